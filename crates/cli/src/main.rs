@@ -1,0 +1,2 @@
+//! The `matrix-podman` program.
+fn main() {}

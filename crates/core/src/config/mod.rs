@@ -1,0 +1,261 @@
+//! What the operator wrote: `matrix.toml`, read, checked and given defaults.
+//!
+//! [`Config`] holds only what is valid; the fields' types say what that is.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    name::{
+        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, Timezone,
+    },
+    size::{Bytes, Seconds},
+};
+
+/// A site's whole config. Every field has a value; the operator had to write
+/// only `domain`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The operator's domain; `matrix.` and `chat.` below it are the public names.
+    pub domain: Domain,
+    /// The part after the colon of every user id, for ever.
+    pub server_name: ServerName,
+    /// Time zone of guest and containers.
+    pub timezone: Timezone,
+    /// Public address of Synapse, without a path: `https://matrix.…`.
+    pub matrix_url: String,
+    /// Public address of the web client, without a path.
+    pub chat_url: String,
+    /// `[ports]`
+    pub ports: Ports,
+    /// `[guest]`
+    pub guest: Guest,
+    /// `[images]`
+    pub images: Images,
+    /// `[synapse]`
+    pub synapse: Synapse,
+    /// `[postgres]`
+    pub postgres: Postgres,
+    /// `[turn]`, absent unless `turn.uris` is given.
+    pub turn: Option<Turn>,
+    /// `[web]`
+    pub web: Web,
+}
+
+/// Where the two published services listen in the guest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ports {
+    /// Address in the guest that the ports are published on.
+    pub bind: Ipv4Addr,
+    /// Synapse's client and federation port.
+    pub synapse: Port,
+    /// The web client's port.
+    pub web: Port,
+}
+
+/// Which kind of machine the guest is made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// Chosen from what the machine is.
+    Auto,
+    /// A plain LXC container.
+    Lxc,
+    /// The machine itself is the guest.
+    ThisMachine,
+}
+
+/// The guest: the Debian system container that the stack lives in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guest {
+    /// Which backend makes it.
+    pub backend: BackendChoice,
+    /// Its name and host name.
+    pub name: GuestName,
+    /// Processor cores it may use.
+    pub cores: u32,
+    /// Memory it may use.
+    pub memory: Bytes,
+    /// Room that it is expected to need on disk.
+    pub disk: Bytes,
+    /// How it is connected.
+    pub network: Network,
+    /// Debian packages installed besides what the stack needs.
+    pub extra_packages: Vec<PackageName>,
+    /// Whether the guest speaks IPv6.
+    pub ipv6: bool,
+    /// Whether it starts with the machine.
+    pub start_at_boot: bool,
+}
+
+/// How the guest is connected (`[guest.network]`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Network {
+    /// A bridge that the program makes, with outbound NAT.
+    Own {
+        /// Its name.
+        bridge: InterfaceName,
+        /// The machine's address on it, with the network.
+        subnet: Cidr4,
+        /// How the guest gets its address.
+        address: Address,
+    },
+    /// A bridge that is there already, such as one into the home network.
+    Existing {
+        /// Its name.
+        bridge: InterfaceName,
+        /// How the guest gets its address.
+        address: Address,
+        /// Name servers, when `address` is static.
+        dns: Vec<Ipv4Addr>,
+    },
+}
+
+/// How the guest gets its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// The first free one of the program's own network.
+    Auto,
+    /// From the DHCP server on the bridge.
+    Dhcp,
+    /// A fixed one, with the gateway (the machine, on the program's own bridge).
+    Static {
+        /// Address and network.
+        address: Cidr4,
+        /// The way out.
+        gateway: Ipv4Addr,
+    },
+}
+
+/// Where the containers' images come from (`[images]`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    /// The source for images that have none of their own.
+    pub source: SourceChoice,
+    /// `postgres_db`
+    pub postgres: ImageChoice,
+    /// `redis`
+    pub redis: ImageChoice,
+    /// `synapse`
+    pub synapse: ImageChoice,
+    /// `element-web`
+    pub web: ImageChoice,
+}
+
+/// `images.source`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// The registry where it can be reached, else built.
+    Auto,
+    /// Pulled by the guest from a registry.
+    Registry,
+    /// Built on the machine from Debian, PyPI and npm packages.
+    Build,
+}
+
+/// Where one image comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageChoice {
+    /// What the registry calls it.
+    pub reference: ImageRef,
+    /// An OCI archive on the machine, used instead of everything else.
+    pub archive: Option<AbsPath>,
+    /// Version of the packaged program for images that are built; the newest
+    /// when absent. Only Synapse's can be chosen.
+    pub build_version: Option<String>,
+}
+
+/// `[synapse]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synapse {
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Largest file that can be sent.
+    pub max_upload_size: Bytes,
+    /// Whether people see who is online.
+    pub presence: bool,
+    /// How long media of other servers are kept after their last use.
+    pub remote_media_lifetime: Option<Seconds>,
+    /// How long rooms that everybody here has left and forgotten are kept.
+    pub forgotten_room_retention: Option<Seconds>,
+    /// Whether links in messages are previewed.
+    pub url_previews: bool,
+    /// `caches.global_factor`
+    pub cache_factor: f64,
+    /// Servers to federate with; all when absent.
+    pub federation_allow: Option<Vec<ServerName>>,
+    /// Whether usage statistics are sent to the makers of Synapse.
+    pub report_stats: bool,
+    /// Log level of Synapse.
+    pub log_level: LogLevel,
+}
+
+/// Who may make an account (`synapse.registration`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registration {
+    /// Only the operator makes accounts.
+    Closed,
+    /// Whoever holds an invite token.
+    Token,
+    /// Anybody; the operator has written down why.
+    Open {
+        /// `synapse.open_registration_reason`
+        reason: String,
+    },
+}
+
+/// `synapse.log_level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Requests and events.
+    Info,
+    /// What may need attention.
+    Warning,
+    /// What failed.
+    Error,
+}
+
+/// `[postgres]`: what is absent follows the guest's memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Postgres {
+    /// `shared_buffers`
+    pub shared_buffers: Option<Bytes>,
+    /// `max_connections`
+    pub max_connections: u32,
+}
+
+/// `[turn]`: a TURN server for calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// `turn:` and `turns:` addresses.
+    pub uris: Vec<String>,
+    /// File on the machine with the secret shared with the TURN server.
+    pub secret_file: AbsPath,
+    /// How long credentials are valid.
+    pub user_lifetime: Seconds,
+    /// Whether guests may use it.
+    pub allow_guests: bool,
+}
+
+/// `[web]`: the web client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Web {
+    /// Name shown in the client and in the browser's tab.
+    pub brand: String,
+    /// Two-letter country for phone numbers.
+    pub default_country: Option<String>,
+    /// Whether people may use another server with it.
+    pub custom_servers: bool,
+}
+
+impl Config {
+    /// The site's name, which `destroy` wants typed: its domain.
+    pub fn site(&self) -> &str {
+        self.domain.as_str()
+    }
+
+    /// What the user id of `localpart` looks like.
+    pub fn user_id(&self, localpart: &str) -> String {
+        format!("@{localpart}:{}", self.server_name)
+    }
+}

@@ -1,0 +1,11 @@
+//! The pure core of `matrix-podman`: config, desired state, facts' parsers,
+//! resources, planning and the logic of checks.
+//!
+//! Nothing here touches files, processes, the network, the clock, the
+//! environment or randomness; `clippy.toml` beside this crate and its
+//! dependency list defend that. Data flows one way:
+//! config → desired → (observed) → plan → effects → checks.
+
+pub mod config;
+pub mod name;
+pub mod size;

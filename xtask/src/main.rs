@@ -1,0 +1,2 @@
+//! What a contributor does, in one command.
+fn main() {}
