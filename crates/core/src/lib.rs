@@ -7,5 +7,8 @@
 //! config → desired → (observed) → plan → effects → checks.
 
 pub mod config;
+pub mod layout;
+pub mod lock;
 pub mod name;
+pub mod service;
 pub mod size;

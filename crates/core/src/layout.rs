@@ -1,0 +1,116 @@
+//! Where things are: the paths of DESIGN.md's contract, in one place.
+
+use crate::{name::AbsPath, service::Service};
+
+/// Folder of everything that belongs to the stack, in the guest.
+pub const ROOT: &str = "/opt/matrix";
+/// Folder of the secrets, in the guest: root may list it, nobody else.
+pub const SECRETS: &str = "/opt/matrix/secrets";
+/// Folder of the Quadlet units, in the guest.
+pub const QUADLET: &str = "/etc/containers/systemd";
+/// The unit that starts and stops the whole stack.
+pub const STACK_UNIT: &str = "matrix-stack.service";
+/// The program, in the guest.
+pub const BINARY: &str = "/usr/local/bin/matrix-podman";
+/// Network of database, cache and Synapse; no way out, none in.
+pub const DB_NETWORK: &str = "matrix-db";
+/// Network of Synapse and the web client.
+pub const EDGE_NETWORK: &str = "matrix-edge";
+/// Label of a container with the digest of everything that its service reads.
+pub const CONFIG_LABEL: &str = "matrix-podman.config";
+
+/// A path below [`ROOT`].
+pub fn in_root(name: &str) -> AbsPath {
+    AbsPath::known(format!("{ROOT}/{name}"))
+}
+
+/// The lock: which images run.
+pub fn lock_file() -> AbsPath {
+    in_root("matrix.lock")
+}
+
+/// The config as applied.
+pub fn applied_config() -> AbsPath {
+    in_root("matrix.toml")
+}
+
+/// The file of `secret`.
+pub fn secret(secret: Secret) -> AbsPath {
+    AbsPath::known(format!("{SECRETS}/{}", secret.file_name()))
+}
+
+/// The Quadlet file of `service`.
+pub fn container_file(service: Service) -> AbsPath {
+    AbsPath::known(format!("{QUADLET}/{service}.container"))
+}
+
+/// The Quadlet file of the network called `name`.
+pub fn network_file(name: &str) -> AbsPath {
+    AbsPath::known(format!("{QUADLET}/{name}.network"))
+}
+
+/// A secret of the site. Each has one file, 0400, owned by the uid that reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Secret {
+    /// Password of PostgreSQL's role `synapse`, as PostgreSQL reads it.
+    Postgres,
+    /// The same password as a libpq password file, as Synapse reads it.
+    Pgpass,
+    /// Password of Redis, as Synapse reads it.
+    Redis,
+    /// The same, as Redis reads it: an ACL file with the password's SHA-256.
+    RedisAcl,
+    /// `macaroon_secret_key`: signs access to things without a session.
+    Macaroon,
+    /// `form_secret`: signs Synapse's web forms.
+    Form,
+    /// `registration_shared_secret`: whoever has it can make users.
+    Registration,
+    /// The server's signing key: its identity towards all other servers.
+    SigningKey,
+    /// Secret shared with the TURN server; comes from the operator.
+    Turn,
+}
+
+impl Secret {
+    /// Those that the program makes, each before those derived from it.
+    pub const MADE: [Secret; 8] = [
+        Secret::Postgres,
+        Secret::Pgpass,
+        Secret::Redis,
+        Secret::RedisAcl,
+        Secret::Macaroon,
+        Secret::Form,
+        Secret::Registration,
+        Secret::SigningKey,
+    ];
+
+    /// Name of its file below [`SECRETS`].
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Secret::Postgres => "postgres",
+            Secret::Pgpass => "pgpass",
+            Secret::Redis => "redis",
+            Secret::RedisAcl => "redis.acl",
+            Secret::Macaroon => "macaroon",
+            Secret::Form => "form",
+            Secret::Registration => "registration",
+            Secret::SigningKey => "signing.key",
+            Secret::Turn => "turn",
+        }
+    }
+
+    /// The service that reads it.
+    pub const fn reader(self) -> Service {
+        match self {
+            Secret::Postgres => Service::Postgres,
+            Secret::RedisAcl => Service::Redis,
+            _ => Service::Synapse,
+        }
+    }
+
+    /// Where the reading container finds it.
+    pub fn in_container(self) -> String {
+        format!("/run/secrets/{}", self.file_name())
+    }
+}

@@ -1,0 +1,76 @@
+//! The four services of the stack and what is fixed about each.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Owner;
+
+/// One service of the stack; its container and its unit are named after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Service {
+    /// PostgreSQL: everything that must not be lost but media and keys.
+    #[serde(rename = "postgres_db")]
+    Postgres,
+    /// Redis: caches and messages between Synapse's parts; nothing to keep.
+    #[serde(rename = "redis")]
+    Redis,
+    /// Synapse, the Matrix homeserver.
+    #[serde(rename = "synapse")]
+    Synapse,
+    /// The web client behind its nginx.
+    #[serde(rename = "element-web")]
+    Web,
+}
+
+impl Service {
+    /// All services, in the order in which they start.
+    pub const ALL: [Service; 4] = [Service::Postgres, Service::Redis, Service::Synapse, Service::Web];
+
+    /// Name of the container, of the Quadlet file and of the unit (without
+    /// `.service`). A contract: people's notes and habits depend on it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Service::Postgres => "postgres_db",
+            Service::Redis => "redis",
+            Service::Synapse => "synapse",
+            Service::Web => "element-web",
+        }
+    }
+
+    /// The unit that systemd's Quadlet generator makes for the service.
+    pub fn unit(self) -> String {
+        format!("{}.service", self.name())
+    }
+
+    /// What a person calls it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Service::Postgres => "PostgreSQL",
+            Service::Redis => "Redis",
+            Service::Synapse => "Synapse",
+            Service::Web => "the web client",
+        }
+    }
+
+    /// The user that its image runs as.
+    pub const fn owner(self) -> Owner {
+        match self {
+            Service::Postgres => Owner::same(70),
+            Service::Redis => Owner { uid: 999, gid: 1000 },
+            Service::Synapse => Owner::same(991),
+            Service::Web => Owner::same(101),
+        }
+    }
+
+    /// The service called `name`.
+    pub fn by_name(name: &str) -> Option<Service> {
+        Service::ALL.into_iter().find(|service| service.name() == name)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
