@@ -7,8 +7,14 @@
 //! config → desired → (observed) → plan → effects → checks.
 
 pub mod config;
+pub mod effect;
+pub mod fact;
 pub mod layout;
 pub mod lock;
 pub mod name;
+pub mod observed;
+pub mod plan;
+pub mod render;
+pub mod resource;
 pub mod service;
 pub mod size;

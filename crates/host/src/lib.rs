@@ -1,1 +1,15 @@
-//! The imperative shell: everything that touches the world.
+//! The imperative shell of `matrix-podman`: everything that touches the world.
+//!
+//! It answers the core's questions ([`probe`]), does the acts that plans are
+//! made of ([`apply`]), speaks with the guest over one connection ([`guest`]),
+//! and carries a plan out with a lock and a journal ([`run`]). What should be
+//! is decided in the core, never here.
+
+pub mod apply;
+pub mod failure;
+pub mod guest;
+pub mod process;
+pub mod probe;
+pub mod run;
+pub mod synapse;
+pub mod world;

@@ -1,0 +1,302 @@
+//! Effects: the few primitive acts that steps are made of.
+//!
+//! The set is closed and can be written down, so that a dry run, progress and
+//! the journal need to know nothing about resources. Every effect is
+//! *idempotent and atomic*: done twice it is done once, and cut off anywhere it
+//! leaves the state before or the state after, beside at most a partial file
+//! that the next attempt removes. That is what lets a killed run be continued
+//! by looking again.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fact::Side,
+    layout::Secret,
+    name::{AbsPath, Cidr4, ImageRef, Mode, Owner},
+    service::Service,
+    size::Seconds,
+};
+
+/// One primitive act.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Makes a folder (and those above it, root's) or corrects its owner and mode.
+    MakeDir {
+        /// Where.
+        side: Side,
+        /// The folder.
+        path: AbsPath,
+        /// Its permission bits.
+        mode: Mode,
+        /// Its owner.
+        owner: Owner,
+    },
+    /// Writes a file: beside its place, flushed, then renamed over it.
+    WriteFile {
+        /// Where.
+        side: Side,
+        /// The file.
+        path: AbsPath,
+        /// All that it holds. Never a secret.
+        content: String,
+        /// Its permission bits.
+        mode: Mode,
+        /// Its owner.
+        owner: Owner,
+    },
+    /// Makes a symbolic link, replacing what is there.
+    Link {
+        /// Where.
+        side: Side,
+        /// The link.
+        path: AbsPath,
+        /// What it names.
+        target: String,
+    },
+    /// Removes a file or link of the program's own.
+    RemoveFile {
+        /// Where.
+        side: Side,
+        /// The file.
+        path: AbsPath,
+    },
+    /// Makes a secret in the guest from the system's random source, unless
+    /// it is there. The secret never leaves the guest.
+    MakeSecret {
+        /// Which.
+        secret: Secret,
+    },
+    /// Takes the operator's TURN secret from a file on the machine into the guest.
+    TakeTurnSecret {
+        /// The file on the machine.
+        from: AbsPath,
+    },
+    /// Installs Debian packages, without what they merely recommend.
+    Install {
+        /// Where.
+        side: Side,
+        /// What.
+        packages: Vec<String>,
+    },
+    /// Removes Debian packages with their configuration.
+    Purge {
+        /// Where.
+        side: Side,
+        /// What.
+        packages: Vec<String>,
+    },
+    /// Brings all Debian packages of the guest up to date, then leaves `stamp`.
+    Upgrade {
+        /// Written when everything is up to date.
+        stamp: AbsPath,
+    },
+    /// Applies the files of /etc/sysctl.d in the guest.
+    ApplySysctl,
+    /// Makes systemd read its unit files again.
+    ReloadUnits {
+        /// Where.
+        side: Side,
+    },
+    /// Makes a unit start at boot.
+    EnableUnit {
+        /// Where.
+        side: Side,
+        /// The unit.
+        unit: String,
+    },
+    /// Restarts one of systemd's own daemons so that it reads its configuration.
+    RestartDaemon {
+        /// The unit.
+        unit: String,
+    },
+    /// Starts or restarts a service of the stack and waits until it is ready.
+    StartService {
+        /// Which.
+        service: Service,
+        /// Whether it is stopped first when it runs.
+        restart: bool,
+        /// How long it may take.
+        timeout: Seconds,
+    },
+    /// Lets root use a range of ids for containers (/etc/subuid, /etc/subgid).
+    AllowIds {
+        /// First id on the machine.
+        start: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Brings up the program's own bridge: address, forwarding, NAT, and
+    /// dnsmasq for names and leases.
+    NetworkUp(OwnNetwork),
+    /// Makes the compressed root file system that guests are made from.
+    BuildRootfs {
+        /// The finished archive.
+        archive: AbsPath,
+        /// Packages that are in it from the start.
+        packages: Vec<String>,
+    },
+    /// Makes a guest: unpacks its root file system in its id range, then
+    /// writes its config, whose presence makes it exist.
+    CreateGuest(NewGuest),
+    /// Starts the guest, waits for its systemd and connects to it.
+    StartGuest {
+        /// Its name.
+        name: String,
+    },
+    /// Stops the guest, giving its services time.
+    StopGuest {
+        /// Its name.
+        name: String,
+        /// How long they may take.
+        timeout: Seconds,
+    },
+    /// Puts this program into the guest and speaks with it from then on.
+    PushProgram {
+        /// The guest's name.
+        name: String,
+    },
+    /// Makes sure that the guest's Podman has an image, under the name `tag`.
+    ObtainImage {
+        /// For which service.
+        service: Service,
+        /// From where.
+        from: ImageSource,
+        /// The local name that it gets.
+        tag: String,
+    },
+    /// Makes an empty database cluster with the role and database of Synapse,
+    /// beside its place, then renames it there.
+    InitDatabase {
+        /// The image to run.
+        image: String,
+        /// PostgreSQL's major version.
+        major: u32,
+        /// Arguments of `initdb`, the data folder apart.
+        initdb: Vec<String>,
+        /// Content of `pg_hba.conf`.
+        hba: String,
+    },
+    /// Has Synapse's own parser read a candidate for `homeserver.yaml`, then
+    /// puts it in place; a candidate that it refuses is left beside it.
+    InstallSynapseConfig {
+        /// The image to run.
+        image: String,
+        /// All that it holds. Never a secret.
+        content: String,
+        /// Whether the parser is asked; there is nothing to lose before the first start.
+        check: bool,
+    },
+}
+
+/// Where an image comes from, decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageSource {
+    /// Pulled by the guest. A tag is resolved once; the lock holds the digest.
+    Registry(ImageRef),
+    /// An OCI archive on the machine.
+    Archive(AbsPath),
+    /// Built on the machine from packages.
+    Build {
+        /// Version of the packaged program; the newest when absent.
+        version: Option<String>,
+    },
+}
+
+/// The program's own network for guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnNetwork {
+    /// Name of the bridge.
+    pub bridge: String,
+    /// The machine's address on it.
+    pub address: Cidr4,
+}
+
+/// A guest to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewGuest {
+    /// Its name.
+    pub name: String,
+    /// The site that it belongs to.
+    pub site: String,
+    /// The archive of its root file system.
+    pub archive: AbsPath,
+    /// First id on the machine that its root has.
+    pub first_id: u32,
+    /// How many ids it has.
+    pub ids: u32,
+    /// Its LXC config.
+    pub config: String,
+    /// Name servers in its /etc/resolv.conf; written by DHCP when empty.
+    pub resolvers: Vec<Ipv4Addr>,
+    /// Whether its interface is set by DHCP.
+    pub dhcp: bool,
+}
+
+impl Effect {
+    /// Where it is done.
+    pub fn side(&self) -> Side {
+        match self {
+            Effect::MakeDir { side, .. }
+            | Effect::WriteFile { side, .. }
+            | Effect::Link { side, .. }
+            | Effect::RemoveFile { side, .. }
+            | Effect::Install { side, .. }
+            | Effect::Purge { side, .. }
+            | Effect::ReloadUnits { side }
+            | Effect::EnableUnit { side, .. } => *side,
+            Effect::AllowIds { .. }
+            | Effect::NetworkUp(_)
+            | Effect::BuildRootfs { .. }
+            | Effect::CreateGuest(_)
+            | Effect::StartGuest { .. }
+            | Effect::StopGuest { .. }
+            | Effect::PushProgram { .. } => Side::Machine,
+            Effect::MakeSecret { .. }
+            | Effect::TakeTurnSecret { .. }
+            | Effect::Upgrade { .. }
+            | Effect::ApplySysctl
+            | Effect::RestartDaemon { .. }
+            | Effect::StartService { .. }
+            | Effect::ObtainImage { .. }
+            | Effect::InitDatabase { .. }
+            | Effect::InstallSynapseConfig { .. } => Side::Guest,
+        }
+    }
+
+    /// One line for journal and progress: what is done to what. Never holds content.
+    pub fn describe(&self) -> String {
+        match self {
+            Effect::MakeDir { path, .. } => format!("make {path}"),
+            Effect::WriteFile { path, .. } => format!("write {path}"),
+            Effect::Link { path, target, .. } => format!("link {path} to {target}"),
+            Effect::RemoveFile { path, .. } => format!("remove {path}"),
+            Effect::MakeSecret { secret } => format!("make the secret {}", secret.file_name()),
+            Effect::TakeTurnSecret { from } => format!("take the TURN secret from {from}"),
+            Effect::Install { packages, .. } => format!("install {}", packages.join(" ")),
+            Effect::Purge { packages, .. } => format!("remove {}", packages.join(" ")),
+            Effect::Upgrade { .. } => "update the guest's Debian packages".to_owned(),
+            Effect::ApplySysctl => "apply the kernel settings".to_owned(),
+            Effect::ReloadUnits { .. } => "make systemd read its units".to_owned(),
+            Effect::EnableUnit { unit, .. } => format!("enable {unit}"),
+            Effect::RestartDaemon { unit } => format!("restart {unit}"),
+            Effect::StartService { service, restart: false, .. } => format!("start {service}"),
+            Effect::StartService { service, restart: true, .. } => format!("restart {service}"),
+            Effect::AllowIds { start, count } => format!("allow root the ids {start} to {}", start + count - 1),
+            Effect::NetworkUp(network) => format!("bring up the bridge {}", network.bridge),
+            Effect::BuildRootfs { archive, .. } => format!("make the root file system {archive}"),
+            Effect::CreateGuest(guest) => format!("create the guest {}", guest.name),
+            Effect::StartGuest { name } => format!("start the guest {name}"),
+            Effect::StopGuest { name, .. } => format!("stop the guest {name}"),
+            Effect::PushProgram { name } => format!("put matrix-podman into the guest {name}"),
+            Effect::ObtainImage { service, from, .. } => match from {
+                ImageSource::Registry(reference) => format!("pull {reference}"),
+                ImageSource::Archive(path) => format!("load {service} from {path}"),
+                ImageSource::Build { .. } => format!("build {service} from packages"),
+            },
+            Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
+            Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Facts: questions to the world and their typed answers.
+//!
+//! A [`Fact`] only asks. What a probe may run for one stands here
+//! ([`Fact::ask`]), and so does the parser of what comes back
+//! ([`Fact::parse`]), so that `plan` and `status` cannot change anything.
+
+mod podman;
+mod system;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use podman::{ContainerState, Health, ImageState};
+pub use system::{GuestState, MachineInfo, UnitState};
+
+use crate::name::{AbsPath, Digest, Invalid, Mode, Owner};
+
+/// Where a question is asked or an act is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// What guests run on.
+    Machine,
+    /// The system container that the stack lives in.
+    Guest,
+}
+
+/// A question to the world.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Fact {
+    /// What is at a path; the content too, when it is a file of moderate size.
+    File(AbsPath),
+    /// What is at a path; never the content.
+    Meta(AbsPath),
+    /// Which of these Debian packages are installed, and their versions.
+    Packages(BTreeSet<String>),
+    /// Which of these commands are in `PATH`.
+    Commands(BTreeSet<String>),
+    /// The state of these systemd units.
+    Units(BTreeSet<String>),
+    /// All of Podman's containers.
+    Containers,
+    /// Those of these images that Podman has.
+    Images(BTreeSet<String>),
+    /// What the machine or guest is: release, memory, disk, kernel features.
+    System,
+    /// The state of the LXC container of that name.
+    LxcGuest(String),
+    /// Ids and networks that other LXC containers on the machine have taken.
+    LxcNeighbours,
+    /// The IPv4 address of a network interface, when it exists.
+    Interface(String),
+    /// Whether the firewall table for the network of that bridge is loaded.
+    NatTable(String),
+    /// Whether a process that wrote its id into that file is alive.
+    Process(AbsPath),
+    /// Which of these TCP ports somebody listens on.
+    TakenPorts(BTreeSet<u16>),
+    /// Whether an address answers: `host:port`, or, for `apt`, the package source.
+    Reachable(String),
+    /// Whether the program in the guest is this one.
+    GuestProgram,
+}
+
+/// How a probe finds the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Run this, which changes nothing, and parse what it prints.
+    Run(Vec<String>),
+    /// The probe knows how; no process is needed.
+    Builtin,
+}
+
+/// What a command of a probe left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; `None` when it could not be started or was ended by a signal.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// What kind of thing.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Owner.
+    pub owner: Owner,
+    /// Content, when it was asked for and is text of less than 256 KiB.
+    pub content: Option<String>,
+    /// Digest of the content, when it was asked for.
+    pub digest: Option<Digest>,
+    /// Target, when it is a symbolic link.
+    pub target: Option<String>,
+    /// Seconds since it was last written.
+    pub age: u64,
+}
+
+/// What kind of thing is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Other,
+}
+
+/// The answer to a [`Fact`]; the variant follows from the fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// To [`Fact::File`] and [`Fact::Meta`]: `None` when nothing is there.
+    File(Option<FileState>),
+    /// To [`Fact::Packages`] and [`Fact::Commands`]: what is there, with its
+    /// version or path.
+    Found(BTreeMap<String, String>),
+    /// To [`Fact::Units`].
+    Units(BTreeMap<String, UnitState>),
+    /// To [`Fact::Containers`].
+    Containers(Vec<ContainerState>),
+    /// To [`Fact::Images`], by the name asked for.
+    Images(BTreeMap<String, ImageState>),
+    /// To [`Fact::System`].
+    System(Box<MachineInfo>),
+    /// To [`Fact::LxcGuest`].
+    LxcGuest(GuestState),
+    /// To [`Fact::LxcNeighbours`].
+    Neighbours(Vec<Neighbour>),
+    /// To [`Fact::Interface`].
+    Address(Option<Ipv4Addr>),
+    /// To questions that are answered yes or no.
+    Yes(bool),
+    /// To [`Fact::TakenPorts`].
+    Ports(BTreeSet<u16>),
+}
+
+/// An LXC container that is already on the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its name.
+    pub name: String,
+    /// The site whose mark it carries, when it is one of ours.
+    pub site: Option<String>,
+    /// First id on the machine that it uses, and how many.
+    pub ids: Option<(u32, u32)>,
+    /// Its fixed address.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl Fact {
+    /// The question about one file with its content.
+    pub fn file(path: &AbsPath) -> Self {
+        Fact::File(path.clone())
+    }
+
+    /// How a probe finds the answer.
+    pub fn ask(&self) -> Ask {
+        let argv = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        Ask::Run(match self {
+            Fact::Packages(names) => {
+                let mut argv = argv(&["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}|${Package}|${Version}\\n"]);
+                argv.extend(names.iter().cloned());
+                argv
+            }
+            Fact::Units(names) => {
+                let mut argv = argv(&[
+                    "systemctl",
+                    "show",
+                    "--property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,NRestarts",
+                    "--",
+                ]);
+                argv.extend(names.iter().cloned());
+                argv
+            }
+            Fact::Containers => argv(&["podman", "ps", "--all", "--no-trunc", "--format=json"]),
+            Fact::Images(names) => {
+                let mut argv = argv(&["podman", "image", "inspect", "--"]);
+                argv.extend(names.iter().cloned());
+                argv
+            }
+            Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
+            Fact::File(_)
+            | Fact::Meta(_)
+            | Fact::Commands(_)
+            | Fact::System
+            | Fact::LxcGuest(_)
+            | Fact::LxcNeighbours
+            | Fact::Interface(_)
+            | Fact::Process(_)
+            | Fact::TakenPorts(_)
+            | Fact::GuestProgram
+            | Fact::Reachable(_) => return Ask::Builtin,
+        })
+    }
+
+    /// Reads what the command of [`Fact::ask`] printed.
+    pub fn parse(&self, output: &Output) -> Result<Value, Invalid> {
+        match self {
+            Fact::Packages(_) => Ok(Value::Found(system::parse_packages(&output.stdout))),
+            Fact::Units(_) => system::parse_units(&output.stdout).map(Value::Units),
+            Fact::Containers => match output.status {
+                Some(0) => podman::parse_containers(&output.stdout).map(Value::Containers),
+                // No podman at all: nothing can run.
+                None => Ok(Value::Containers(Vec::new())),
+                Some(_) => Err(Invalid::new(last_line(&output.stderr))),
+            },
+            Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
+            Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
+            _ => Err(Invalid::new("this fact is not found by running a command")),
+        }
+    }
+
+    /// The answer in a world where the place asked does not exist yet.
+    pub fn nowhere(&self) -> Option<Value> {
+        Some(match self {
+            Fact::File(_) | Fact::Meta(_) => Value::File(None),
+            Fact::Packages(_) | Fact::Commands(_) => Value::Found(BTreeMap::new()),
+            Fact::Units(_) => Value::Units(BTreeMap::new()),
+            Fact::Containers => Value::Containers(Vec::new()),
+            Fact::Images(_) => Value::Images(BTreeMap::new()),
+            Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
+            Fact::GuestProgram | Fact::Process(_) | Fact::NatTable(_) => Value::Yes(false),
+            Fact::System
+            | Fact::LxcGuest(_)
+            | Fact::LxcNeighbours
+            | Fact::Interface(_)
+            | Fact::Reachable(_) => return None,
+        })
+    }
+}
+
+/// The nftables table for the network of `bridge`.
+pub fn nat_table(bridge: &str) -> String {
+    format!("matrix-podman-{bridge}")
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
+}

@@ -1,0 +1,180 @@
+//! All answers of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fact::{ContainerState, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side, UnitState, Value},
+    name::AbsPath,
+};
+
+/// An answer, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// What was found.
+    Known(Value),
+    /// Why nothing could be found out; reads after "… is not known: ".
+    Unknown(String),
+}
+
+/// What is known of the world. Asking it for what nobody has asked yet is how
+/// a resource says what it wants to know (see [`crate::resource::Resource`]).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observed {
+    answers: BTreeMap<(Side, Fact), Answer>,
+    wanted: std::cell::RefCell<BTreeSet<(Side, Fact)>>,
+}
+
+/// Why a value is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    /// Nobody has asked yet; the question is now noted.
+    NotAsked,
+    /// It was asked and could not be answered.
+    Unknown(String),
+}
+
+/// A value from the world, or why it is not there.
+pub type Seen<T> = Result<T, Gap>;
+
+impl Observed {
+    /// Adds an answer.
+    pub fn insert(&mut self, side: Side, fact: Fact, answer: Answer) {
+        self.answers.insert((side, fact), answer);
+    }
+
+    /// Forgets what `wanted` asks, so that it is asked again.
+    pub fn forget_all(&mut self) {
+        self.answers.clear();
+        self.wanted.borrow_mut().clear();
+    }
+
+    /// The questions that were put to this and that it could not answer.
+    pub fn take_wanted(&self) -> BTreeSet<(Side, Fact)> {
+        std::mem::take(&mut *self.wanted.borrow_mut())
+    }
+
+    fn get(&self, side: Side, fact: Fact) -> Seen<&Value> {
+        let key = (side, fact);
+        match self.answers.get(&key) {
+            Some(Answer::Known(value)) => Ok(value),
+            Some(Answer::Unknown(why)) => Err(Gap::Unknown(why.clone())),
+            None => {
+                self.wanted.borrow_mut().insert(key);
+                Err(Gap::NotAsked)
+            }
+        }
+    }
+
+    /// What is at `path`, with the content.
+    pub fn file(&self, side: Side, path: &AbsPath) -> Seen<Option<&FileState>> {
+        match self.get(side, Fact::File(path.clone()))? {
+            Value::File(state) => Ok(state.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What is at `path`, never its content.
+    pub fn meta(&self, side: Side, path: &AbsPath) -> Seen<Option<&FileState>> {
+        match self.get(side, Fact::Meta(path.clone()))? {
+            Value::File(state) => Ok(state.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Those of `names` that are installed.
+    pub fn packages<'a>(&self, side: Side, names: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, String>> {
+        self.found(side, Fact::Packages(names.into_iter().map(str::to_owned).collect()))
+    }
+
+    /// Those of `names` that are commands in `PATH`.
+    pub fn commands<'a>(&self, side: Side, names: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, String>> {
+        self.found(side, Fact::Commands(names.into_iter().map(str::to_owned).collect()))
+    }
+
+    fn found(&self, side: Side, fact: Fact) -> Seen<&BTreeMap<String, String>> {
+        match self.get(side, fact)? {
+            Value::Found(found) => Ok(found),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The state of `units` in the guest.
+    pub fn units<'a>(&self, units: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, UnitState>> {
+        match self.get(Side::Guest, Fact::Units(units.into_iter().map(str::to_owned).collect()))? {
+            Value::Units(units) => Ok(units),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The container called `name` in the guest.
+    pub fn container(&self, name: &str) -> Seen<Option<&ContainerState>> {
+        match self.get(Side::Guest, Fact::Containers)? {
+            Value::Containers(all) => Ok(all.iter().find(|c| c.name == name)),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The image called `name` in the guest; `among` are all that are asked
+    /// for together.
+    pub fn image<'a>(&self, name: &str, among: impl IntoIterator<Item = &'a str>) -> Seen<Option<&ImageState>> {
+        match self.get(Side::Guest, Fact::Images(among.into_iter().map(str::to_owned).collect()))? {
+            Value::Images(images) => Ok(images.get(name)),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What the machine or the guest is.
+    pub fn system(&self, side: Side) -> Seen<&MachineInfo> {
+        match self.get(side, Fact::System)? {
+            Value::System(info) => Ok(info),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The LXC container called `name`.
+    pub fn lxc(&self, name: &str) -> Seen<&GuestState> {
+        match self.get(Side::Machine, Fact::LxcGuest(name.to_owned()))? {
+            Value::LxcGuest(state) => Ok(state),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// All LXC containers on the machine.
+    pub fn neighbours(&self) -> Seen<&[Neighbour]> {
+        match self.get(Side::Machine, Fact::LxcNeighbours)? {
+            Value::Neighbours(all) => Ok(all),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The machine's own address on an interface.
+    pub fn interface(&self, name: &str) -> Seen<Option<std::net::Ipv4Addr>> {
+        match self.get(Side::Machine, Fact::Interface(name.to_owned()))? {
+            Value::Address(address) => Ok(*address),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Those of `ports` that somebody listens on.
+    pub fn taken_ports(&self, side: Side, ports: impl IntoIterator<Item = u16>) -> Seen<&BTreeSet<u16>> {
+        match self.get(side, Fact::TakenPorts(ports.into_iter().collect()))? {
+            Value::Ports(ports) => Ok(ports),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The answer to a question of yes or no.
+    pub fn yes(&self, side: Side, fact: Fact) -> Seen<bool> {
+        match self.get(side, fact)? {
+            Value::Yes(yes) => Ok(*yes),
+            other => Err(mismatch(other)),
+        }
+    }
+}
+
+/// An answer of the wrong kind: a probe of another version gave it.
+fn mismatch(value: &Value) -> Gap {
+    Gap::Unknown(format!("the answer has an unexpected form: {value:?}"))
+}

@@ -1,0 +1,103 @@
+//! Plans: what to do, in order and with reasons, and what is left alone.
+
+mod schedule;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+pub use schedule::{Schedule, Standing};
+pub use text::{PlanText, diff_lines};
+
+use crate::{
+    observed::{Gap, Observed},
+    resource::{Diff, Resource, ResourceId, Risk},
+};
+
+/// A plan: every resource in the order in which it is looked at, and how it
+/// differs from what it should be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// One entry for each resource.
+    pub entries: Vec<Entry>,
+}
+
+/// One resource in a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// The resource.
+    pub id: ResourceId,
+    /// How it differs.
+    #[serde(flatten)]
+    pub diff: Diff,
+}
+
+impl Plan {
+    /// Compares all resources with what is known. What `seen` does not know yet
+    /// is noted there; the plan is complete when nothing was noted.
+    pub fn make(resources: &[Box<dyn Resource>], seen: &Observed) -> Self {
+        let entries = order(resources)
+            .into_iter()
+            .map(|index| {
+                let resource = &resources[index];
+                Entry { id: resource.id(), diff: diff(resource.as_ref(), seen) }
+            })
+            .collect();
+        Plan { entries }
+    }
+
+    /// Whether there is anything to do or that stands in the way.
+    pub fn is_settled(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.diff, Diff::Settled { .. }))
+    }
+
+    /// What cannot be made right, and what to do about it.
+    pub fn blocked(&self) -> impl Iterator<Item = (&ResourceId, &str, &str)> {
+        self.entries.iter().filter_map(|entry| match &entry.diff {
+            Diff::Blocked { why, hint } => Some((&entry.id, why.as_str(), hint.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The greatest risk of its steps.
+    pub fn risk(&self) -> Risk {
+        self.entries
+            .iter()
+            .map(|entry| match &entry.diff {
+                Diff::Change(step) => step.risk,
+                _ => Risk::None,
+            })
+            .max()
+            .unwrap_or(Risk::None)
+    }
+}
+
+/// How one resource differs, with a gap in what is known made a state.
+pub fn diff(resource: &dyn Resource, seen: &Observed) -> Diff {
+    match resource.diff(seen) {
+        Ok(diff) => diff,
+        Err(Gap::NotAsked) => Diff::later("it has not been looked at yet"),
+        Err(Gap::Unknown(why)) => Diff::later(why),
+    }
+}
+
+/// Indexes of `resources` so that each stands behind what it needs; otherwise
+/// in the order given. Needs that are not among them are taken as met.
+fn order(resources: &[Box<dyn Resource>]) -> Vec<usize> {
+    let ids: BTreeMap<ResourceId, usize> = resources.iter().enumerate().map(|(i, r)| (r.id(), i)).collect();
+    let needs: Vec<Vec<usize>> =
+        resources.iter().map(|r| r.needs().iter().filter_map(|id| ids.get(id).copied()).collect()).collect();
+    let mut done = BTreeSet::new();
+    let mut order = Vec::new();
+    while order.len() < resources.len() {
+        let next = (0..resources.len()).find(|i| !done.contains(i) && needs[*i].iter().all(|n| done.contains(n)));
+        // A circle cannot be ordered; a test over all sites makes sure that
+        // there is none, and what is left is then taken as it stands.
+        let next = next.or_else(|| (0..resources.len()).find(|i| !done.contains(i)));
+        let Some(next) = next else { break };
+        done.insert(next);
+        order.push(next);
+    }
+    order
+}

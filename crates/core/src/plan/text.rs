@@ -1,0 +1,107 @@
+//! The plan as people read it.
+
+use std::fmt;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::Plan;
+use crate::resource::{Diff, FileChange, Risk};
+
+/// A plan as text: steps numbered, each with its reason and the lines that
+/// change in files; then what is left alone and why.
+pub struct PlanText<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Whether lines that change in files are shown.
+    pub diffs: bool,
+    /// Whether what is left alone is listed.
+    pub settled: bool,
+}
+
+impl fmt::Display for PlanText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = &self.plan.entries;
+        let mut number = 0;
+        for entry in entries {
+            match &entry.diff {
+                Diff::Change(step) => {
+                    number += 1;
+                    writeln!(f, "{number:>3}. {}  [{}]", step.what, entry.id)?;
+                    writeln!(f, "     because {}", step.why)?;
+                    if let Some(risk) = risk_text(step.risk) {
+                        writeln!(f, "     ! {risk}")?;
+                    }
+                    if self.diffs {
+                        for change in &step.changes {
+                            write_change(f, change)?;
+                        }
+                    }
+                }
+                Diff::Later { why } => {
+                    number += 1;
+                    writeln!(f, "{number:>3}. {} is looked at again then: {why}", entry.id)?;
+                }
+                Diff::Settled { .. } | Diff::Blocked { .. } => {}
+            }
+        }
+        if self.settled {
+            let mut first = true;
+            for entry in entries {
+                if let Diff::Settled { why } = &entry.diff {
+                    if std::mem::take(&mut first) {
+                        writeln!(f, "Left alone:")?;
+                    }
+                    writeln!(f, "   - {}: {why}", entry.id)?;
+                }
+            }
+        }
+        for (id, why, hint) in self.plan.blocked() {
+            writeln!(f, "Cannot be done: {id}: {why}")?;
+            writeln!(f, "     {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a person should know of a risk.
+fn risk_text(risk: Risk) -> Option<&'static str> {
+    match risk {
+        Risk::None => None,
+        Risk::Interrupts => Some("the service is away for some seconds"),
+        Risk::Outage => Some("the whole server is away for some seconds"),
+    }
+}
+
+fn write_change(f: &mut fmt::Formatter<'_>, change: &FileChange) -> fmt::Result {
+    match &change.before {
+        None => writeln!(f, "     + {} ({} lines)", change.path, change.after.lines().count()),
+        Some(before) => {
+            writeln!(f, "     ~ {}", change.path)?;
+            for line in diff_lines(before, &change.after) {
+                writeln!(f, "       {line}")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The lines that differ between two texts, each behind `-` or `+`, with one
+/// line around them.
+pub fn diff_lines(before: &str, after: &str) -> Vec<String> {
+    let diff = TextDiff::from_lines(before, after);
+    let mut lines = Vec::new();
+    for group in diff.grouped_ops(1) {
+        if !lines.is_empty() {
+            lines.push("…".to_owned());
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            lines.push(format!("{sign} {}", change.value().trim_end_matches('\n')));
+        }
+    }
+    lines
+}

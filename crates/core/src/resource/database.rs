@@ -1,0 +1,78 @@
+//! The database cluster: there, and of the version that the image runs.
+
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    layout,
+    name::AbsPath,
+    observed::{Observed, Seen},
+    render::postgres,
+    service::Service,
+};
+
+/// Major versions whose data could be there.
+const MAJORS: std::ops::RangeInclusive<u32> = 13..=20;
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(Cluster { site: site.clone() })]
+}
+
+struct Cluster {
+    site: Site,
+}
+
+fn version_file(major: u32) -> AbsPath {
+    layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"))
+}
+
+impl Resource for Cluster {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("database")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("secrets"), ResourceId::new("stack/files"), image::id(Service::Postgres)]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let mut there = Vec::new();
+        for major in MAJORS {
+            if seen.meta(Side::Guest, &version_file(major))?.is_some() {
+                there.push(major);
+            }
+        }
+        let Some(image) = image::resolved(&self.site, Service::Postgres, seen)? else {
+            return Ok(Diff::later("the image of PostgreSQL is not there yet"));
+        };
+        let Some(major) = image.major() else {
+            return Ok(Diff::Blocked {
+                why: format!("the image {} does not say which PostgreSQL is in it", image.run),
+                hint: "use an image whose environment has PG_VERSION, as the official ones have".to_owned(),
+            });
+        };
+        if there.contains(&major) {
+            return Ok(Diff::settled(format!("the PostgreSQL {major} cluster is there")));
+        }
+        if let Some(other) = there.last() {
+            return Ok(Diff::Blocked {
+                why: format!("the data are of PostgreSQL {other} and the image is PostgreSQL {major}"),
+                hint: format!(
+                    "choose an image of PostgreSQL {other} ([images.postgres] reference); the data are not touched"
+                ),
+            });
+        }
+        Ok(Diff::Change(Step {
+            what: format!("Make an empty PostgreSQL {major} cluster"),
+            why: "there is no database yet: UTF-8, C locale, data checksums".to_owned(),
+            risk: Risk::None,
+            changes: Vec::new(),
+            effects: vec![Effect::InitDatabase {
+                image: image.run,
+                major,
+                initdb: postgres::initdb_args(),
+                hba: postgres::hba(),
+            }],
+        }))
+    }
+}

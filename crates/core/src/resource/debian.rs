@@ -1,0 +1,134 @@
+//! The guest as a Debian system: its packages, and their being up to date.
+
+use super::{Backend, Diff, Resource, ResourceId, Site, guest_ready};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    name::AbsPath,
+    observed::{Observed, Seen},
+};
+
+/// What the stack needs of Debian. Recommended packages are not installed, so
+/// what Podman only recommends and the stack needs is named: `nftables` and
+/// `aardvark-dns` for networks, `crun` as the runtime.
+pub(super) const GUEST_PACKAGES: [&str; 13] = [
+    "aardvark-dns",
+    "ca-certificates",
+    "catatonit",
+    "conmon",
+    "crun",
+    "dbus",
+    "iproute2",
+    "netavark",
+    "nftables",
+    "podman",
+    "procps",
+    "tzdata",
+    "unattended-upgrades",
+];
+
+/// What a guest of its own does not need and what could be reached from
+/// outside or send mail. Never removed from a machine that is the guest itself.
+const UNWANTED: [&str; 5] = ["openssh-server", "exim4-base", "exim4-daemon-light", "postfix", "sendmail-bin"];
+
+/// Left when all packages are up to date for the first time.
+pub(super) const UPGRADE_STAMP: &str = "/var/lib/matrix-podman/upgraded";
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    let mut all: Vec<Box<dyn Resource>> =
+        vec![Box::new(Upgraded { site: site.clone() }), Box::new(Packages { site: site.clone() })];
+    if site.backend == Backend::Lxc {
+        all.push(Box::new(Unwanted { site: site.clone() }));
+    }
+    all
+}
+
+/// All packages were brought up to date once, before the stack came. From then
+/// on, unattended-upgrades keeps them so.
+struct Upgraded {
+    site: Site,
+}
+
+impl Resource for Upgraded {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/upgraded")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        guest_ready(&self.site)
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let stamp = AbsPath::known(UPGRADE_STAMP);
+        if seen.meta(Side::Guest, &stamp)?.is_some() {
+            return Ok(Diff::settled("Debian was brought up to date; unattended-upgrades keeps it so"));
+        }
+        Ok(Diff::quiet(
+            "Bring the guest's Debian up to date",
+            "nothing should start with known holes",
+            vec![Effect::Upgrade { stamp }],
+        ))
+    }
+}
+
+/// What the stack needs is installed.
+struct Packages {
+    site: Site,
+}
+
+impl Resource for Packages {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/packages")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("guest/upgraded")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let extra = self.site.config.guest.extra_packages.iter().map(|p| p.as_str());
+        let wanted: Vec<&str> = GUEST_PACKAGES.into_iter().chain(extra).collect();
+        let there = seen.packages(Side::Guest, wanted.iter().copied())?;
+        let missing: Vec<String> =
+            wanted.iter().filter(|p| !there.contains_key(**p)).map(|p| (*p).to_owned()).collect();
+        if missing.is_empty() {
+            let podman = there.get("podman").map(String::as_str).unwrap_or_default();
+            return Ok(Diff::settled(format!("{} packages are installed, Podman {podman}", wanted.len())));
+        }
+        Ok(Diff::quiet(
+            format!("Install {} in the guest", missing.join(", ")),
+            "the stack runs on Podman",
+            vec![Effect::Install { side: Side::Guest, packages: missing }],
+        ))
+    }
+}
+
+/// What the guest does not need is gone.
+struct Unwanted {
+    site: Site,
+}
+
+impl Resource for Unwanted {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/unwanted")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("guest/packages")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let wanted = &self.site.config.guest.extra_packages;
+        let there = seen.packages(Side::Guest, UNWANTED)?;
+        let packages: Vec<String> =
+            there.keys().filter(|p| !wanted.iter().any(|w| w.as_str() == p.as_str())).cloned().collect();
+        if packages.is_empty() {
+            return Ok(Diff::settled("no ssh or mail server is installed"));
+        }
+        Ok(Diff::quiet(
+            format!("Remove {} from the guest", packages.join(", ")),
+            "the guest is reached through its machine and sends no mail",
+            vec![Effect::Purge { side: Side::Guest, packages }],
+        ))
+    }
+}

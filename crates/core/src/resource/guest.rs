@@ -1,0 +1,274 @@
+//! The guest as a plain LXC container: root file system, config, running, spoken to.
+
+use std::net::Ipv4Addr;
+
+use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, machine};
+use crate::{
+    config::{Address, Network},
+    effect::{Effect, NewGuest},
+    fact::{Fact, GuestState, Side},
+    name::{AbsPath, Cidr4, Mode, Owner},
+    observed::{Observed, Seen},
+    render::lxc::{self, LxcAddress, LxcSpec},
+    size::Seconds,
+};
+
+/// Folder of LXC's containers.
+const LXC: &str = "/var/lib/lxc";
+/// Folder of root file systems made earlier.
+const CACHE: &str = "/var/cache/matrix-podman";
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![
+        Box::new(Rootfs),
+        Box::new(Container { site: site.clone() }),
+        Box::new(Running { site: site.clone() }),
+        Box::new(Program { site: site.clone() }),
+    ]
+}
+
+fn archive() -> AbsPath {
+    AbsPath::known(format!("{CACHE}/rootfs-trixie.tar"))
+}
+
+fn config_file(name: &str) -> AbsPath {
+    AbsPath::known(format!("{LXC}/{name}/config"))
+}
+
+/// What is asked of the guest's container.
+pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
+    let guest = &site.config.guest;
+    let machine = seen.system(Side::Machine)?;
+    let (bridge, own) = match &guest.network {
+        Network::Own { bridge, .. } => (bridge, true),
+        Network::Existing { bridge, .. } => (bridge, false),
+    };
+    Ok(LxcSpec {
+        site: site.config.site().to_owned(),
+        name: guest.name.clone(),
+        first_id: machine::first_id(site, seen)?,
+        ids: machine::IDS,
+        bridge: bridge.clone(),
+        own_bridge: own,
+        address: planned_address(site, seen)?,
+        memory: guest.memory,
+        cores: guest.cores,
+        apparmor: machine.apparmor,
+        cgroup2: machine.cgroup2.clone(),
+        cgroup2_mounted_at: machine.cgroup2_mounted_at.clone(),
+        start_at_boot: guest.start_at_boot,
+    })
+}
+
+/// The address that the guest is given; the first free one where it is ours
+/// to choose.
+fn planned_address(site: &Site, seen: &Observed) -> Seen<LxcAddress> {
+    let network = &site.config.guest.network;
+    let address = match network {
+        Network::Own { address, .. } | Network::Existing { address, .. } => *address,
+    };
+    match (address, network) {
+        (Address::Dhcp, _) | (Address::Auto, Network::Existing { .. }) => Ok(LxcAddress::Dhcp),
+        (Address::Static { address, gateway }, _) => Ok(LxcAddress::Static { address, gateway }),
+        (Address::Auto, Network::Own { subnet, .. }) => {
+            let neighbours = seen.neighbours()?;
+            let own = neighbours.iter().find(|n| n.name == site.config.guest.name.as_str());
+            let kept = own.and_then(|n| n.address).filter(|a| subnet.has_host(*a));
+            let free = |a: &Ipv4Addr| *a != subnet.address() && neighbours.iter().all(|n| n.address != Some(*a));
+            let chosen = kept.or_else(|| hosts(*subnet).find(free)).unwrap_or(subnet.broadcast());
+            Ok(LxcAddress::Static { address: subnet.with_address(chosen), gateway: subnet.address() })
+        }
+    }
+}
+
+/// Host addresses of a network from its tenth on; DHCP leases begin at the hundredth.
+fn hosts(network: Cidr4) -> impl Iterator<Item = Ipv4Addr> {
+    let first = u32::from(network.network());
+    (10..100).map(move |n| Ipv4Addr::from(first + n)).filter(move |a| network.has_host(*a))
+}
+
+/// The address at which the guest can be reached, once it is known.
+pub fn guest_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
+    match site.backend {
+        super::Backend::ThisMachine => Ok(seen.system(Side::Machine)?.address),
+        super::Backend::Lxc => match seen.lxc(site.config.guest.name.as_str())? {
+            GuestState::Running { address: Some(address), .. } => Ok(Some(*address)),
+            _ => Ok(match planned_address(site, seen)? {
+                LxcAddress::Static { address, .. } => Some(address.address()),
+                LxcAddress::Dhcp => None,
+            }),
+        },
+    }
+}
+
+/// The archive that guests are made from.
+struct Rootfs;
+
+impl Resource for Rootfs {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/rootfs")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("machine/packages")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        // A month-old archive still makes a guest, which is brought up to date
+        // before anything else; an old one only costs time.
+        if seen.meta(Side::Machine, &archive())?.is_some() {
+            return Ok(Diff::settled(format!("{} is there", archive())));
+        }
+        Ok(Diff::quiet(
+            "Make a Debian 13 root file system",
+            "guests are made from it; it is kept for the next one",
+            vec![Effect::BuildRootfs {
+                archive: archive(),
+                packages: super::debian::GUEST_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
+            }],
+        ))
+    }
+}
+
+/// The container: there, ours, and with the config that it should have.
+struct Container {
+    site: Site,
+}
+
+impl Resource for Container {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/container")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("guest/rootfs"), ResourceId::new("machine/ids")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let name = self.site.config.guest.name.as_str();
+        let state = seen.lxc(name)?;
+        let spec = lxc_spec(&self.site, seen)?;
+        let config = lxc::config(&spec);
+        match (state, state.site()) {
+            (GuestState::Absent, _) => {
+                let dhcp = matches!(spec.address, LxcAddress::Dhcp);
+                Ok(Diff::quiet(
+                    format!("Create the guest {name}"),
+                    "there is none: an unprivileged Debian 13 container",
+                    vec![Effect::CreateGuest(NewGuest {
+                        name: name.to_owned(),
+                        site: spec.site,
+                        archive: archive(),
+                        first_id: spec.first_id,
+                        ids: spec.ids,
+                        config,
+                        resolvers: if dhcp { Vec::new() } else { resolvers(&self.site) },
+                        dhcp,
+                    })],
+                ))
+            }
+            (_, Some(site)) if site == self.site.config.site() => {
+                let path = config_file(name);
+                let now = seen.file(Side::Machine, &path)?.and_then(|f| f.content.clone()).unwrap_or_default();
+                if now == config {
+                    return Ok(Diff::settled(format!("the guest {name} has the config that it should have")));
+                }
+                let write = Effect::WriteFile {
+                    side: Side::Machine,
+                    path: path.clone(),
+                    content: config.clone(),
+                    mode: Mode(0o640),
+                    owner: Owner::ROOT,
+                };
+                let stop = Effect::StopGuest { name: name.to_owned(), timeout: Seconds(180) };
+                Ok(Diff::Change(Step {
+                    what: format!("Change the config of the guest {name} and restart it"),
+                    why: "the guest's settings changed".to_owned(),
+                    risk: Risk::Outage,
+                    changes: vec![FileChange { side: Side::Machine, path, before: Some(now), after: config }],
+                    effects: vec![stop, write],
+                }))
+            }
+            (_, Some(other)) => Ok(Diff::Blocked {
+                why: format!("there is a guest {name} already, of the site {other}"),
+                hint: "give this site's guest another name: guest.name = \"…\"".to_owned(),
+            }),
+            (_, None) => Ok(Diff::Blocked {
+                why: format!("there is an LXC container {name} already that matrix-podman did not make"),
+                hint: "it is left alone; give this site's guest another name: guest.name = \"…\"".to_owned(),
+            }),
+        }
+    }
+}
+
+fn resolvers(site: &Site) -> Vec<Ipv4Addr> {
+    match &site.config.guest.network {
+        Network::Own { subnet, .. } => vec![subnet.address()],
+        Network::Existing { dns, .. } => dns.clone(),
+    }
+}
+
+/// The guest runs.
+struct Running {
+    site: Site,
+}
+
+impl Resource for Running {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/running")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        let mut needs = vec![ResourceId::new("guest/container")];
+        if matches!(self.site.config.guest.network, Network::Own { .. }) {
+            needs.push(ResourceId::new("machine/network"));
+        }
+        needs
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let name = self.site.config.guest.name.as_str();
+        Ok(match seen.lxc(name)? {
+            GuestState::Running { .. } => Diff::settled(format!("{name} runs")),
+            GuestState::Stopped { .. } | GuestState::Absent => Diff::quiet(
+                format!("Start the guest {name}"),
+                "it does not run",
+                vec![Effect::StartGuest { name: name.to_owned() }],
+            ),
+        })
+    }
+}
+
+/// The program is in the guest, and is this one.
+struct Program {
+    site: Site,
+}
+
+impl Resource for Program {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("guest/program")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("guest/running")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let name = self.site.config.guest.name.as_str();
+        let step = || {
+            Diff::quiet(
+                "Put matrix-podman into the guest",
+                "the same program works on both sides, over one connection",
+                vec![Effect::PushProgram { name: name.to_owned() }],
+            )
+        };
+        Ok(match seen.lxc(name)? {
+            GuestState::Absent => step(),
+            GuestState::Stopped { .. } => Diff::later("the guest does not run yet"),
+            GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
+                true => Diff::settled("the guest has this very program"),
+                false => step(),
+            },
+        })
+    }
+}

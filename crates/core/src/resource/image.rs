@@ -1,0 +1,221 @@
+//! Images: from where each service's comes, and that the guest has it.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Diff, Resource, ResourceId, Site};
+use crate::{
+    config::{ImageChoice, SourceChoice},
+    effect::{Effect, ImageSource},
+    fact::{Fact, ImageState, Side},
+    layout,
+    lock::{Lock, LockedImage},
+    name::{Digest, ImageRef},
+    observed::{Gap, Observed, Seen},
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    Service::ALL
+        .into_iter()
+        .map(|service| Box::new(Image { site: site.clone(), service }) as Box<dyn Resource>)
+        .collect()
+}
+
+/// The id of the resource that sees to the image of `service`.
+pub(super) fn id(service: Service) -> ResourceId {
+    ResourceId::new(format!("image/{service}"))
+}
+
+fn choice(site: &Site, service: Service) -> &ImageChoice {
+    let images = &site.config.images;
+    match service {
+        Service::Postgres => &images.postgres,
+        Service::Redis => &images.redis,
+        Service::Synapse => &images.synapse,
+        Service::Web => &images.web,
+    }
+}
+
+/// What is asked for, in the words of the lock.
+pub fn wanted(service: Service, source: &ImageSource) -> String {
+    match source {
+        ImageSource::Registry(reference) => format!("registry {reference}"),
+        ImageSource::Archive(path) => format!("archive {path}"),
+        ImageSource::Build { version } => {
+            format!("build {service} {}", version.as_deref().unwrap_or("newest"))
+        }
+    }
+}
+
+/// The local name of an image that was obtained as `wanted`.
+pub fn image_tag(service: Service, wanted: &str) -> String {
+    let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));
+    format!("localhost/matrix-podman/{service}:{}", &digest.hex()[..12])
+}
+
+/// From where the image of `service` comes. A choice once made stays: what the
+/// lock names is not looked for elsewhere because a registry is away today.
+pub fn decide_source(site: &Site, service: Service, seen: &Observed) -> Seen<ImageSource> {
+    let choice = choice(site, service);
+    if let Some(archive) = &choice.archive {
+        return Ok(ImageSource::Archive(archive.clone()));
+    }
+    let registry = || ImageSource::Registry(choice.reference.clone());
+    let build = || ImageSource::Build { version: choice.build_version.clone() };
+    match site.config.images.source {
+        SourceChoice::Registry => Ok(registry()),
+        SourceChoice::Build => Ok(build()),
+        SourceChoice::Auto => {
+            let locked = read_lock(seen)?.and_then(|lock| lock.images.get(&service).cloned());
+            if let Some(locked) = locked {
+                for source in [registry(), build()] {
+                    if locked.wanted == wanted(service, &source) {
+                        return Ok(source);
+                    }
+                }
+            }
+            // One registry decides for all, so that a site is of one kind.
+            let decider = ImageRef::as_str(&choice.reference).split('/').next().unwrap_or_default();
+            let reachable = seen.yes(Side::Machine, Fact::Reachable(with_port(decider)))?;
+            Ok(if reachable { registry() } else { build() })
+        }
+    }
+}
+
+fn with_port(registry: &str) -> String {
+    match registry {
+        // The hub's API has a host of its own.
+        "docker.io" => "registry-1.docker.io:443".to_owned(),
+        other if other.contains(':') => other.to_owned(),
+        other => format!("{other}:443"),
+    }
+}
+
+/// The lock in the guest, when there is one.
+pub(super) fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
+    let Some(file) = seen.file(Side::Guest, &layout::lock_file())? else { return Ok(None) };
+    let text = file.content.as_deref().unwrap_or_default();
+    Lock::parse(text).map(Some).map_err(|why| Gap::Unknown(format!("{} cannot be read: {why}", layout::lock_file())))
+}
+
+/// All names under which an image of the stack may be known in the guest.
+fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<LockedImage>)>> {
+    let lock = read_lock(seen)?;
+    let mut names = Vec::new();
+    for service in Service::ALL {
+        let wanted = wanted(service, &decide_source(site, service, seen)?);
+        let locked = lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();
+        names.push((service, image_tag(service, &wanted), locked));
+    }
+    Ok(names)
+}
+
+/// The image that `service` runs, once the guest has it: the lock's, or the one
+/// that was obtained since.
+pub(super) fn resolved(site: &Site, service: Service, seen: &Observed) -> Seen<Option<LockedImage>> {
+    let names = names(site, seen)?;
+    let all = || names.iter().flat_map(|(_, tag, locked)| [Some(tag.as_str()), locked.as_ref().map(|l| l.id.hex())]).flatten();
+    let Some((_, tag, locked)) = names.iter().find(|(s, ..)| *s == service) else { return Ok(None) };
+    if let Some(locked) = locked
+        && seen.image(locked.id.hex(), all())?.is_some()
+    {
+        return Ok(Some(locked.clone()));
+    }
+    let Some(image) = seen.image(tag, all())? else { return Ok(None) };
+    let source = decide_source(site, service, seen)?;
+    Ok(Some(LockedImage {
+        wanted: wanted(service, &source),
+        run: run_name(&source, image),
+        digest: image.digest.clone(),
+        id: image.id.clone(),
+        version: image.version.clone(),
+    }))
+}
+
+/// What Podman is told to run: the registry's name with the digest where there
+/// is one, so that people can read it; else the image's id.
+fn run_name(source: &ImageSource, image: &ImageState) -> String {
+    if let ImageSource::Registry(reference) = source {
+        let repository = repository(reference);
+        let known = image.repo_digests.iter().find(|d| d.split('@').next() == Some(repository.as_str()));
+        if let Some(known) = known {
+            return known.clone();
+        }
+    }
+    image.id.hex().to_owned()
+}
+
+/// An image's name without tag and digest.
+fn repository(reference: &ImageRef) -> String {
+    let name = reference.as_str().split('@').next().unwrap_or_default();
+    match name.rsplit_once('/') {
+        Some((path, last)) => format!("{path}/{}", last.split(':').next().unwrap_or_default()),
+        None => name.to_owned(),
+    }
+}
+
+struct Image {
+    site: Site,
+    service: Service,
+}
+
+impl Resource for Image {
+    fn id(&self) -> ResourceId {
+        id(self.service)
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        // Podman's own settings must stand before it writes its first layer.
+        vec![ResourceId::new("guest/packages"), ResourceId::new("guest/podman")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        if let Some(image) = resolved(&self.site, self.service, seen)? {
+            return Ok(Diff::settled(format!("{} {} is in the guest", self.service, image.version)));
+        }
+        let source = decide_source(&self.site, self.service, seen)?;
+        let wanted = wanted(self.service, &source);
+        let tag = image_tag(self.service, &wanted);
+        let title = self.service.title();
+        let (what, why) = match &source {
+            ImageSource::Registry(reference) => (format!("Pull {reference}"), format!("{title} runs from it, by digest")),
+            ImageSource::Archive(path) => (format!("Load {path}"), format!("{title} runs from it")),
+            ImageSource::Build { .. } => (
+                format!("Build the image {} from Debian, PyPI and npm packages", self.service),
+                match self.site.config.images.source {
+                    SourceChoice::Auto => format!("{title} runs from it, and its registry cannot be reached"),
+                    _ => format!("{title} runs from it, and the config says so"),
+                },
+            ),
+        };
+        // What the lock names is pulled again by its digest, not by its tag.
+        let locked = read_lock(seen)?.and_then(|l| l.images.get(&self.service).cloned());
+        let from = match (&source, locked) {
+            (ImageSource::Registry(reference), Some(locked)) if locked.wanted == wanted => {
+                let pinned = format!("{}@{}", repository(reference), locked.digest);
+                ImageRef::parse(&pinned).map(ImageSource::Registry).unwrap_or(source)
+            }
+            _ => source,
+        };
+        Ok(Diff::quiet(what, why, vec![Effect::ObtainImage { service: self.service, from, tag }]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories() {
+        for (reference, name) in [
+            ("docker.io/library/redis:8-alpine", "docker.io/library/redis"),
+            ("localhost:5000/a/b:1", "localhost:5000/a/b"),
+            (
+                "ghcr.io/x/y@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                "ghcr.io/x/y",
+            ),
+        ] {
+            assert_eq!(repository(&ImageRef::parse(reference).unwrap()), name);
+        }
+    }
+}

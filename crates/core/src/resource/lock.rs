@@ -1,0 +1,79 @@
+//! `matrix.lock` in the guest.
+
+use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    layout,
+    lock::Lock,
+    name::{Mode, Owner},
+    observed::{Gap, Observed, Seen},
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(LockFile { site: site.clone() })]
+}
+
+struct LockFile {
+    site: Site,
+}
+
+impl Resource for LockFile {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("lock")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        Service::ALL.into_iter().map(image::id).collect()
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let config = &self.site.config;
+        let before = image::read_lock(seen)?;
+        if let Some(lock) = &before
+            && lock.server_name != config.server_name
+        {
+            return Ok(Diff::Blocked {
+                why: format!(
+                    "this server was made as {}, and the config now says {}; the name is part of every user id, \
+                     room and signature, so it can never change",
+                    lock.server_name, config.server_name
+                ),
+                hint: format!(
+                    "write server_name = \"{}\" again, or make a second site with another guest.name",
+                    lock.server_name
+                ),
+            });
+        }
+        let mut lock = Lock::new(config.server_name.clone());
+        for service in Service::ALL {
+            match image::resolved(&self.site, service, seen)? {
+                Some(image) => {
+                    lock.images.insert(service, image);
+                }
+                None => return Ok(Diff::later(format!("the image of {service} is not there yet"))),
+            }
+        }
+        if before.as_ref() == Some(&lock) {
+            return Ok(Diff::settled("it names the images that run"));
+        }
+        let path = layout::lock_file();
+        let after = lock.render().map_err(|e| Gap::Unknown(e.to_string()))?;
+        let before = seen.file(Side::Guest, &path)?.and_then(|f| f.content.clone());
+        let effect = Effect::WriteFile {
+            side: Side::Guest,
+            path: path.clone(),
+            content: after.clone(),
+            mode: Mode(0o644),
+            owner: Owner::ROOT,
+        };
+        Ok(Diff::Change(Step {
+            what: format!("Write {path}"),
+            why: "it says to the last byte what runs".to_owned(),
+            risk: Risk::None,
+            changes: vec![FileChange { side: Side::Guest, path, before, after }],
+            effects: vec![effect],
+        }))
+    }
+}

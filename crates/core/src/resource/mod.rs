@@ -1,0 +1,238 @@
+//! Resources: the managed things, one file each (or one file per family).
+//!
+//! A resource says what it needs first and how what should be differs from what
+//! is. It says what it wants to know by asking [`Observed`] for it: a question
+//! that nobody has put yet is noted, answered and the resource asked again.
+//! Adding one is adding a file and its line in [`all`]; see CONTRIBUTING.md.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Config,
+    effect::Effect,
+    fact::Side,
+    name::AbsPath,
+    observed::{Observed, Seen},
+    render::DesiredFile,
+};
+
+mod database;
+mod debian;
+mod export;
+mod files;
+mod guest;
+mod image;
+mod lock;
+mod machine;
+mod secrets;
+mod service;
+mod stack;
+mod synapse;
+
+pub use guest::{guest_address, lxc_spec};
+pub use image::{decide_source, image_tag, wanted};
+pub use machine::BRIDGE_PID_FILES;
+
+/// Which kind of machine makes the guest, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// A plain LXC container.
+    Lxc,
+    /// The machine itself is the guest.
+    ThisMachine,
+}
+
+impl Backend {
+    /// Its name in the config.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Backend::Lxc => "lxc",
+            Backend::ThisMachine => "this-machine",
+        }
+    }
+}
+
+/// What resources are made from.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The operator's config.
+    pub config: Config,
+    /// The backend, decided.
+    pub backend: Backend,
+}
+
+/// The stable name of a resource: `aspect` or `family/aspect`. It stands in
+/// plans and journals, so it is part of the program's interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResourceId(String);
+
+impl ResourceId {
+    /// The id called `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A managed thing.
+pub trait Resource: Send + Sync {
+    /// Its stable name.
+    fn id(&self) -> ResourceId;
+
+    /// What must be as it should before this is looked at.
+    fn needs(&self) -> Vec<ResourceId>;
+
+    /// How what should be differs from what is.
+    fn diff(&self, seen: &Observed) -> Seen<Diff>;
+}
+
+/// How what should be differs from what is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum Diff {
+    /// It does not; why that is so.
+    Settled {
+        /// Reads as a sentence fragment: "4 files are as they should be".
+        why: String,
+    },
+    /// There is something to do.
+    Change(Step),
+    /// It can only be said once something else is done.
+    Later {
+        /// What is waited for.
+        why: String,
+    },
+    /// It cannot be made right by this program.
+    Blocked {
+        /// Why.
+        why: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+/// One entry of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// What is done, as a sentence in the imperative.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// How risky it is.
+    pub risk: Risk,
+    /// The files that it changes.
+    pub changes: Vec<FileChange>,
+    /// The acts, in order.
+    #[serde(serialize_with = "describe_effects")]
+    pub effects: Vec<Effect>,
+}
+
+fn describe_effects<S: serde::Serializer>(effects: &[Effect], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(effects.iter().map(Effect::describe))
+}
+
+/// How risky a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Risk {
+    /// Nothing that runs is touched.
+    None,
+    /// A service is away for some seconds.
+    Interrupts,
+    /// Everything is away for some seconds.
+    Outage,
+}
+
+/// How a file changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FileChange {
+    /// Where.
+    pub side: Side,
+    /// The file.
+    pub path: AbsPath,
+    /// What it holds now; `None` when it is not there or cannot be shown.
+    pub before: Option<String>,
+    /// What it will hold.
+    pub after: String,
+}
+
+impl Diff {
+    /// There is nothing to do.
+    pub fn settled(why: impl Into<String>) -> Self {
+        Diff::Settled { why: why.into() }
+    }
+
+    /// It can only be said later.
+    pub fn later(why: impl Into<String>) -> Self {
+        Diff::Later { why: why.into() }
+    }
+
+    /// A step without risk that changes no files of interest.
+    pub fn quiet(what: impl Into<String>, why: impl Into<String>, effects: Vec<Effect>) -> Self {
+        Diff::Change(Step { what: what.into(), why: why.into(), risk: Risk::None, changes: Vec::new(), effects })
+    }
+}
+
+/// All resources of a site.
+pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    let mut all = match site.backend {
+        Backend::Lxc => [machine::all(site), guest::all(site)].concat_boxes(),
+        Backend::ThisMachine => Vec::new(),
+    };
+    for family in [
+        debian::all(site),
+        files::all(site),
+        secrets::all(site),
+        image::all(site),
+        lock::all(site),
+        database::all(site),
+        synapse::all(site),
+        stack::all(site),
+        service::all(site),
+        export::all(site),
+    ] {
+        all.extend(family);
+    }
+    all
+}
+
+trait ConcatBoxes {
+    fn concat_boxes(self) -> Vec<Box<dyn Resource>>;
+}
+
+impl<const N: usize> ConcatBoxes for [Vec<Box<dyn Resource>>; N] {
+    fn concat_boxes(self) -> Vec<Box<dyn Resource>> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+/// Resources that everything in the guest needs: a guest that can be spoken to.
+fn guest_ready(site: &Site) -> Vec<ResourceId> {
+    match site.backend {
+        Backend::Lxc => vec![ResourceId::new("guest/program")],
+        Backend::ThisMachine => Vec::new(),
+    }
+}
+
+/// The effect that writes `file`.
+fn write(side: Side, file: &DesiredFile) -> Effect {
+    Effect::WriteFile {
+        side,
+        path: file.path.clone(),
+        content: file.content.clone(),
+        mode: file.mode,
+        owner: file.owner,
+    }
+}

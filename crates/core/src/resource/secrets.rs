@@ -1,0 +1,66 @@
+//! Secrets: made in the guest, where they stay.
+
+use super::{Diff, Resource, ResourceId, Site, guest_ready};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    layout::{self, Secret},
+    name::{AbsPath, Mode, Owner},
+    observed::{Observed, Seen},
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(Secrets { site: site.clone() })]
+}
+
+struct Secrets {
+    site: Site,
+}
+
+impl Resource for Secrets {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("secrets")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        guest_ready(&self.site)
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        // Root alone may list the folder; containers get single files.
+        let mut effects = vec![Effect::MakeDir {
+            side: Side::Guest,
+            path: AbsPath::known(layout::SECRETS),
+            mode: Mode(0o700),
+            owner: Owner::ROOT,
+        }];
+        let mut missing = Vec::new();
+        for secret in Secret::MADE {
+            if !self.is_right(secret, seen)? {
+                missing.push(secret.file_name());
+                effects.push(Effect::MakeSecret { secret });
+            }
+        }
+        if let Some(turn) = &self.site.config.turn
+            && !self.is_right(Secret::Turn, seen)?
+        {
+            missing.push(Secret::Turn.file_name());
+            effects.push(Effect::TakeTurnSecret { from: turn.secret_file.clone() });
+        }
+        if missing.is_empty() {
+            return Ok(Diff::settled("all secrets are there, each readable by its service alone"));
+        }
+        Ok(Diff::quiet(
+            format!("Make the secrets {}", missing.join(", ")),
+            "they are made in the guest and never leave it",
+            effects,
+        ))
+    }
+}
+
+impl Secrets {
+    fn is_right(&self, secret: Secret, seen: &Observed) -> Seen<bool> {
+        let state = seen.meta(Side::Guest, &layout::secret(secret))?;
+        Ok(state.is_some_and(|s| s.mode == Mode(0o400) && s.owner == secret.reader().owner()))
+    }
+}

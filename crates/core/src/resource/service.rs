@@ -1,0 +1,104 @@
+//! The services: running, healthy, and made from what they should be.
+
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
+use crate::{
+    effect::Effect,
+    fact::Health,
+    layout,
+    observed::{Gap, Observed, Seen},
+    render::quadlet,
+    service::Service,
+    size::Seconds,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    Service::ALL
+        .into_iter()
+        .map(|service| Box::new(Running { site: site.clone(), service }) as Box<dyn Resource>)
+        .collect()
+}
+
+/// The id of the resource that sees to `service` running.
+pub(super) fn id(service: Service) -> ResourceId {
+    ResourceId::new(format!("service/{service}"))
+}
+
+struct Running {
+    site: Site,
+    service: Service,
+}
+
+impl Resource for Running {
+    fn id(&self) -> ResourceId {
+        id(self.service)
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        let named = |names: &[&str]| names.iter().map(|n| ResourceId::new(*n)).collect::<Vec<_>>();
+        let mut needs = vec![stack::unit_id(self.service)];
+        needs.extend(match self.service {
+            Service::Postgres => named(&["database"]),
+            Service::Redis | Service::Web => named(&["stack/files"]),
+            Service::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
+        });
+        // Containers come up with the guest's kernel settings and journal limits.
+        needs.extend(named(&["guest/settings", "guest/kernel", "guest/timezone"]));
+        needs
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let facts = stack::render_facts(&self.site, seen)?;
+        let container = seen.container(self.service.name())?;
+        let Some(lock) = stack::partial_lock(&self.site, self.service, seen)? else {
+            return Ok(Diff::later(format!("the image of {} is not there yet", self.service)));
+        };
+        let wanted = quadlet::config_label(self.service, &self.site.config, &lock, &facts)
+            .map_err(|missing| Gap::Unknown(missing.to_string()))?;
+        let title = self.service.title();
+        let step = |what: String, why: String, restart: bool| {
+            Ok(Diff::Change(Step {
+                what,
+                why,
+                risk: if restart { Risk::Interrupts } else { Risk::None },
+                changes: Vec::new(),
+                effects: vec![Effect::StartService {
+                    service: self.service,
+                    restart,
+                    timeout: start_timeout(self.service),
+                }],
+            }))
+        };
+        match container {
+            Some(c) if c.state == "running" => {
+                let current = c.labels.get(layout::CONFIG_LABEL).map(String::as_str) == Some(wanted.as_str());
+                match (current, c.health) {
+                    (true, Health::Healthy) => {
+                        let version = image::resolved(&self.site, self.service, seen)?.map(|i| i.version);
+                        Ok(Diff::settled(format!("{} runs and is healthy", version.unwrap_or_default())))
+                    }
+                    (true, Health::Starting | Health::None) => {
+                        step(format!("Wait for {title}"), "it is starting".to_owned(), false)
+                    }
+                    (true, Health::Unhealthy) => {
+                        step(format!("Restart {title}"), "it runs but does not answer".to_owned(), true)
+                    }
+                    (false, _) => step(
+                        format!("Restart {title}"),
+                        "it runs with an older image or config".to_owned(),
+                        true,
+                    ),
+                }
+            }
+            _ => step(format!("Start {title}"), "it does not run".to_owned(), false),
+        }
+    }
+}
+
+/// How long a start may take: a migration of a large database takes minutes,
+/// and its unit allows half an hour.
+fn start_timeout(service: Service) -> Seconds {
+    match service {
+        Service::Postgres | Service::Synapse => Seconds(2100),
+        Service::Redis | Service::Web => Seconds(300),
+    }
+}

@@ -1,0 +1,145 @@
+//! The units that run the stack.
+
+use super::{Backend, Diff, Resource, ResourceId, Site, files::compare, guest_ready, image};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    layout,
+    lock::Lock,
+    observed::{Gap, Observed, Seen},
+    render::{Facts, quadlet},
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Networks { site: site.clone() })];
+    for service in Service::ALL {
+        all.push(Box::new(Unit { site: site.clone(), service }));
+    }
+    all.push(Box::new(Boot { site: site.clone() }));
+    all
+}
+
+/// The id of the resource that sees to the unit of `service`.
+pub(super) fn unit_id(service: Service) -> ResourceId {
+    ResourceId::new(format!("unit/{service}"))
+}
+
+/// What rendering must know of the guest.
+pub(super) fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
+    let guest = seen.system(Side::Guest)?;
+    let (memory, cores) = match site.backend {
+        // What the guest sees is the machine's; what it may use was set.
+        Backend::Lxc => (site.config.guest.memory.min(guest.memory), site.config.guest.cores.min(guest.cores)),
+        Backend::ThisMachine => (guest.memory, guest.cores),
+    };
+    Ok(Facts {
+        guest_memory: memory,
+        cores,
+        memory_limits: guest.cgroup2.as_ref().is_some_and(|controllers| controllers.iter().any(|c| c == "memory")),
+        cgroups_disabled: guest.cgroup2.is_none(),
+        ipv6: site.config.guest.ipv6,
+    })
+}
+
+/// A lock with just the image of `service`, once the guest has it.
+pub(super) fn partial_lock(site: &Site, service: Service, seen: &Observed) -> Seen<Option<Lock>> {
+    Ok(image::resolved(site, service, seen)?.map(|image| {
+        let mut lock = Lock::new(site.config.server_name.clone());
+        lock.images.insert(service, image);
+        lock
+    }))
+}
+
+/// The networks and the unit of the whole stack.
+struct Networks {
+    site: Site,
+}
+
+impl Resource for Networks {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("unit/stack")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        guest_ready(&self.site)
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let facts = render_facts(&self.site, seen)?;
+        let mut files = quadlet::networks(&facts).to_vec();
+        files.push(quadlet::stack_unit());
+        let difference = compare(&[], &files, seen)?;
+        if difference.is_empty() {
+            return Ok(Diff::settled("networks and matrix-stack.service are as they should be"));
+        }
+        Ok(difference.step("the networks and the stack's unit", Vec::new()))
+    }
+}
+
+/// The unit of one service.
+struct Unit {
+    site: Site,
+    service: Service,
+}
+
+impl Resource for Unit {
+    fn id(&self) -> ResourceId {
+        unit_id(self.service)
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![image::id(self.service), ResourceId::new("unit/stack")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let facts = render_facts(&self.site, seen)?;
+        let Some(lock) = partial_lock(&self.site, self.service, seen)? else {
+            return Ok(Diff::later(format!("the image of {} is not there yet", self.service)));
+        };
+        let file = quadlet::container(self.service, &self.site.config, &lock, &facts)
+            .map_err(|missing| Gap::Unknown(missing.to_string()))?;
+        let difference = compare(&[], &[file], seen)?;
+        if difference.is_empty() {
+            return Ok(Diff::settled("it is as it should be"));
+        }
+        Ok(difference.step("the unit", Vec::new()))
+    }
+}
+
+/// The stack starts with the guest.
+struct Boot {
+    site: Site,
+}
+
+impl Resource for Boot {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("stack/boot")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        Service::ALL.into_iter().map(super::service::id).collect()
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let unit = layout::STACK_UNIT;
+        let state = seen.units(all_units().iter().map(String::as_str))?.get(unit);
+        let (wanted, enabled) = (self.site.config.guest.start_at_boot, state.is_some_and(|s| s.file == "enabled"));
+        let active = state.is_some_and(|s| s.active == "active");
+        if enabled && active || !wanted && active {
+            return Ok(Diff::settled("the stack starts with the guest"));
+        }
+        Ok(Diff::quiet(
+            "Start the stack whenever the guest starts",
+            "a power cut should not need a person",
+            vec![Effect::EnableUnit { side: Side::Guest, unit: unit.to_owned() }],
+        ))
+    }
+}
+
+/// All units of the stack, so that every question about one is the same question.
+pub(super) fn all_units() -> Vec<String> {
+    let mut units: Vec<String> = Service::ALL.into_iter().map(Service::unit).collect();
+    units.push(layout::STACK_UNIT.to_owned());
+    units
+}

@@ -1,0 +1,76 @@
+//! Synapse's config, which Synapse's own parser reads before it counts.
+
+use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image, stack::render_facts};
+use crate::{
+    effect::Effect,
+    fact::Side,
+    layout,
+    name::AbsPath,
+    observed::{Observed, Seen},
+    render::homeserver,
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(SynapseConfig { site: site.clone() })]
+}
+
+/// Whether a file is put in place only after Synapse has read it.
+pub(super) fn is_checked(path: &AbsPath) -> bool {
+    *path == config_file()
+}
+
+fn config_file() -> AbsPath {
+    layout::in_root("synapse/homeserver.yaml")
+}
+
+struct SynapseConfig {
+    site: Site,
+}
+
+impl Resource for SynapseConfig {
+    fn id(&self) -> ResourceId {
+        ResourceId::new("synapse/config")
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        // The parser wants the secrets' files and the log config to be there.
+        vec![ResourceId::new("stack/files"), ResourceId::new("secrets"), image::id(Service::Synapse)]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let facts = render_facts(&self.site, seen)?;
+        let files = homeserver::files(&self.site.config, &facts);
+        let Some(file) = files.into_iter().find(|file| is_checked(&file.path)) else {
+            return Ok(Diff::settled("there is no such file"));
+        };
+        let state = seen.file(Side::Guest, &file.path)?;
+        let now = state.and_then(|s| s.content.clone());
+        if now.as_deref() == Some(file.content.as_str())
+            && state.is_some_and(|s| s.mode == file.mode && s.owner == file.owner)
+        {
+            return Ok(Diff::settled("homeserver.yaml is as it should be"));
+        }
+        let Some(image) = image::resolved(&self.site, Service::Synapse, seen)? else {
+            return Ok(Diff::later("the image of Synapse is not there yet"));
+        };
+        let check = now.is_some();
+        Ok(Diff::Change(Step {
+            what: if check { "Check and change homeserver.yaml" } else { "Write homeserver.yaml" }.to_owned(),
+            why: if check {
+                "Synapse's settings changed; its own parser reads the new file first"
+            } else {
+                "there is none yet"
+            }
+            .to_owned(),
+            risk: Risk::None,
+            changes: vec![FileChange {
+                side: Side::Guest,
+                path: file.path.clone(),
+                before: now,
+                after: file.content.clone(),
+            }],
+            effects: vec![Effect::InstallSynapseConfig { image: image.run, content: file.content, check }],
+        }))
+    }
+}

@@ -1,0 +1,133 @@
+//! Debian packages.
+
+use std::{fs, path::Path, sync::Mutex, time::Duration};
+
+use matrix_podman_core::name::{AbsPath, Mode, Owner};
+
+use super::{Sink, file};
+use crate::{failure::Failure, guest::wire::Saying, process::Program};
+
+/// How long another apt may hold its lock before it is a failure.
+const LOCK: &str = "DPkg::Lock::Timeout=600";
+/// How long a whole apt run may take.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Package lists younger than this are not fetched again.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// One apt run at a time in this process.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Installs packages, without what they merely recommend.
+pub(super) fn install(packages: &[String], sink: &Sink) -> Result<(), Failure> {
+    let _one = ONE.lock();
+    recover(sink)?;
+    let doing = format!("install {}", packages.join(" "));
+    if !lists_are_fresh() {
+        update(sink)?;
+    }
+    let words: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let first = apt(&["install", "--no-install-recommends"], &words).run(&doing, &line(sink));
+    match first {
+        Ok(()) => Ok(()),
+        // Lists that are only hours old can already name versions that are gone.
+        Err(_) => {
+            update(sink)?;
+            apt(&["install", "--no-install-recommends"], &words).run(&doing, &line(sink)).map_err(explain)
+        }
+    }
+}
+
+/// Removes packages with their configuration.
+pub(super) fn purge(packages: &[String], sink: &Sink) -> Result<(), Failure> {
+    let _one = ONE.lock();
+    recover(sink)?;
+    let words: Vec<&str> = packages.iter().map(String::as_str).collect();
+    apt(&["purge", "--auto-remove"], &words).run(&format!("remove {}", packages.join(" ")), &line(sink)).map_err(explain)
+}
+
+/// Brings everything up to date, then leaves the stamp.
+pub(super) fn upgrade(stamp: &AbsPath, sink: &Sink) -> Result<(), Failure> {
+    let _one = ONE.lock();
+    recover(sink)?;
+    update(sink)?;
+    apt(&["dist-upgrade"], &[]).run("update the Debian packages", &line(sink)).map_err(explain)?;
+    file::write(Path::new(stamp.as_str()), b"", Mode(0o644), Owner::ROOT)
+}
+
+fn update(sink: &Sink) -> Result<(), Failure> {
+    sink(Saying::WaitsFor("the list of Debian packages".to_owned()));
+    // Without this, apt calls it a success when a source cannot be reached.
+    Program::new(["apt-get", "update", "--error-on=any", "-o", LOCK])
+        .deadline(PATIENCE)
+        .run("fetch the list of Debian packages", &line(sink))
+        .map_err(explain)
+}
+
+/// A power cut in the middle of an installation leaves packages half
+/// configured; apt then refuses everything until they are finished.
+fn recover(sink: &Sink) -> Result<(), Failure> {
+    let interrupted = fs::read_dir("/var/lib/dpkg/updates").is_ok_and(|mut d| d.next().is_some());
+    let half = fs::read_to_string("/var/lib/dpkg/status").is_ok_and(|status| {
+        status.lines().any(|line| {
+            line.strip_prefix("Status: ").is_some_and(|s| {
+                s.ends_with("half-configured") || s.ends_with("unpacked") || s.ends_with("half-installed")
+            })
+        })
+    });
+    if !interrupted && !half {
+        return Ok(());
+    }
+    sink(Saying::WaitsFor("an interrupted installation to be finished".to_owned()));
+    let configure = Program::new(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
+        .deadline(PATIENCE)
+        .run("finish an interrupted installation", &line(sink));
+    // What could not be configured for want of another package, this mends.
+    apt(&["install", "--fix-broken"], &[]).run("mend an interrupted installation", &line(sink)).map_err(explain)?;
+    configure
+}
+
+fn lists_are_fresh() -> bool {
+    fs::read_dir("/var/lib/apt/lists").is_ok_and(|lists| {
+        lists.filter_map(Result::ok).any(|entry| {
+            entry.file_name().to_string_lossy().contains("_Packages")
+                && entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m.elapsed().is_ok_and(|age| age < FRESH))
+        })
+    })
+}
+
+fn apt(verb: &[&str], packages: &[&str]) -> Program<'static> {
+    let options = [
+        "--yes",
+        "--quiet=2",
+        "-o",
+        LOCK,
+        "-o",
+        "Dpkg::Options::=--force-confdef",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+        "-o",
+        "APT::Color=0",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ];
+    let argv = ["apt-get"].iter().chain(verb).chain(&options).chain(&["--"]).chain(packages);
+    Program::new(argv.collect::<Vec<_>>()).deadline(PATIENCE)
+}
+
+fn line<'a>(sink: &'a Sink) -> impl Fn(&str) + Sync + 'a {
+    |line| sink(Saying::Line(line.to_owned()))
+}
+
+fn explain(failure: Failure) -> Failure {
+    let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+    let hint = if said("Temporary failure resolving") || said("Could not connect") || said("Could not resolve") {
+        "the package source cannot be reached: see that this side has a working network and DNS, then run the same again"
+    } else if said("No space left on device") || said("enough free space") {
+        "the disk is full: make room, then run the same again"
+    } else if said("Could not get lock") {
+        "another apt is at work: wait until it has ended, then run the same again"
+    } else {
+        "what is there is left as it is; run the same again to go on"
+    };
+    failure.hint(hint)
+}

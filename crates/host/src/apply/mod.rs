@@ -1,0 +1,57 @@
+//! Doing effects, on the side that the program runs on.
+//!
+//! One file for each kind of thing that is acted on. Each act is idempotent,
+//! and leaves the state before or the state after.
+
+mod apt;
+pub mod build;
+pub mod file;
+pub mod lxc;
+mod network;
+pub mod podman;
+pub mod program;
+mod rootfs;
+pub mod secret;
+mod unit;
+
+use matrix_podman_core::effect::{Effect, ImageSource};
+
+use crate::{failure::Failure, guest::wire::Saying};
+
+/// Who hears how an act goes.
+pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
+
+/// Does one effect here.
+pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
+    match effect {
+        Effect::MakeDir { path, mode, owner, .. } => file::make_dir(path.as_str().as_ref(), *mode, *owner),
+        Effect::WriteFile { path, content, mode, owner, .. } => {
+            file::write(path.as_str().as_ref(), content.as_bytes(), *mode, *owner)
+        }
+        Effect::Link { path, target, .. } => file::link(path.as_str().as_ref(), target),
+        Effect::RemoveFile { path, .. } => file::remove(path.as_str().as_ref()),
+        Effect::MakeSecret { secret } => secret::make(*secret),
+        Effect::Install { packages, .. } => apt::install(packages, sink),
+        Effect::Purge { packages, .. } => apt::purge(packages, sink),
+        Effect::Upgrade { stamp } => apt::upgrade(stamp, sink),
+        Effect::ApplySysctl => unit::apply_sysctl(sink),
+        Effect::ReloadUnits { .. } => unit::reload(),
+        Effect::EnableUnit { unit, .. } => unit::enable(unit, sink),
+        Effect::RestartDaemon { unit } => unit::restart_daemon(unit, sink),
+        Effect::StartService { service, restart, timeout } => unit::start_service(*service, *restart, *timeout, sink),
+        Effect::AllowIds { start, count } => lxc::allow_ids(*start, *count),
+        Effect::NetworkUp(network) => network::up(network, sink),
+        Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),
+        Effect::CreateGuest(guest) => lxc::create(guest, sink),
+        Effect::StartGuest { name } => lxc::start(name, sink),
+        Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
+        Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => podman::pull(reference, tag, sink),
+        Effect::InitDatabase { image, major, initdb, hba } => podman::init_database(image, *major, initdb, hba, sink),
+        Effect::InstallSynapseConfig { image, content, check } => {
+            podman::install_synapse_config(image, content, *check, sink)
+        }
+        Effect::ObtainImage { .. } | Effect::TakeTurnSecret { .. } | Effect::PushProgram { .. } => {
+            Err(Failure::new(effect.describe(), "it takes both sides; this is a mistake in matrix-podman"))
+        }
+    }
+}

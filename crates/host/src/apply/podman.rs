@@ -1,0 +1,180 @@
+//! Images and one-off containers.
+
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    time::Duration,
+};
+
+use matrix_podman_core::{
+    layout::{self, Secret},
+    name::{ImageRef, Mode, Owner},
+    service::Service,
+};
+
+use super::{Sink, file};
+use crate::{
+    failure::{Doing, Failure},
+    guest::wire::Saying,
+    process::{Input, Program},
+};
+
+/// How long a pull may take.
+const PULL: Duration = Duration::from_secs(3600);
+/// How long a one-off container may take.
+const ONCE: Duration = Duration::from_secs(600);
+
+/// Loads an OCI archive and names it.
+pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<(), Failure> {
+    let doing = format!("load the image {tag}");
+    let said = Program::new(["podman", "load", "--quiet"])
+        .input(Input::Stream(archive))
+        .deadline(PULL)
+        .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
+        .map_err(|failure| {
+            let cut = failure.evidence.iter().any(|line| line.contains("unexpected EOF"));
+            failure.hint(if cut {
+                "the archive ends too early or is no OCI archive: make or fetch it again"
+            } else {
+                "see that the guest has room (`df /var/lib/containers`), then run the same again"
+            })
+        })?;
+    // `Loaded image: name` for each; an archive without a name gives an id.
+    let loaded = said.lines().rev().find_map(|line| line.strip_prefix("Loaded image: ")).map(str::trim);
+    let Some(loaded) = loaded else {
+        return Err(Failure::new(doing, "Podman did not say what it loaded").evidence(vec![said]));
+    };
+    name(loaded, tag)
+}
+
+/// Pulls an image and names it.
+pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
+    Program::new(["podman", "pull", "--policy=always", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
+        .deadline(PULL)
+        .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
+        .map_err(|failure| {
+            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+            let hint = if said("manifest unknown") || said("not found") {
+                "the registry has no such image: look at its name and tag in [images]"
+            } else if said("unauthorized") || said("denied") {
+                "the registry wants a login or the image is not public"
+            } else if said("no space left") {
+                "the disk of the guest is full: make room, then run the same again"
+            } else {
+                "the registry could not be reached or broke off: run the same again; what was fetched is kept"
+            };
+            failure.hint(hint)
+        })?;
+    name(reference.as_str(), tag)
+}
+
+fn name(image: &str, tag: &str) -> Result<(), Failure> {
+    Program::new(["podman", "tag", image, tag]).deadline(ONCE).run(&format!("name the image {tag}"), &|_| {})
+}
+
+/// Makes an empty cluster beside its place, then renames it there, so that a
+/// cluster that is there is always whole.
+pub(super) fn init_database(
+    image: &str,
+    major: u32,
+    initdb: &[String],
+    hba: &str,
+    sink: &Sink,
+) -> Result<(), Failure> {
+    let doing = format!("make the PostgreSQL {major} cluster");
+    let data = layout::in_root("postgresdata");
+    let data = Path::new(data.as_str());
+    let owner = Service::Postgres.owner();
+    let target = data.join(major.to_string());
+    let partial = data.join(".initdb");
+    if target.join("docker/PG_VERSION").exists() {
+        return Ok(());
+    }
+    let container = "matrix-podman-initdb";
+    // A killed attempt may have left its container at work.
+    Program::new(["podman", "rm", "--force", "--ignore", "--", container]).deadline(ONCE).output();
+    file::make_dir(data, Mode(0o700), owner)?;
+    file::remove_partial(&partial)?;
+    file::make_dir(&partial.join(major.to_string()).join("docker"), Mode(0o700), owner)?;
+    file::make_dir(&partial.join(major.to_string()), Mode(0o700), owner)?;
+    file::make_dir(&partial, Mode(0o700), owner)?;
+    let inside = format!("/var/lib/postgresql/{major}/docker");
+    let user = format!("{}:{}", owner.uid, owner.gid);
+    let mount = format!("{}:/var/lib/postgresql", partial.display());
+    let password = format!("{}:{}:ro", layout::secret(Secret::Postgres), Secret::Postgres.in_container());
+    let run = |entrypoint: &str| -> Vec<String> {
+        [
+            "podman", "run", "--rm", "--interactive", "--pull=never", "--network=none", "--name", container,
+            "--user", &user, "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges",
+            "--tmpfs=/tmp", "--tmpfs=/run/postgresql:mode=1777", "--log-driver=none",
+            "--volume", &mount, "--volume", &password, "--entrypoint", entrypoint, image,
+        ]
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect()
+    };
+    let mut argv = run("initdb");
+    argv.extend(initdb.iter().cloned());
+    argv.extend(["--pgdata".to_owned(), inside.clone()]);
+    Program::new(argv).deadline(ONCE).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
+    let hba_path = partial.join(major.to_string()).join("docker/pg_hba.conf");
+    file::write(&hba_path, hba.as_bytes(), Mode(0o600), owner)?;
+    // The single-user server takes one statement a line and needs no socket.
+    let mut argv = run("postgres");
+    argv.extend(["--single", "-D", &inside, "postgres"].iter().map(|word| (*word).to_owned()));
+    let statement = b"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\n";
+    Program::new(argv)
+        .input(Input::Bytes(statement))
+        .deadline(ONCE)
+        .run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
+    fs::rename(partial.join(major.to_string()), &target).doing(|| doing.clone())?;
+    file::sync_folder(data).doing(|| doing.clone())?;
+    file::remove_partial(&partial)
+}
+
+/// Puts a new `homeserver.yaml` in place, once Synapse's own parser has read it.
+pub(super) fn install_synapse_config(image: &str, content: &str, check: bool, sink: &Sink) -> Result<(), Failure> {
+    let folder = layout::in_root("synapse");
+    let owner = Owner { uid: 0, gid: Service::Synapse.owner().gid };
+    let candidate = folder.join("homeserver.yaml.new");
+    let place = folder.join("homeserver.yaml");
+    file::write(Path::new(candidate.as_str()), content.as_bytes(), Mode(0o640), owner)?;
+    if check {
+        sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
+        check_config(image, sink)?;
+    }
+    let doing = || format!("put {place} in place");
+    fs::rename(candidate.as_str(), place.as_str()).doing(doing)?;
+    file::sync_folder(Path::new(folder.as_str())).doing(doing)
+}
+
+fn check_config(image: &str, sink: &Sink) -> Result<(), Failure> {
+    let user = format!("{0}:{0}", Service::Synapse.owner().uid);
+    let data = format!("{}:/data:ro", layout::in_root("synapse"));
+    let mut argv: Vec<String> = [
+        "podman", "run", "--rm", "--pull=never", "--network=none", "--user", &user, "--read-only", "--cap-drop=all",
+        "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--log-driver=none", "--volume", &data,
+    ]
+    .iter()
+    .map(|word| (*word).to_owned())
+    .collect();
+    for secret in Secret::MADE.into_iter().chain([Secret::Turn]).filter(|s| s.reader() == Service::Synapse) {
+        if super::secret::exists(secret) {
+            argv.push(format!("--volume={}:{}:ro", layout::secret(secret), secret.in_container()));
+        }
+    }
+    argv.extend(
+        ["--entrypoint", "python", image, "-m", "synapse.config", "--config-path", "/data/homeserver.yaml.new"]
+            .iter()
+            .map(|word| (*word).to_owned()),
+    );
+    Program::new(argv)
+        .deadline(ONCE)
+        .run("have Synapse accept its new config", &|line| sink(Saying::Line(line.to_owned())))
+        .map_err(|failure| {
+            failure.hint(
+                "the running server keeps its old config; the refused one is /opt/matrix/synapse/homeserver.yaml.new in the guest",
+            )
+        })
+}

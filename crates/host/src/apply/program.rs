@@ -1,0 +1,39 @@
+//! The program itself, put into the guest.
+
+use std::{fs::File, time::Duration};
+
+use matrix_podman_core::layout;
+
+use crate::{
+    failure::{Doing, Failure},
+    guest::Doorway,
+    process::{Input, Program},
+    run,
+};
+
+/// How long each act on the way may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Copies the running program into the guest, sees that it runs there and is
+/// whole, then puts it in place.
+pub fn push(doorway: &Doorway) -> Result<(), Failure> {
+    let doing = format!("put matrix-podman into the guest {}", doorway.guest);
+    let partial = format!("{}.new", layout::BINARY);
+    let own = File::open("/proc/self/exe").doing(|| "read the program's own file")?;
+    Program::new(doorway.argv(&["install", "--mode=0755", "-D", "/dev/stdin", &partial]))
+        .input(Input::Stream(Box::new(own)))
+        .deadline(PATIENCE)
+        .run(&doing, &|_| {})?;
+    let said = Program::new(doorway.argv(&[&partial, "agent", "--digest"]))
+        .deadline(PATIENCE)
+        .run_keeping(&doing, &|_| {})
+        .map_err(|failure| {
+            failure.hint(
+                "it must be built as this project's .cargo/config.toml says (statically linked) to run in any guest",
+            )
+        })?;
+    if said.trim() != run::own_digest()? {
+        return Err(Failure::new(doing, "it did not arrive whole").hint("run the same again"));
+    }
+    Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY])).deadline(PATIENCE).run(&doing, &|_| {})
+}

@@ -1,0 +1,106 @@
+//! Secrets: from the system's random source into files that one service reads.
+
+use std::{fs, io::Read, os::unix::fs::MetadataExt as _, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use matrix_podman_core::{
+    layout::{self, Secret},
+    name::{Mode, Owner},
+    render::{homeserver, redis},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::file;
+use crate::failure::{Doing, Failure};
+
+const MODE: Mode = Mode(0o400);
+
+/// Makes a secret, unless it is there; then only its owner and mode are seen to.
+pub fn make(secret: Secret) -> Result<(), Failure> {
+    let path = layout::secret(secret);
+    let path = Path::new(path.as_str());
+    let owner = secret.reader().owner();
+    file::make_dir(Path::new(layout::SECRETS), Mode(0o700), Owner::ROOT)?;
+    let content = match fs::read(path) {
+        // An empty file is what a full disk leaves; it is no secret.
+        Ok(there) if !there.is_empty() => there,
+        _ => fresh(secret)?.into_bytes(),
+    };
+    file::write(path, &content, MODE, owner)
+}
+
+/// Puts what `data` gives into the file of `secret`.
+pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
+    let mut text = String::new();
+    data.read_to_string(&mut text).doing(|| format!("read the secret {}", secret.file_name()))?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Failure::new(format!("take the secret {}", secret.file_name()), "its file is empty"));
+    }
+    file::write(Path::new(layout::secret(secret).as_str()), text.as_bytes(), MODE, secret.reader().owner())
+}
+
+fn fresh(secret: Secret) -> Result<String, Failure> {
+    Ok(match secret {
+        Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration => random_word()?,
+        Secret::Pgpass => homeserver::pgpass_line(&read(Secret::Postgres)?),
+        Secret::RedisAcl => {
+            let digest = Sha256::digest(read(Secret::Redis)?.as_bytes());
+            redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())
+        }
+        Secret::SigningKey => signing_key()?,
+        Secret::Turn => return Err(Failure::new("make the TURN secret", "it comes from the operator")),
+    })
+}
+
+/// 256 random bits in letters and digits, so that no file format can mistake them.
+fn random_word() -> Result<String, Failure> {
+    let bytes: [u8; 32] = random()?;
+    Ok(matrix_podman_core::name::Digest::of_sha256(&bytes).hex().to_owned())
+}
+
+/// A signing key in Synapse's form: algorithm, version, unpadded seed.
+fn signing_key() -> Result<String, Failure> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
+    let seed: [u8; 32] = random()?;
+    let version: String =
+        random::<4>()?.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    Ok(format!("ed25519 a_{version} {}\n", STANDARD_NO_PAD.encode(seed)))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).doing(|| "get random bytes from the system")?;
+    Ok(bytes)
+}
+
+fn read(secret: Secret) -> Result<String, Failure> {
+    let path = layout::secret(secret);
+    let text = fs::read_to_string(path.as_str()).doing(|| format!("read {path}"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Whether a secret's file is there, for messages.
+pub fn exists(secret: Secret) -> bool {
+    fs::metadata(layout::secret(secret).as_str()).is_ok_and(|m| m.size() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signing_keys_have_synapses_form() {
+        let key = signing_key().unwrap();
+        let fields: Vec<&str> = key.trim_end().split(' ').collect();
+        assert_eq!((fields[0], fields[1].len(), fields[2].len()), ("ed25519", 6, 43));
+        assert_ne!(key, signing_key().unwrap());
+    }
+
+    #[test]
+    fn words_are_long_and_plain() {
+        let word = random_word().unwrap();
+        assert_eq!(word.len(), 64);
+        assert!(word.chars().all(|c| c.is_ascii_alphanumeric()));
+    }
+}

@@ -1,0 +1,79 @@
+//! systemd's units, in the guest.
+
+use std::time::{Duration, Instant};
+
+use matrix_podman_core::{fact::{Fact, Value}, observed::Answer, service::Service, size::Seconds};
+
+use super::Sink;
+use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
+
+/// How long systemd's own quick acts may take.
+const QUICK: Duration = Duration::from_secs(90);
+
+pub(super) fn reload() -> Result<(), Failure> {
+    Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run("make systemd read its units", &|_| {})
+}
+
+pub(super) fn enable(unit: &str, sink: &Sink) -> Result<(), Failure> {
+    reload()?;
+    Program::new(["systemctl", "enable", "--", unit]).deadline(QUICK).run(&format!("enable {unit}"), &|line| {
+        sink(Saying::Line(line.to_owned()));
+    })?;
+    // Marks the stack as started; its services run already.
+    Program::new(["systemctl", "start", "--no-block", "--", unit]).deadline(QUICK).run(&format!("start {unit}"), &|_| {})
+}
+
+pub(super) fn restart_daemon(unit: &str, sink: &Sink) -> Result<(), Failure> {
+    Program::new(["systemctl", "try-restart", "--", unit])
+        .deadline(QUICK)
+        .run(&format!("restart {unit}"), &|line| sink(Saying::Line(line.to_owned())))
+}
+
+/// Kernel settings that an unprivileged container may not change are left out
+/// of the files; one that fails all the same is a failure.
+pub(super) fn apply_sysctl(sink: &Sink) -> Result<(), Failure> {
+    Program::new(["sysctl", "--quiet", "--load", matrix_podman_core::render::system::SYSCTL_FILE])
+        .deadline(QUICK)
+        .run("apply the kernel settings", &|line| sink(Saying::Line(line.to_owned())))
+}
+
+/// Starts or restarts a service. Its unit says when it is ready, so this
+/// returns when it is.
+pub(super) fn start_service(service: Service, restart: bool, timeout: Seconds, sink: &Sink) -> Result<(), Failure> {
+    let unit = service.unit();
+    if needs_reload(&unit) {
+        reload()?;
+    }
+    let verb = if restart { "restart" } else { "start" };
+    let doing = format!("{verb} {}", service.title());
+    sink(Saying::WaitsFor(format!("{} to answer", service.title())));
+    let started = Instant::now();
+    // A service that failed too often is not started again before this.
+    Program::new(["systemctl", "reset-failed", "--", &unit]).deadline(QUICK).output();
+    let result = Program::new(["systemctl", verb, "--", &unit])
+        .deadline(Duration::from_secs(timeout.0))
+        .run(&doing, &|line| sink(Saying::Line(line.to_owned())));
+    result.map_err(|failure| {
+        Failure::new(doing, format!("it was not ready after {} s: {}", started.elapsed().as_secs(), failure.why))
+            .evidence(last_log_lines(&unit))
+            .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
+    })
+}
+
+fn needs_reload(unit: &str) -> bool {
+    match probe::answer(&Fact::Units([unit.to_owned()].into())) {
+        Answer::Known(Value::Units(units)) => {
+            units.values().next().is_none_or(|unit| unit.stale || unit.load == "not-found")
+        }
+        _ => true,
+    }
+}
+
+fn last_log_lines(unit: &str) -> Vec<String> {
+    let output = Program::new([
+        "journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat", "--quiet",
+    ])
+    .deadline(Duration::from_secs(10))
+    .output();
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}

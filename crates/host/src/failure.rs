@@ -1,0 +1,59 @@
+//! What went wrong, in a form that crosses the connection to the guest.
+
+use serde::{Deserialize, Serialize};
+
+/// Something that could not be done: what was being done to what, why it
+/// failed, the last lines that show it, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("could not {doing}: {why}")]
+pub struct Failure {
+    /// Completes "could not …": `write /opt/matrix/x`.
+    pub doing: String,
+    /// Why it failed.
+    pub why: String,
+    /// The last lines of what was said meanwhile.
+    pub evidence: Vec<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without evidence or hint.
+    pub fn new(doing: impl Into<String>, why: impl ToString) -> Self {
+        Self { doing: doing.into(), why: why.to_string(), evidence: Vec::new(), hint: None }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with lines that show it.
+    #[must_use]
+    pub fn evidence(mut self, lines: Vec<String>) -> Self {
+        self.evidence = lines;
+        self
+    }
+}
+
+/// Gives an error of the system the words that [`Failure`] wants.
+pub trait Doing<T> {
+    /// Says what was being done; evaluated only on failure.
+    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Failure>;
+}
+
+impl<T, E: std::error::Error> Doing<T> for Result<T, E> {
+    fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let mut why = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                why = format!("{why}: {cause}");
+                source = cause.source();
+            }
+            Failure::new(doing(), why)
+        })
+    }
+}

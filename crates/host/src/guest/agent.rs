@@ -1,0 +1,173 @@
+//! The side in the guest: reads requests, works on them side by side, answers.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufReader, Read, Write},
+    process::{Command, Stdio},
+    sync::{
+        Mutex,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use super::wire::{CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message};
+use crate::{
+    apply::{self, Sink},
+    failure::{Doing, Failure},
+    probe,
+    run::{self, RunLock},
+    synapse,
+};
+
+/// How many pieces of data may wait for a slow reader.
+const PIECES_WAITING: usize = 8;
+
+/// Serves one connection until its other end is gone. Work that was begun is
+/// finished even then, with the lock held: half a package installation is
+/// worse than a late one.
+pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<()> {
+    let output = Mutex::new(output);
+    let lock: Mutex<Option<RunLock>> = Mutex::new(None);
+    let hello = Reply::Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        digest: run::own_digest().map_err(io::Error::other)?,
+    };
+    say(&output, 0, &hello);
+    let mut input = BufReader::with_capacity(CHUNK, input);
+    let mut open: BTreeMap<u32, SyncSender<Vec<u8>>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        while let Some(frame) = read_frame::<Request>(&mut input)? {
+            match frame {
+                Frame::Data { id, bytes } => {
+                    let end = bytes.is_empty();
+                    if let Some(data) = open.get(&id) {
+                        // A reader that gave up has answered already.
+                        let _ = data.send(bytes);
+                    }
+                    if end {
+                        open.remove(&id);
+                    }
+                }
+                Frame::Message(Envelope { id, body }) => {
+                    let (sender, receiver) = sync_channel(PIECES_WAITING);
+                    open.insert(id, sender);
+                    let (output, lock) = (&output, &lock);
+                    scope.spawn(move || {
+                        let reply = answer(id, body, DataReader::new(receiver), output, lock);
+                        say(output, id, &reply);
+                    });
+                }
+            }
+        }
+        // Whoever still reads data gets no more.
+        open.clear();
+        Ok(())
+    })
+}
+
+/// Sends a reply. When nobody listens any more, there is nobody to tell.
+fn say(output: &Mutex<impl Write>, id: u32, reply: &Reply) {
+    if let Ok(mut output) = output.lock() {
+        let _ = write_message(&mut *output, id, reply);
+    }
+}
+
+fn answer(
+    id: u32,
+    request: Request,
+    data: DataReader,
+    output: &Mutex<impl Write + Send>,
+    lock: &Mutex<Option<RunLock>>,
+) -> Reply {
+    let sink = |saying: Saying| say(output, id, &Reply::Said(saying));
+    let done = |result: Result<(), Failure>| match result {
+        Ok(()) => Reply::Done,
+        Err(failure) => Reply::Failed(failure),
+    };
+    match request {
+        Request::Observe(facts) => Reply::Answers(facts.iter().map(probe::answer).collect()),
+        Request::Apply(effect) => done(apply::apply(&effect, &sink)),
+        Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
+        Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
+        Request::Lock(holder) => done(take_lock(lock, holder, &sink)),
+        Request::Follow(argv) => follow(id, &argv, output),
+        Request::AddUser(user) => done(synapse::add_user(&user)),
+    }
+}
+
+fn take_lock(lock: &Mutex<Option<RunLock>>, holder: run::LockHolder, sink: &Sink) -> Result<(), Failure> {
+    let taken = RunLock::take(&run::lock_file_here("guest"), &holder, sink)?;
+    if let Ok(mut lock) = lock.lock() {
+        *lock = Some(taken);
+    }
+    Ok(())
+}
+
+/// Runs a command and sends what it prints as data; both its streams in one,
+/// as on a terminal.
+fn follow(id: u32, argv: &[String], output: &Mutex<impl Write + Send>) -> Reply {
+    let run = || -> Result<Option<i32>, Failure> {
+        let doing = || format!("run {}", argv.first().map(String::as_str).unwrap_or("nothing"));
+        let (mut reader, writer) = io::pipe().doing(doing)?;
+        let mut words = argv.iter();
+        let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
+        command.args(words).stdin(Stdio::null());
+        command.stderr(writer.try_clone().doing(doing)?).stdout(writer);
+        let mut child = command.spawn().doing(doing)?;
+        // The pipe ends when the child's own ends are the last ones.
+        drop(command);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = reader.read(&mut buffer).doing(doing)?;
+            if count == 0 {
+                break;
+            }
+            let sent = match output.lock() {
+                Ok(mut output) => write_data(&mut *output, id, &buffer[..count]).is_ok(),
+                Err(_) => false,
+            };
+            if !sent {
+                let _ = child.kill();
+                break;
+            }
+        }
+        Ok(child.wait().doing(doing)?.code())
+    };
+    match run() {
+        Ok(status) => Reply::Ended(status),
+        Err(failure) => Reply::Failed(failure),
+    }
+}
+
+/// The data of a request as something to read from.
+struct DataReader {
+    from: Receiver<Vec<u8>>,
+    piece: io::Cursor<Vec<u8>>,
+    ended: bool,
+}
+
+impl DataReader {
+    fn new(from: Receiver<Vec<u8>>) -> Self {
+        Self { from, piece: io::Cursor::new(Vec::new()), ended: false }
+    }
+}
+
+impl Read for DataReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 || self.ended {
+                return Ok(count);
+            }
+            match self.from.recv() {
+                Ok(piece) => {
+                    self.ended = piece.is_empty();
+                    self.piece = io::Cursor::new(piece);
+                }
+                // Cut off: what came so far must not be taken for the whole.
+                Err(_) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was cut")),
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Frames between the two sides: a length, a kind, a payload.
+//!
+//! Control messages are JSON, so that a person with a trace can read them;
+//! data are raw. Secrets that the operator gives travel here and nowhere else.
+
+use std::io::{self, Read, Write};
+
+use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, name::Localpart, observed::Answer};
+use serde::{Deserialize, Serialize};
+
+use crate::{failure::Failure, run::LockHolder};
+
+/// Changes when the two sides would no longer understand each other.
+pub const PROTOCOL: u32 = 1;
+/// Longest frame that is accepted; data come in smaller pieces.
+const MAX_FRAME: u32 = 64 << 20;
+/// How much data one frame carries.
+pub const CHUNK: usize = 256 << 10;
+
+const MESSAGE: u8 = 0;
+const DATA: u8 = 1;
+
+/// What the outside asks of the guest.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Answer these questions.
+    Observe(Vec<Fact>),
+    /// Do this.
+    Apply(Box<Effect>),
+    /// Give Podman the OCI archive that follows as data, under this name.
+    LoadImage {
+        /// The local name that it gets.
+        tag: String,
+    },
+    /// Put the data that follow into the file of this secret.
+    PutSecret(Secret),
+    /// Take the guest's lock, for as long as the connection lasts.
+    Lock(LockHolder),
+    /// Run one of the program's own read-only or operator-given commands and
+    /// send what it prints.
+    Follow(Vec<String>),
+    /// Make a user.
+    AddUser(NewUser),
+}
+
+/// A user to be made.
+#[derive(Serialize, Deserialize)]
+pub struct NewUser {
+    /// Name without server.
+    pub localpart: Localpart,
+    /// The password.
+    pub password: String,
+    /// Whether they may administer the server.
+    pub admin: bool,
+    /// Name that others see.
+    pub display_name: Option<String>,
+}
+
+impl std::fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewUser({}, password hidden)", self.localpart)
+    }
+}
+
+/// What the guest says back.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// First of all: who speaks.
+    Hello {
+        /// Its [`PROTOCOL`].
+        protocol: u32,
+        /// Its version.
+        version: String,
+        /// SHA-256 of its file, in hexadecimal.
+        digest: String,
+    },
+    /// Something about how the work goes.
+    Said(Saying),
+    /// Answers to [`Request::Observe`], in its order.
+    Answers(Vec<Answer>),
+    /// It is done.
+    Done,
+    /// The end of a followed command.
+    Ended(Option<i32>),
+    /// It could not be done.
+    Failed(Failure),
+}
+
+/// Something about how a piece of work goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Saying {
+    /// A line that a program printed.
+    Line(String),
+    /// How far a transfer is, in bytes.
+    Bytes {
+        /// So much is done.
+        done: u64,
+        /// Of so much, when that is known.
+        total: Option<u64>,
+    },
+    /// What is being waited for.
+    WaitsFor(String),
+}
+
+/// What travels in a message frame.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// Which request it belongs to.
+    pub id: u32,
+    /// What is said.
+    pub body: T,
+}
+
+/// One frame.
+#[derive(Debug)]
+pub enum Frame<T> {
+    /// A message.
+    Message(Envelope<T>),
+    /// Data for the request; an empty piece is their end.
+    Data {
+        /// Which request they belong to.
+        id: u32,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Writes a message.
+pub fn write_message<T: Serialize>(to: &mut impl Write, id: u32, body: &T) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Borrowed<'a, T> {
+        id: u32,
+        body: &'a T,
+    }
+    let bytes = serde_json::to_vec(&Borrowed { id, body })?;
+    write_frame(to, MESSAGE, &[], &bytes)
+}
+
+/// Writes a piece of data; an empty one is the end.
+pub fn write_data(to: &mut impl Write, id: u32, bytes: &[u8]) -> io::Result<()> {
+    write_frame(to, DATA, &id.to_be_bytes(), bytes)
+}
+
+fn write_frame(to: &mut impl Write, kind: u8, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(1 + head.len() + body.len()).map_err(io::Error::other)?;
+    to.write_all(&length.to_be_bytes())?;
+    to.write_all(&[kind])?;
+    to.write_all(head)?;
+    to.write_all(body)?;
+    to.flush()
+}
+
+/// Reads one frame; `None` at the end of the connection.
+pub fn read_frame<T: for<'de> Deserialize<'de>>(from: &mut impl Read) -> io::Result<Option<Frame<T>>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let length = u32::from_be_bytes(length);
+    if length == 0 || length > MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+    }
+    let mut kind = [0];
+    from.read_exact(&mut kind)?;
+    let mut body = vec![0; length as usize - 1];
+    from.read_exact(&mut body)?;
+    match kind[0] {
+        MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&body)?))),
+        DATA => match body.split_first_chunk::<4>() {
+            Some((id, bytes)) => Ok(Some(Frame::Data { id: u32::from_be_bytes(*id), bytes: bytes.to_vec() })),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "a data frame without a number")),
+        },
+        other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of kind {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_the_way() {
+        let mut pipe = Vec::new();
+        write_message(&mut pipe, 7, &Reply::Done).unwrap();
+        write_data(&mut pipe, 8, b"abc").unwrap();
+        write_data(&mut pipe, 8, b"").unwrap();
+        let mut from = pipe.as_slice();
+        assert!(matches!(
+            read_frame::<Reply>(&mut from).unwrap(),
+            Some(Frame::Message(Envelope { id: 7, body: Reply::Done }))
+        ));
+        assert!(matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { id: 8, bytes }) if bytes == b"abc"));
+        assert!(matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { bytes, .. }) if bytes.is_empty()));
+        assert!(read_frame::<Reply>(&mut from).unwrap().is_none());
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        for noise in [&b"\0\0\0\0"[..], b"\xff\xff\xff\xff\0", b"\0\0\0\x02\x09x", b"\0\0\0\x03\x01ab", b"\0\0\0\x02\0{"] {
+            assert!(read_frame::<Reply>(&mut &*noise).is_err(), "{noise:?}");
+        }
+        assert!(read_frame::<Reply>(&mut &b"\0\0"[..]).unwrap().is_none());
+    }
+}

@@ -1,0 +1,72 @@
+//! LXC containers, read from their configs and the kernel's list of sockets:
+//! no process is needed to see whether one runs.
+
+use std::{net::Ipv4Addr, path::Path};
+
+use matrix_podman_core::{
+    fact::{GuestState, Neighbour},
+    render::lxc::SITE_MARK,
+};
+
+use crate::{apply::lxc::LXC, process::Program};
+
+/// What is known of one container's config file.
+struct Config {
+    site: Option<String>,
+    ids: Option<(u32, u32)>,
+    address: Option<Ipv4Addr>,
+}
+
+pub(super) fn state(name: &str) -> GuestState {
+    let Some(config) = read(name) else { return GuestState::Absent };
+    if !runs(name) {
+        return GuestState::Stopped { site: config.site };
+    }
+    let address = config.address.or_else(|| leased_address(name));
+    GuestState::Running { site: config.site, address }
+}
+
+pub(super) fn neighbours() -> Vec<Neighbour> {
+    let Ok(folder) = std::fs::read_dir(LXC) else { return Vec::new() };
+    folder
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let config = read(&name)?;
+            Some(Neighbour { name, site: config.site, ids: config.ids, address: config.address })
+        })
+        .collect()
+}
+
+fn read(name: &str) -> Option<Config> {
+    let text = std::fs::read_to_string(Path::new(LXC).join(name).join("config")).ok()?;
+    let value = |key: &str| {
+        text.lines().filter_map(|line| line.split_once('=')).find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim())
+    };
+    // `u 0 100000 65536`: kind, first inside, first outside, how many.
+    let ids = value("lxc.idmap").and_then(|map| {
+        let mut fields = map.split_whitespace().skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    Some(Config {
+        site: text.lines().find_map(|line| line.strip_prefix(SITE_MARK)).map(|site| site.trim().to_owned()),
+        ids,
+        address: value("lxc.net.0.ipv4.address")
+            .and_then(|a| a.split('/').next().unwrap_or_default().parse().ok()),
+    })
+}
+
+/// A running container's monitor listens on an abstract socket with its name.
+fn runs(name: &str) -> bool {
+    let socket = format!("@{LXC}/{name}/command");
+    std::fs::read_to_string("/proc/net/unix")
+        .is_ok_and(|sockets| sockets.lines().any(|line| line.split_whitespace().last() == Some(socket.as_str())))
+}
+
+/// The address that a running container got by DHCP.
+fn leased_address(name: &str) -> Option<Ipv4Addr> {
+    let output = Program::new(["lxc-info", "--name", name, "--ips", "--no-humanize"]).output();
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.trim().parse::<Ipv4Addr>().ok())
+        .find(|address| !address.is_loopback() && address.octets()[..2] != [10, 89])
+}

@@ -1,0 +1,160 @@
+//! Answers the core's questions about the side that the program runs on.
+//!
+//! Nothing here changes anything: questions are [`Fact`]s, and the commands
+//! that answer them stand in the core.
+
+mod lxc;
+mod net;
+mod system;
+
+use std::{
+    collections::BTreeMap,
+    fs::Metadata,
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use matrix_podman_core::{
+    fact::{Ask, Fact, FileKind, FileState, Value},
+    name::{AbsPath, Digest, Mode, Owner},
+    observed::Answer,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::process::Program;
+
+/// Largest content that an answer carries.
+const MAX_CONTENT: u64 = 256 << 10;
+/// How long a command that answers a question may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers one question.
+pub fn answer(fact: &Fact) -> Answer {
+    let result = match fact.ask() {
+        Ask::Run(argv) => {
+            let output = Program::new(argv).deadline(PATIENCE).output();
+            fact.parse(&output).map_err(|e| e.to_string())
+        }
+        Ask::Builtin => builtin(fact),
+    };
+    match result {
+        Ok(value) => Answer::Known(value),
+        Err(why) => Answer::Unknown(why),
+    }
+}
+
+fn builtin(fact: &Fact) -> Result<Value, String> {
+    match fact {
+        Fact::File(path) => file(path, true).map(Value::File),
+        Fact::Meta(path) => file(path, false).map(Value::File),
+        Fact::Commands(names) => Ok(Value::Found(
+            names.iter().filter_map(|name| Some((name.clone(), command(name)?.display().to_string()))).collect::<BTreeMap<_, _>>(),
+        )),
+        Fact::System => system::info().map(|info| Value::System(Box::new(info))),
+        Fact::LxcGuest(name) => Ok(Value::LxcGuest(lxc::state(name))),
+        Fact::LxcNeighbours => Ok(Value::Neighbours(lxc::neighbours())),
+        Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
+        Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
+        Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
+        Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
+        Fact::GuestProgram
+        | Fact::Packages(_)
+        | Fact::Units(_)
+        | Fact::Containers
+        | Fact::Images(_)
+        | Fact::NatTable(_) => Err("this question is not answered here".to_owned()),
+    }
+}
+
+/// Where in `PATH` a command is, the administrator's folders included.
+pub fn command(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"])
+        .map(|folder| Path::new(folder).join(name))
+        .find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+}
+
+fn process_lives(pid_file: &AbsPath) -> bool {
+    std::fs::read_to_string(pid_file.as_str())
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+}
+
+fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String> {
+    let unreadable = |e: std::io::Error| format!("{path}: {e}");
+    let meta = match std::fs::symlink_metadata(path.as_str()) {
+        Ok(meta) => meta,
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(unreadable(e)),
+    };
+    let mut state = FileState {
+        kind: kind(&meta),
+        mode: Mode(meta.mode() & 0o7777),
+        owner: Owner { uid: meta.uid(), gid: meta.gid() },
+        content: None,
+        digest: None,
+        target: None,
+        age: meta.modified().ok().and_then(|m| m.elapsed().ok()).map_or(0, |age| age.as_secs()),
+    };
+    if state.kind == FileKind::Link {
+        state.target = std::fs::read_link(path.as_str()).ok().map(|t| t.display().to_string());
+    }
+    if with_content && state.kind == FileKind::File && meta.len() <= MAX_CONTENT {
+        let mut bytes = Vec::new();
+        // Files of the kernel say that they are empty, so the length is no guide.
+        std::fs::File::open(path.as_str())
+            .and_then(|f| f.take(MAX_CONTENT).read_to_end(&mut bytes))
+            .map_err(unreadable)?;
+        state.digest = Some(Digest::of_sha256(&Sha256::digest(&bytes)));
+        state.content = String::from_utf8(bytes).ok();
+    }
+    Ok(Some(state))
+}
+
+fn kind(meta: &Metadata) -> FileKind {
+    let kind = meta.file_type();
+    if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Dir
+    } else if kind.is_symlink() {
+        FileKind::Link
+    } else {
+        FileKind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &Path) -> AbsPath {
+        AbsPath::parse(path.to_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn files_are_described() {
+        let folder = tempfile::tempdir().unwrap();
+        let file_path = folder.path().join("a");
+        std::fs::write(&file_path, "hello").unwrap();
+        std::fs::set_permissions(&file_path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let Answer::Known(Value::File(Some(state))) = answer(&Fact::File(path(&file_path))) else { panic!() };
+        assert_eq!((state.kind, state.mode, state.content.as_deref()), (FileKind::File, Mode(0o640), Some("hello")));
+        let Answer::Known(Value::File(Some(state))) = answer(&Fact::Meta(path(&file_path))) else { panic!() };
+        assert_eq!(state.content, None);
+        assert_eq!(answer(&Fact::File(path(&folder.path().join("b")))), Answer::Known(Value::File(None)));
+    }
+
+    #[test]
+    fn commands_are_found() {
+        let names = ["sh".to_owned(), "no-such-command".to_owned()].into();
+        let Answer::Known(Value::Found(found)) = answer(&Fact::Commands(names)) else { panic!() };
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["sh"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! Interfaces, ports and what can be reached.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use crate::process::Program;
+
+/// How long a place may take to answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+pub(super) fn address_of(interface: &str) -> Option<Ipv4Addr> {
+    let output = Program::new(["ip", "-json", "-4", "address", "show", "dev", interface]).output();
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    links.pointer("/0/addr_info/0/local")?.as_str()?.parse().ok()
+}
+
+/// Those of `ports` on which something listens, on any address.
+pub(super) fn taken(ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+    let listening: BTreeSet<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .flat_map(|table| table.lines().skip(1).filter_map(listening_port).collect::<Vec<_>>())
+        .collect();
+    ports.intersection(&listening).copied().collect()
+}
+
+/// The port of a line of /proc/net/tcp whose state is "listening" (0A).
+fn listening_port(line: &str) -> Option<u16> {
+    let mut fields = line.split_whitespace();
+    let local = fields.nth(1)?;
+    let state = fields.nth(1)?;
+    (state == "0A").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok()).flatten()
+}
+
+/// Whether `host:port` accepts a connection.
+pub(super) fn reachable(place: &str) -> bool {
+    place
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.any(|a| TcpStream::connect_timeout(&a, PATIENCE).is_ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_port_is_taken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(taken(&BTreeSet::from([port])), BTreeSet::from([port]));
+        assert!(reachable(&format!("127.0.0.1:{port}")));
+        drop(listener);
+        assert!(taken(&BTreeSet::from([port])).is_empty());
+        assert!(!reachable(&format!("127.0.0.1:{port}")));
+    }
+}

@@ -1,0 +1,173 @@
+//! The journal: what was about to be done, and how it ended.
+//!
+//! Each line is on disk before the act that it announces begins. Since every
+//! effect is idempotent and atomic, the journal decides nothing; it lets the
+//! next run say what the last one was cut off at, and people read what happened.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Mutex,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Doing, Failure};
+
+/// From this size on, an old journal is put aside when a new run begins.
+const KEEP: u64 = 4 << 20;
+
+/// One line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Line {
+    at: String,
+    run: String,
+    #[serde(flatten)]
+    what: Entry,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case")]
+enum Entry {
+    Begun { command: String, pid: u32 },
+    Intent { act: u64, resource: String, effect: String },
+    Done { act: u64 },
+    Failed { act: u64, why: String },
+    Ended { well: bool },
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub struct Journal {
+    file: Mutex<(File, u64)>,
+    run: String,
+}
+
+/// What the last run left without an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// When it began.
+    pub since: String,
+    /// Which command.
+    pub command: String,
+    /// The acts under way when it was cut off.
+    pub acts: Vec<String>,
+}
+
+impl Journal {
+    /// Opens the journal at `path` for a run of `command`; also says what the
+    /// run before left unfinished.
+    pub fn open(path: &Path, command: &str) -> Result<(Self, Option<Unfinished>), Failure> {
+        let doing = || format!("open the journal {}", path.display());
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).doing(doing)?;
+        }
+        let unfinished = match File::open(path) {
+            Ok(file) => unfinished(BufReader::new(file)),
+            Err(_) => None,
+        };
+        if std::fs::metadata(path).is_ok_and(|m| m.len() > KEEP) {
+            std::fs::rename(path, path.with_extension("old.jsonl")).doing(doing)?;
+        }
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).doing(doing)?;
+        let run = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let journal = Self { file: Mutex::new((file, 0)), run: format!("{run}-{}", std::process::id()) };
+        journal.write(Entry::Begun { command: command.to_owned(), pid: std::process::id() })?;
+        Ok((journal, unfinished))
+    }
+
+    /// Notes that an act begins; hands back its number.
+    pub fn intent(&self, resource: &str, effect: &str) -> Result<u64, Failure> {
+        let act = match self.file.lock() {
+            Ok(mut file) => {
+                file.1 += 1;
+                file.1
+            }
+            Err(_) => 0,
+        };
+        self.write(Entry::Intent { act, resource: resource.to_owned(), effect: effect.to_owned() })?;
+        Ok(act)
+    }
+
+    /// Notes how an act ended.
+    pub fn outcome(&self, act: u64, result: &Result<(), Failure>) -> Result<(), Failure> {
+        self.write(match result {
+            Ok(()) => Entry::Done { act },
+            Err(failure) => Entry::Failed { act, why: failure.to_string() },
+        })
+    }
+
+    /// Notes the end of the run.
+    pub fn end(&self, well: bool) -> Result<(), Failure> {
+        self.write(Entry::Ended { well })
+    }
+
+    fn write(&self, what: Entry) -> Result<(), Failure> {
+        let doing = || "write the journal";
+        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        let mut line = serde_json::to_vec(&Line { at, run: self.run.clone(), what }).doing(doing)?;
+        line.push(b'\n');
+        let mut file = self.file.lock().map_err(|_| Failure::new(doing(), "a thread failed while writing it"))?;
+        file.0.write_all(&line).doing(doing)?;
+        file.0.sync_data().doing(doing)
+    }
+}
+
+/// What the last run in a journal left without an end. A line that was cut off
+/// in the middle is no line.
+fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
+    let mut last: Option<(String, Unfinished, BTreeMap<u64, String>)> = None;
+    for line in journal.lines().map_while(Result::ok) {
+        let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+        match line.what {
+            Entry::Begun { command, .. } => {
+                let begun = Unfinished { since: line.at, command, acts: Vec::new() };
+                last = Some((line.run, begun, BTreeMap::new()));
+            }
+            what => {
+                let Some((run, _, open)) = last.as_mut().filter(|(run, ..)| *run == line.run) else { continue };
+                let _ = run;
+                match what {
+                    Entry::Intent { act, effect, .. } => {
+                        open.insert(act, effect);
+                    }
+                    Entry::Done { act } | Entry::Failed { act, .. } => {
+                        open.remove(&act);
+                    }
+                    Entry::Ended { .. } => last = None,
+                    Entry::Begun { .. } => {}
+                }
+            }
+        }
+    }
+    last.map(|(_, begun, open)| Unfinished { acts: open.into_values().collect(), ..begun })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_cut_off_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let (journal, before) = Journal::open(&path, "up").unwrap();
+        assert_eq!(before, None);
+        let first = journal.intent("a", "write /a").unwrap();
+        journal.outcome(first, &Ok(())).unwrap();
+        journal.intent("b", "write /b").unwrap();
+        drop(journal);
+        // Power went away in the middle of a line.
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\"20").unwrap();
+        let (journal, before) = Journal::open(&path, "up").unwrap();
+        let before = before.unwrap();
+        assert_eq!((before.command.as_str(), before.acts), ("up", vec!["write /b".to_owned()]));
+        journal.end(true).unwrap();
+        drop(journal);
+        let (_, before) = Journal::open(&path, "up").unwrap();
+        assert_eq!(before, None);
+    }
+}

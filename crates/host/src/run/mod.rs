@@ -1,0 +1,46 @@
+//! Carrying out a plan: one run at a time, with a journal, side by side.
+
+mod event;
+mod executor;
+mod journal;
+mod lock;
+
+use std::{io::Read as _, path::PathBuf, sync::OnceLock};
+
+use sha2::{Digest as _, Sha256};
+
+pub use event::{Event, Listener};
+pub use executor::{Ended, run};
+pub use journal::{Journal, Unfinished};
+pub use lock::{LockHolder, RunLock};
+
+use crate::failure::{Doing, Failure};
+
+/// Folder of what the program remembers on the side that it runs on.
+pub const STATE: &str = "/var/lib/matrix-podman";
+
+/// The file whose lock keeps a second run of the same kind out.
+pub fn lock_file_here(name: &str) -> PathBuf {
+    PathBuf::from(STATE).join(format!("{name}.lock"))
+}
+
+/// SHA-256 of the running program's own file, in hexadecimal.
+pub fn own_digest() -> Result<String, Failure> {
+    static DIGEST: OnceLock<Result<String, Failure>> = OnceLock::new();
+    DIGEST
+        .get_or_init(|| {
+            let doing = || "read the program's own file";
+            let mut file = std::fs::File::open("/proc/self/exe").doing(doing)?;
+            let mut hash = Sha256::new();
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let count = file.read(&mut buffer).doing(doing)?;
+                if count == 0 {
+                    break;
+                }
+                hash.update(&buffer[..count]);
+            }
+            Ok(matrix_podman_core::name::Digest::of_sha256(&hash.finalize()).hex().to_owned())
+        })
+        .clone()
+}

@@ -1,0 +1,206 @@
+//! The two sides of a site, as one thing to ask and to act on.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, RwLock},
+};
+
+use matrix_podman_core::{
+    effect::{Effect, ImageSource},
+    fact::{Fact, GuestState, Side, Value},
+    layout::Secret,
+    observed::{Answer, Observed},
+    resource::{Backend, Site},
+};
+
+use crate::{
+    apply::{self, Sink},
+    failure::{Doing, Failure},
+    guest::{Connection, Doorway, wire::Request},
+    probe, run,
+};
+
+/// How many rounds of questions a look may take; each answers all that were
+/// open, so even a long chain of "if so, then" ends far below.
+const ROUNDS: usize = 20;
+
+/// A machine and the guest on it.
+pub struct World {
+    site: Site,
+    guest: RwLock<Option<Arc<Connection>>>,
+}
+
+impl World {
+    /// The world of `site`; nothing is opened yet.
+    pub fn new(site: Site) -> Self {
+        Self { site, guest: RwLock::new(None) }
+    }
+
+    /// The site.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The way into the guest, when there is a door between.
+    pub fn doorway(&self) -> Option<Doorway> {
+        match self.site.backend {
+            Backend::ThisMachine => None,
+            Backend::Lxc => Some(apply::lxc::doorway(self.site.config.guest.name.as_str())),
+        }
+    }
+
+    /// The connection to the guest; `None` when machine and guest are one.
+    pub fn guest(&self) -> Result<Option<Arc<Connection>>, Failure> {
+        let Some(doorway) = self.doorway() else { return Ok(None) };
+        if let Ok(open) = self.guest.read()
+            && let Some(open) = open.as_ref()
+        {
+            return Ok(Some(Arc::clone(open)));
+        }
+        let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
+        if slot.is_none() {
+            *slot = Some(Arc::new(Connection::open(&doorway)?));
+        }
+        Ok(slot.clone())
+    }
+
+    /// Lets go of the connection, so that the next question opens a new one.
+    pub fn hang_up(&self) {
+        if let Ok(mut guest) = self.guest.write() {
+            guest.take();
+        }
+    }
+
+    /// Asks `look` again and again, each time answering what it noted as
+    /// unknown, until it wants to know nothing more.
+    pub fn look<T>(&self, seen: &mut Observed, look: impl Fn(&Observed) -> T) -> Result<T, Failure> {
+        let mut result = look(seen);
+        for _ in 0..ROUNDS {
+            let wanted = seen.take_wanted();
+            if wanted.is_empty() {
+                return Ok(result);
+            }
+            self.answer(wanted, seen);
+            result = look(seen);
+        }
+        Err(Failure::new("look at the world", "the questions do not end; this is a mistake in matrix-podman"))
+    }
+
+    fn answer(&self, wanted: BTreeSet<(Side, Fact)>, seen: &mut Observed) {
+        let (machine, guest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
+        let guest: Vec<Fact> = guest.into_iter().map(|(_, fact)| fact).collect();
+        let answers = self.ask_guest(&guest);
+        for (fact, answer) in guest.into_iter().zip(answers) {
+            seen.insert(Side::Guest, fact, answer);
+        }
+        for (side, fact) in machine {
+            let answer = match &fact {
+                Fact::GuestProgram => self.guest_program(),
+                fact => probe::answer(fact),
+            };
+            seen.insert(side, fact, answer);
+        }
+    }
+
+    fn ask_guest(&self, facts: &[Fact]) -> Vec<Answer> {
+        if facts.is_empty() {
+            return Vec::new();
+        }
+        let all_unknown = |why: String| facts.iter().map(|_| Answer::Unknown(why.clone())).collect();
+        if self.site.backend == Backend::ThisMachine {
+            return facts.iter().map(probe::answer).collect();
+        }
+        match self.guest_state() {
+            Ok(GuestState::Absent) => facts
+                .iter()
+                .map(|fact| match fact.nowhere() {
+                    Some(value) => Answer::Known(value),
+                    None => Answer::Unknown("there is no guest yet".to_owned()),
+                })
+                .collect(),
+            Ok(GuestState::Stopped { .. }) => all_unknown("the guest does not run yet".to_owned()),
+            Ok(GuestState::Running { .. }) => match self.guest().and_then(|g| g.map(|g| g.observe(facts)).transpose()) {
+                Ok(Some(answers)) => answers,
+                Ok(None) => all_unknown("there is no guest".to_owned()),
+                Err(failure) => all_unknown(failure.to_string()),
+            },
+            Err(why) => all_unknown(why),
+        }
+    }
+
+    fn guest_state(&self) -> Result<GuestState, String> {
+        match probe::answer(&Fact::LxcGuest(self.site.config.guest.name.to_string())) {
+            Answer::Known(Value::LxcGuest(state)) => Ok(state),
+            Answer::Known(_) => Err("its state could not be read".to_owned()),
+            Answer::Unknown(why) => Err(why),
+        }
+    }
+
+    fn guest_program(&self) -> Answer {
+        let same = || -> Result<bool, Failure> {
+            let own = run::own_digest()?;
+            Ok(self.guest()?.is_some_and(|guest| guest.digest == own))
+        };
+        // A guest that does not answer has no program that could.
+        Answer::Known(Value::Yes(same().unwrap_or(false)))
+    }
+
+    /// Does one act, on the side where it belongs.
+    pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
+        match effect {
+            Effect::PushProgram { .. } => self.push_program(),
+            Effect::StartGuest { .. } | Effect::StopGuest { .. } => {
+                self.hang_up();
+                apply::apply(effect, sink)
+            }
+            Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
+            Effect::TakeTurnSecret { from } => {
+                let mut file = std::fs::File::open(from.as_str())
+                    .doing(|| format!("read the TURN secret from {from}"))?;
+                match self.guest()? {
+                    Some(guest) => guest.send(&Request::PutSecret(Secret::Turn), &mut file, None, sink),
+                    None => apply::secret::put(Secret::Turn, file),
+                }
+            }
+            effect if effect.side() == Side::Machine => apply::apply(effect, sink),
+            effect => match self.guest()? {
+                Some(guest) => guest.apply(effect, sink),
+                None => apply::apply(effect, sink),
+            },
+        }
+    }
+
+    fn push_program(&self) -> Result<(), Failure> {
+        let Some(doorway) = self.doorway() else { return Ok(()) };
+        self.hang_up();
+        apply::program::push(&doorway)?;
+        self.guest().map(drop)
+    }
+
+    fn obtain(
+        &self,
+        service: matrix_podman_core::service::Service,
+        from: &ImageSource,
+        tag: &str,
+        effect: &Effect,
+        sink: &Sink,
+    ) -> Result<(), Failure> {
+        let archive = match from {
+            ImageSource::Registry(_) => {
+                return match self.guest()? {
+                    Some(guest) => guest.apply(effect, sink),
+                    None => apply::apply(effect, sink),
+                };
+            }
+            ImageSource::Archive(path) => path.as_str().into(),
+            ImageSource::Build { version } => apply::build::image(service, version.as_deref(), sink)?,
+        };
+        let doing = || format!("read the image {}", archive.display());
+        let mut file = std::fs::File::open(&archive).doing(doing)?;
+        let total = file.metadata().doing(doing)?.len();
+        match self.guest()? {
+            Some(guest) => guest.send(&Request::LoadImage { tag: tag.to_owned() }, &mut file, Some(total), sink),
+            None => apply::podman::load(tag, Box::new(file), sink),
+        }
+    }
+}
