@@ -238,6 +238,20 @@ impl AbsPath {
     }
 }
 
+/// Gives a checked type a constructor for the program's own constants; a test
+/// parses every one of them.
+macro_rules! known {
+    ($($name:ident),*) => {
+        $(impl $name {
+            pub(crate) fn known(text: &'static str) -> Self {
+                Self(text.to_owned())
+            }
+        })*
+    };
+}
+
+known!(GuestName, ImageRef, InterfaceName, Timezone);
+
 impl Digest {
     /// A digest from the 32 bytes of a SHA-256.
     pub fn of_sha256(bytes: &[u8]) -> Self {

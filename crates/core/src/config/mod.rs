@@ -2,7 +2,20 @@
 //!
 //! [`Config`] holds only what is valid; the fields' types say what that is.
 
+mod assemble;
+mod document;
+mod keys;
+mod mistake;
+mod network;
+mod read;
+mod types;
+
 use std::net::Ipv4Addr;
+
+pub use self::{
+    mistake::{Mistake, Mistakes},
+    read::{Defaults, Override},
+};
 
 use crate::{
     name::{
