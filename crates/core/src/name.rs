@@ -88,7 +88,7 @@ checked_string!(
         match port {
             None => Ok(host),
             Some(port) => match port.parse::<u16>() {
-                Ok(1..) => Ok(format!("{host}:{port}")),
+                Ok(1..) if !port.starts_with(['+', '0']) => Ok(format!("{host}:{port}")),
                 _ => Err(Invalid::new(format!("{port:?} is not a port between 1 and 65535"))),
             },
         }

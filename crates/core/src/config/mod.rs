@@ -2,12 +2,18 @@
 //!
 //! [`Config`] holds only what is valid; the fields' types say what that is.
 
+mod applied;
 mod assemble;
 mod document;
+pub mod init;
 mod keys;
 mod mistake;
 mod network;
 mod read;
+pub mod reference;
+pub mod schema;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::net::Ipv4Addr;
@@ -19,7 +25,8 @@ pub use self::{
 
 use crate::{
     name::{
-        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, Timezone,
+        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
+        Timezone,
     },
     size::{Bytes, Seconds},
 };

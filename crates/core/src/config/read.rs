@@ -27,7 +27,11 @@ pub struct Override {
 impl Override {
     /// An override of `key` by `flag`.
     pub fn new(key: impl Into<String>, value: impl Into<String>, flag: impl Into<String>) -> Self {
-        Self { key: key.into(), value: value.into(), flag: flag.into() }
+        Self {
+            key: key.into(),
+            value: value.into(),
+            flag: flag.into(),
+        }
     }
 }
 
@@ -42,7 +46,9 @@ impl Defaults {
     /// Defaults with the machine's time zone; one that the tz database does
     /// not know is left out, since the guest could not have it.
     pub fn with_timezone(zone: Option<&str>) -> Self {
-        let known = zone.filter(|zone| zone_is_known(zone)).and_then(|zone| Timezone::parse(zone).ok());
+        let known = zone
+            .filter(|zone| zone_is_known(zone))
+            .and_then(|zone| Timezone::parse(zone).ok());
         Self { timezone: known }
     }
 }
@@ -60,12 +66,19 @@ impl Config {
         overrides: &[Override],
         defaults: &Defaults,
     ) -> Result<Self, Mistakes> {
-        Reader::new(Source { file, text }, overrides, defaults).run().0
+        Reader::new(Source { file, text }, overrides, defaults)
+            .run()
+            .0
     }
 
     /// The config of somebody who gave only a domain, with `--domain`.
     pub fn from_domain(domain: &str, defaults: &Defaults) -> Result<Self, Mistakes> {
-        Self::parse_with("", "matrix.toml", &[Override::new("domain", domain, "--domain")], defaults)
+        Self::parse_with(
+            "",
+            "matrix.toml",
+            &[Override::new("domain", domain, "--domain")],
+            defaults,
+        )
     }
 }
 
@@ -118,29 +131,50 @@ impl<'a> Reader<'a> {
                 Some(key) => {
                     flags.insert(key.path(), given);
                 }
-                None => mistakes.push((usize::MAX, Mistake {
-                    file: source.file.to_owned(),
-                    line: None,
-                    column: None,
-                    flag: Some(given.flag.clone()),
-                    key: given.key.clone(),
-                    value: None,
-                    problem: format!("there is no key {:?} in the config", given.key),
-                    hint: None,
-                })),
+                None => mistakes.push((
+                    usize::MAX,
+                    Mistake {
+                        file: source.file.to_owned(),
+                        line: None,
+                        column: None,
+                        flag: Some(given.flag.clone()),
+                        key: given.key.clone(),
+                        value: None,
+                        problem: format!("there is no key {:?} in the config", given.key),
+                        hint: None,
+                    },
+                )),
             }
         }
-        Self { source, document, flags, defaults, asked: BTreeSet::new(), mistakes }
+        Self {
+            source,
+            document,
+            flags,
+            defaults,
+            asked: BTreeSet::new(),
+            mistakes,
+        }
     }
 
     /// The config, and the keys that were asked for on the way.
     pub(super) fn run(mut self) -> (Result<Config, Mistakes>, BTreeSet<&'static str>) {
         // A text that is not TOML was told about already; without its keys
         // everything else would be about what is missing.
-        let readable = self.mistakes.iter().all(|(_, mistake)| !mistake.key.is_empty());
-        let config = if readable { assemble::config(&mut self) } else { None };
-        self.mistakes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let list: Vec<Mistake> = self.mistakes.into_iter().map(|(_, mistake)| mistake).collect();
+        let readable = self
+            .mistakes
+            .iter()
+            .all(|(_, mistake)| !mistake.key.is_empty());
+        let config = if readable {
+            assemble::config(&mut self)
+        } else {
+            None
+        };
+        self.mistakes.sort_by_key(|(at, _)| *at);
+        let list: Vec<Mistake> = self
+            .mistakes
+            .into_iter()
+            .map(|(_, mistake)| mistake)
+            .collect();
         let result = match config {
             Some(config) if list.is_empty() => Ok(config),
             _ => Err(Mistakes::new(list)),
@@ -151,24 +185,41 @@ impl<'a> Reader<'a> {
     /// The value of a key that has a default.
     pub(super) fn value<T: TomlType>(&mut self, key: &Key<T, Fixed<T>>) -> Got<T> {
         let Got { value, origin } = self.optional(key);
-        Got { value: value.unwrap_or_else(key.fallback.0), origin }
+        Got {
+            value: value.unwrap_or_else(key.fallback.0),
+            origin,
+        }
     }
 
     /// The value of a key, if it is written and good.
-    pub(super) fn optional<T: TomlType, F: Fallback<T>>(&mut self, key: &Key<T, F>) -> Got<Option<T>> {
+    pub(super) fn optional<T: TomlType, F: Fallback<T>>(
+        &mut self,
+        key: &Key<T, F>,
+    ) -> Got<Option<T>> {
         self.asked.insert(key.path);
         let read = match (self.flags.get(key.path), self.document.values.get(key.path)) {
             (Some(given), _) => T::from_toml(&from_flag(T::FORM, &given.value)),
             (None, Some(written)) => T::from_toml(&written.value),
-            (None, None) => return Got { value: None, origin: Origin::Default },
+            (None, None) => {
+                return Got {
+                    value: None,
+                    origin: Origin::Default,
+                };
+            }
         };
         match read {
-            Ok(value) => Got { value: Some(value), origin: Origin::Written },
+            Ok(value) => Got {
+                value: Some(value),
+                origin: Origin::Written,
+            },
             Err(flaws) => {
                 for flaw in flaws {
                     self.complain(key, flaw);
                 }
-                Got { value: None, origin: Origin::Wrong }
+                Got {
+                    value: None,
+                    origin: Origin::Wrong,
+                }
             }
         }
     }
@@ -183,20 +234,32 @@ impl<'a> Reader<'a> {
             key: key.path().to_owned(),
             value: None,
             problem: flaw.problem,
-            hint: Some(flaw.hint.unwrap_or_else(|| format!("for example {} = {}", key.name(), key.example()))),
+            hint: Some(
+                flaw.hint
+                    .unwrap_or_else(|| format!("for example {} = {}", key.name(), key.example())),
+            ),
         };
         // Somebody may have written the secret itself where its file is wanted.
         let show = |value: &str| (!key.path().ends_with("secret_file")).then(|| shorten(value));
         let place = if let Some(given) = self.flags.get(key.path()) {
             mistake.flag = Some(given.flag.clone());
             mistake.value = show(&given.value);
-            mistake.hint = mistake.hint.map(|hint| in_flag_words(&hint, key, &given.flag));
+            mistake.hint = mistake
+                .hint
+                .map(|hint| in_flag_words(&hint, key, &given.flag));
             usize::MAX
         } else if let Some(written) = self.document.values.get(key.path()) {
-            let at = flaw.span.clone().unwrap_or_else(|| written.key_span.clone()).start;
+            let at = flaw
+                .span
+                .clone()
+                .unwrap_or_else(|| written.key_span.clone())
+                .start;
             let (line, column) = self.source.position(at);
             (mistake.line, mistake.column) = (Some(line), Some(column));
-            mistake.value = show(self.written_value(&written.value, flaw.span));
+            // A section in the place of a value has nothing to show on one line.
+            if !written.value.get_ref().is_table() {
+                mistake.value = show(self.written_value(&written.value, flaw.span));
+            }
             at
         } else {
             0
@@ -204,7 +267,11 @@ impl<'a> Reader<'a> {
         self.mistakes.push((place, mistake));
     }
 
-    fn written_value(&self, value: &Spanned<DeValue<'_>>, part: Option<std::ops::Range<usize>>) -> &'a str {
+    fn written_value(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        part: Option<std::ops::Range<usize>>,
+    ) -> &'a str {
         self.source.slice(part.unwrap_or_else(|| value.span()))
     }
 }
@@ -213,7 +280,10 @@ impl<'a> Reader<'a> {
 /// `key = "value"`.
 fn in_flag_words(hint: &str, key: &dyn AnyKey, flag: &str) -> String {
     match hint.strip_prefix(&format!("for example {} = ", key.name())) {
-        Some(example) => format!("for example {flag} {}", example.trim_matches('"')),
+        Some(example) => {
+            let bare = example.replace(['"', '[', ']'], "").replace(", ", ",");
+            format!("for example {flag} {bare}")
+        }
         None => hint.to_owned(),
     }
 }
@@ -222,6 +292,15 @@ fn in_flag_words(hint: &str, key: &dyn AnyKey, flag: &str) -> String {
 impl<'a> Reader<'a> {
     /// The keys that reading `text` asks for.
     pub(super) fn keys_asked(text: &'a str, defaults: &'a Defaults) -> BTreeSet<&'static str> {
-        Reader::new(Source { file: "matrix.toml", text }, &[], defaults).run().1
+        Reader::new(
+            Source {
+                file: "matrix.toml",
+                text,
+            },
+            &[],
+            defaults,
+        )
+        .run()
+        .1
     }
 }

@@ -7,12 +7,8 @@ pub(super) mod services;
 pub(super) mod site;
 
 use serde_json::Value as Json;
-use toml::{Spanned, de::DeValue};
 
-use super::{
-    Config,
-    types::{Flaw, Form, TomlType},
-};
+use super::{Config, types::TomlType};
 
 /// A key whose values are `T`; `F` says what holds when it is not written.
 pub(super) struct Key<T: 'static, F: 'static = Fixed<T>> {
@@ -81,7 +77,6 @@ pub(super) trait AnyKey: Sync {
     fn example(&self) -> &'static str;
     fn in_init(&self) -> bool;
     fn wanted(&self) -> String;
-    fn form(&self) -> Form;
     fn schema(&self) -> Json;
     /// The default as TOML.
     fn default_value(&self) -> Option<toml::Value>;
@@ -89,10 +84,6 @@ pub(super) trait AnyKey: Sync {
     fn default_words(&self) -> Option<&'static str>;
     /// Its value in `config`, as TOML.
     fn value_in(&self, config: &Config) -> Option<toml::Value>;
-    /// What is wrong with a value, looked at alone.
-    #[cfg(test)]
-    fn flaws(&self, value: &Spanned<DeValue<'_>>) -> Vec<Flaw>;
-
     /// Whether the config is wrong without it.
     fn required(&self) -> bool {
         self.default_value().is_none() && self.default_words().is_none()
@@ -100,12 +91,16 @@ pub(super) trait AnyKey: Sync {
 
     /// The section it is in; empty for the top of the file.
     fn section(&self) -> &'static str {
-        self.path().rsplit_once('.').map_or("", |(section, _)| section)
+        self.path()
+            .rsplit_once('.')
+            .map_or("", |(section, _)| section)
     }
 
     /// Its name within the section.
     fn name(&self) -> &'static str {
-        self.path().rsplit_once('.').map_or(self.path(), |(_, name)| name)
+        self.path()
+            .rsplit_once('.')
+            .map_or(self.path(), |(_, name)| name)
     }
 }
 
@@ -125,9 +120,6 @@ impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
     fn wanted(&self) -> String {
         T::wanted()
     }
-    fn form(&self) -> Form {
-        T::FORM
-    }
     fn schema(&self) -> Json {
         T::schema()
     }
@@ -139,10 +131,6 @@ impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
     }
     fn value_in(&self, config: &Config) -> Option<toml::Value> {
         (self.of)(config).map(|value| value.to_toml())
-    }
-    #[cfg(test)]
-    fn flaws(&self, value: &Spanned<DeValue<'_>>) -> Vec<Flaw> {
-        T::from_toml(value).err().unwrap_or_default()
     }
 }
 
@@ -166,24 +154,66 @@ pub(super) struct Section {
 
 /// The sections, in the order of the file.
 pub(super) static SECTIONS: &[Section] = &[
-    Section { path: "", doc: "Who the server is. These stand at the top of the file, before the first section." },
-    Section { path: "ports", doc: "Where Synapse and the web client listen in the guest." },
-    Section { path: "guest", doc: "The Debian system container that everything runs in." },
-    Section { path: "guest.network", doc: "How the guest is connected." },
-    Section { path: "images", doc: "Where the containers' images come from." },
-    Section { path: "images.synapse", doc: "The image of Synapse, the Matrix server." },
-    Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
-    Section { path: "images.redis", doc: "The image of Redis, the cache." },
-    Section { path: "images.web", doc: "The image of the web client." },
-    Section { path: "synapse", doc: "Synapse, the Matrix server." },
-    Section { path: "postgres", doc: "PostgreSQL, the database." },
-    Section { path: "turn", doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none." },
-    Section { path: "web", doc: "The web client." },
+    Section {
+        path: "",
+        doc: "Who the server is. These stand at the top of the file, before the first section.",
+    },
+    Section {
+        path: "ports",
+        doc: "Where Synapse and the web client listen in the guest.",
+    },
+    Section {
+        path: "guest",
+        doc: "The Debian system container that everything runs in.",
+    },
+    Section {
+        path: "guest.network",
+        doc: "How the guest is connected.",
+    },
+    Section {
+        path: "images",
+        doc: "Where the containers' images come from.",
+    },
+    Section {
+        path: "images.synapse",
+        doc: "The image of Synapse, the Matrix server.",
+    },
+    Section {
+        path: "images.postgres",
+        doc: "The image of PostgreSQL, the database.",
+    },
+    Section {
+        path: "images.redis",
+        doc: "The image of Redis, the cache.",
+    },
+    Section {
+        path: "images.web",
+        doc: "The image of the web client.",
+    },
+    Section {
+        path: "synapse",
+        doc: "Synapse, the Matrix server.",
+    },
+    Section {
+        path: "postgres",
+        doc: "PostgreSQL, the database.",
+    },
+    Section {
+        path: "turn",
+        doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
+    },
+    Section {
+        path: "web",
+        doc: "The web client.",
+    },
 ];
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, images::ALL, services::ALL].into_iter().flatten().copied()
+    [site::ALL, guest::ALL, images::ALL, services::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// The key at `path`.
@@ -198,5 +228,7 @@ pub(super) fn in_section(section: &str) -> impl Iterator<Item = &'static dyn Any
 
 /// The first sentence of a key's or section's text.
 pub(super) fn first_sentence(doc: &str) -> &str {
-    doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')
+    doc.split_once(". ")
+        .map_or(doc, |(first, _)| first)
+        .trim_end_matches('.')
 }

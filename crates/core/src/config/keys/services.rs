@@ -4,7 +4,10 @@ use super::{Fixed, Follows, Key};
 use crate::{
     config::{
         LogLevel, Registration,
-        types::{Country, Factor, Int, KeptFor, List, RegistrationChoice, SecretPath, Size, Span, TurnUri, Words},
+        types::{
+            Country, Factor, Int, KeptFor, List, RegistrationChoice, SecretPath, Size, Span,
+            TurnUri, Words,
+        },
     },
     name::ServerName,
     size::{Bytes, Seconds},

@@ -20,7 +20,7 @@ super::keys! {
     };
     SERVER_NAME: Key<ServerName, Follows> = Key {
         path: "server_name",
-        fallback: Follows("matrix. and the domain"),
+        fallback: Follows("matrix. in front of the domain"),
         of: |c| Some(c.server_name.clone()),
         example: r#""chat.home.arpa""#,
         doc: "What stands after the colon in every user id: @anna:matrix.chat.home.arpa. It can never be changed \
@@ -39,7 +39,7 @@ super::keys! {
     };
     MATRIX_URL: Key<PublicUrl, Follows> = Key {
         path: "matrix_url",
-        fallback: Follows("https://matrix. and the domain"),
+        fallback: Follows("https://matrix. in front of the domain"),
         of: |c| Some(PublicUrl(c.matrix_url.clone())),
         example: r#""https://matrix.chat.home.arpa""#,
         doc: "Where people's clients reach the server. http:// is for closed networks only: passwords travel in it \
@@ -48,7 +48,7 @@ super::keys! {
     };
     CHAT_URL: Key<PublicUrl, Follows> = Key {
         path: "chat_url",
-        fallback: Follows("https://chat. and the domain"),
+        fallback: Follows("https://chat. in front of the domain"),
         of: |c| Some(PublicUrl(c.chat_url.clone())),
         example: r#""https://chat.chat.home.arpa""#,
         doc: "Where people open the web client. It must differ from matrix_url, so that a file which somebody sends \

@@ -1,6 +1,7 @@
 //! How values are read from TOML, written to it and described: one
 //! implementation per type, used by parsing, the schema and the reference.
 
+mod address;
 mod choice;
 mod list;
 mod number;
@@ -18,19 +19,17 @@ use toml::{
 use crate::name::Invalid;
 
 pub(super) use self::{
+    address::{AddressChoice, PublicUrl, Subnet, TurnUri},
     choice::RegistrationChoice,
     list::List,
     number::{Factor, Int},
     text::{TextType, enum_schema, nearest, zone_is_known},
-    words::{
-        AddressChoice, BuildVersion, Country, HostCidr, KeptFor, PublicUrl, SecretPath, Size,
-        Span, Subnet, TurnUri, Words,
-    },
+    words::{BuildVersion, Country, KeptFor, SecretPath, Size, Span, Words},
 };
 
 /// One thing that is wrong with a value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Flaw {
+pub(in crate::config) struct Flaw {
     /// Where in the file, when narrower than the whole value.
     pub span: Option<Range<usize>>,
     /// What is wrong; reads well after `key = value: `.
@@ -41,7 +40,11 @@ pub(super) struct Flaw {
 
 impl Flaw {
     pub(super) fn new(problem: impl Into<String>) -> Self {
-        Self { span: None, problem: problem.into(), hint: None }
+        Self {
+            span: None,
+            problem: problem.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -52,7 +55,11 @@ impl Flaw {
 
 impl From<Invalid> for Flaw {
     fn from(invalid: Invalid) -> Self {
-        Self::new(invalid.0)
+        // What to write instead stands apart from what is wrong.
+        match invalid.0.split_once(": try ") {
+            Some((problem, better)) => Self::new(problem).hint(format!("write {better}")),
+            None => Self::new(invalid.0),
+        }
     }
 }
 
@@ -95,7 +102,11 @@ pub(super) fn from_flag(form: Form, text: &str) -> Spanned<DeValue<'_>> {
         Form::Bare => DeValue::parse(text).unwrap_or_else(|_| string(text)),
         Form::List => {
             let mut items = DeArray::new();
-            for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            for part in text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+            {
                 items.push(string(part));
             }
             Spanned::new(0..text.len(), DeValue::Array(items))
@@ -118,7 +129,11 @@ pub(super) fn found(value: &DeValue<'_>) -> &'static str {
 
 /// The flaw of a value that has another type than `T`.
 fn wrong_type<T: TomlType>(value: &DeValue<'_>) -> Flaw {
-    let flaw = Flaw::new(format!("this is {}, but {} is wanted", found(value), T::wanted()));
+    let flaw = Flaw::new(format!(
+        "this is {}; wanted is {}",
+        found(value),
+        T::wanted()
+    ));
     if T::FORM == Form::Bare
         && let DeValue::String(text) = value
     {

