@@ -22,7 +22,7 @@ fn config(overrides: &[(&str, &str)]) -> Config {
 
 /// Checks a value against the parts of JSON Schema that `json_schema` uses,
 /// and refuses schemas that use others.
-fn check(schema: &Json, value: &Json, path: &str) {
+pub(super) fn check(schema: &Json, value: &Json, path: &str) {
     for (word, wanted) in schema.as_object().unwrap() {
         let good = match word.as_str() {
             "$schema" | "title" | "description" | "default" | "examples" => true,

@@ -2,7 +2,11 @@
 
 use proptest::{prelude::*, sample::select};
 
-use crate::config::{Config, Defaults, Override, keys, schema::example_value};
+use super::pages::check;
+use crate::config::{
+    Config, Defaults, Override, keys,
+    schema::{example_value, json_schema, to_json},
+};
 
 const RICH: &str = r#"
 domain = "chat.home.arpa"
@@ -159,7 +163,14 @@ fn some_key() -> impl Strategy<Value = &'static str> {
 
 fn judged(text: &str, overrides: &[Override]) {
     match Config::parse_with(text, "matrix.toml", overrides, &Defaults::default()) {
-        Ok(config) => reads_back(&config),
+        Ok(config) => {
+            reads_back(&config);
+            // The schema refuses nothing that the program takes.
+            if overrides.is_empty() {
+                let table: toml::Table = text.parse().unwrap();
+                check(&json_schema(), &to_json(&toml::Value::Table(table)), "");
+            }
+        }
         Err(mistakes) => {
             assert!(!mistakes.list().is_empty());
             assert!(!mistakes.to_string().is_empty());
