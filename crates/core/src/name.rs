@@ -88,7 +88,7 @@ checked_string!(
         match port {
             None => Ok(host),
             Some(port) => match port.parse::<u16>() {
-                Ok(1..) => Ok(format!("{host}:{port}")),
+                Ok(1..) if !port.starts_with(['+', '0']) => Ok(format!("{host}:{port}")),
                 _ => Err(Invalid::new(format!("{port:?} is not a port between 1 and 65535"))),
             },
         }
@@ -237,6 +237,20 @@ impl AbsPath {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 }
+
+/// Gives a checked type a constructor for the program's own constants; a test
+/// parses every one of them.
+macro_rules! known {
+    ($($name:ident),*) => {
+        $(impl $name {
+            pub(crate) fn known(text: &'static str) -> Self {
+                Self(text.to_owned())
+            }
+        })*
+    };
+}
+
+known!(GuestName, ImageRef, InterfaceName, Timezone);
 
 impl Digest {
     /// A digest from the 32 bytes of a SHA-256.

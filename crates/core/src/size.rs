@@ -33,9 +33,9 @@ impl Bytes {
     /// Checks `text`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = || Invalid::new("a size looks like 200M or 16G (K, M, G and T are powers of 1024)");
-        let text = text.trim_end_matches('B');
+        let text = text.strip_suffix('B').unwrap_or(text);
         let (digits, factor) = match UNITS.iter().find(|(unit, _)| text.ends_with(*unit)) {
-            Some((unit, factor)) => (text.trim_end_matches(*unit), *factor),
+            Some((unit, factor)) => (text.strip_suffix(*unit).unwrap_or_default(), *factor),
             None => (text, 1),
         };
         if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
@@ -86,7 +86,11 @@ impl Seconds {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = || Invalid::new("a span of time looks like 90d, 12h, 5m or 30s");
         let (unit, factor) = SPANS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(form)?;
-        let number: u64 = text.strip_suffix(*unit).unwrap_or_default().parse().map_err(|_| form())?;
+        let digits = text.strip_suffix(*unit).unwrap_or_default();
+        if !digits.chars().all(|c| c.is_ascii_digit()) {
+            return Err(form());
+        }
+        let number: u64 = digits.parse().map_err(|_| form())?;
         number.checked_mul(*factor).map(Self).ok_or_else(form)
     }
 }
@@ -130,7 +134,7 @@ mod tests {
             let size = Bytes::parse(text).unwrap();
             assert_eq!((size.0, size.to_string().as_str()), (bytes, shown), "{text}");
         }
-        for bad in ["", "M", "-1M", "1.5G", "1 G", "1X", "99999999999T", "MM"] {
+        for bad in ["", "M", "-1M", "1.5G", "1 G", "1X", "99999999999T", "MM", "4GG", "4BB"] {
             assert!(Bytes::parse(bad).is_err(), "{bad:?} was accepted");
         }
     }
@@ -141,7 +145,7 @@ mod tests {
             let span = Seconds::parse(text).unwrap();
             assert_eq!((span.0, span.to_string().as_str()), (seconds, shown), "{text}");
         }
-        for bad in ["", "90", "d", "-1d", "1y", "1.5h"] {
+        for bad in ["", "90", "d", "-1d", "1y", "1.5h", "+1d"] {
             assert!(Seconds::parse(bad).is_err(), "{bad:?} was accepted");
         }
     }

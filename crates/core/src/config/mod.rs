@@ -2,11 +2,31 @@
 //!
 //! [`Config`] holds only what is valid; the fields' types say what that is.
 
+mod applied;
+mod assemble;
+mod document;
+pub mod init;
+mod keys;
+mod mistake;
+mod network;
+mod read;
+pub mod reference;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod types;
+
 use std::net::Ipv4Addr;
+
+pub use self::{
+    mistake::{Mistake, Mistakes},
+    read::{Defaults, Override},
+};
 
 use crate::{
     name::{
-        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, Timezone,
+        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
+        Timezone,
     },
     size::{Bytes, Seconds},
 };

@@ -1,0 +1,334 @@
+//! From single values to the [`Config`]: what the values mean together.
+
+use super::{
+    Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse, Turn,
+    Web,
+    keys::{
+        AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
+        site::{BIND, CHAT_URL, DOMAIN, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
+    },
+    network,
+    read::{Got, Reader},
+    types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
+};
+use crate::{
+    name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
+    size::Bytes,
+};
+
+/// Reads everything; `None` only when there is no domain to build on, which
+/// then is among the reader's mistakes.
+pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
+    let domain = domain(r);
+    let server_name = server_name(r, domain.as_ref());
+    let timezone = timezone(r);
+    let urls = urls(r, domain.as_ref());
+    let ports = ports(r);
+    let (guest, memory) = guest(r);
+    let images = images(r);
+    let synapse = synapse(r);
+    let postgres = postgres(r, memory);
+    let turn = turn(r);
+    let web = web(r);
+    let (matrix_url, chat_url) = urls?;
+    Some(Config {
+        domain: domain?,
+        server_name: server_name?,
+        timezone,
+        matrix_url,
+        chat_url,
+        ports,
+        guest,
+        images,
+        synapse,
+        postgres,
+        turn,
+        web,
+    })
+}
+
+fn domain(r: &mut Reader<'_>) -> Option<Domain> {
+    let got = r.optional(&DOMAIN);
+    if got.value.is_none() && got.sound() {
+        r.complain(
+            &DOMAIN,
+            Flaw::new("this is missing, and it is the one thing that must be written").hint(
+                format!(
+                    "write the domain that you own at the top of the file, as in domain = {}",
+                    DOMAIN.example
+                ),
+            ),
+        );
+    }
+    got.value
+}
+
+fn server_name(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<ServerName> {
+    let got = r.optional(&SERVER_NAME);
+    let domain = domain?;
+    let usual = ServerName::from(domain.child("matrix"));
+    let Some(name) = got.value else {
+        return Some(usual);
+    };
+    let below = name
+        .host()
+        .strip_suffix(domain.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if !below {
+        r.complain(
+            &SERVER_NAME,
+            Flaw::new(format!(
+                "must be {domain} or a name under it: other servers look for this one at its name, and only under \
+                 your domain can it answer"
+            ))
+            .hint(format!("leave it out for {:?}, or write {:?}", usual.as_str(), domain.as_str())),
+        );
+    }
+    Some(name)
+}
+
+fn timezone(r: &mut Reader<'_>) -> Timezone {
+    let got = r.optional(&TIMEZONE);
+    let machine = r.defaults.timezone.clone();
+    got.value.or(machine).unwrap_or_else(TIMEZONE.fallback.0)
+}
+
+fn urls(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<(String, String)> {
+    let (matrix, chat) = (r.optional(&MATRIX_URL), r.optional(&CHAT_URL));
+    let domain = domain?;
+    let sound = matrix.sound() && chat.sound();
+    let or = |url: Option<PublicUrl>, label| {
+        url.map_or_else(|| format!("https://{}", domain.child(label)), |url| url.0)
+    };
+    // The one that was written is the one to complain about.
+    let (guilty, other): (&dyn AnyKey, _) = if chat.written() {
+        (&CHAT_URL, "matrix_url")
+    } else {
+        (&MATRIX_URL, "chat_url")
+    };
+    let (matrix, chat) = (or(matrix.value, "matrix"), or(chat.value, "chat"));
+    if sound && matrix == chat {
+        r.complain(
+            guilty,
+            Flaw::new(format!(
+                "this is {other} too: at one address, a file that somebody sends could act as the web client"
+            )),
+        );
+    }
+    Some((matrix, chat))
+}
+
+fn ports(r: &mut Reader<'_>) -> Ports {
+    let (synapse, web) = (r.value(&SYNAPSE_PORT), r.value(&WEB_PORT));
+    if synapse.sound() && web.sound() && synapse.value == web.value {
+        let (guilty, other): (&dyn AnyKey, _) = if web.written() {
+            (&WEB_PORT, SYNAPSE_PORT.path)
+        } else {
+            (&SYNAPSE_PORT, WEB_PORT.path)
+        };
+        r.complain(
+            guilty,
+            Flaw::new(format!(
+                "this is {other} too; two services cannot share a port"
+            )),
+        );
+    }
+    Ports {
+        bind: r.value(&BIND).value,
+        synapse: synapse.value,
+        web: web.value,
+    }
+}
+
+fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
+    use guest_keys::{BACKEND, CORES, DISK, EXTRA_PACKAGES, IPV6, MEMORY, NAME, START_AT_BOOT};
+    let memory = r.value(&MEMORY);
+    let guest = Guest {
+        backend: r.value(&BACKEND).value,
+        name: r.value(&NAME).value,
+        cores: r.value(&CORES).value.0,
+        memory: memory.value.0,
+        disk: r.value(&DISK).value.0,
+        network: network::network(r),
+        extra_packages: r.value(&EXTRA_PACKAGES).value.0,
+        ipv6: r.value(&IPV6).value,
+        start_at_boot: r.value(&START_AT_BOOT).value,
+    };
+    (
+        guest,
+        Got {
+            value: memory.value.0,
+            origin: memory.origin,
+        },
+    )
+}
+
+fn images(r: &mut Reader<'_>) -> Images {
+    use image_keys::{
+        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, REDIS_ARCHIVE, REDIS_REFERENCE, SOURCE,
+        SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, WEB_ARCHIVE, WEB_REFERENCE,
+    };
+    let source = r.value(&SOURCE);
+    let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE);
+    let version = r.optional(&SYNAPSE_BUILD_VERSION);
+    if version.written() {
+        if synapse.archive.is_some() {
+            r.complain(
+                &SYNAPSE_BUILD_VERSION,
+                Flaw::new("images.synapse.archive is used instead of building, so this would have no effect")
+                    .hint("remove one of the two"),
+            );
+        } else if source.sound() && source.value == SourceChoice::Registry {
+            r.complain(
+                &SYNAPSE_BUILD_VERSION,
+                Flaw::new("with images.source = \"registry\" nothing is built, so this would have no effect")
+                    .hint("choose the version with images.synapse.reference, or write source = \"build\""),
+            );
+        }
+    }
+    synapse.build_version = version.value.map(|BuildVersion(version)| version);
+    Images {
+        source: source.value,
+        postgres: image(r, &POSTGRES_REFERENCE, &POSTGRES_ARCHIVE),
+        redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE),
+        synapse,
+        web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE),
+    }
+}
+
+fn image(
+    r: &mut Reader<'_>,
+    reference: &Key<ImageRef>,
+    archive: &Key<AbsPath, Follows>,
+) -> ImageChoice {
+    ImageChoice {
+        reference: r.value(reference).value,
+        archive: r.optional(archive).value,
+        build_version: None,
+    }
+}
+
+fn synapse(r: &mut Reader<'_>) -> Synapse {
+    Synapse {
+        registration: registration(r),
+        max_upload_size: r.value(&keys::MAX_UPLOAD_SIZE).value.0,
+        presence: r.value(&keys::PRESENCE).value,
+        remote_media_lifetime: r.value(&keys::REMOTE_MEDIA_LIFETIME).value.0,
+        forgotten_room_retention: r.value(&keys::FORGOTTEN_ROOM_RETENTION).value.0,
+        url_previews: r.value(&keys::URL_PREVIEWS).value,
+        cache_factor: r.value(&keys::CACHE_FACTOR).value.0,
+        federation_allow: r.optional(&keys::FEDERATION_ALLOW).value.map(|list| list.0),
+        report_stats: r.value(&keys::REPORT_STATS).value,
+        log_level: r.value(&keys::LOG_LEVEL).value,
+    }
+}
+
+fn registration(r: &mut Reader<'_>) -> Registration {
+    let choice = r.value(&keys::REGISTRATION);
+    let reason = r.optional(&keys::OPEN_REGISTRATION_REASON);
+    match choice.value {
+        RegistrationChoice::Open => {
+            if reason.value.is_none() && reason.sound() {
+                r.complain(
+                    &keys::REGISTRATION,
+                    Flaw::new("anybody on the internet could make accounts, and spammers do within days")
+                        .hint("take \"token\"; or, if it must be, write down why in open_registration_reason"),
+                );
+            }
+            return Registration::Open {
+                reason: reason.value.map(|words| words.0).unwrap_or_default(),
+            };
+        }
+        _ if reason.written() && choice.sound() => r.complain(
+            &keys::OPEN_REGISTRATION_REASON,
+            Flaw::new(format!(
+                "registration is {:?}, so this would have no effect",
+                choice.value.as_str()
+            ))
+            .hint("remove it, or write registration = \"open\""),
+        ),
+        _ => {}
+    }
+    if choice.value == RegistrationChoice::Closed {
+        Registration::Closed
+    } else {
+        Registration::Token
+    }
+}
+
+fn postgres(r: &mut Reader<'_>, memory: Got<Bytes>) -> Postgres {
+    let buffers = r.optional(&keys::SHARED_BUFFERS);
+    if let Some(size) = buffers.value
+        && memory.sound()
+        && size.0.0 > memory.value.0 / 2
+    {
+        r.complain(
+            &keys::SHARED_BUFFERS,
+            Flaw::new(format!(
+                "this is more than half of guest.memory ({}), and Synapse could not start beside it",
+                memory.value
+            ))
+            .hint("leave it out: it then follows guest.memory"),
+        );
+    }
+    Postgres {
+        shared_buffers: buffers.value.map(|size| size.0),
+        max_connections: r.value(&keys::MAX_CONNECTIONS).value.0,
+    }
+}
+
+fn turn(r: &mut Reader<'_>) -> Option<Turn> {
+    let uris = r.optional(&keys::TURN_URIS);
+    let secret_file = r.optional(&keys::TURN_SECRET_FILE);
+    let user_lifetime = r.value(&keys::TURN_USER_LIFETIME);
+    let allow_guests = r.value(&keys::TURN_ALLOW_GUESTS);
+    let sound = uris.sound();
+    let list: Vec<String> = uris
+        .value
+        .map(|list| list.0.into_iter().map(|uri| uri.0).collect())
+        .unwrap_or_default();
+    if list.is_empty() {
+        let others: [(&dyn AnyKey, bool); 3] = [
+            (&keys::TURN_SECRET_FILE, secret_file.written()),
+            (&keys::TURN_USER_LIFETIME, user_lifetime.written()),
+            (&keys::TURN_ALLOW_GUESTS, allow_guests.written()),
+        ];
+        for (key, _) in others.into_iter().filter(|(_, written)| *written && sound) {
+            r.complain(
+                key,
+                Flaw::new("no TURN server is named, so this would have no effect")
+                    .hint(format!("name it: uris = {}", keys::TURN_URIS.example)),
+            );
+        }
+        return None;
+    }
+    if secret_file.value.is_none() && secret_file.sound() {
+        r.complain(
+            &keys::TURN_URIS,
+            Flaw::new(
+                "a TURN server lets nobody in without the secret that it shares with this server",
+            )
+            .hint(format!(
+                "put the secret into a file and write secret_file = {}",
+                keys::TURN_SECRET_FILE.example
+            )),
+        );
+    }
+    Some(Turn {
+        uris: list,
+        secret_file: secret_file.value?.0,
+        user_lifetime: user_lifetime.value.0,
+        allow_guests: allow_guests.value,
+    })
+}
+
+fn web(r: &mut Reader<'_>) -> Web {
+    Web {
+        brand: r.value(&keys::BRAND).value.0,
+        default_country: r
+            .optional(&keys::DEFAULT_COUNTRY)
+            .value
+            .map(|country| country.0),
+        custom_servers: r.value(&keys::CUSTOM_SERVERS).value,
+    }
+}

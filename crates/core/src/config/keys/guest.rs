@@ -1,0 +1,163 @@
+//! `[guest]` and `[guest.network]`.
+
+use std::net::Ipv4Addr;
+
+use super::{Fixed, Follows, Key};
+use crate::{
+    config::{
+        Address, BackendChoice, Network,
+        types::{AddressChoice, Int, List, Size, Subnet},
+    },
+    name::{Cidr4, GuestName, InterfaceName, PackageName},
+    size::Bytes,
+};
+
+/// A mebibyte times this is a gibibyte.
+const GIB: u64 = 1024;
+
+/// 1 GiB is where Synapse and PostgreSQL begin to work; 16 TiB is more than
+/// any machine has.
+pub(in crate::config) type Memory = Size<GIB, { 16 * GIB * GIB }>;
+
+/// 6 GiB hold Debian, the images and a small database.
+pub(in crate::config) type Disk = Size<{ 6 * GIB }, { GIB * GIB * GIB }>;
+
+super::keys! {
+    BACKEND: Key<BackendChoice> = Key {
+        path: "guest.backend",
+        fallback: Fixed(|| BackendChoice::Auto),
+        of: |c| Some(c.guest.backend),
+        example: r#""lxc""#,
+        doc: "What the guest is: auto chooses from what the machine is, lxc makes a plain LXC container, \
+              this-machine puts everything on the machine itself, which then must be a Debian 13 of its own.",
+        init: true,
+    };
+    NAME: Key<GuestName> = Key {
+        path: "guest.name",
+        fallback: Fixed(|| GuestName::known("matrix")),
+        of: |c| Some(c.guest.name.clone()),
+        example: r#""matrix-family""#,
+        doc: "Name and host name of the guest. Two sites on one machine need two names.",
+        init: true,
+    };
+    CORES: Key<Int<1, 512>> = Key {
+        path: "guest.cores",
+        fallback: Fixed(|| Int(4)),
+        of: |c| Some(Int(c.guest.cores)),
+        example: "2",
+        doc: "Processor cores that the guest may use. More than the machine has does no harm.",
+        init: true,
+    };
+    MEMORY: Key<Memory> = Key {
+        path: "guest.memory",
+        fallback: Fixed(|| Size(Bytes::gib(4))),
+        of: |c| Some(Size(c.guest.memory)),
+        example: r#""8G""#,
+        doc: "Memory that the guest may use. PostgreSQL's settings follow it. 2G is enough for a family, 4G for a \
+              club that joins large rooms.",
+        init: true,
+    };
+    DISK: Key<Disk> = Key {
+        path: "guest.disk",
+        fallback: Fixed(|| Size(Bytes::gib(16))),
+        of: |c| Some(Size(c.guest.disk)),
+        example: r#""64G""#,
+        doc: "Room on disk that the guest is expected to need. Pictures and files take most of it over the years.",
+        init: true,
+    };
+    EXTRA_PACKAGES: Key<List<PackageName>> = Key {
+        path: "guest.extra_packages",
+        fallback: Fixed(|| List(Vec::new())),
+        of: |c| Some(List(c.guest.extra_packages.clone())),
+        example: r#"["htop", "ncdu"]"#,
+        doc: "Debian packages that are installed in the guest besides what the server needs.",
+        init: false,
+    };
+    IPV6: Key<bool> = Key {
+        path: "guest.ipv6",
+        fallback: Fixed(|| false),
+        of: |c| Some(c.guest.ipv6),
+        example: "true",
+        doc: "Whether the guest speaks IPv6. Off is safer where nobody looks after an IPv6 firewall.",
+        init: false,
+    };
+    START_AT_BOOT: Key<bool> = Key {
+        path: "guest.start_at_boot",
+        fallback: Fixed(|| true),
+        of: |c| Some(c.guest.start_at_boot),
+        example: "false",
+        doc: "Whether the guest starts together with the machine.",
+        init: false,
+    };
+    BRIDGE: Key<InterfaceName> = Key {
+        path: "guest.network.bridge",
+        fallback: Fixed(|| InterfaceName::known("matrixbr0")),
+        of: |c| match &c.guest.network {
+            Network::Own { bridge, .. } | Network::Existing { bridge, .. } => Some(bridge.clone()),
+        },
+        example: r#""vmbr0""#,
+        doc: "The bridge that the guest is connected to. Without existing = true the program makes it.",
+        init: true,
+    };
+    EXISTING: Key<bool> = Key {
+        path: "guest.network.existing",
+        fallback: Fixed(|| false),
+        of: |c| Some(matches!(c.guest.network, Network::Existing { .. })),
+        example: "true",
+        doc: "Whether the bridge is there already, such as one into the home network. Otherwise the program makes \
+              the bridge, gives out addresses on it and lets the guest reach the internet through the machine.",
+        init: true,
+    };
+    SUBNET: Key<Subnet> = Key {
+        path: "guest.network.subnet",
+        fallback: Fixed(|| Subnet(Cidr4::known(10, 86, 42, 1, 24))),
+        of: |c| match &c.guest.network {
+            Network::Own { subnet, .. } => Some(Subnet(*subnet)),
+            Network::Existing { .. } => None,
+        },
+        example: r#""192.168.77.1/24""#,
+        doc: "The machine's address on the program's own bridge, with the network's prefix length. Not used with \
+              existing = true.",
+        init: false,
+    };
+    ADDRESS: Key<AddressChoice, Follows> = Key {
+        path: "guest.network.address",
+        fallback: Follows("auto, and dhcp on an existing bridge"),
+        of: |c| match &c.guest.network {
+            Network::Own { address, .. } | Network::Existing { address, .. } => Some(match address {
+                Address::Auto => AddressChoice::Auto,
+                Address::Dhcp => AddressChoice::Dhcp,
+                Address::Static { address, .. } => AddressChoice::Static(*address),
+            }),
+        },
+        example: r#""10.86.42.20/24""#,
+        doc: "How the guest gets its address: auto takes a free one of the program's own network, dhcp asks the \
+              bridge's DHCP server, and an address with its prefix length is fixed. The reverse proxy has to find \
+              the guest at it, so with dhcp let the router always give out the same one.",
+        init: true,
+    };
+    GATEWAY: Key<Ipv4Addr, Follows> = Key {
+        path: "guest.network.gateway",
+        fallback: Follows("none; on the program's own bridge, the machine"),
+        of: |c| match &c.guest.network {
+            Network::Own { address, .. } | Network::Existing { address, .. } => match address {
+                Address::Static { gateway, .. } => Some(*gateway),
+                Address::Auto | Address::Dhcp => None,
+            },
+        },
+        example: r#""192.168.1.1""#,
+        doc: "The router's address. Needed with a fixed address on an existing bridge, and only there.",
+        init: false,
+    };
+    DNS: Key<List<Ipv4Addr>, Follows> = Key {
+        path: "guest.network.dns",
+        fallback: Follows("the gateway"),
+        of: |c| match &c.guest.network {
+            Network::Existing { address: Address::Static { .. }, dns, .. } => Some(List(dns.clone())),
+            Network::Own { .. } | Network::Existing { .. } => None,
+        },
+        example: r#"["192.168.1.1", "9.9.9.9"]"#,
+        doc: "Name servers, with a fixed address on an existing bridge.",
+        init: false,
+    };
+}

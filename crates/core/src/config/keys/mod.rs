@@ -1,0 +1,234 @@
+//! The table of all keys: the single source for reading, for the hints about
+//! unknown keys, the JSON Schema, the reference page and the file of `init`.
+
+pub(super) mod guest;
+pub(super) mod images;
+pub(super) mod services;
+pub(super) mod site;
+
+use serde_json::Value as Json;
+
+use super::{Config, types::TomlType};
+
+/// A key whose values are `T`; `F` says what holds when it is not written.
+pub(super) struct Key<T: 'static, F: 'static = Fixed<T>> {
+    /// Its place: `guest.network.bridge`.
+    pub path: &'static str,
+    /// What holds when it is not written.
+    pub fallback: F,
+    /// Its value in a config, as it would be written; none where it has none.
+    pub of: fn(&Config) -> Option<T>,
+    /// A value other than the default, as TOML.
+    pub example: &'static str,
+    /// What it means, in an operator's words; the first sentence stands alone.
+    pub doc: &'static str,
+    /// Whether the file of `init` mentions it.
+    pub init: bool,
+}
+
+/// The key has a default.
+pub(super) struct Fixed<T>(pub fn() -> T);
+
+/// The key's default follows from something else, as the words say.
+pub(super) struct Follows(pub &'static str);
+
+/// The key must be written.
+pub(super) struct Required;
+
+/// What holds when a key is not written.
+pub(super) trait Fallback<T>: Sync {
+    /// The default, where there is one.
+    fn value(&self) -> Option<T>;
+    /// Words in place of a default.
+    fn words(&self) -> Option<&'static str>;
+}
+
+impl<T> Fallback<T> for Fixed<T> {
+    fn value(&self) -> Option<T> {
+        Some((self.0)())
+    }
+    fn words(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+impl<T> Fallback<T> for Follows {
+    fn value(&self) -> Option<T> {
+        None
+    }
+    fn words(&self) -> Option<&'static str> {
+        Some(self.0)
+    }
+}
+
+impl<T> Fallback<T> for Required {
+    fn value(&self) -> Option<T> {
+        None
+    }
+    fn words(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A key without its type: what the table's other readers need.
+pub(super) trait AnyKey: Sync {
+    fn path(&self) -> &'static str;
+    fn doc(&self) -> &'static str;
+    fn example(&self) -> &'static str;
+    fn in_init(&self) -> bool;
+    fn wanted(&self) -> String;
+    fn schema(&self) -> Json;
+    /// The default as TOML.
+    fn default_value(&self) -> Option<toml::Value>;
+    /// Words in place of a default.
+    fn default_words(&self) -> Option<&'static str>;
+    /// Its value in `config`, as TOML.
+    fn value_in(&self, config: &Config) -> Option<toml::Value>;
+    /// Whether the config is wrong without it.
+    fn required(&self) -> bool {
+        self.default_value().is_none() && self.default_words().is_none()
+    }
+
+    /// The section it is in; empty for the top of the file.
+    fn section(&self) -> &'static str {
+        self.path()
+            .rsplit_once('.')
+            .map_or("", |(section, _)| section)
+    }
+
+    /// Its name within the section.
+    fn name(&self) -> &'static str {
+        self.path()
+            .rsplit_once('.')
+            .map_or(self.path(), |(_, name)| name)
+    }
+}
+
+impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
+    fn path(&self) -> &'static str {
+        self.path
+    }
+    fn doc(&self) -> &'static str {
+        self.doc
+    }
+    fn example(&self) -> &'static str {
+        self.example
+    }
+    fn in_init(&self) -> bool {
+        self.init
+    }
+    fn wanted(&self) -> String {
+        T::wanted()
+    }
+    fn schema(&self) -> Json {
+        T::schema()
+    }
+    fn default_value(&self) -> Option<toml::Value> {
+        self.fallback.value().map(|value| value.to_toml())
+    }
+    fn default_words(&self) -> Option<&'static str> {
+        self.fallback.words()
+    }
+    fn value_in(&self, config: &Config) -> Option<toml::Value> {
+        (self.of)(config).map(|value| value.to_toml())
+    }
+}
+
+/// Declares keys and the list of them, so that none can be forgotten.
+macro_rules! keys {
+    ($($name:ident: $type:ty = $key:expr;)*) => {
+        $(pub(in crate::config) static $name: $type = $key;)*
+        /// Every key that is declared here, in the order of the file.
+        pub(in crate::config) static ALL: &[&dyn $crate::config::keys::AnyKey] = &[$(&$name),*];
+    };
+}
+pub(super) use keys;
+
+/// A section of the file.
+pub(super) struct Section {
+    /// Its path, empty for the top of the file.
+    pub path: &'static str,
+    /// What it is about, in one sentence.
+    pub doc: &'static str,
+}
+
+/// The sections, in the order of the file.
+pub(super) static SECTIONS: &[Section] = &[
+    Section {
+        path: "",
+        doc: "Who the server is. These stand at the top of the file, before the first section.",
+    },
+    Section {
+        path: "ports",
+        doc: "Where Synapse and the web client listen in the guest.",
+    },
+    Section {
+        path: "guest",
+        doc: "The Debian system container that everything runs in.",
+    },
+    Section {
+        path: "guest.network",
+        doc: "How the guest is connected.",
+    },
+    Section {
+        path: "images",
+        doc: "Where the containers' images come from.",
+    },
+    Section {
+        path: "images.synapse",
+        doc: "The image of Synapse, the Matrix server.",
+    },
+    Section {
+        path: "images.postgres",
+        doc: "The image of PostgreSQL, the database.",
+    },
+    Section {
+        path: "images.redis",
+        doc: "The image of Redis, the cache.",
+    },
+    Section {
+        path: "images.web",
+        doc: "The image of the web client.",
+    },
+    Section {
+        path: "synapse",
+        doc: "Synapse, the Matrix server.",
+    },
+    Section {
+        path: "postgres",
+        doc: "PostgreSQL, the database.",
+    },
+    Section {
+        path: "turn",
+        doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
+    },
+    Section {
+        path: "web",
+        doc: "The web client.",
+    },
+];
+
+/// Every key, in the order of the file.
+pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
+    [site::ALL, guest::ALL, images::ALL, services::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// The key at `path`.
+pub(super) fn at(path: &str) -> Option<&'static dyn AnyKey> {
+    all().find(|key| key.path() == path)
+}
+
+/// The keys of one section.
+pub(super) fn in_section(section: &str) -> impl Iterator<Item = &'static dyn AnyKey> {
+    all().filter(move |key| key.section() == section)
+}
+
+/// The first sentence of a key's or section's text.
+pub(super) fn first_sentence(doc: &str) -> &str {
+    doc.split_once(". ")
+        .map_or(doc, |(first, _)| first)
+        .trim_end_matches('.')
+}

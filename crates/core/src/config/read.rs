@@ -1,0 +1,306 @@
+//! From text and flags to a checked [`Config`], or everything that is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{Spanned, de::DeValue};
+
+use super::{
+    Config, assemble,
+    document::{Document, Placed},
+    keys::{self, AnyKey, Fallback, Fixed, Key},
+    mistake::{Mistake, Mistakes, Source, shorten},
+    types::{Flaw, TomlType, from_flag, zone_is_known},
+};
+use crate::name::Timezone;
+
+/// A value from the command line, which takes the place of the file's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The key's path: `guest.backend`.
+    pub key: String,
+    /// The value as typed; lists are separated by commas.
+    pub value: String,
+    /// The flag, which messages name: `--backend`.
+    pub flag: String,
+}
+
+impl Override {
+    /// An override of `key` by `flag`.
+    pub fn new(key: impl Into<String>, value: impl Into<String>, flag: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: value.into(),
+            flag: flag.into(),
+        }
+    }
+}
+
+/// Defaults that follow from the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The machine's time zone.
+    pub timezone: Option<Timezone>,
+}
+
+impl Defaults {
+    /// Defaults with the machine's time zone; one that the tz database does
+    /// not know is left out, since the guest could not have it.
+    pub fn with_timezone(zone: Option<&str>) -> Self {
+        let known = zone
+            .filter(|zone| zone_is_known(zone))
+            .and_then(|zone| Timezone::parse(zone).ok());
+        Self { timezone: known }
+    }
+}
+
+impl Config {
+    /// Reads the text of `matrix.toml`; `file` is what messages call it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Mistakes> {
+        Self::parse_with(text, file, &[], &Defaults::default())
+    }
+
+    /// Reads the text of `matrix.toml` with values from flags over it.
+    pub fn parse_with(
+        text: &str,
+        file: &str,
+        overrides: &[Override],
+        defaults: &Defaults,
+    ) -> Result<Self, Mistakes> {
+        Reader::new(Source { file, text }, overrides, defaults)
+            .run()
+            .0
+    }
+
+    /// The config of somebody who gave only a domain, with `--domain`.
+    pub fn from_domain(domain: &str, defaults: &Defaults) -> Result<Self, Mistakes> {
+        Self::parse_with(
+            "",
+            "matrix.toml",
+            &[Override::new("domain", domain, "--domain")],
+            defaults,
+        )
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nobody wrote it.
+    Default,
+    /// It was written and is good in itself.
+    Written,
+    /// It was written and is wrong; a default stands in for it, and nothing
+    /// that follows from it is worth a message.
+    Wrong,
+}
+
+/// A value with its origin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Got<T> {
+    pub value: T,
+    pub origin: Origin,
+}
+
+impl<T> Got<T> {
+    pub(super) fn written(&self) -> bool {
+        self.origin == Origin::Written
+    }
+    /// Whether it can be compared with others.
+    pub(super) fn sound(&self) -> bool {
+        self.origin != Origin::Wrong
+    }
+}
+
+/// Hands out values by key and gathers mistakes.
+pub(super) struct Reader<'a> {
+    source: Source<'a>,
+    document: Document<'a>,
+    flags: BTreeMap<&'static str, &'a Override>,
+    pub(super) defaults: &'a Defaults,
+    asked: BTreeSet<&'static str>,
+    mistakes: Vec<Placed>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: Source<'a>, overrides: &'a [Override], defaults: &'a Defaults) -> Self {
+        let mut document = Document::read(source);
+        let mut mistakes = std::mem::take(&mut document.mistakes);
+        let mut flags = BTreeMap::new();
+        for given in overrides {
+            match keys::at(&given.key) {
+                Some(key) => {
+                    flags.insert(key.path(), given);
+                }
+                None => mistakes.push((
+                    usize::MAX,
+                    Mistake {
+                        file: source.file.to_owned(),
+                        line: None,
+                        column: None,
+                        flag: Some(given.flag.clone()),
+                        key: given.key.clone(),
+                        value: None,
+                        problem: format!("there is no key {:?} in the config", given.key),
+                        hint: None,
+                    },
+                )),
+            }
+        }
+        Self {
+            source,
+            document,
+            flags,
+            defaults,
+            asked: BTreeSet::new(),
+            mistakes,
+        }
+    }
+
+    /// The config, and the keys that were asked for on the way.
+    pub(super) fn run(mut self) -> (Result<Config, Mistakes>, BTreeSet<&'static str>) {
+        // A text that is not TOML was told about already; without its keys
+        // everything else would be about what is missing.
+        let readable = self
+            .mistakes
+            .iter()
+            .all(|(_, mistake)| !mistake.key.is_empty());
+        let config = if readable {
+            assemble::config(&mut self)
+        } else {
+            None
+        };
+        self.mistakes.sort_by_key(|(at, _)| *at);
+        let list: Vec<Mistake> = self
+            .mistakes
+            .into_iter()
+            .map(|(_, mistake)| mistake)
+            .collect();
+        let result = match config {
+            Some(config) if list.is_empty() => Ok(config),
+            _ => Err(Mistakes::new(list)),
+        };
+        (result, self.asked)
+    }
+
+    /// The value of a key that has a default.
+    pub(super) fn value<T: TomlType>(&mut self, key: &Key<T, Fixed<T>>) -> Got<T> {
+        let Got { value, origin } = self.optional(key);
+        Got {
+            value: value.unwrap_or_else(key.fallback.0),
+            origin,
+        }
+    }
+
+    /// The value of a key, if it is written and good.
+    pub(super) fn optional<T: TomlType, F: Fallback<T>>(
+        &mut self,
+        key: &Key<T, F>,
+    ) -> Got<Option<T>> {
+        self.asked.insert(key.path);
+        let read = match (self.flags.get(key.path), self.document.values.get(key.path)) {
+            (Some(given), _) => T::from_toml(&from_flag(T::FORM, &given.value)),
+            (None, Some(written)) => T::from_toml(&written.value),
+            (None, None) => {
+                return Got {
+                    value: None,
+                    origin: Origin::Default,
+                };
+            }
+        };
+        match read {
+            Ok(value) => Got {
+                value: Some(value),
+                origin: Origin::Written,
+            },
+            Err(flaws) => {
+                for flaw in flaws {
+                    self.complain(key, flaw);
+                }
+                Got {
+                    value: None,
+                    origin: Origin::Wrong,
+                }
+            }
+        }
+    }
+
+    /// Notes that something is wrong with what is written at `key`.
+    pub(super) fn complain(&mut self, key: &dyn AnyKey, flaw: Flaw) {
+        let mut mistake = Mistake {
+            file: self.source.file.to_owned(),
+            line: None,
+            column: None,
+            flag: None,
+            key: key.path().to_owned(),
+            value: None,
+            problem: flaw.problem,
+            hint: Some(
+                flaw.hint
+                    .unwrap_or_else(|| format!("for example {} = {}", key.name(), key.example())),
+            ),
+        };
+        // Somebody may have written the secret itself where its file is wanted.
+        let show = |value: &str| (!key.path().ends_with("secret_file")).then(|| shorten(value));
+        let place = if let Some(given) = self.flags.get(key.path()) {
+            mistake.flag = Some(given.flag.clone());
+            mistake.value = show(&given.value);
+            mistake.hint = mistake
+                .hint
+                .map(|hint| in_flag_words(&hint, key, &given.flag));
+            usize::MAX
+        } else if let Some(written) = self.document.values.get(key.path()) {
+            let at = flaw
+                .span
+                .clone()
+                .unwrap_or_else(|| written.key_span.clone())
+                .start;
+            let (line, column) = self.source.position(at);
+            (mistake.line, mistake.column) = (Some(line), Some(column));
+            // A section in the place of a value has nothing to show on one line.
+            if !written.value.get_ref().is_table() {
+                mistake.value = show(self.written_value(&written.value, flaw.span));
+            }
+            at
+        } else {
+            0
+        };
+        self.mistakes.push((place, mistake));
+    }
+
+    fn written_value(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        part: Option<std::ops::Range<usize>>,
+    ) -> &'a str {
+        self.source.slice(part.unwrap_or_else(|| value.span()))
+    }
+}
+
+/// A hint about the file made into one about a flag, where nobody writes
+/// `key = "value"`.
+fn in_flag_words(hint: &str, key: &dyn AnyKey, flag: &str) -> String {
+    match hint.strip_prefix(&format!("for example {} = ", key.name())) {
+        Some(example) => {
+            let bare = example.replace(['"', '[', ']'], "").replace(", ", ",");
+            format!("for example {flag} {bare}")
+        }
+        None => hint.to_owned(),
+    }
+}
+
+#[cfg(test)]
+impl<'a> Reader<'a> {
+    /// The keys that reading `text` asks for.
+    pub(super) fn keys_asked(text: &'a str, defaults: &'a Defaults) -> BTreeSet<&'static str> {
+        Reader::new(
+            Source {
+                file: "matrix.toml",
+                text,
+            },
+            &[],
+            defaults,
+        )
+        .run()
+        .1
+    }
+}

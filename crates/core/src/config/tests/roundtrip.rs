@@ -1,0 +1,224 @@
+//! The config as applied reads back to itself; no input makes the reader panic.
+
+use proptest::{prelude::*, sample::select};
+
+use super::pages::check;
+use crate::config::{
+    Config, Defaults, Override, keys,
+    schema::{example_value, json_schema, to_json},
+};
+
+const RICH: &str = r#"
+domain = "chat.home.arpa"
+server_name = "chat.home.arpa:8448"
+timezone = "America/Argentina/Buenos_Aires"
+matrix_url = "http://10.86.42.20:8008/"
+chat_url = "https://chat.home.arpa:8443"
+
+[ports]
+bind = "127.0.0.1"
+
+[guest]
+memory = "1536M"
+extra_packages = ["htop", "g++"]
+
+[images]
+source = "build"
+synapse.build_version = "1.158.0rc1"
+web.archive = "/srv/web.tar"
+redis.reference = "registry.home.arpa:5000/redis@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+[synapse]
+registration = "open"
+open_registration_reason = 'a "closed" \ network'
+remote_media_lifetime = "forever"
+forgotten_room_retention = "forever"
+cache_factor = 1
+federation_allow = []
+log_level = "debug"
+
+[postgres]
+shared_buffers = "512M"
+
+[turn]
+uris = ["turn:turn.home.arpa?transport=udp", "turns:turn.home.arpa:5349"]
+secret_file = "/root/turn"
+user_lifetime = "1d"
+
+[web]
+brand = "Chat 🏠"
+default_country = "DE"
+"#;
+
+const ARCHIVES: &str = r#"
+domain = "chat.home.arpa"
+[images]
+synapse.archive = "/srv/synapse.tar"
+postgres.archive = "/srv/postgres.tar"
+redis.archive = "/srv/redis.tar"
+"#;
+
+const NETWORKS: [&str; 5] = [
+    "address = \"10.86.42.20/24\"",
+    "address = \"dhcp\"\nsubnet = \"192.168.77.1/25\"",
+    "existing = true\nbridge = \"vmbr0\"",
+    "existing = true\nbridge = \"vmbr0\"\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"",
+    "existing = true\nbridge = \"vmbr0\"\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"\ndns = [\"9.9.9.9\"]",
+];
+
+/// Configs that between them use every key.
+pub(super) fn configs() -> Vec<Config> {
+    let networks =
+        NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
+    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES]
+        .into_iter()
+        .chain(networks.iter().map(String::as_str));
+    texts
+        .map(|text| {
+            Config::parse(text, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        })
+        .collect()
+}
+
+fn reads_back(config: &Config) {
+    let applied = config.to_applied_toml();
+    let again = Config::parse(&applied, "applied")
+        .unwrap_or_else(|mistakes| panic!("{mistakes}\n{applied}"));
+    assert_eq!(again, *config, "{applied}");
+    assert_eq!(again.to_applied_toml(), applied);
+}
+
+#[test]
+fn applied_configs_read_back() {
+    configs().iter().for_each(reads_back);
+}
+
+#[test]
+fn the_applied_config() {
+    insta::assert_snapshot!(
+        Config::from_domain("chat.home.arpa", &Defaults::default())
+            .unwrap()
+            .to_applied_toml()
+    );
+}
+
+#[test]
+fn the_machines_zone_is_a_default() {
+    let zone = |defaults: &Defaults| {
+        Config::from_domain("chat.home.arpa", defaults)
+            .unwrap()
+            .timezone
+            .to_string()
+    };
+    assert_eq!(
+        zone(&Defaults::with_timezone(Some("Asia/Tokyo"))),
+        "Asia/Tokyo"
+    );
+    assert_eq!(zone(&Defaults::with_timezone(Some("Moon/Base"))), "UTC");
+    assert_eq!(zone(&Defaults::with_timezone(None)), "UTC");
+}
+
+/// Values of many kinds, to be tried at every key.
+fn anything() -> impl Strategy<Value = String> {
+    prop_oneof![
+        select(vec![
+            "true",
+            "0",
+            "-1",
+            "1",
+            "4096",
+            "1.5",
+            "nan",
+            "inf",
+            "\"\"",
+            "\"auto\"",
+            "\"dhcp\"",
+            "\"forever\"",
+            "\"4G\"",
+            "\"10.0.0.1/30\"",
+            "\"255.255.255.255/30\"",
+            "\"0.0.0.0/8\"",
+            "\"10.86.42.2/24\"",
+            "[]",
+            "[[]]",
+            "{}",
+            "{ a = 1 }",
+            "1979-05-27",
+            "\"https://x.home.arpa\"",
+            "\"turn:\"",
+            "\"ü\"",
+            "0xffffffffff",
+            "'''\n'''",
+            "99999999999999999999999999999999999999999",
+        ])
+        .prop_map(str::to_owned),
+        "[ -~]{0,12}",
+        "\"[ !#-\\[\\]-~ü]{0,12}\"",
+    ]
+}
+
+fn some_key() -> impl Strategy<Value = &'static str> {
+    select(keys::all().map(keys::AnyKey::path).collect::<Vec<_>>())
+}
+
+fn judged(text: &str, overrides: &[Override]) {
+    match Config::parse_with(text, "matrix.toml", overrides, &Defaults::default()) {
+        Ok(config) => {
+            reads_back(&config);
+            // The schema refuses nothing that the program takes.
+            if overrides.is_empty() {
+                let table: toml::Table = text.parse().unwrap();
+                check(&json_schema(), &to_json(&toml::Value::Table(table)), "");
+            }
+        }
+        Err(mistakes) => {
+            assert!(!mistakes.list().is_empty());
+            assert!(!mistakes.to_string().is_empty());
+            for mistake in mistakes.list() {
+                assert!(
+                    mistake
+                        .line
+                        .is_none_or(|line| line <= text.split('\n').count()),
+                    "{mistake}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn any_text_is_judged(text in any::<String>()) {
+        judged(&text, &[]);
+    }
+
+    #[test]
+    fn any_damage_is_judged(at in 0..RICH.len(), cut in 0..20usize, paste in "[ -~\n\u{e9}\u{0}]{0,6}") {
+        let start = (0..=at).rev().find(|at| RICH.is_char_boundary(*at)).unwrap_or(0);
+        let end = (at + cut..=RICH.len()).find(|at| RICH.is_char_boundary(*at)).unwrap_or(RICH.len());
+        judged(&format!("{}{paste}{}", &RICH[..start], &RICH[end.max(start)..]), &[]);
+    }
+
+    #[test]
+    fn any_values_are_judged(values in proptest::collection::btree_map(some_key(), anything(), 0..6)) {
+        let lines: String = values
+            .iter()
+            .filter(|(key, _)| **key != "domain")
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
+        judged(&format!("domain = \"chat.home.arpa\"\n{lines}"), &[]);
+        let overrides: Vec<_> = values.iter().map(|(key, value)| Override::new(*key, value, "--flag")).collect();
+        judged("domain = \"chat.home.arpa\"", &overrides);
+    }
+
+    #[test]
+    fn any_good_values_read_back(choice in proptest::collection::btree_set(some_key(), 0..12)) {
+        let lines: String = keys::all()
+            .filter(|key| choice.contains(key.path()) && key.path() != "domain")
+            .filter_map(|key| Some(format!("{} = {}\n", key.path(), example_value(key)?)))
+            .collect();
+        judged(&format!("domain = \"chat.home.arpa\"\n{lines}"), &[]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Values that are one of a few words.
+
+use serde_json::Value as Json;
+
+use super::{Flaw, TextType, enum_schema, nearest};
+use crate::config::{BackendChoice, LogLevel, SourceChoice};
+
+/// `synapse.registration`; `open` needs a reason beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum RegistrationChoice {
+    Closed,
+    Token,
+    Open,
+}
+
+/// Implements [`TextType`] for an enum that is written as one of a few words.
+macro_rules! choice {
+    ($($type:ident { $($word:literal = $variant:ident),* })*) => {
+        $(
+            impl $type {
+                /// The words that the config takes for it.
+                pub const WORDS: &[&str] = &[$($word),*];
+
+                /// The word that stands for it in the config.
+                pub const fn as_str(self) -> &'static str {
+                    match self {
+                        $(Self::$variant => $word),*
+                    }
+                }
+            }
+
+            impl TextType for $type {
+                fn wanted() -> String {
+                    one_of(Self::WORDS)
+                }
+                fn from_text(text: &str) -> Result<Self, Flaw> {
+                    match text {
+                        $($word => Ok(Self::$variant),)*
+                        other => {
+                            let flaw = Flaw::new(format!("must be {}", Self::wanted()));
+                            Err(match nearest(other, Self::WORDS.iter().copied()) {
+                                Some(near) => flaw.hint(format!("did you mean {near:?}?")),
+                                None => flaw,
+                            })
+                        }
+                    }
+                }
+                fn to_text(&self) -> String {
+                    self.as_str().to_owned()
+                }
+                fn text_schema() -> Json {
+                    enum_schema(Self::WORDS)
+                }
+            }
+        )*
+    };
+}
+
+choice! {
+    BackendChoice { "auto" = Auto, "lxc" = Lxc, "this-machine" = ThisMachine }
+    SourceChoice { "auto" = Auto, "registry" = Registry, "build" = Build }
+    LogLevel { "debug" = Debug, "info" = Info, "warning" = Warning, "error" = Error }
+    RegistrationChoice { "closed" = Closed, "token" = Token, "open" = Open }
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
