@@ -10,5 +10,6 @@ pub mod config;
 pub mod layout;
 pub mod lock;
 pub mod name;
+pub mod render;
 pub mod service;
 pub mod size;
