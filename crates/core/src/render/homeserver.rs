@@ -1,15 +1,14 @@
-//! Synapse's `homeserver.yaml` and log config.
+//! Synapse's `homeserver.yaml`.
 //!
 //! Format: Synapse's configuration manual (`docs/usage/configuration/
 //! config_documentation.md`). No secret stands in the file: each is named by
 //! the path under which the container finds it.
 
-use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{DesiredFile, Facts, yaml};
+use super::{DesiredFile, Facts, log_config, yaml};
 use crate::{
-    config::{Config, LogLevel, Registration, Turn},
+    config::{Config, Registration, Turn},
     layout::{self, Secret},
     name::ServerName,
     service::Service,
@@ -23,8 +22,9 @@ pub const DATA: &str = "/data";
 /// Role and database of Synapse in PostgreSQL.
 pub const DATABASE: &str = "synapse";
 
-/// Addresses that Synapse may not fetch link previews from: the defaults of
-/// `ip_range_blacklist`, all of them (`synapse/config/server.py`).
+/// Addresses that Synapse may not fetch link previews from: all the defaults of
+/// `ip_range_blacklist` (`synapse/config/server.py`), which are not defaults
+/// here. That setting itself is left to Synapse, whose list grows with time.
 const PRIVATE_RANGES: [&str; 19] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -78,7 +78,6 @@ struct Homeserver<'a> {
     forgotten_room_retention_period: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     federation_domain_whitelist: Option<&'a [ServerName]>,
-    ip_range_blacklist: [&'static str; 19],
     federation_client_minimum_tls_version: &'static str,
     trusted_key_servers: [KeyServer; 1],
     suppress_key_server_warning: bool,
@@ -202,7 +201,10 @@ impl<'a> Homeserver<'a> {
                 // where the kernel has no IPv6, and then Synapse does not start.
                 bind_addresses: ["0.0.0.0"],
                 x_forwarded: true,
-                resources: [Resource { names: ["client", "federation"], compress: false }],
+                resources: [Resource {
+                    names: ["client", "federation"],
+                    compress: false,
+                }],
             }],
             database: Database {
                 name: "psycopg2",
@@ -232,28 +234,48 @@ impl<'a> Homeserver<'a> {
             log_config: format!("{DATA}/log.config"),
             media_store_path: format!("{DATA}/media_store"),
             max_upload_size: synapse.max_upload_size,
-            media_retention: MediaRetention { remote_media_lifetime: synapse.remote_media_lifetime },
+            media_retention: MediaRetention {
+                remote_media_lifetime: synapse.remote_media_lifetime,
+            },
             url_preview_enabled: synapse.url_previews,
             url_preview_ip_range_blacklist: synapse.url_previews.then_some(PRIVATE_RANGES),
             enable_registration: open || token,
             registration_requires_token: token,
             enable_registration_without_verification: open,
-            presence: Presence { enabled: synapse.presence },
+            presence: Presence {
+                enabled: synapse.presence,
+            },
             forgotten_room_retention_period: synapse.forgotten_room_retention,
             federation_domain_whitelist: synapse.federation_allow.as_deref(),
-            ip_range_blacklist: PRIVATE_RANGES,
             federation_client_minimum_tls_version: "1.2",
-            trusted_key_servers: [KeyServer { server_name: "matrix.org" }],
+            trusted_key_servers: [KeyServer {
+                server_name: "matrix.org",
+            }],
             suppress_key_server_warning: true,
             event_cache_size: event_cache_size(facts.guest_memory),
-            caches: Caches { global_factor: synapse.cache_factor, cache_autotuning: autotuning(facts.guest_memory) },
+            caches: Caches {
+                global_factor: synapse.cache_factor,
+                cache_autotuning: autotuning(facts.guest_memory),
+            },
             // Synapse's defaults are those of a public server: a person who
             // types fast, or a family behind one address, runs into them.
-            rc_message: Rate { per_second: 1.0, burst_count: 30 },
+            rc_message: Rate {
+                per_second: 1.0,
+                burst_count: 30,
+            },
             rc_login: LoginRates {
-                address: Rate { per_second: 0.15, burst_count: 10 },
-                account: Rate { per_second: 0.05, burst_count: 5 },
-                failed_attempts: Rate { per_second: 0.05, burst_count: 5 },
+                address: Rate {
+                    per_second: 0.15,
+                    burst_count: 10,
+                },
+                account: Rate {
+                    per_second: 0.05,
+                    burst_count: 5,
+                },
+                failed_attempts: Rate {
+                    per_second: 0.05,
+                    burst_count: 5,
+                },
             },
             turn: config.turn.as_ref().map(TurnSettings::of),
         }
@@ -293,67 +315,7 @@ fn event_cache_size(memory: Bytes) -> String {
     format!("{}K", (memory.as_mib() * 5 / 1024).clamp(10, 100))
 }
 
-/// Python's `logging.config.dictConfig`, as Synapse reads it.
-#[derive(Debug, Serialize)]
-struct LogConfig {
-    version: u32,
-    formatters: IndexMap<&'static str, Formatter>,
-    handlers: IndexMap<&'static str, Handler>,
-    loggers: IndexMap<&'static str, Logger>,
-    root: Root,
-    disable_existing_loggers: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Formatter {
-    format: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Handler {
-    class: &'static str,
-    formatter: &'static str,
-    stream: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Logger {
-    level: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Root {
-    level: &'static str,
-    handlers: [&'static str; 1],
-}
-
-fn log_config(level: LogLevel) -> LogConfig {
-    LogConfig {
-        version: 1,
-        // The journal adds the time.
-        formatters: [("line", Formatter { format: "%(levelname)s %(name)s [%(request)s] %(message)s" })].into(),
-        handlers: [(
-            "console",
-            Handler { class: "logging.StreamHandler", formatter: "line", stream: "ext://sys.stdout" },
-        )]
-        .into(),
-        // At DEBUG this logger would write access tokens (Synapse's own default
-        // log config says so).
-        loggers: [("synapse.storage.SQL", Logger { level: "INFO" })].into(),
-        root: Root {
-            level: match level {
-                LogLevel::Debug => "DEBUG",
-                LogLevel::Info => "INFO",
-                LogLevel::Warning => "WARNING",
-                LogLevel::Error => "ERROR",
-            },
-            handlers: ["console"],
-        },
-        disable_existing_loggers: false,
-    }
-}
-
-/// Both files, readable by Synapse's user and by nobody else besides root.
+/// It and the log config, readable by Synapse's user and by nobody else besides root.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";
     vec![
@@ -366,7 +328,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
         DesiredFile::read_by(
             Service::Synapse,
             layout::in_root("synapse/log.config"),
-            yaml::to_string(HEADER, &log_config(config.synapse.log_level)),
+            yaml::to_string(HEADER, &log_config::of(config.synapse.log_level)),
             "What Synapse logs, to the journal",
         ),
     ]
@@ -408,7 +370,13 @@ mod tests {
 
     #[test]
     fn event_caches() {
-        for (gib, size) in [(1, "10K"), (2, "10K"), (4, "20K"), (16, "80K"), (64, "100K")] {
+        for (gib, size) in [
+            (1, "10K"),
+            (2, "10K"),
+            (4, "20K"),
+            (16, "80K"),
+            (64, "100K"),
+        ] {
             assert_eq!(event_cache_size(Bytes::gib(gib)), size);
         }
     }

@@ -93,7 +93,10 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
     set("lxc.uts.name", &spec.name);
     set("lxc.rootfs.path", &format!("dir:{}", spec.rootfs));
     for kind in ["u", "g"] {
-        set("lxc.idmap", &format!("{kind} 0 {} {}", spec.id_base, spec.id_count));
+        set(
+            "lxc.idmap",
+            &format!("{kind} 0 {} {}", spec.id_base, spec.id_count),
+        );
     }
     set("lxc.net.0.type", &"veth");
     set("lxc.net.0.link", &spec.bridge);
@@ -159,7 +162,10 @@ mod tests {
             id_count: 65_536,
             bridge: InterfaceName::parse("mpbr0").unwrap(),
             mac: None,
-            address: LxcAddress::Static { address: Cidr4::known(10, 86, 0, 10, 24), gateway: [10, 86, 0, 1].into() },
+            address: LxcAddress::Static {
+                address: Cidr4::known(10, 86, 0, 10, 24),
+                gateway: [10, 86, 0, 1].into(),
+            },
             cgroups: LxcCgroups::V2,
             memory: Bytes::gib(4),
             cores: 2,
@@ -178,7 +184,10 @@ mod tests {
         let spec = LxcSpec {
             mac: Some("00:16:3e:01:02:03".into()),
             address: LxcAddress::Dhcp,
-            cgroups: LxcCgroups::V1 { memory: true, cpu: true },
+            cgroups: LxcCgroups::V1 {
+                memory: true,
+                cpu: true,
+            },
             apparmor: false,
             start_at_boot: false,
             ..spec()

@@ -19,7 +19,11 @@ impl Directive {
     }
 
     /// `name arguments { … }`
-    pub fn block<const N: usize>(name: &'static str, arguments: [&str; N], inside: Vec<Directive>) -> Self {
+    pub fn block<const N: usize>(
+        name: &'static str,
+        arguments: [&str; N],
+        inside: Vec<Directive>,
+    ) -> Self {
         Self::Block(name, arguments.map(str::to_owned).to_vec(), inside)
     }
 }
@@ -36,7 +40,9 @@ pub fn to_string(header: &str, directives: &[Directive]) -> String {
 fn write(text: &mut String, directive: &Directive, depth: usize) {
     let indent = "    ".repeat(depth);
     let (name, arguments) = match directive {
-        Directive::Simple(name, arguments) | Directive::Block(name, arguments, _) => (name, arguments),
+        Directive::Simple(name, arguments) | Directive::Block(name, arguments, _) => {
+            (name, arguments)
+        }
     };
     text.push_str(&indent);
     text.push_str(name);
@@ -58,7 +64,11 @@ fn write(text: &mut String, directive: &Directive, depth: usize) {
 }
 
 fn word(text: &str) -> String {
-    let special = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#');
+    let special = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#')
+    };
     if !text.is_empty() && !text.contains(special) {
         return text.to_owned();
     }
@@ -71,10 +81,14 @@ mod tests {
 
     #[test]
     fn text() {
-        let tree = [Directive::block("server", [], vec![
-            Directive::simple("listen", ["8080"]),
-            Directive::simple("add_header", ["X", "a 'b' \"c\"; \\d"]),
-        ])];
+        let tree = [Directive::block(
+            "server",
+            [],
+            vec![
+                Directive::simple("listen", ["8080"]),
+                Directive::simple("add_header", ["X", "a 'b' \"c\"; \\d"]),
+            ],
+        )];
         assert_eq!(
             to_string("why", &tree),
             "# why\nserver {\n    listen 8080;\n    add_header X \"a 'b' \\\"c\\\"; \\\\d\";\n}\n"

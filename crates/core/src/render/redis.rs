@@ -4,7 +4,10 @@
 //! directive a line, arguments split at spaces, double quotes around others.
 
 use super::DesiredFile;
-use crate::{layout::{self, Secret}, service::Service};
+use crate::{
+    layout::{self, Secret},
+    service::Service,
+};
 
 /// Port that Redis listens on in its container.
 pub const PORT: u16 = 6379;
@@ -31,7 +34,10 @@ fn directives() -> Vec<Directive> {
         one("databases", "1"),
         one("maxmemory", "40mb"),
         one("maxmemory-policy", "allkeys-lru"),
-        ("client-output-buffer-limit", ["pubsub", "32mb", "8mb", "60"].map(str::to_owned).to_vec()),
+        (
+            "client-output-buffer-limit",
+            ["pubsub", "32mb", "8mb", "60"].map(str::to_owned).to_vec(),
+        ),
         one("tcp-keepalive", "60"),
         one("daemonize", "no"),
         one("logfile", ""),
@@ -81,13 +87,26 @@ pub fn files() -> Vec<DesiredFile> {
 /// The ACL file (`Secret::RedisAcl`) for the password whose SHA-256 is given in
 /// lower-case hexadecimal: Synapse's user may do all but administer the server.
 pub fn acl(password_sha256: &str) -> String {
-    format!("user default on #{password_sha256} ~* &* +@all -@admin\nuser {HEALTH_USER} on nopass -@all +ping\n")
+    format!(
+        "user default on #{password_sha256} ~* &* +@all -@admin\nuser {HEALTH_USER} on nopass -@all +ping\n"
+    )
 }
 
 /// The health check: exits with 0 only if Redis answers PONG. `-e` makes an
 /// error reply a failure; the password is ignored for a user without one.
 pub fn health_command() -> Vec<String> {
-    ["redis-cli", "-e", "--user", HEALTH_USER, "--pass", "none", "--no-auth-warning", "ping"].map(str::to_owned).to_vec()
+    [
+        "redis-cli",
+        "-e",
+        "--user",
+        HEALTH_USER,
+        "--pass",
+        "none",
+        "--no-auth-warning",
+        "ping",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 #[cfg(test)]
@@ -107,7 +126,12 @@ mod tests {
 
     #[test]
     fn words() {
-        for (text, written) in [("a", "a"), ("", "\"\""), ("a b", "\"a b\""), ("\"\\\n", "\"\\\"\\\\\\x0a\"")] {
+        for (text, written) in [
+            ("a", "a"),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("\"\\\n", "\"\\\"\\\\\\x0a\""),
+        ] {
             assert_eq!(word(text), written);
         }
     }

@@ -1,6 +1,9 @@
 //! The guest's own settings: kernel, Podman, logs, updates, time and language.
 
-use super::{DesiredFile, Facts, quadlet, unit::{self, Section}};
+use super::{
+    DesiredFile, Facts, quadlet,
+    unit::{self, Section},
+};
 use crate::{config::Config, name::AbsPath};
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
@@ -9,13 +12,27 @@ const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 /// running containers has broken nested guests before. Regular expressions that
 /// match from a name's beginning.
 const HELD_BACK: [&str; 9] = [
-    "podman$", "crun$", "conmon$", "netavark$", "aardvark-dns$", "containers-storage$", "containers-common$",
-    "golang-github-containers-(common|image)$", "podman-compose$",
+    "podman$",
+    "crun$",
+    "conmon$",
+    "netavark$",
+    "aardvark-dns$",
+    "containers-storage$",
+    "containers-common$",
+    "golang-github-containers-(common|image)$",
+    "podman-compose$",
 ];
 
 /// Every file of the guest's own settings.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
-    let mut files = vec![sysctl(facts), containers_conf(facts), journald(), upgrades(), periodic(), locale()];
+    let mut files = vec![
+        sysctl(facts),
+        containers_conf(facts),
+        journald(),
+        upgrades(),
+        periodic(),
+        locale(),
+    ];
     files.push(DesiredFile::public(
         AbsPath::known("/etc/timezone"),
         format!("{}\n", config.timezone),
@@ -57,18 +74,32 @@ fn sysctl(facts: &Facts) -> DesiredFile {
         let ipv6: &[(&str, u32)] = if facts.ipv6 {
             // 2: Podman's networks turn forwarding on, and with 1 the guest
             // would then stop listening to its router.
-            &[("accept_redirects", 0), ("accept_source_route", 0), ("accept_ra", 2)]
+            &[
+                ("accept_redirects", 0),
+                ("accept_source_route", 0),
+                ("accept_ra", 2),
+            ]
         } else {
             &[("disable_ipv6", 1)]
         };
-        settings.extend(ipv6.iter().map(|(name, value)| (format!("net.ipv6.conf.{which}.{name}"), *value)));
+        settings.extend(
+            ipv6.iter()
+                .map(|(name, value)| (format!("net.ipv6.conf.{which}.{name}"), *value)),
+        );
     }
     // A leading `-`: a setting that a kernel lacks is no error (sysctl.d(5)).
-    let lines: String = settings.iter().map(|(name, value)| format!("-{name} = {value}\n")).collect();
+    let lines: String = settings
+        .iter()
+        .map(|(name, value)| format!("-{name} = {value}\n"))
+        .collect();
     DesiredFile::public(
         AbsPath::known("/etc/sysctl.d/99-hardening.conf"),
         format!("# {HEADER}\n{lines}"),
-        if facts.ipv6 { "Hardens the guest's network" } else { "Hardens the guest's network; IPv6 is off" },
+        if facts.ipv6 {
+            "Hardens the guest's network"
+        } else {
+            "Hardens the guest's network; IPv6 is off"
+        },
     )
 }
 
@@ -109,7 +140,9 @@ fn containers_conf(facts: &Facts) -> DesiredFile {
             events_logger: "journald",
             // Not a line in the log for each of the probes.
             healthcheck_events: false,
-            env: facts.cgroups_disabled.then_some(["PODMAN_IGNORE_CGROUPSV1_WARNING=1"]),
+            env: facts
+                .cgroups_disabled
+                .then_some(["PODMAN_IGNORE_CGROUPSV1_WARNING=1"]),
         },
     };
     // Strings and booleans in two tables: TOML can say them all.
@@ -162,13 +195,22 @@ fn apt_conf(entries: &[Apt]) -> String {
 fn upgrades() -> DesiredFile {
     let content = apt_conf(&[
         Apt::Clear("Unattended-Upgrade::Origins-Pattern"),
-        Apt::List("Unattended-Upgrade::Origins-Pattern", vec![
-            "origin=Debian,codename=${distro_codename},label=Debian".into(),
-            "origin=Debian,codename=${distro_codename}-security,label=Debian-Security".into(),
-        ]),
-        Apt::List("Unattended-Upgrade::Package-Blacklist", HELD_BACK.map(|name| format!("^{name}")).to_vec()),
+        Apt::List(
+            "Unattended-Upgrade::Origins-Pattern",
+            vec![
+                "origin=Debian,codename=${distro_codename},label=Debian".into(),
+                "origin=Debian,codename=${distro_codename}-security,label=Debian-Security".into(),
+            ],
+        ),
+        Apt::List(
+            "Unattended-Upgrade::Package-Blacklist",
+            HELD_BACK.map(|name| format!("^{name}")).to_vec(),
+        ),
         Apt::Value("Unattended-Upgrade::Automatic-Reboot", "false".into()),
-        Apt::Value("Unattended-Upgrade::Remove-Unused-Dependencies", "true".into()),
+        Apt::Value(
+            "Unattended-Upgrade::Remove-Unused-Dependencies",
+            "true".into(),
+        ),
     ]);
     DesiredFile::public(
         AbsPath::known("/etc/apt/apt.conf.d/52matrix-unattended-upgrades"),
@@ -183,7 +225,11 @@ fn periodic() -> DesiredFile {
         Apt::Value("APT::Periodic::Unattended-Upgrade", "1".into()),
         Apt::Value("APT::Periodic::AutocleanInterval", "7".into()),
     ]);
-    DesiredFile::public(AbsPath::known("/etc/apt/apt.conf.d/20auto-upgrades"), content, "Looks for updates daily")
+    DesiredFile::public(
+        AbsPath::known("/etc/apt/apt.conf.d/20auto-upgrades"),
+        content,
+        "Looks for updates daily",
+    )
 }
 
 fn locale() -> DesiredFile {
@@ -207,6 +253,9 @@ mod tests {
     #[test]
     fn changed() {
         insta::assert_snapshot!(show(&files(&changed_config(), &weak_facts())));
-        assert_eq!(localtime_target(&changed_config()).as_str(), "/usr/share/zoneinfo/Europe/Zurich");
+        assert_eq!(
+            localtime_target(&changed_config()).as_str(),
+            "/usr/share/zoneinfo/Europe/Zurich"
+        );
     }
 }

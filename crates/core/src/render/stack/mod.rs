@@ -1,11 +1,13 @@
 //! The four containers, said once. The Quadlet units and the compose file are
 //! two printings of [`ContainerSpec`], so that they cannot drift apart.
 
+mod services;
+
 use std::net::Ipv4Addr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{DesiredFile, Facts, MissingImage, element, homeserver, postgres, redis, service_files};
+use super::{DesiredFile, Facts, MissingImage, postgres, service_files};
 use crate::{
     config::Config,
     layout::{self, Secret},
@@ -106,30 +108,53 @@ pub struct Health {
 
 impl Health {
     fn of(command: Vec<String>) -> Self {
-        Self { command, startup_interval_ms: 500, interval: Seconds(30), timeout: Seconds(10), retries: 3 }
+        Self {
+            command,
+            startup_interval_ms: 500,
+            interval: Seconds(30),
+            timeout: Seconds(10),
+            retries: 3,
+        }
     }
 }
 
 impl Mount {
     fn read(source: AbsPath, target: impl Into<String>) -> Self {
-        Self { source, target: target.into(), writable: false }
+        Self {
+            source,
+            target: target.into(),
+            writable: false,
+        }
     }
 
     fn write(source: AbsPath, target: impl Into<String>) -> Self {
-        Self { source, target: target.into(), writable: true }
+        Self {
+            source,
+            target: target.into(),
+            writable: true,
+        }
     }
 }
 
 /// The secrets that `service` reads, with this config.
 pub fn secrets_of(service: Service, config: &Config) -> Vec<Secret> {
     let turn = config.turn.as_ref().map(|_| Secret::Turn);
-    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == service).collect()
+    Secret::MADE
+        .into_iter()
+        .chain(turn)
+        .filter(|secret| secret.reader() == service)
+        .collect()
 }
 
 /// Digest over everything that `service` reads and its unit does not say: its
 /// config files and its image. It stands in the unit as a label, so a change of
 /// any of them changes the unit of exactly the services that it concerns.
-pub fn service_config_digest(service: Service, config: &Config, image: &LockedImage, facts: &Facts) -> Digest {
+pub fn service_config_digest(
+    service: Service,
+    config: &Config,
+    image: &LockedImage,
+    facts: &Facts,
+) -> Digest {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
@@ -150,8 +175,14 @@ pub fn container(
     lock: &Lock,
     facts: &Facts,
 ) -> Result<ContainerSpec, MissingImage> {
-    let missing = |why: &str| MissingImage { service, why: why.to_owned() };
-    let image = lock.images.get(&service).ok_or_else(|| missing("the lock has no image for it"))?;
+    let missing = |why: &str| MissingImage {
+        service,
+        why: why.to_owned(),
+    };
+    let image = lock
+        .images
+        .get(&service)
+        .ok_or_else(|| missing("the lock has no image for it"))?;
     let mut spec = ContainerSpec {
         service,
         image: image.run.clone(),
@@ -159,7 +190,10 @@ pub fn container(
         command: Vec::new(),
         environment: vec![("TZ", config.timezone.to_string())],
         mounts: Vec::new(),
-        tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
+        tmpfs: vec![Tmpfs {
+            target: "/tmp",
+            size: Bytes::mib(64),
+        }],
         networks: Vec::new(),
         port: None,
         health: Health::of(Vec::new()),
@@ -168,132 +202,43 @@ pub fn container(
         stop_timeout: Seconds(10),
         start_timeout: Seconds(120),
         shm_size: None,
-        pids_limit: (!facts.cgroups_disabled).then_some(pids_limit(service)),
-        memory_max: facts.memory_limits.then(|| memory_max(service, facts.guest_memory)),
+        pids_limit: (!facts.cgroups_disabled).then_some(services::pids_limit(service)),
+        memory_max: facts
+            .memory_limits
+            .then(|| services::memory_max(service, facts.guest_memory)),
         config_digest: service_config_digest(service, config, image, facts),
     };
     match service {
         Service::Postgres => {
-            let pgdata = postgres::pgdata(image)
-                .ok_or_else(|| missing(&format!("its version {:?} does not begin with a number", image.version)))?;
-            postgres_container(&mut spec, config, facts, pgdata);
+            let pgdata = postgres::pgdata(image).ok_or_else(|| {
+                missing(&format!(
+                    "its version {:?} does not begin with a number",
+                    image.version
+                ))
+            })?;
+            services::postgres(&mut spec, config, facts, pgdata);
         }
-        Service::Redis => redis_container(&mut spec),
-        Service::Synapse => synapse_container(&mut spec, config, facts),
-        Service::Web => web_container(&mut spec, config),
+        Service::Redis => services::redis(&mut spec),
+        Service::Synapse => services::synapse(&mut spec, config, facts),
+        Service::Web => services::web(&mut spec, config),
     }
     for secret in secrets_of(service, config) {
-        spec.mounts.push(Mount::read(layout::secret(secret), secret.in_container()));
+        spec.mounts
+            .push(Mount::read(layout::secret(secret), secret.in_container()));
     }
     Ok(spec)
 }
 
 /// All four, in the order in which they start.
-pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<ContainerSpec>, MissingImage> {
-    Service::ALL.into_iter().map(|service| container(service, config, lock, facts)).collect()
-}
-
-fn postgres_container(spec: &mut ContainerSpec, config: &Config, facts: &Facts, pgdata: String) {
-    spec.command = postgres::command(config, facts);
-    // These act only on an empty folder, and never hold the password itself.
-    spec.environment.extend([
-        ("PGDATA", pgdata),
-        ("POSTGRES_USER", homeserver::DATABASE.to_owned()),
-        ("POSTGRES_DB", homeserver::DATABASE.to_owned()),
-        ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
-        ("POSTGRES_INITDB_ARGS", postgres::INITDB_ARGS.to_owned()),
-    ]);
-    spec.mounts.push(Mount::write(layout::in_root("postgresdata"), postgres::MOUNT));
-    spec.tmpfs.push(Tmpfs { target: postgres::SOCKETS, size: Bytes::mib(1) });
-    spec.networks = vec![layout::DB_NETWORK];
-    spec.health = Health::of(postgres::health_command());
-    // SIGTERM would wait for Synapse to hang up; SIGINT is a fast, clean end.
-    spec.stop_signal = Some("SIGINT");
-    spec.stop_timeout = Seconds(120);
-    // Recovery after a power cut replays at most `max_wal_size` twice.
-    spec.start_timeout = Seconds(15 * 60);
-    spec.shm_size = Some(Bytes::mib(256));
-}
-
-fn redis_container(spec: &mut ContainerSpec) {
-    // The image's entry point would load every module that it ships.
-    spec.entrypoint = Some("redis-server");
-    spec.command = vec![redis::CONF.to_owned()];
-    spec.mounts.push(Mount::read(layout::in_root("redis/redis.conf"), redis::CONF));
-    spec.tmpfs.push(Tmpfs { target: "/data", size: Bytes::mib(1) });
-    spec.networks = vec![layout::DB_NETWORK];
-    spec.health = Health::of(redis::health_command());
-}
-
-fn synapse_container(spec: &mut ContainerSpec, config: &Config, facts: &Facts) {
-    spec.environment.extend([
-        ("SYNAPSE_CONFIG_DIR", homeserver::DATA.to_owned()),
-        ("SYNAPSE_CONFIG_PATH", format!("{}/homeserver.yaml", homeserver::DATA)),
-    ]);
-    spec.mounts.extend([
-        Mount::read(layout::in_root("synapse"), homeserver::DATA),
-        Mount::write(layout::in_root("synapse/media_store"), format!("{}/media_store", homeserver::DATA)),
-    ]);
-    spec.tmpfs = vec![Tmpfs { target: "/tmp", size: upload_space(config.synapse.max_upload_size, facts.guest_memory) }];
-    // The network with a way out first: its gateway becomes the default route.
-    spec.networks = vec![layout::EDGE_NETWORK, layout::DB_NETWORK];
-    spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.synapse, container: homeserver::PORT });
-    spec.health = Health::of(vec![
-        "curl".into(),
-        "-fsS".into(),
-        "-o".into(),
-        "/dev/null".into(),
-        format!("http://127.0.0.1:{}/health", homeserver::PORT),
-    ]);
-    spec.after = vec![Service::Postgres, Service::Redis];
-    spec.stop_timeout = Seconds(30);
-    // A new version may migrate the database first.
-    spec.start_timeout = Seconds(30 * 60);
-}
-
-fn web_container(spec: &mut ContainerSpec, config: &Config) {
-    spec.environment.extend([
-        ("ELEMENT_WEB_PORT", element::PORT.to_string()),
-        // The server below is complete; with a folder that is not there the
-        // image leaves its own template alone.
-        ("NGINX_ENVSUBST_TEMPLATE_DIR", "/nonexistent".to_owned()),
-    ]);
-    spec.mounts.extend([
-        Mount::read(layout::in_root("element-config.json"), element::CONFIG),
-        Mount::read(layout::in_root("element-nginx.conf"), element::NGINX),
-    ]);
-    spec.networks = vec![layout::EDGE_NETWORK];
-    spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.web, container: element::PORT });
-    spec.health = Health::of(
-        ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"].map(str::to_owned).to_vec(),
-    );
-}
-
-/// Uploads pass through `/tmp` before they reach the media store: room for two
-/// at a time, unless that is more than half of the guest's memory.
-fn upload_space(max_upload: Bytes, memory: Bytes) -> Bytes {
-    let one = max_upload.as_mib() + 64;
-    let two = 2 * max_upload.as_mib() + 64;
-    Bytes::mib(two.min(memory.as_mib() / 2).max(one))
-}
-
-/// Far above what is normal, far below what would stop the guest.
-fn pids_limit(service: Service) -> u32 {
-    match service {
-        Service::Postgres | Service::Synapse => 1024,
-        Service::Redis | Service::Web => 128,
-    }
-}
-
-/// Half of the guest for Synapse, three eighths for PostgreSQL, whose page cache
-/// counts but can be taken back; the rest is small.
-fn memory_max(service: Service, guest: Bytes) -> Bytes {
-    let guest = guest.as_mib();
-    Bytes::mib(match service {
-        Service::Synapse => guest / 2,
-        Service::Postgres => guest * 3 / 8,
-        Service::Redis | Service::Web => 128,
-    })
+pub fn containers(
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<Vec<ContainerSpec>, MissingImage> {
+    Service::ALL
+        .into_iter()
+        .map(|service| container(service, config, lock, facts))
+        .collect()
 }
 
 #[cfg(test)]
@@ -302,7 +247,11 @@ mod tests {
     use crate::render::testing::{default_config, facts, lock};
 
     fn digests(config: &Config) -> Vec<Digest> {
-        containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
+        containers(config, &lock(), &facts())
+            .unwrap()
+            .into_iter()
+            .map(|spec| spec.config_digest)
+            .collect()
     }
 
     #[test]
@@ -312,7 +261,12 @@ mod tests {
             let mut config = default_config();
             change(&mut config);
             let after = digests(&config);
-            Service::ALL.into_iter().zip(before.iter().zip(after)).filter(|(_, (a, b))| *a != b).map(|(s, _)| s).collect::<Vec<_>>()
+            Service::ALL
+                .into_iter()
+                .zip(before.iter().zip(after))
+                .filter(|(_, (a, b))| *a != b)
+                .map(|(s, _)| s)
+                .collect::<Vec<_>>()
         };
         assert_eq!(changed(|_| ()), []);
         assert_eq!(changed(|c| c.synapse.presence = false), [Service::Synapse]);
@@ -324,7 +278,9 @@ mod tests {
     fn another_image_is_another_digest() {
         let mut lock = lock();
         let image = lock.images.get_mut(&Service::Redis).unwrap();
-        let digest = |image: &LockedImage| service_config_digest(Service::Redis, &default_config(), image, &facts());
+        let digest = |image: &LockedImage| {
+            service_config_digest(Service::Redis, &default_config(), image, &facts())
+        };
         let before = digest(image);
         image.id = Digest::of_sha256(&[9; 32]);
         assert_ne!(before, digest(image));
@@ -342,16 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn room_for_uploads() {
-        for (upload, guest, space) in [(200, 4096, 464), (200, 1024, 464), (1024, 4096, 2048), (1024, 1024, 1088)] {
-            assert_eq!(upload_space(Bytes::mib(upload), Bytes::mib(guest)), Bytes::mib(space), "{upload} {guest}");
-        }
-    }
-
-    #[test]
     fn every_secret_has_one_reader() {
         let config = default_config();
-        let read: Vec<Secret> = Service::ALL.into_iter().flat_map(|s| secrets_of(s, &config)).collect();
+        let read: Vec<Secret> = Service::ALL
+            .into_iter()
+            .flat_map(|s| secrets_of(s, &config))
+            .collect();
         assert_eq!(read.len(), Secret::MADE.len());
     }
 }
