@@ -1,0 +1,383 @@
+//! Synapse's `homeserver.yaml`.
+//!
+//! Format: Synapse's configuration manual (`docs/usage/configuration/
+//! config_documentation.md`). No secret stands in the file: each is named by
+//! the path under which the container finds it.
+
+use serde::Serialize;
+
+use super::{DesiredFile, Facts, log_config, yaml};
+use crate::{
+    config::{Config, Registration, Turn},
+    layout::{self, Secret},
+    name::ServerName,
+    service::Service,
+    size::{Bytes, Seconds},
+};
+
+/// Port that Synapse listens on in its container; the published one may differ.
+pub const PORT: u16 = 8008;
+/// Where the container sees `/opt/matrix/synapse`.
+pub const DATA: &str = "/data";
+/// Role and database of Synapse in PostgreSQL.
+pub const DATABASE: &str = "synapse";
+
+/// Addresses that Synapse may not fetch link previews from: all the defaults of
+/// `ip_range_blacklist` (`synapse/config/server.py`), which are not defaults
+/// here. That setting itself is left to Synapse, whose list grows with time.
+const PRIVATE_RANGES: [&str; 19] = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "192.0.0.0/24",
+    "169.254.0.0/16",
+    "192.88.99.0/24",
+    "198.18.0.0/15",
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "::1/128",
+    "fe80::/10",
+    "fc00::/7",
+    "2001:db8::/32",
+    "ff00::/8",
+    "fec0::/10",
+];
+
+/// `homeserver.yaml`, in the order in which a person would look for things.
+#[derive(Debug, Serialize)]
+struct Homeserver<'a> {
+    server_name: &'a ServerName,
+    public_baseurl: String,
+    serve_server_wellknown: bool,
+    report_stats: bool,
+    listeners: [Listener; 1],
+    database: Database,
+    redis: Redis,
+    signing_key_path: String,
+    macaroon_secret_key_path: String,
+    form_secret_path: String,
+    registration_shared_secret_path: String,
+    log_config: String,
+    media_store_path: String,
+    max_upload_size: Bytes,
+    media_retention: MediaRetention,
+    url_preview_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_preview_ip_range_blacklist: Option<[&'static str; 19]>,
+    enable_registration: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    registration_requires_token: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    enable_registration_without_verification: bool,
+    presence: Presence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten_room_retention_period: Option<Seconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    federation_domain_whitelist: Option<&'a [ServerName]>,
+    federation_client_minimum_tls_version: &'static str,
+    trusted_key_servers: [KeyServer; 1],
+    suppress_key_server_warning: bool,
+    event_cache_size: String,
+    caches: Caches,
+    rc_message: Rate,
+    rc_login: LoginRates,
+    #[serde(flatten)]
+    turn: Option<TurnSettings<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listener {
+    port: u16,
+    r#type: &'static str,
+    tls: bool,
+    bind_addresses: [&'static str; 1],
+    x_forwarded: bool,
+    resources: [Resource; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Resource {
+    names: [&'static str; 2],
+    compress: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Database {
+    name: &'static str,
+    args: DatabaseArgs,
+}
+
+/// Handed to libpq, apart from `cp_*`, which size Synapse's pool.
+#[derive(Debug, Serialize)]
+struct DatabaseArgs {
+    user: &'static str,
+    dbname: &'static str,
+    host: &'static str,
+    passfile: String,
+    cp_min: u32,
+    cp_max: u32,
+    keepalives_idle: u32,
+    keepalives_interval: u32,
+    keepalives_count: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Redis {
+    enabled: bool,
+    host: &'static str,
+    port: u16,
+    password_path: String,
+}
+
+#[derive(Debug, Serialize)]
+struct MediaRetention {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_media_lifetime: Option<Seconds>,
+}
+
+#[derive(Debug, Serialize)]
+struct Presence {
+    enabled: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyServer {
+    server_name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Caches {
+    global_factor: f64,
+    cache_autotuning: Autotuning,
+}
+
+#[derive(Debug, Serialize)]
+struct Autotuning {
+    max_cache_memory_usage: Bytes,
+    target_cache_memory_usage: Bytes,
+    min_cache_ttl: Seconds,
+}
+
+#[derive(Debug, Serialize)]
+struct Rate {
+    per_second: f64,
+    burst_count: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct LoginRates {
+    address: Rate,
+    account: Rate,
+    failed_attempts: Rate,
+}
+
+#[derive(Debug, Serialize)]
+struct TurnSettings<'a> {
+    turn_uris: &'a [String],
+    turn_shared_secret_path: String,
+    turn_user_lifetime: Seconds,
+    turn_allow_guests: bool,
+}
+
+impl<'a> Homeserver<'a> {
+    fn of(config: &'a Config, facts: &Facts) -> Self {
+        let synapse = &config.synapse;
+        let open = matches!(synapse.registration, Registration::Open { .. });
+        let token = synapse.registration == Registration::Token;
+        Self {
+            server_name: &config.server_name,
+            public_baseurl: format!("{}/", config.matrix_url),
+            serve_server_wellknown: answers_for_its_name(config),
+            report_stats: synapse.report_stats,
+            listeners: [Listener {
+                port: PORT,
+                r#type: "http",
+                tls: false,
+                // The containers' networks are IPv4 inside; `::` is refused
+                // where the kernel has no IPv6, and then Synapse does not start.
+                bind_addresses: ["0.0.0.0"],
+                x_forwarded: true,
+                resources: [Resource {
+                    names: ["client", "federation"],
+                    compress: false,
+                }],
+            }],
+            database: Database {
+                name: "psycopg2",
+                args: DatabaseArgs {
+                    user: DATABASE,
+                    dbname: DATABASE,
+                    host: Service::Postgres.name(),
+                    passfile: Secret::Pgpass.in_container(),
+                    cp_min: 5,
+                    cp_max: 10,
+                    // A restarted database is noticed within 40 s, not 2 hours.
+                    keepalives_idle: 10,
+                    keepalives_interval: 10,
+                    keepalives_count: 3,
+                },
+            },
+            redis: Redis {
+                enabled: true,
+                host: Service::Redis.name(),
+                port: super::redis::PORT,
+                password_path: Secret::Redis.in_container(),
+            },
+            signing_key_path: Secret::SigningKey.in_container(),
+            macaroon_secret_key_path: Secret::Macaroon.in_container(),
+            form_secret_path: Secret::Form.in_container(),
+            registration_shared_secret_path: Secret::Registration.in_container(),
+            log_config: format!("{DATA}/log.config"),
+            media_store_path: format!("{DATA}/media_store"),
+            max_upload_size: synapse.max_upload_size,
+            media_retention: MediaRetention {
+                remote_media_lifetime: synapse.remote_media_lifetime,
+            },
+            url_preview_enabled: synapse.url_previews,
+            url_preview_ip_range_blacklist: synapse.url_previews.then_some(PRIVATE_RANGES),
+            enable_registration: open || token,
+            registration_requires_token: token,
+            enable_registration_without_verification: open,
+            presence: Presence {
+                enabled: synapse.presence,
+            },
+            forgotten_room_retention_period: synapse.forgotten_room_retention,
+            federation_domain_whitelist: synapse.federation_allow.as_deref(),
+            federation_client_minimum_tls_version: "1.2",
+            trusted_key_servers: [KeyServer {
+                server_name: "matrix.org",
+            }],
+            suppress_key_server_warning: true,
+            event_cache_size: event_cache_size(facts.guest_memory),
+            caches: Caches {
+                global_factor: synapse.cache_factor,
+                cache_autotuning: autotuning(facts.guest_memory),
+            },
+            // Synapse's defaults are those of a public server: a person who
+            // types fast, or a family behind one address, runs into them.
+            rc_message: Rate {
+                per_second: 1.0,
+                burst_count: 30,
+            },
+            rc_login: LoginRates {
+                address: Rate {
+                    per_second: 0.15,
+                    burst_count: 10,
+                },
+                account: Rate {
+                    per_second: 0.05,
+                    burst_count: 5,
+                },
+                failed_attempts: Rate {
+                    per_second: 0.05,
+                    burst_count: 5,
+                },
+            },
+            turn: config.turn.as_ref().map(TurnSettings::of),
+        }
+    }
+}
+
+impl<'a> TurnSettings<'a> {
+    fn of(turn: &'a Turn) -> Self {
+        Self {
+            turn_uris: &turn.uris,
+            turn_shared_secret_path: Secret::Turn.in_container(),
+            turn_user_lifetime: turn.user_lifetime,
+            turn_allow_guests: turn.allow_guests,
+        }
+    }
+}
+
+/// Whether `https://SERVER_NAME` is Synapse itself, so that its own
+/// `/.well-known/matrix/server` (which says `SERVER_NAME:443`) is true. A name
+/// with a port is never looked up that way.
+fn answers_for_its_name(config: &Config) -> bool {
+    config.matrix_url.strip_prefix("https://") == Some(config.server_name.as_str())
+}
+
+/// An eighth of memory at most for caches, back to a sixteenth; takes effect
+/// where the image has jemalloc, as the official one does.
+fn autotuning(memory: Bytes) -> Autotuning {
+    Autotuning {
+        max_cache_memory_usage: Bytes::mib(memory.as_mib() / 8),
+        target_cache_memory_usage: Bytes::mib(memory.as_mib() / 16),
+        min_cache_ttl: Seconds(30),
+    }
+}
+
+/// 5000 events for each GiB of memory, from Synapse's default of 10 K up.
+fn event_cache_size(memory: Bytes) -> String {
+    format!("{}K", (memory.as_mib() * 5 / 1024).clamp(10, 100))
+}
+
+/// It and the log config, readable by Synapse's user and by nobody else besides root.
+pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
+    const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";
+    vec![
+        DesiredFile::read_by(
+            Service::Synapse,
+            layout::in_root("synapse/homeserver.yaml"),
+            yaml::to_string(HEADER, &Homeserver::of(config, facts)),
+            "Synapse's configuration",
+        ),
+        DesiredFile::read_by(
+            Service::Synapse,
+            layout::in_root("synapse/log.config"),
+            yaml::to_string(HEADER, &log_config::of(config.synapse.log_level)),
+            "What Synapse logs, to the journal",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::testing::{changed_config, default_config, facts, show, weak_facts};
+
+    #[test]
+    fn default() {
+        insta::assert_snapshot!(show(&files(&default_config(), &facts())));
+    }
+
+    #[test]
+    fn changed() {
+        insta::assert_snapshot!(show(&files(&changed_config(), &weak_facts())));
+    }
+
+    #[test]
+    fn registration_by_token() {
+        let mut config = default_config();
+        config.synapse.registration = Registration::Token;
+        let server = Homeserver::of(&config, &facts());
+        assert!(server.enable_registration && server.registration_requires_token);
+        assert!(!server.enable_registration_without_verification);
+    }
+
+    #[test]
+    fn answers_for_its_own_name_only() {
+        let mut config = default_config();
+        assert!(answers_for_its_name(&config));
+        for other in ["home.arpa", "matrix.chat.home.arpa:8448"] {
+            config.server_name = ServerName::parse(other).unwrap();
+            assert!(!answers_for_its_name(&config), "{other}");
+        }
+    }
+
+    #[test]
+    fn event_caches() {
+        for (gib, size) in [
+            (1, "10K"),
+            (2, "10K"),
+            (4, "20K"),
+            (16, "80K"),
+            (64, "100K"),
+        ] {
+            assert_eq!(event_cache_size(Bytes::gib(gib)), size);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The Quadlet units, which are what really runs, and `matrix-stack.service`.
+//!
+//! Format: podman-systemd.unit(5) of Podman 5.4, Debian 13's; a key that it
+//! does not know makes a unit fail, so a test holds the keys to its list.
+
+use super::{
+    DesiredFile, Facts, MissingImage,
+    stack::{self, ContainerSpec},
+    unit::{self, Section},
+};
+use crate::{config::Config, layout, lock::Lock, name::AbsPath, service::Service, size::Bytes};
+
+const HEADER: &str =
+    "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
+
+/// The units of all four services.
+pub fn containers(
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<Vec<DesiredFile>, MissingImage> {
+    Service::ALL
+        .into_iter()
+        .map(|service| container(service, config, lock, facts))
+        .collect()
+}
+
+/// The unit of `service`.
+pub fn container(
+    service: Service,
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<DesiredFile, MissingImage> {
+    let spec = stack::container(service, config, lock, facts)?;
+    let why = match service {
+        Service::Postgres => "How systemd and Podman run PostgreSQL",
+        Service::Redis => "How systemd and Podman run Redis",
+        Service::Synapse => "How systemd and Podman run Synapse",
+        Service::Web => "How systemd and Podman run the web client",
+    };
+    Ok(DesiredFile::public(
+        layout::container_file(service),
+        unit::to_string(HEADER, &container_sections(&spec)),
+        why,
+    ))
+}
+
+fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
+    // `Wants`, not `Requires`: a dependency that fails once at boot would leave
+    // the service down for good, and a restart of the database would restart
+    // Synapse, which connects again by itself.
+    let after = spec.after.iter().map(|service| service.unit());
+    let unit = Section::new("Unit")
+        .raw("Description", format!("Matrix: {}", spec.service.title()))
+        .raw("PartOf", layout::STACK_UNIT)
+        .raw("After", layout::STACK_UNIT)
+        .each("After", after.clone())
+        .each("Wants", after)
+        // Never give up: a full disk that was emptied needs no second person.
+        .raw("StartLimitIntervalSec", "0");
+    let stop = spec.stop_timeout.0;
+    let service = Section::new("Service")
+        .raw("Restart", "always")
+        .raw("RestartSec", "1s")
+        // Soon at first, then once a minute.
+        .raw("RestartSteps", "6")
+        .raw("RestartMaxDelaySec", "60s")
+        .raw("TimeoutStartSec", spec.start_timeout.0)
+        .raw("TimeoutStopSec", stop + 30)
+        .maybe("MemoryMax", spec.memory_max.map(|size| size.0));
+    // Only what publishes a port on an address, or speaks to the world, has to
+    // wait for the guest's network.
+    let quadlet = Section::new("Quadlet").maybe(
+        "DefaultDependencies",
+        spec.port.is_none().then_some("false"),
+    );
+    let install = Section::new("Install").raw("WantedBy", layout::STACK_UNIT);
+    [unit, container_section(spec), service, quadlet, install]
+}
+
+fn container_section(spec: &ContainerSpec) -> Section {
+    let owner = spec.service.owner();
+    let health = &spec.health;
+    let mut section = Section::new("Container")
+        .raw("ContainerName", spec.service.name())
+        .raw("Image", &spec.image)
+        .raw("Pull", "never")
+        .raw("User", owner.uid)
+        .raw("Group", owner.gid)
+        .raw("ReadOnly", "true")
+        .raw("DropCapability", "all")
+        .raw("NoNewPrivileges", "true")
+        .maybe("PidsLimit", spec.pids_limit)
+        .maybe("ShmSize", spec.shm_size.map(podman_size))
+        .maybe("Entrypoint", spec.entrypoint)
+        .words("Exec", &spec.command);
+    for (name, value) in &spec.environment {
+        section = section.words("Environment", [format!("{name}={value}")]);
+    }
+    section
+        .each("Volume", spec.mounts.iter().map(volume))
+        .each("Tmpfs", spec.tmpfs.iter().map(tmpfs))
+        .each(
+            "Network",
+            spec.networks.iter().map(|name| format!("{name}.network")),
+        )
+        .maybe(
+            "PublishPort",
+            spec.port
+                .map(|p| format!("{}:{}:{}", p.bind, p.host, p.container)),
+        )
+        .raw("Notify", "healthy")
+        .raw("HealthCmd", exec_form(&health.command))
+        .raw("HealthInterval", health.interval)
+        .raw("HealthTimeout", health.timeout)
+        .raw("HealthRetries", health.retries)
+        .raw("HealthOnFailure", "kill")
+        .raw("HealthStartupCmd", exec_form(&health.command))
+        .raw(
+            "HealthStartupInterval",
+            format!("{}ms", health.startup_interval_ms),
+        )
+        .raw("HealthStartupTimeout", health.timeout)
+        // 0: never restarted for being slow; `TimeoutStartSec` is the limit.
+        .raw("HealthStartupRetries", "0")
+        .raw("StopTimeout", spec.stop_timeout.0)
+        .raw("LogDriver", "journald")
+        .words(
+            "Label",
+            [format!(
+                "{}={}",
+                layout::CONFIG_LABEL,
+                spec.config_digest.hex()
+            )],
+        )
+        .words(
+            "PodmanArgs",
+            spec.stop_signal
+                .map(|signal| format!("--stop-signal={signal}")),
+        )
+}
+
+/// `source:target:options`, as Podman and compose files write mounts.
+pub(super) fn volume(mount: &stack::Mount) -> String {
+    format!(
+        "{}:{}:{}",
+        mount.source,
+        mount.target,
+        if mount.writable { "rw" } else { "ro" }
+    )
+}
+
+/// `target:options`, as Podman and compose files write scratch space. Nothing
+/// is copied up from the image: what is there may belong to another user.
+pub(super) fn tmpfs(tmpfs: &stack::Tmpfs) -> String {
+    format!(
+        "{}:rw,nosuid,nodev,notmpcopyup,mode=1777,size={}",
+        tmpfs.target,
+        podman_size(tmpfs.size)
+    )
+}
+
+/// Podman's sizes have lower-case units.
+pub(super) fn podman_size(size: Bytes) -> String {
+    size.to_string().to_lowercase()
+}
+
+/// A JSON array, which Podman runs without a shell.
+fn exec_form(command: &[String]) -> String {
+    serde_json::Value::from(command).to_string()
+}
+
+/// The two networks.
+pub fn networks(facts: &Facts) -> [DesiredFile; 2] {
+    let network = |name: &'static str, section: Section, why| {
+        let sections = [
+            Section::new("Unit").raw("Description", format!("Matrix: network {name}")),
+            section
+                .raw("NetworkName", name)
+                .raw("Driver", "bridge")
+                .raw("DisableDNS", "false"),
+            Section::new("Quadlet").raw("DefaultDependencies", "false"),
+        ];
+        DesiredFile::public(
+            layout::network_file(name),
+            unit::to_string(HEADER, &sections),
+            why,
+        )
+    };
+    [
+        network(
+            layout::DB_NETWORK,
+            Section::new("Network").raw("Internal", "true"),
+            "Network of database, cache and Synapse, without a way in or out",
+        ),
+        network(
+            layout::EDGE_NETWORK,
+            Section::new("Network").maybe("IPv6", facts.ipv6.then_some("true")),
+            "Network of Synapse and the web client",
+        ),
+    ]
+}
+
+/// The unit that starts and stops everything. The containers come after it, so
+/// that `systemctl stop` returns when the last of them has stopped.
+pub fn stack_unit() -> DesiredFile {
+    let sections = [
+        Section::new("Unit").raw("Description", "Matrix: the whole stack"),
+        Section::new("Service")
+            .raw("Type", "oneshot")
+            .raw("RemainAfterExit", "yes")
+            .words("ExecStart", ["/bin/true"]),
+        Section::new("Install").raw("WantedBy", "multi-user.target"),
+    ];
+    DesiredFile::public(
+        AbsPath::known(format!("/etc/systemd/system/{}", layout::STACK_UNIT)),
+        unit::to_string(HEADER, &sections),
+        "Starts the stack at boot and stops it in order",
+    )
+}
+
+/// The drop-in for all containers where Podman cannot make control groups: it
+/// takes back the `--cgroups=split` that Quadlet puts on every command line.
+/// `None` where it can.
+pub fn cgroups_dropin(facts: &Facts) -> Option<DesiredFile> {
+    facts.cgroups_disabled.then(|| {
+        let sections = [
+            Section::new("Container").words("PodmanArgs", ["--cgroups=disabled"]),
+            Section::new("Service").words("Environment", ["PODMAN_IGNORE_CGROUPSV1_WARNING=1"]),
+        ];
+        DesiredFile::public(
+            AbsPath::known(format!("{}/container.d/10-cgroups.conf", layout::QUADLET)),
+            unit::to_string(HEADER, &sections),
+            "Runs containers without control groups of their own, which this machine cannot give",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::testing::{changed_config, default_config, facts, lock, show, weak_facts};
+
+    /// Keys of `[Container]` in Podman 5.4.2 that could be of use here.
+    const CONTAINER_KEYS: [&str; 34] = [
+        "ContainerName",
+        "DropCapability",
+        "Entrypoint",
+        "Environment",
+        "Exec",
+        "Group",
+        "HealthCmd",
+        "HealthInterval",
+        "HealthLogDestination",
+        "HealthOnFailure",
+        "HealthRetries",
+        "HealthStartPeriod",
+        "HealthStartupCmd",
+        "HealthStartupInterval",
+        "HealthStartupRetries",
+        "HealthStartupTimeout",
+        "HealthTimeout",
+        "Image",
+        "Label",
+        "LogDriver",
+        "Network",
+        "NetworkAlias",
+        "NoNewPrivileges",
+        "Notify",
+        "PidsLimit",
+        "PodmanArgs",
+        "PublishPort",
+        "Pull",
+        "ReadOnly",
+        "ShmSize",
+        "StopTimeout",
+        "Tmpfs",
+        "User",
+        "Volume",
+    ];
+
+    #[test]
+    fn keys_are_known_to_podman_5_4() {
+        for spec in stack::containers(&changed_config(), &lock(), &facts()).unwrap() {
+            for key in container_section(&spec).keys() {
+                assert!(CONTAINER_KEYS.contains(&key), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn default() {
+        insta::assert_snapshot!(show(
+            &containers(&default_config(), &lock(), &facts()).unwrap()
+        ));
+    }
+
+    #[test]
+    fn changed() {
+        insta::assert_snapshot!(show(
+            &containers(&changed_config(), &lock(), &weak_facts()).unwrap()
+        ));
+    }
+
+    #[test]
+    fn around_the_containers() {
+        let mut files = networks(&weak_facts()).to_vec();
+        files.push(stack_unit());
+        files.extend(cgroups_dropin(&weak_facts()));
+        assert_eq!(cgroups_dropin(&facts()), None);
+        insta::assert_snapshot!(show(&files));
+    }
+
+    #[test]
+    fn stopping_has_time_enough() {
+        for spec in stack::containers(&default_config(), &lock(), &facts()).unwrap() {
+            assert!(spec.stop_timeout.0 >= 10 && spec.stop_timeout < spec.start_timeout);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Two configs for the snapshots: the default one, and one with every setting
+//! different.
+
+use crate::{
+    config::{
+        Address, BackendChoice, Config, Guest, ImageChoice, Images, LogLevel, Network, Ports,
+        Postgres, Registration, SourceChoice, Synapse, Turn, Web,
+    },
+    lock::{Lock, LockedImage},
+    name::{
+        AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName,
+        Timezone,
+    },
+    render::Facts,
+    service::Service,
+    size::{Bytes, Seconds},
+};
+
+fn image(reference: &str) -> ImageChoice {
+    ImageChoice {
+        reference: ImageRef::parse(reference).unwrap(),
+        archive: None,
+        build_version: None,
+    }
+}
+
+/// What only `domain` gives, on a guest with 4 GiB.
+pub(super) fn default_config() -> Config {
+    Config {
+        domain: Domain::parse("chat.home.arpa").unwrap(),
+        server_name: ServerName::parse("matrix.chat.home.arpa").unwrap(),
+        timezone: Timezone::parse("UTC").unwrap(),
+        matrix_url: "https://matrix.chat.home.arpa".into(),
+        chat_url: "https://chat.chat.home.arpa".into(),
+        ports: Ports {
+            bind: [0, 0, 0, 0].into(),
+            synapse: Port::known(8008),
+            web: Port::known(8080),
+        },
+        guest: Guest {
+            backend: BackendChoice::Auto,
+            name: GuestName::parse("matrix").unwrap(),
+            cores: 2,
+            memory: Bytes::gib(4),
+            disk: Bytes::gib(16),
+            network: Network::Own {
+                bridge: InterfaceName::parse("mpbr0").unwrap(),
+                subnet: Cidr4::known(10, 86, 0, 1, 24),
+                address: Address::Auto,
+            },
+            extra_packages: Vec::new(),
+            ipv6: false,
+            start_at_boot: true,
+        },
+        images: Images {
+            source: SourceChoice::Auto,
+            postgres: image("docker.io/library/postgres:18-alpine"),
+            redis: image("docker.io/library/redis:8-alpine"),
+            synapse: image("ghcr.io/element-hq/synapse:v1.157.1"),
+            web: image("docker.io/vectorim/element-web:v1.12.0"),
+        },
+        synapse: Synapse {
+            registration: Registration::Closed,
+            max_upload_size: Bytes::mib(200),
+            presence: true,
+            remote_media_lifetime: Some(Seconds::days(90)),
+            forgotten_room_retention: Some(Seconds::days(7)),
+            url_previews: true,
+            cache_factor: 1.0,
+            federation_allow: None,
+            report_stats: false,
+            log_level: LogLevel::Info,
+        },
+        postgres: Postgres {
+            shared_buffers: None,
+            max_connections: 100,
+        },
+        turn: None,
+        web: Web {
+            brand: "Element".into(),
+            default_country: None,
+            custom_servers: false,
+        },
+    }
+}
+
+/// Everything differs from the default.
+pub(super) fn changed_config() -> Config {
+    let default = default_config();
+    Config {
+        domain: Domain::parse("verein.ch").unwrap(),
+        server_name: ServerName::parse("verein.ch").unwrap(),
+        timezone: Timezone::parse("Europe/Zurich").unwrap(),
+        matrix_url: "https://m.verein.ch".into(),
+        chat_url: "https://c.verein.ch".into(),
+        ports: Ports {
+            bind: [10, 1, 2, 3].into(),
+            synapse: Port::known(18008),
+            web: Port::known(18080),
+        },
+        guest: Guest {
+            cores: 8,
+            memory: Bytes::gib(16),
+            disk: Bytes::gib(200),
+            ipv6: true,
+            ..default.guest
+        },
+        synapse: Synapse {
+            registration: Registration::Open {
+                reason: "a club's demo".into(),
+            },
+            max_upload_size: Bytes::gib(1),
+            presence: false,
+            remote_media_lifetime: None,
+            forgotten_room_retention: None,
+            url_previews: false,
+            cache_factor: 2.5,
+            federation_allow: Some(vec![
+                ServerName::parse("matrix.org").unwrap(),
+                ServerName::parse("a.de:8448").unwrap(),
+            ]),
+            report_stats: true,
+            log_level: LogLevel::Debug,
+        },
+        postgres: Postgres {
+            shared_buffers: Some(Bytes::mib(777)),
+            max_connections: 50,
+        },
+        turn: Some(Turn {
+            uris: vec![
+                "turn:turn.verein.ch:3478?transport=udp".into(),
+                "turns:turn.verein.ch:5349".into(),
+            ],
+            secret_file: AbsPath::parse("/root/turn").unwrap(),
+            user_lifetime: Seconds(7200),
+            allow_guests: true,
+        }),
+        web: Web {
+            brand: "Verein \"#1\": ${x}".into(),
+            default_country: Some("CH".into()),
+            custom_servers: true,
+        },
+        ..default
+    }
+}
+
+/// A guest like the default config's, on a machine that can do everything.
+pub(super) fn facts() -> Facts {
+    Facts {
+        guest_memory: Bytes::gib(4),
+        cores: 2,
+        memory_limits: true,
+        cgroups_disabled: false,
+        ipv6: false,
+    }
+}
+
+/// A large guest on a machine with cgroup v1.
+pub(super) fn weak_facts() -> Facts {
+    Facts {
+        guest_memory: Bytes::gib(16),
+        cores: 8,
+        memory_limits: false,
+        cgroups_disabled: true,
+        ipv6: true,
+    }
+}
+
+/// A lock with all images.
+pub(super) fn lock() -> Lock {
+    let mut lock = Lock::new(ServerName::parse("matrix.chat.home.arpa").unwrap());
+    for (n, (service, name, version)) in [
+        (Service::Postgres, "docker.io/library/postgres", "18.1"),
+        (Service::Redis, "docker.io/library/redis", "8.6.4"),
+        (Service::Synapse, "ghcr.io/element-hq/synapse", "1.157.1"),
+        (Service::Web, "docker.io/vectorim/element-web", "1.12.0"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let digest = |offset: u8| Digest::of_sha256(&[u8::try_from(n).unwrap() * 16 + offset; 32]);
+        lock.images.insert(
+            service,
+            LockedImage {
+                wanted: format!("{name}:tag"),
+                run: format!("{name}@{}", digest(1)),
+                digest: digest(1),
+                id: digest(2),
+                version: version.into(),
+            },
+        );
+    }
+    lock
+}
+
+/// Files one after the other, each under a line with its path, mode and owner.
+pub(super) fn show(files: &[crate::render::DesiredFile]) -> String {
+    files
+        .iter()
+        .map(|f| {
+            format!(
+                "=== {} {} {}:{} ({})\n{}",
+                f.path, f.mode, f.owner.uid, f.owner.gid, f.why, f.content
+            )
+        })
+        .collect()
+}
