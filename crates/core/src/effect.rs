@@ -137,8 +137,8 @@ pub enum Effect {
         /// Packages that are in it from the start.
         packages: Vec<String>,
     },
-    /// Makes a guest: unpacks its root file system in its id range, then
-    /// writes its config, whose presence makes it exist.
+    /// Makes a guest: root file system and config beside its place, then
+    /// renamed there.
     CreateGuest(NewGuest),
     /// Starts the guest, waits for its systemd and connects to it.
     StartGuest {
@@ -173,7 +173,7 @@ pub enum Effect {
         image: String,
         /// PostgreSQL's major version.
         major: u32,
-        /// Arguments of `initdb`, the data folder apart.
+        /// The command that makes the cluster, run in the container.
         initdb: Vec<String>,
         /// Content of `pg_hba.conf`.
         hba: String,
@@ -222,10 +222,6 @@ pub struct NewGuest {
     pub site: String,
     /// The archive of its root file system.
     pub archive: AbsPath,
-    /// First id on the machine that its root has.
-    pub first_id: u32,
-    /// How many ids it has.
-    pub ids: u32,
     /// Its LXC config.
     pub config: String,
     /// Name servers in its /etc/resolv.conf; written by DHCP when empty.

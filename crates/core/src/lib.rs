@@ -12,13 +12,6 @@ pub mod fact;
 pub mod layout;
 pub mod lock;
 pub mod name;
-
-pub mod config;
-pub mod effect;
-pub mod fact;
-pub mod layout;
-pub mod lock;
-pub mod name;
 pub mod observed;
 pub mod plan;
 pub mod render;

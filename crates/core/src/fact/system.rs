@@ -44,8 +44,8 @@ pub struct MachineInfo {
     /// Controllers of the unified cgroup hierarchy; `None` where the machine
     /// has cgroup v1.
     pub cgroup2: Option<Vec<String>>,
-    /// Whether a unified hierarchy can be had at all (mounted anywhere).
-    pub cgroup2_mounted_at: Option<String>,
+    /// Controllers of version 1, where the machine has that.
+    pub cgroup1: Vec<String>,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// Whether the kernel lets root make user namespaces.

@@ -21,12 +21,19 @@ pub const INCLUDES: [&str; 3] = [
     "/usr/share/lxc/config/nesting.conf",
 ];
 
+/// Begins the line that says which site a guest belongs to: the mark by which
+/// the program knows its own.
+pub const SITE_MARK: &str = "# matrix-podman site:";
+
 /// Everything that the config of a guest follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LxcSpec {
+    /// The site that it belongs to.
+    pub site: String,
     /// Its name and host name.
     pub name: GuestName,
-    /// Folder with its root file system, owned by the shifted ids.
+    /// Folder with its root file system. Its files have the ids that they have
+    /// in the guest: the kernel shifts them where it is mounted.
     pub rootfs: AbsPath,
     /// The machine's id that is root in the guest.
     pub id_base: u32,
@@ -92,6 +99,7 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
     }
     set("lxc.uts.name", &spec.name);
     set("lxc.rootfs.path", &format!("dir:{}", spec.rootfs));
+    set("lxc.rootfs.options", &"idmap=container");
     for kind in ["u", "g"] {
         set(
             "lxc.idmap",
@@ -122,6 +130,14 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
             set("lxc.cgroup2.cpu.max", &format!("{quota} {CPU_PERIOD}"));
         }
         LxcCgroups::V1 { memory, cpu } => {
+            // The guest's systemd refuses version 1, so it gets a unified
+            // hierarchy of its own instead, which has no controllers then.
+            set("lxc.mount.auto", &"");
+            set("lxc.mount.auto", &"proc:mixed sys:mixed");
+            set(
+                "lxc.mount.entry",
+                &"cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0",
+            );
             if memory {
                 set("lxc.cgroup.memory.limit_in_bytes", &spec.memory.0);
             }
@@ -139,6 +155,7 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
 /// The config file of the guest, on the machine.
 pub fn file(spec: &LxcSpec) -> DesiredFile {
     let mut content = String::from("# Written by matrix-podman; changes here are overwritten.\n");
+    content.push_str(&format!("{SITE_MARK} {}\n", spec.site));
     for (key, value) in entries(spec) {
         content.push_str(&format!("{key} = {value}\n"));
     }

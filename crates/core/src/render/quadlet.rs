@@ -8,7 +8,16 @@ use super::{
     stack::{self, ContainerSpec},
     unit::{self, Section},
 };
-use crate::{config::Config, layout, lock::Lock, name::AbsPath, service::Service, size::Bytes};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    config::Config,
+    layout,
+    lock::Lock,
+    name::{AbsPath, Digest},
+    service::Service,
+    size::Bytes,
+};
 
 const HEADER: &str =
     "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
@@ -32,7 +41,8 @@ pub fn container(
     lock: &Lock,
     facts: &Facts,
 ) -> Result<DesiredFile, MissingImage> {
-    let spec = stack::container(service, config, lock, facts)?;
+    let mut spec = stack::container(service, config, lock, facts)?;
+    spec.config_digest = full_digest(&spec);
     let why = match service {
         Service::Postgres => "How systemd and Podman run PostgreSQL",
         Service::Redis => "How systemd and Podman run Redis",
@@ -44,6 +54,25 @@ pub fn container(
         unit::to_string(HEADER, &container_sections(&spec)),
         why,
     ))
+}
+
+/// The label that the container of `service` has when it was made from this
+/// very unit, image and config ([`layout::CONFIG_LABEL`]).
+pub fn config_label(
+    service: Service,
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<String, MissingImage> {
+    let spec = stack::container(service, config, lock, facts)?;
+    Ok(full_digest(&spec).hex().to_owned())
+}
+
+/// Digest over the unit itself, whose label holds the digest over all that the
+/// service reads beside it.
+fn full_digest(spec: &ContainerSpec) -> Digest {
+    let text = unit::to_string(HEADER, &container_sections(spec));
+    Digest::of_sha256(&Sha256::digest(text.as_bytes()))
 }
 
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {

@@ -47,9 +47,12 @@ pub fn localtime_target(config: &Config) -> AbsPath {
     AbsPath::known(format!("/usr/share/zoneinfo/{}", config.timezone))
 }
 
+/// Where the kernel's settings stand.
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/99-hardening.conf";
+
 /// Network settings alone: in an unprivileged guest the kernel lets nothing
 /// else be set, and the machine's own values hold for the rest.
-fn sysctl(facts: &Facts) -> DesiredFile {
+pub fn sysctl_settings(facts: &Facts) -> Vec<(String, u32)> {
     let mut settings: Vec<(String, u32)> = Vec::new();
     for which in ["all", "default"] {
         for (name, value) in [
@@ -87,13 +90,17 @@ fn sysctl(facts: &Facts) -> DesiredFile {
                 .map(|(name, value)| (format!("net.ipv6.conf.{which}.{name}"), *value)),
         );
     }
+    settings
+}
+
+fn sysctl(facts: &Facts) -> DesiredFile {
     // A leading `-`: a setting that a kernel lacks is no error (sysctl.d(5)).
-    let lines: String = settings
+    let lines: String = sysctl_settings(facts)
         .iter()
         .map(|(name, value)| format!("-{name} = {value}\n"))
         .collect();
     DesiredFile::public(
-        AbsPath::known("/etc/sysctl.d/99-hardening.conf"),
+        AbsPath::known(SYSCTL_FILE),
         format!("# {HEADER}\n{lines}"),
         if facts.ipv6 {
             "Hardens the guest's network"

@@ -70,8 +70,8 @@ impl Resource for Cluster {
             effects: vec![Effect::InitDatabase {
                 image: image.run,
                 major,
-                initdb: postgres::initdb_args(),
-                hba: postgres::hba(),
+                initdb: postgres::initdb(&format!("{}/{major}/docker", postgres::MOUNT)),
+                hba: postgres::pg_hba(),
             }],
         }))
     }

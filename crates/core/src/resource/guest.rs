@@ -7,9 +7,9 @@ use crate::{
     config::{Address, Network},
     effect::{Effect, NewGuest},
     fact::{Fact, GuestState, Side},
-    name::{AbsPath, Cidr4, Mode, Owner},
+    name::{AbsPath, Cidr4},
     observed::{Observed, Seen},
-    render::lxc::{self, LxcAddress, LxcSpec},
+    render::lxc::{self, LxcAddress, LxcCgroups, LxcSpec},
     size::Seconds,
 };
 
@@ -39,23 +39,24 @@ fn config_file(name: &str) -> AbsPath {
 pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
     let guest = &site.config.guest;
     let machine = seen.system(Side::Machine)?;
-    let (bridge, own) = match &guest.network {
-        Network::Own { bridge, .. } => (bridge, true),
-        Network::Existing { bridge, .. } => (bridge, false),
-    };
+    let (Network::Own { bridge, .. } | Network::Existing { bridge, .. }) = &guest.network;
+    let has = |controller: &str| machine.cgroup1.iter().any(|c| c == controller);
     Ok(LxcSpec {
         site: site.config.site().to_owned(),
         name: guest.name.clone(),
-        first_id: machine::first_id(site, seen)?,
-        ids: machine::IDS,
+        rootfs: AbsPath::known(format!("{LXC}/{}/rootfs", guest.name)),
+        id_base: machine::first_id(site, seen)?,
+        id_count: machine::IDS,
         bridge: bridge.clone(),
-        own_bridge: own,
+        mac: None,
         address: planned_address(site, seen)?,
+        cgroups: match machine.cgroup2 {
+            Some(_) => LxcCgroups::V2,
+            None => LxcCgroups::V1 { memory: has("memory"), cpu: has("cpu") },
+        },
         memory: guest.memory,
         cores: guest.cores,
         apparmor: machine.apparmor,
-        cgroup2: machine.cgroup2.clone(),
-        cgroup2_mounted_at: machine.cgroup2_mounted_at.clone(),
         start_at_boot: guest.start_at_boot,
     })
 }
@@ -148,7 +149,8 @@ impl Resource for Container {
         let name = self.site.config.guest.name.as_str();
         let state = seen.lxc(name)?;
         let spec = lxc_spec(&self.site, seen)?;
-        let config = lxc::config(&spec);
+        let file = lxc::file(&spec);
+        let config = file.content.clone();
         match (state, state.site()) {
             (GuestState::Absent, _) => {
                 let dhcp = matches!(spec.address, LxcAddress::Dhcp);
@@ -159,8 +161,6 @@ impl Resource for Container {
                         name: name.to_owned(),
                         site: spec.site,
                         archive: archive(),
-                        first_id: spec.first_id,
-                        ids: spec.ids,
                         config,
                         resolvers: if dhcp { Vec::new() } else { resolvers(&self.site) },
                         dhcp,
@@ -173,13 +173,7 @@ impl Resource for Container {
                 if now == config {
                     return Ok(Diff::settled(format!("the guest {name} has the config that it should have")));
                 }
-                let write = Effect::WriteFile {
-                    side: Side::Machine,
-                    path: path.clone(),
-                    content: config.clone(),
-                    mode: Mode(0o640),
-                    owner: Owner::ROOT,
-                };
+                let write = super::write(Side::Machine, &file);
                 let stop = Effect::StopGuest { name: name.to_owned(), timeout: Seconds(180) };
                 Ok(Diff::Change(Step {
                     what: format!("Change the config of the guest {name} and restart it"),

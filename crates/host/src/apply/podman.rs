@@ -114,9 +114,9 @@ pub(super) fn init_database(
         .map(|word| (*word).to_owned())
         .collect()
     };
-    let mut argv = run("initdb");
-    argv.extend(initdb.iter().cloned());
-    argv.extend(["--pgdata".to_owned(), inside.clone()]);
+    let (program, arguments) = initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
+    let mut argv = run(program);
+    argv.extend(arguments.iter().cloned());
     Program::new(argv).deadline(ONCE).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
     let hba_path = partial.join(major.to_string()).join("docker/pg_hba.conf");
     file::write(&hba_path, hba.as_bytes(), Mode(0o600), owner)?;

@@ -34,7 +34,14 @@ pub(super) fn info() -> Result<MachineInfo, String> {
         root: rustix::process::geteuid().is_root(),
         systemd: Path::new("/run/systemd/system").is_dir(),
         cgroup2,
-        cgroup2_mounted_at: unified,
+        cgroup1: read("/proc/cgroups")
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split_whitespace();
+                let (name, hierarchy) = (fields.next()?, fields.next()?);
+                (hierarchy != "0" && !name.starts_with('#')).then(|| name.to_owned())
+            })
+            .collect(),
         apparmor: read("/sys/module/apparmor/parameters/enabled").trim() == "Y",
         user_namespaces: Path::new("/proc/self/ns/user").exists()
             && read("/proc/sys/user/max_user_namespaces").trim().parse::<u64>().unwrap_or_default() > 0,
