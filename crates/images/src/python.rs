@@ -1,0 +1,260 @@
+//! Synapse and what it needs, from PyPI, for the Python inside the image.
+//!
+//! pip runs on the machine, which has the network and its certificates, and is told which Python to
+//! work for. Only wheels: nothing is compiled.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::assets;
+use crate::error::{Error, IoContext, unexpected};
+use crate::tools::{command, run};
+
+/// Synapse's optional parts that the image has. Left out are those that PyPI has no wheels for
+/// (`opentracing`) and `saml2`, whose helper program would make the image half as big again;
+/// `postgres` is Debian's package.
+pub(crate) const EXTRAS: &str =
+    "cache-memory,jwt,matrix-synapse-ldap3,oidc,redis,sentry,url-preview";
+const SYNAPSE: &str = "matrix-synapse";
+const ADVICE: &str = "Check that this machine reaches PyPI (`python3 -m pip download matrix-synapse --no-deps`), \
+    and that the wanted version exists, then try again.";
+/// The newest glibc whose wheels Debian 13 runs.
+const GLIBC_MINOR: u32 = 41;
+
+/// One package of a resolution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pin {
+    pub version: String,
+    sha256: Option<String>,
+}
+
+/// Packages by name.
+pub(crate) type Pins = BTreeMap<String, Pin>;
+
+#[derive(Deserialize)]
+struct Report {
+    install: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: Metadata,
+    #[serde(default)]
+    download_info: DownloadInfo,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize, Default)]
+struct DownloadInfo {
+    #[serde(default)]
+    archive_info: ArchiveInfo,
+}
+
+#[derive(Deserialize, Default)]
+struct ArchiveInfo {
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+    hash: Option<String>,
+}
+
+/// Which packages an installation of Synapse would install today.
+pub(crate) fn resolve(python: &str, synapse: Option<&str>, work: &Path) -> Result<Pins, Error> {
+    let report = work.join("report.json");
+    let target = work.join("resolve-only");
+    let mut pip = pip(python, work)?;
+    pip.args(["--dry-run", "--ignore-installed", "--report"])
+        .arg(&report)
+        .arg("--target")
+        .arg(&target);
+    pip.arg(match synapse {
+        Some(version) => format!("{SYNAPSE}[{EXTRAS}]=={version}"),
+        None => format!("{SYNAPSE}[{EXTRAS}]"),
+    });
+    run(pip, "find out which Python packages Synapse needs", ADVICE)?;
+    let text = fs::read(&report).during("read", &report)?;
+    parse_report(&text).map_err(|why| unexpected("read pip's report", why.to_string(), ADVICE))
+}
+
+fn parse_report(text: &[u8]) -> serde_json::Result<Pins> {
+    let report: Report = serde_json::from_slice(text)?;
+    let pins = report.install.into_iter().map(|item| {
+        let ArchiveInfo { mut hashes, hash } = item.download_info.archive_info;
+        let old_style = || hash.as_deref()?.strip_prefix("sha256=").map(str::to_owned);
+        let sha256 = hashes.remove("sha256").or_else(old_style);
+        (
+            item.metadata.name.to_lowercase(),
+            Pin {
+                version: item.metadata.version,
+                sha256,
+            },
+        )
+    });
+    Ok(pins.collect())
+}
+
+/// The version of Synapse in a resolution.
+pub(crate) fn synapse_version(pins: &Pins) -> Result<&str, Error> {
+    let pin = pins.get(SYNAPSE);
+    pin.map(|pin| pin.version.as_str())
+        .ok_or_else(|| unexpected("find Synapse's version", "pip did not name it", ADVICE))
+}
+
+/// Installs exactly these packages below `stage`, where the image's Python looks for them.
+pub(crate) fn install(python: &str, pins: &Pins, stage: &Path, work: &Path) -> Result<(), Error> {
+    let requirements = work.join("requirements.txt");
+    fs::write(&requirements, requirement_lines(pins)).during("write", &requirements)?;
+    let target = stage.join(format!("usr/local/lib/python{python}/dist-packages"));
+    let mut pip = pip(python, work)?;
+    pip.args(["--no-deps", "--no-compile", "--target"])
+        .arg(&target)
+        .arg("--requirement")
+        .arg(&requirements);
+    run(pip, "fetch Synapse and its Python packages", ADVICE)?;
+    // pip's scripts call the machine's Python; the image gets its own, see `scripts`.
+    remove_dir(&target.join("bin"))?;
+    remove_tests(&target)?;
+    scripts(&target, pins, &stage.join("usr/local/bin"))
+}
+
+fn requirement_lines(pins: &Pins) -> String {
+    let hashed = pins.values().all(|pin| pin.sha256.is_some());
+    let line = |(name, pin): (&String, &Pin)| match &pin.sha256 {
+        Some(sha256) if hashed => format!("{name}=={} --hash=sha256:{sha256}\n", pin.version),
+        _ => format!("{name}=={}\n", pin.version),
+    };
+    pins.iter().map(line).collect()
+}
+
+/// A `pip install` for the image's Python instead of the machine's.
+fn pip(python: &str, work: &Path) -> Result<Command, Error> {
+    let machine = std::env::consts::ARCH;
+    let driver = assets::place(&assets::PIP_FOR, work)?;
+    let mut pip = command("python3");
+    pip.arg(driver).args([
+        python,
+        machine,
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]);
+    pip.args([
+        "--root-user-action=ignore",
+        "--only-binary=:all:",
+        "--implementation=cp",
+    ]);
+    pip.args(["--python-version", python]);
+    for abi in [
+        format!("cp{}", python.replace('.', "")),
+        "abi3".into(),
+        "none".into(),
+    ] {
+        pip.args(["--abi", &abi]);
+    }
+    for minor in (17..=GLIBC_MINOR).rev() {
+        pip.arg("--platform")
+            .arg(format!("manylinux_2_{minor}_{machine}"));
+    }
+    pip.args(["--platform", &format!("manylinux2014_{machine}")]);
+    pip.env_remove("PYTHONPATH")
+        .env_remove("PIP_REQUIRE_VIRTUALENV");
+    Ok(pip)
+}
+
+/// Removes the packages' own tests.
+fn remove_tests(dir: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).during("read", dir)? {
+        let entry = entry.during("read", dir)?;
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        match entry.file_name().to_str() {
+            Some("test" | "tests" | "__pycache__") => remove_dir(&entry.path())?,
+            _ => remove_tests(&entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => Err(err).during("remove", dir),
+        _ => Ok(()),
+    }
+}
+
+/// Writes Synapse's own commands, such as `register_new_matrix_user`.
+fn scripts(target: &Path, pins: &Pins, bin: &Path) -> Result<(), Error> {
+    let version = synapse_version(pins)?;
+    let path = target.join(format!(
+        "matrix_synapse-{version}.dist-info/entry_points.txt"
+    ));
+    let entry_points = fs::read_to_string(&path).during("read", &path)?;
+    for (name, module, function) in console_scripts(&entry_points) {
+        let script = format!(
+            "#!/usr/local/bin/python\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        );
+        assets::write(&bin.join(name), script.as_bytes(), 0o755)?;
+    }
+    Ok(())
+}
+
+fn console_scripts(entry_points: &str) -> Vec<(&str, &str, &str)> {
+    let section = entry_points
+        .lines()
+        .skip_while(|line| line.trim() != "[console_scripts]")
+        .skip(1);
+    section
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| {
+            let (name, target) = line.split_once('=')?;
+            let (module, function) = target.split_once(':')?;
+            Some((name.trim(), module.trim(), function.trim()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_becomes_pins_with_hashes() {
+        let report = br#"{"install":[
+            {"metadata":{"name":"matrix-synapse","version":"1.163.2"},"download_info":{"archive_info":{"hashes":{"sha256":"aa"}}}},
+            {"metadata":{"name":"PyYAML","version":"6.0"},"download_info":{"archive_info":{"hash":"sha256=bb"}}}]}"#;
+        let mut pins = parse_report(report).unwrap();
+        assert_eq!(synapse_version(&pins).unwrap(), "1.163.2");
+        assert_eq!(
+            requirement_lines(&pins),
+            "matrix-synapse==1.163.2 --hash=sha256:aa\npyyaml==6.0 --hash=sha256:bb\n"
+        );
+        // pip wants all hashes or none.
+        pins.insert(
+            "six".into(),
+            Pin {
+                version: "1".into(),
+                sha256: None,
+            },
+        );
+        assert!(!requirement_lines(&pins).contains("--hash"));
+    }
+
+    #[test]
+    fn scripts_are_read_from_the_entry_points() {
+        let text = "[gui]\nx=y:z\n[console_scripts]\nhash_password = synapse._scripts.hash_password:main\n\n[other]\na=b:c\n";
+        assert_eq!(
+            console_scripts(text),
+            [("hash_password", "synapse._scripts.hash_password", "main")]
+        );
+    }
+}
