@@ -315,6 +315,12 @@ fn event_cache_size(memory: Bytes) -> String {
     format!("{}K", (memory.as_mib() * 5 / 1024).clamp(10, 100))
 }
 
+/// The password file of libpq for Synapse's role (PostgreSQL's manual, "The
+/// Password File"). The password is hexadecimal, so nothing in it wants escaping.
+pub fn pgpass_line(password: &str) -> String {
+    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", Service::Postgres)
+}
+
 /// It and the log config, readable by Synapse's user and by nobody else besides root.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";

@@ -173,6 +173,7 @@ mod tests {
 
     fn spec() -> LxcSpec {
         LxcSpec {
+            site: "chat.home.arpa".to_owned(),
             name: GuestName::parse("matrix").unwrap(),
             rootfs: AbsPath::parse("/var/lib/lxc/matrix/rootfs").unwrap(),
             id_base: 100_000,

@@ -1,6 +1,6 @@
 //! Images built on the machine from packages.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use matrix_podman_core::service::Service;
 use matrix_podman_images::{BuildOptions, Recipe};
@@ -26,11 +26,7 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
         sink(Saying::WaitsFor(format!("{} to be installed on this machine", missing.join(", "))));
         apt::install(&missing, sink)?;
     }
-    let options = BuildOptions {
-        cache: Path::new(CACHE).to_owned(),
-        synapse_version: version.map(str::to_owned),
-        ..BuildOptions::default()
-    };
+    let options = BuildOptions { synapse_version: version.map(str::to_owned), ..BuildOptions::new(CACHE) };
     matrix_podman_images::build(recipe, &options, &|line| sink(Saying::Line(line.to_owned())))
         .map(|built| built.archive)
         .map_err(|error| Failure::new(format!("build the image {service}"), error).hint("run the same again to go on"))

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufReader, Read, Write},
+    io::{BufReader, Read},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex,

@@ -27,7 +27,6 @@ pub enum Event<'a> {
         /// The resource.
         id: &'a str,
         /// What.
-        #[serde(serialize_with = "saying")]
         saying: &'a Saying,
     },
     /// A step is done.
@@ -53,10 +52,6 @@ pub enum Event<'a> {
         /// The sentence.
         text: String,
     },
-}
-
-fn saying<S: serde::Serializer>(saying: &&Saying, serializer: S) -> Result<S::Ok, S::Error> {
-    saying.serialize(serializer)
 }
 
 /// Who watches a run.

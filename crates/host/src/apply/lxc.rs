@@ -1,0 +1,244 @@
+//! Plain LXC containers.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use matrix_podman_core::{
+    effect::NewGuest,
+    fact::{Fact, GuestState, Value},
+    name::{Mode, Owner},
+    observed::Answer,
+    size::Seconds,
+};
+
+use super::{Sink, file};
+use crate::{
+    failure::{Doing, Failure},
+    guest::{Doorway, wire::Saying},
+    probe,
+    process::Program,
+};
+
+/// Folder of LXC's containers.
+pub const LXC: &str = "/var/lib/lxc";
+/// How long a guest may take to have a working systemd.
+const BOOT: Duration = Duration::from_secs(120);
+/// Between two looks at something that is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+/// An archive younger than this needs no update before it is used.
+const CURRENT: Duration = Duration::from_secs(24 * 3600);
+/// Left in the guest when its packages are up to date.
+const UPGRADE_STAMP: &str = "var/lib/matrix-podman/upgraded";
+
+/// Units of Debian that a guest has no use for, or that would wait for what a
+/// container does not have.
+const MASKED: [&str; 8] = [
+    "systemd-networkd-wait-online.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-firstboot.service",
+    "getty@tty1.service",
+    "console-getty.service",
+    "container-getty@1.service",
+    "systemd-logind.service",
+];
+
+/// The way into a running container: root's, with a clean environment.
+pub fn doorway(name: &str) -> Doorway {
+    let words = [
+        "lxc-attach",
+        "--name",
+        name,
+        "--clear-env",
+        "--set-var=HOME=/root",
+        "--set-var=LANG=C.UTF-8",
+        "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "--",
+    ];
+    Doorway { prefix: words.iter().map(|word| (*word).to_owned()).collect(), guest: name.to_owned() }
+}
+
+/// Adds a range to /etc/subuid and /etc/subgid, unless root has it.
+pub(super) fn allow_ids(start: u32, count: u32) -> Result<(), Failure> {
+    let line = format!("root:{start}:{count}");
+    for path in ["/etc/subuid", "/etc/subgid"] {
+        let mut text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().any(|l| l.trim() == line) {
+            continue;
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&line);
+        text.push('\n');
+        file::write(Path::new(path), text.as_bytes(), Mode(0o644), Owner::ROOT)?;
+    }
+    Ok(())
+}
+
+/// Makes a guest beside its place, then renames it there.
+pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
+    let doing = || format!("create the guest {}", guest.name);
+    let place = Path::new(LXC).join(&guest.name);
+    let partial = Path::new(LXC).join(format!(".matrix-podman-{}.partial", guest.name));
+    file::remove_partial(&partial)?;
+    // Set-id files of the guest lie here with the machine's own ids.
+    file::make_dir(&partial, Mode(0o700), Owner::ROOT)?;
+    let rootfs = partial.join("rootfs");
+    file::make_dir(&rootfs, Mode(0o755), Owner::ROOT)?;
+    sink(Saying::WaitsFor("the root file system to be unpacked".to_owned()));
+    let archive = guest.archive.as_str();
+    Program::new([
+        "tar",
+        "--extract",
+        "--numeric-owner",
+        "--same-owner",
+        "--preserve-permissions",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--exclude=./dev/*",
+        "--file",
+        archive,
+        "--directory",
+        &rootfs.display().to_string(),
+    ])
+    .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+    furnish(guest, &rootfs)?;
+    file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)?;
+    if place.exists() {
+        return Err(Failure::new(doing(), format!("{} is there, without a config of LXC's", place.display()))
+            .hint("look at what it is; move it away if nobody needs it"));
+    }
+    fs::rename(&partial, &place).doing(doing)?;
+    file::sync_folder(Path::new(LXC)).doing(doing)
+}
+
+/// What a root file system needs to be this guest.
+fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
+    let root = |path: &str, content: &str| {
+        file::write(&rootfs.join(path), content.as_bytes(), Mode(0o644), Owner::ROOT)
+    };
+    root("etc/hostname", &format!("{}\n", guest.name))?;
+    root("etc/hosts", &format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {}\n", guest.name))?;
+    // Empty: systemd makes an id of the guest's own at its first boot.
+    root("etc/machine-id", "")?;
+    if guest.dhcp {
+        root(
+            "etc/systemd/network/10-eth0.network",
+            "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\n\n[DHCPv4]\nUseDNS=true\n",
+        )?;
+        for (unit, target) in [("systemd-networkd.service", "multi-user.target.wants")] {
+            link_unit(rootfs, unit, target)?;
+        }
+    } else {
+        let lines: String = guest.resolvers.iter().map(|a: &Ipv4Addr| format!("nameserver {a}\n")).collect();
+        let resolv = rootfs.join("etc/resolv.conf");
+        file::remove(&resolv)?;
+        root("etc/resolv.conf", &lines)?;
+    }
+    for unit in MASKED {
+        file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
+    }
+    let fresh = fs::metadata(guest.archive.as_str())
+        .and_then(|m| m.modified())
+        .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < CURRENT));
+    if fresh {
+        root(UPGRADE_STAMP, "")?;
+    }
+    Ok(())
+}
+
+fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
+    let folder: PathBuf = rootfs.join("etc/systemd/system").join(target);
+    fs::create_dir_all(&folder).doing(|| format!("enable {unit} in the guest"))?;
+    file::link(&folder.join(unit), &format!("/usr/lib/systemd/system/{unit}"))
+}
+
+/// Starts the guest and waits until its systemd can be spoken to and it has an
+/// address.
+pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
+    let doing = format!("start the guest {name}");
+    let log = format!("/var/log/lxc/matrix-podman-{name}.log");
+    let _ = fs::create_dir_all("/var/log/lxc");
+    if !matches!(state(name), GuestState::Running { .. }) {
+        let _ = fs::remove_file(&log);
+        Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=WARN"])
+            .run_daemon(&doing)
+            .map_err(|failure| {
+                let lines = last_lines(&log);
+                failure.evidence(lines).hint(format!(
+                    "`lxc-start --name {name} --foreground` shows what its boot says; {log} has the whole log"
+                ))
+            })?;
+    }
+    sink(Saying::WaitsFor("the guest's systemd".to_owned()));
+    let started = Instant::now();
+    let doorway = doorway(name);
+    loop {
+        // `--wait` needs D-Bus, which comes a moment after PID 1.
+        let output = Program::new(doorway.argv(&["systemctl", "is-system-running", "--wait"]))
+            .deadline(BOOT)
+            .output();
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let up = matches!(said.as_str(), "running" | "degraded");
+        let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });
+        if up && has_address {
+            return Ok(());
+        }
+        if started.elapsed() > BOOT {
+            let why = if up { "it has no address".to_owned() } else { format!("its systemd says {said:?}") };
+            return Err(Failure::new(doing, format!("{why} after {} s", BOOT.as_secs()))
+                .evidence(last_lines(&log))
+                .hint(format!("`lxc-attach --name {name} -- systemctl list-jobs` shows what it waits for")));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Stops the guest: its systemd stops what runs, in order.
+pub(super) fn stop(name: &str, timeout: Seconds) -> Result<(), Failure> {
+    if !matches!(state(name), GuestState::Running { .. }) {
+        return Ok(());
+    }
+    let seconds = timeout.0.to_string();
+    Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
+        .deadline(Duration::from_secs(timeout.0 + 30))
+        .run(&format!("stop the guest {name}"), &|_| {})
+        .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"))
+}
+
+/// Removes the guest and everything in it.
+pub fn destroy(name: &str) -> Result<(), Failure> {
+    let doing = || format!("remove the guest {name}");
+    if matches!(state(name), GuestState::Running { .. }) {
+        // What is to be removed need not be stopped gently for ever.
+        if stop(name, Seconds(60)).is_err() {
+            Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
+        }
+    }
+    let place = Path::new(LXC).join(name);
+    let doomed = Path::new(LXC).join(format!(".matrix-podman-{name}.partial"));
+    file::remove_partial(&doomed)?;
+    // From here on there is no such guest, whatever happens to the rest.
+    if place.exists() {
+        fs::rename(&place, &doomed).doing(doing)?;
+    }
+    file::remove_partial(&doomed)
+}
+
+fn state(name: &str) -> GuestState {
+    match probe::answer(&Fact::LxcGuest(name.to_owned())) {
+        Answer::Known(Value::LxcGuest(state)) => state,
+        _ => GuestState::Absent,
+    }
+}
+
+fn last_lines(log: &str) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()
+}

@@ -1,0 +1,50 @@
+//! The archive that guests are made from.
+
+use std::{fs, path::Path, time::Duration};
+
+use matrix_podman_core::name::AbsPath;
+
+use super::{Sink, file};
+use crate::{
+    failure::{Doing, Failure},
+    guest::wire::Saying,
+    process::Program,
+};
+
+/// How long it may take, all packages fetched over a slow line.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// What makes a Debian system a guest, besides what the stack needs.
+const BASE: [&str; 3] = ["systemd", "systemd-sysv", "dbus"];
+
+/// Makes the archive beside its place with mmdebstrap, from Debian's own
+/// mirrors with its updates, then renames it there.
+pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Result<(), Failure> {
+    let doing = "make the Debian 13 root file system";
+    let archive = Path::new(archive.as_str());
+    let folder = archive.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).doing(|| doing)?;
+    let partial = tempfile::Builder::new().prefix(".rootfs-").suffix(".tar").tempfile_in(folder).doing(|| doing)?;
+    let include: Vec<&str> = BASE.into_iter().chain(packages.iter().map(String::as_str)).collect();
+    let argv = [
+        "mmdebstrap".to_owned(),
+        "--mode=root".to_owned(),
+        "--format=tar".to_owned(),
+        "--variant=minbase".to_owned(),
+        format!("--include={}", include.join(",")),
+        "--aptopt=Apt::Install-Recommends \"false\"".to_owned(),
+        "--dpkgopt=path-exclude=/usr/share/doc/*".to_owned(),
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright".to_owned(),
+        "--dpkgopt=path-exclude=/usr/share/man/*".to_owned(),
+        "--dpkgopt=path-exclude=/usr/share/info/*".to_owned(),
+        "--dpkgopt=path-exclude=/usr/share/locale/*".to_owned(),
+        "trixie".to_owned(),
+        partial.path().display().to_string(),
+    ];
+    Program::new(argv)
+        .deadline(PATIENCE)
+        .run(doing, &|line| sink(Saying::Line(line.trim_start_matches("I: ").to_owned())))
+        .map_err(|failure| failure.hint("see that this machine reaches its package source, then run the same again"))?;
+    partial.as_file().sync_all().doing(|| doing)?;
+    partial.persist(archive).map_err(|e| e.error).doing(|| doing)?;
+    file::sync_folder(folder).doing(|| doing)
+}
