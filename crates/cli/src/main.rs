@@ -1,2 +1,7 @@
 //! The `matrix-podman` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    matrix_podman_cli::main()
+}

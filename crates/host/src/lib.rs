@@ -6,6 +6,8 @@
 //! is decided in the core, never here.
 
 pub mod apply;
+pub mod check;
+pub mod destroy;
 pub mod failure;
 pub mod guest;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use matrix_podman_core::{
@@ -16,8 +16,13 @@ use matrix_podman_core::{
 use crate::{
     apply::{self, Sink},
     failure::{Doing, Failure},
-    guest::{Connection, Doorway, wire::Request},
-    probe, run,
+    guest::{
+        Connection, Doorway,
+        wire::{NewUser, Request},
+    },
+    probe,
+    run::{self, LockHolder, RunLock},
+    synapse,
 };
 
 /// How many rounds of questions a look may take; each answers all that were
@@ -28,12 +33,14 @@ const ROUNDS: usize = 20;
 pub struct World {
     site: Site,
     guest: RwLock<Option<Arc<Connection>>>,
+    holder: RwLock<Option<LockHolder>>,
+    own_lock: Mutex<Option<RunLock>>,
 }
 
 impl World {
     /// The world of `site`; nothing is opened yet.
     pub fn new(site: Site) -> Self {
-        Self { site, guest: RwLock::new(None) }
+        Self { site, guest: RwLock::new(None), holder: RwLock::new(None), own_lock: Mutex::new(None) }
     }
 
     /// The site.
@@ -59,9 +66,55 @@ impl World {
         }
         let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
         if slot.is_none() {
-            *slot = Some(Arc::new(Connection::open(&doorway)?));
+            let connection = Connection::open(&doorway)?;
+            let holder = self.holder.read().map(|h| h.clone()).unwrap_or_default();
+            if let Some(holder) = holder {
+                connection.call(&Request::Lock(holder), &|_| {})?;
+            }
+            *slot = Some(Arc::new(connection));
         }
         Ok(slot.clone())
+    }
+
+    /// From now on holds the guest's own lock too, whenever there is a guest to
+    /// speak to: a run typed inside it is then kept out.
+    pub fn hold(&self, holder: &LockHolder) -> Result<(), Failure> {
+        if self.site.backend == Backend::ThisMachine {
+            let lock = RunLock::take(&run::lock_file_here("guest"), holder, &|_| {})?;
+            if let Ok(mut own) = self.own_lock.lock() {
+                *own = Some(lock);
+            }
+            return Ok(());
+        }
+        if let Ok(mut slot) = self.holder.write() {
+            *slot = Some(holder.clone());
+        }
+        // The connection that looked held no lock; the next one does.
+        self.hang_up();
+        Ok(())
+    }
+
+    /// Runs a command in the guest and hands what it prints to `print`.
+    pub fn follow(&self, argv: Vec<String>, print: &mut dyn FnMut(&[u8])) -> Result<Option<i32>, Failure> {
+        match self.guest()? {
+            Some(guest) => guest.follow(argv, print),
+            None => {
+                let mut words = argv.iter();
+                let status = std::process::Command::new(words.next().map(String::as_str).unwrap_or_default())
+                    .args(words)
+                    .status()
+                    .doing(|| format!("run {}", argv.join(" ")))?;
+                Ok(status.code())
+            }
+        }
+    }
+
+    /// Makes a user.
+    pub fn add_user(&self, user: &NewUser) -> Result<(), Failure> {
+        match self.guest()? {
+            Some(guest) => guest.call(&Request::AddUser(user.clone()), &|_| {}),
+            None => synapse::add_user(user),
+        }
     }
 
     /// Lets go of the connection, so that the next question opens a new one.

@@ -41,9 +41,8 @@ pub struct Facts {
     /// Whether systemd in the guest can limit a service's memory (cgroup v2
     /// with the memory controller delegated).
     pub memory_limits: bool,
-    /// Whether Podman in the guest cannot make control groups at all, as on a
-    /// machine with cgroup v1; containers then run in their service's group.
-    pub cgroups_disabled: bool,
+    /// Whether Podman in the guest can limit a container's processes.
+    pub pids_limits: bool,
     /// Whether the guest speaks IPv6 and its kernel has it.
     pub ipv6: bool,
 }

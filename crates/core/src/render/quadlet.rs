@@ -249,23 +249,6 @@ pub fn stack_unit() -> DesiredFile {
     )
 }
 
-/// The drop-in for all containers where Podman cannot make control groups: it
-/// takes back the `--cgroups=split` that Quadlet puts on every command line.
-/// `None` where it can.
-pub fn cgroups_dropin(facts: &Facts) -> Option<DesiredFile> {
-    facts.cgroups_disabled.then(|| {
-        let sections = [
-            Section::new("Container").words("PodmanArgs", ["--cgroups=disabled"]),
-            Section::new("Service").words("Environment", ["PODMAN_IGNORE_CGROUPSV1_WARNING=1"]),
-        ];
-        DesiredFile::public(
-            AbsPath::known(format!("{}/container.d/10-cgroups.conf", layout::QUADLET)),
-            unit::to_string(HEADER, &sections),
-            "Runs containers without control groups of their own, which this machine cannot give",
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The guest's own settings: kernel, Podman, logs, updates, time and language.
 
 use super::{
-    DesiredFile, Facts, quadlet,
+    DesiredFile, Facts,
     unit::{self, Section},
 };
 use crate::{config::Config, name::AbsPath};
@@ -38,7 +38,6 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
         format!("{}\n", config.timezone),
         "The time zone, for programs that do not read /etc/localtime",
     ));
-    files.extend(quadlet::cgroups_dropin(facts));
     files
 }
 
@@ -122,7 +121,7 @@ struct Containers {
     keyring: bool,
     log_driver: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cgroups: Option<&'static str>,
+    pids_limit: Option<u32>,
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -130,8 +129,6 @@ struct Engine {
     runtime: &'static str,
     events_logger: &'static str,
     healthcheck_events: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<[&'static str; 1]>,
 }
 
 fn containers_conf(facts: &Facts) -> DesiredFile {
@@ -140,16 +137,14 @@ fn containers_conf(facts: &Facts) -> DesiredFile {
             // An unprivileged guest has no kernel keyrings of its own.
             keyring: false,
             log_driver: "journald",
-            cgroups: facts.cgroups_disabled.then_some("disabled"),
+            // Without the controller, even Podman's own limit is an error.
+            pids_limit: (!facts.pids_limits).then_some(0),
         },
         engine: Engine {
             runtime: "crun",
             events_logger: "journald",
             // Not a line in the log for each of the probes.
             healthcheck_events: false,
-            env: facts
-                .cgroups_disabled
-                .then_some(["PODMAN_IGNORE_CGROUPSV1_WARNING=1"]),
         },
     };
     // Strings and booleans in two tables: TOML can say them all.

@@ -150,18 +150,18 @@ pub(super) fn facts() -> Facts {
         guest_memory: Bytes::gib(4),
         cores: 2,
         memory_limits: true,
-        cgroups_disabled: false,
+        pids_limits: true,
         ipv6: false,
     }
 }
 
-/// A large guest on a machine with cgroup v1.
+/// A large guest on a machine that hands down no controllers.
 pub(super) fn weak_facts() -> Facts {
     Facts {
         guest_memory: Bytes::gib(16),
         cores: 8,
         memory_limits: false,
-        cgroups_disabled: true,
+        pids_limits: false,
         ipv6: true,
     }
 }

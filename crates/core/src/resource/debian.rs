@@ -11,18 +11,15 @@ use crate::{
 /// What the stack needs of Debian. Recommended packages are not installed, so
 /// what Podman only recommends and the stack needs is named: `nftables` and
 /// `aardvark-dns` for networks, `crun` as the runtime.
-pub(super) const GUEST_PACKAGES: [&str; 13] = [
+pub(super) const GUEST_PACKAGES: [&str; 10] = [
     "aardvark-dns",
     "ca-certificates",
-    "catatonit",
-    "conmon",
     "crun",
     "dbus",
     "iproute2",
     "netavark",
     "nftables",
     "podman",
-    "procps",
     "tzdata",
     "unattended-upgrades",
 ];

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, machine};
 use crate::{
     config::{Address, Network},
@@ -48,7 +50,7 @@ pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
         id_base: machine::first_id(site, seen)?,
         id_count: machine::IDS,
         bridge: bridge.clone(),
-        mac: None,
+        mac: Some(mac(site)),
         address: planned_address(site, seen)?,
         cgroups: match machine.cgroup2 {
             Some(_) => LxcCgroups::V2,
@@ -59,6 +61,14 @@ pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
         apparmor: machine.apparmor,
         start_at_boot: guest.start_at_boot,
     })
+}
+
+/// A hardware address that stays, so that a DHCP server gives the same address
+/// each time: locally administered (second bit), the rest from the names.
+fn mac(site: &Site) -> String {
+    let digest = Sha256::digest(format!("{} {}", site.config.site(), site.config.guest.name).as_bytes());
+    let rest: Vec<String> = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    format!("02:{}", rest.join(":"))
 }
 
 /// The address that the guest is given; the first free one where it is ours

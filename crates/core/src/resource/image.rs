@@ -92,7 +92,7 @@ fn with_port(registry: &str) -> String {
 }
 
 /// The lock in the guest, when there is one.
-pub(super) fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
+pub fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
     let Some(file) = seen.file(Side::Guest, &layout::lock_file())? else { return Ok(None) };
     let text = file.content.as_deref().unwrap_or_default();
     Lock::parse(text).map(Some).map_err(|why| Gap::Unknown(format!("{} cannot be read: {why}", layout::lock_file())))

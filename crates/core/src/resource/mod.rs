@@ -30,7 +30,8 @@ mod stack;
 mod synapse;
 
 pub use guest::{guest_address, lxc_spec};
-pub use image::{decide_source, image_tag, wanted};
+pub use image::{decide_source, image_tag, read_lock, wanted};
+pub use stack::render_facts;
 pub use machine::BRIDGE_PID_FILES;
 
 /// Which kind of machine makes the guest, decided.

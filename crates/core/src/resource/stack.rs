@@ -26,18 +26,19 @@ pub(super) fn unit_id(service: Service) -> ResourceId {
 }
 
 /// What rendering must know of the guest.
-pub(super) fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
+pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
     let guest = seen.system(Side::Guest)?;
     let (memory, cores) = match site.backend {
         // What the guest sees is the machine's; what it may use was set.
         Backend::Lxc => (site.config.guest.memory.min(guest.memory), site.config.guest.cores.min(guest.cores)),
         Backend::ThisMachine => (guest.memory, guest.cores),
     };
+    let has = |controller: &str| guest.cgroup2.as_ref().is_some_and(|all| all.iter().any(|c| c == controller));
     Ok(Facts {
         guest_memory: memory,
         cores,
-        memory_limits: guest.cgroup2.as_ref().is_some_and(|controllers| controllers.iter().any(|c| c == "memory")),
-        cgroups_disabled: guest.cgroup2.is_none(),
+        memory_limits: has("memory"),
+        pids_limits: has("pids"),
         ipv6: site.config.guest.ipv6,
     })
 }

@@ -34,17 +34,19 @@ const CURRENT: Duration = Duration::from_secs(24 * 3600);
 /// Left in the guest when its packages are up to date.
 const UPGRADE_STAMP: &str = "var/lib/matrix-podman/upgraded";
 
-/// Units of Debian that a guest has no use for, or that would wait for what a
-/// container does not have.
-const MASKED: [&str; 8] = [
-    "systemd-networkd-wait-online.service",
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
-    "systemd-firstboot.service",
-    "getty@tty1.service",
-    "console-getty.service",
-    "container-getty@1.service",
-    "systemd-logind.service",
+/// Units that want what an unprivileged container does not have, and would
+/// leave its systemd "degraded", or that only cost time at boot.
+const MASKED: [&str; 10] = [
+    "systemd-modules-load.service",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "dev-hugepages.mount",
+    "modprobe@.service",
+    "systemd-pstore.service",
+    "fstrim.timer",
+    "ldconfig.service",
+    "systemd-journal-catalog-update.service",
 ];
 
 /// The way into a running container: root's, with a clean environment.
@@ -129,17 +131,16 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
     if guest.dhcp {
         root(
             "etc/systemd/network/10-eth0.network",
-            "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\n\n[DHCPv4]\nUseDNS=true\n",
+            "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         )?;
-        for (unit, target) in [("systemd-networkd.service", "multi-user.target.wants")] {
-            link_unit(rootfs, unit, target)?;
-        }
+        link_unit(rootfs, "systemd-networkd.service", "multi-user.target.wants")?;
     } else {
         let lines: String = guest.resolvers.iter().map(|a: &Ipv4Addr| format!("nameserver {a}\n")).collect();
         let resolv = rootfs.join("etc/resolv.conf");
         file::remove(&resolv)?;
         root("etc/resolv.conf", &lines)?;
     }
+    file::link(&rootfs.join("etc/systemd/system/default.target"), "/usr/lib/systemd/system/multi-user.target")?;
     for unit in MASKED {
         file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
     }
@@ -166,7 +167,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let _ = fs::create_dir_all("/var/log/lxc");
     if !matches!(state(name), GuestState::Running { .. }) {
         let _ = fs::remove_file(&log);
-        Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=WARN"])
+        Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=ERROR"])
             .run_daemon(&doing)
             .map_err(|failure| {
                 let lines = last_lines(&log);
@@ -187,7 +188,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
         let up = matches!(said.as_str(), "running" | "degraded");
         let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });
         if up && has_address {
-            return Ok(());
+            return ids_are_shifted(&doorway, &doing);
         }
         if started.elapsed() > BOOT {
             let why = if up { "it has no address".to_owned() } else { format!("its systemd says {said:?}") };
@@ -196,6 +197,17 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
                 .hint(format!("`lxc-attach --name {name} -- systemctl list-jobs` shows what it waits for")));
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+/// LXC starts a guest whose root file system could not be mounted with shifted
+/// ids all the same; nothing in it would work.
+fn ids_are_shifted(doorway: &Doorway, doing: &str) -> Result<(), Failure> {
+    let output = Program::new(doorway.argv(&["stat", "--format=%u", "/"])).output();
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "0" => Ok(()),
+        other => Err(Failure::new(doing, format!("its files belong to {other}, not to its root"))
+            .hint("the file system of /var/lib/lxc cannot be mounted with shifted ids: use ext4, XFS, Btrfs or ZFS 2.2")),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn restart_daemon(unit: &str, sink: &Sink) -> Result<(), Failure> {
 /// Kernel settings that an unprivileged container may not change are left out
 /// of the files; one that fails all the same is a failure.
 pub(super) fn apply_sysctl(sink: &Sink) -> Result<(), Failure> {
-    Program::new(["sysctl", "--quiet", "--load", matrix_podman_core::render::system::SYSCTL_FILE])
+    Program::new(["/usr/lib/systemd/systemd-sysctl", matrix_podman_core::render::system::SYSCTL_FILE])
         .deadline(QUICK)
         .run("apply the kernel settings", &|line| sink(Saying::Line(line.to_owned())))
 }

@@ -44,7 +44,7 @@ pub enum Request {
 }
 
 /// A user to be made.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct NewUser {
     /// Name without server.
     pub localpart: Localpart,

@@ -35,11 +35,29 @@ fn listening_port(line: &str) -> Option<u16> {
     (state == "0A").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok()).flatten()
 }
 
-/// Whether `host:port` accepts a connection.
+/// Whether `host:port` accepts a connection; `apt` stands for the first package
+/// source of this side, or the proxy in front of it.
 pub(super) fn reachable(place: &str) -> bool {
+    if place == "apt" {
+        return package_source().is_some_and(|source| reachable(&source));
+    }
     place
         .to_socket_addrs()
         .is_ok_and(|mut addresses| addresses.any(|a| TcpStream::connect_timeout(&a, PATIENCE).is_ok()))
+}
+
+/// `host:port` of what apt would fetch from.
+fn package_source() -> Option<String> {
+    let printed = |argv: &[&str]| String::from_utf8(Program::new(argv).output().stdout).ok();
+    let proxy = printed(&["apt-config", "dump", "--format=%v%n", "Acquire::http::Proxy"])?;
+    let uris = printed(&["apt-get", "--print-uris", "update"])?;
+    // 'http://host/path' file size hash
+    let first = uris.lines().find_map(|line| line.strip_prefix('\'')?.split('\'').next());
+    let url = proxy.lines().map(str::trim).find(|line| line.starts_with("http")).or(first)?;
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?.rsplit('@').next()?;
+    let port = if scheme == "https" { 443 } else { 80 };
+    Some(if authority.contains(':') { authority.to_owned() } else { format!("{authority}:{port}") })
 }
 
 #[cfg(test)]

@@ -108,11 +108,14 @@ pub struct Health {
 
 impl Health {
     fn of(command: Vec<String>) -> Self {
+        // Podman's own time limit does not end a check that hangs.
+        let timeout = Seconds(10);
+        let limited = ["timeout".to_owned(), timeout.0.to_string()];
         Self {
-            command,
+            command: limited.into_iter().chain(command).collect(),
             startup_interval_ms: 500,
             interval: Seconds(30),
-            timeout: Seconds(10),
+            timeout: Seconds(timeout.0 + 2),
             retries: 3,
         }
     }
@@ -202,7 +205,7 @@ pub fn container(
         stop_timeout: Seconds(10),
         start_timeout: Seconds(120),
         shm_size: None,
-        pids_limit: (!facts.cgroups_disabled).then_some(services::pids_limit(service)),
+        pids_limit: facts.pids_limits.then_some(services::pids_limit(service)),
         memory_max: facts
             .memory_limits
             .then(|| services::memory_max(service, facts.guest_memory)),

@@ -1,0 +1,248 @@
+//! The arguments, as clap reads them; help, completions and man pages come
+//! from here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use matrix_podman_core::{name::Localpart, service::Service};
+
+/// Creates and keeps a self-hosted Matrix server.
+#[derive(Debug, Parser)]
+#[command(name = "matrix-podman", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Args {
+    /// The site's config [default: ./matrix.toml, else the one of the only site here]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong use or wrong config (nothing was touched), 3 changes pending \
+(plan --exit-code).";
+
+/// Everything that the program can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented matrix.toml
+    Init(Init),
+    /// Print the JSON Schema of matrix.toml, for editors
+    Schema,
+    /// Show what `up` would do and why; touch nothing
+    Plan(Plan),
+    /// Make the server what the config says: create, change, continue
+    Up(Up),
+    /// Show how the server is
+    Status(Json),
+    /// Show what the services say
+    Logs(Logs),
+    /// Restart services, all of them when none is named
+    Restart(Restart),
+    /// Write every file of the guest into a folder, to read or compare
+    Render(Render),
+    /// Remove the guest and everything in it
+    Destroy(Destroy),
+    /// People with an account
+    #[command(subcommand)]
+    User(User),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+    /// Serve one connection from outside the guest
+    #[command(hide = true)]
+    Agent {
+        /// Only print the digest of this program
+        #[arg(long)]
+        digest: bool,
+    },
+    /// Bring up network and guest at the machine's boot
+    #[command(hide = true)]
+    MachineStart,
+}
+
+/// How a command that has data prints it.
+#[derive(Debug, clap::Args)]
+pub struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings that may be given instead of, or over, those of the file.
+#[derive(Debug, Default, clap::Args)]
+pub struct Settings {
+    /// Your domain; without a matrix.toml, one is written with it
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// The part after the colon of every user id, for ever [default: matrix.<domain>]
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// What the guest is made by: auto, lxc, this-machine
+    #[arg(long)]
+    pub backend: Option<String>,
+    /// Name and host name of the guest [default: matrix]
+    #[arg(long, value_name = "NAME")]
+    pub guest_name: Option<String>,
+    /// Where images come from: auto, registry, build
+    #[arg(long, value_name = "SOURCE")]
+    pub images: Option<String>,
+}
+
+/// `init`
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `plan`
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Exit with 3 when there is something to do
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Leave out the lines that change in files
+    #[arg(long)]
+    pub brief: bool,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// `up`
+#[derive(Debug, clap::Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// A service's name on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ServiceName {
+    /// PostgreSQL
+    #[value(name = "postgres_db", alias = "postgres")]
+    Postgres,
+    /// Redis
+    #[value(name = "redis")]
+    Redis,
+    /// Synapse
+    #[value(name = "synapse")]
+    Synapse,
+    /// The web client
+    #[value(name = "element-web", alias = "element")]
+    Web,
+}
+
+impl From<ServiceName> for Service {
+    fn from(name: ServiceName) -> Self {
+        match name {
+            ServiceName::Postgres => Service::Postgres,
+            ServiceName::Redis => Service::Redis,
+            ServiceName::Synapse => Service::Synapse,
+            ServiceName::Web => Service::Web,
+        }
+    }
+}
+
+/// `logs`
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// Whose [default: all]
+    pub service: Option<ServiceName>,
+    /// Go on printing what comes
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only what was said since then: 10m, 2h, 2026-01-31, yesterday
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only the last lines
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub lines: u32,
+    /// One JSON object a line, in journald's own form
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `restart`
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    /// Which
+    pub services: Vec<ServiceName>,
+}
+
+/// `render`
+#[derive(Debug, clap::Args)]
+pub struct Render {
+    /// The folder; made when it is not there
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `destroy`
+#[derive(Debug, clap::Args)]
+pub struct Destroy {
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `user`
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Make an account
+    Add(UserAdd),
+}
+
+/// `user add`
+#[derive(Debug, clap::Args)]
+pub struct UserAdd {
+    /// Name without @ and server
+    pub name: Localpart,
+    /// May administer the server
+    #[arg(long)]
+    pub admin: bool,
+    /// Name that others see
+    #[arg(long, value_name = "NAME")]
+    pub display_name: Option<String>,
+    /// Read the password from the first line of a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+impl Args {
+    /// Whether the command was asked for JSON.
+    pub fn json(&self) -> bool {
+        match &self.command {
+            Command::Plan(plan) => plan.output.json,
+            Command::Up(up) => up.output.json,
+            Command::Status(status) => status.json,
+            Command::Logs(logs) => logs.json,
+            Command::User(User::Add(add)) => add.output.json,
+            _ => false,
+        }
+    }
+}

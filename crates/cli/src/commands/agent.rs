@@ -1,0 +1,17 @@
+//! `agent`: the side of the connection that is inside the guest.
+
+use std::io;
+
+use matrix_podman_host::{failure::Failure, guest::agent, run};
+
+use crate::{error::Error, output};
+
+pub fn run(digest: bool) -> Result<u8, Error> {
+    if digest {
+        output::data(&run::own_digest()?);
+        return super::OK;
+    }
+    agent::serve(io::stdin(), io::stdout())
+        .map_err(|e| Failure::new("serve the connection", e))?;
+    super::OK
+}

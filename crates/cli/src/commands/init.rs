@@ -1,0 +1,91 @@
+//! `init`: write a commented matrix.toml.
+
+use std::path::Path;
+
+use matrix_podman_core::{
+    config::{
+        Config, Defaults, Override,
+        init::{InitAnswers, render_init, user_id_preview},
+    },
+    name::{Domain, Mode, Owner},
+};
+use matrix_podman_host::apply::file;
+
+use super::up::ask;
+use crate::{
+    args,
+    error::Error,
+    output::{self, BOLD, styled},
+    site,
+};
+
+pub fn run(config: Option<&Path>, args: &args::Init) -> Result<u8, Error> {
+    let path = config.unwrap_or(Path::new(site::FILE));
+    if path.exists() && !args.force {
+        return Err(Error::usage(
+            format!("{} is there already", path.display()),
+            "edit it, or write over it with --force",
+        ));
+    }
+    let defaults = Defaults::with_timezone(site::machine()?.timezone.as_deref());
+    let mut overrides = site::overrides(&args.settings);
+    let asking = !args.yes && output::can_ask();
+    if args.settings.domain.is_none() {
+        if !asking {
+            return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
+        }
+        let domain = ask_domain()?;
+        overrides.insert(0, Override::new("domain", domain.as_str(), "domain"));
+    }
+    if asking && args.settings.server_name.is_none() {
+        ask_server_name(&mut overrides, &defaults)?;
+    }
+    let config = Config::parse_with("", "init", &overrides, &defaults)?;
+    let chosen = overrides.iter().map(|o| o.key.clone()).collect();
+    let answers = InitAnswers { config, chosen };
+    let me = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    file::write(&absolute(path), render_init(&answers).as_bytes(), Mode(0o644), me)?;
+    output::say(&format!("wrote {}", path.display()));
+    output::say(&format!(
+        "User ids will look like {} for ever; to change that, edit server_name before the first `up`.",
+        styled(BOLD, &answers.config.user_id("anna"))
+    ));
+    output::say("next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it");
+    super::OK
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn ask_domain() -> Result<Domain, Error> {
+    loop {
+        let Some(answer) = ask("Your domain (the server will be matrix.DOMAIN): ")? else {
+            return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
+        };
+        match Domain::parse(answer.trim()) {
+            Ok(domain) => return Ok(domain),
+            Err(why) => output::say(&format!("  {why}")),
+        }
+    }
+}
+
+/// Asks for the one decision that can never be changed.
+fn ask_server_name(overrides: &mut Vec<Override>, defaults: &Defaults) -> Result<(), Error> {
+    let config = Config::parse_with("", "init", overrides, defaults)?;
+    let choices = user_id_preview(&config.domain);
+    output::say("What should user ids look like? This can never be changed.");
+    for (number, choice) in choices.iter().enumerate() {
+        output::say(&format!("  {}) {}   {}", number + 1, styled(BOLD, &choice.user_id), choice.needs));
+    }
+    loop {
+        match ask("Choose [1]: ")?.as_deref().map(str::trim) {
+            None | Some("" | "1") => return Ok(()),
+            Some("2") => {
+                overrides.push(Override::new("server_name", choices[1].server_name.as_str(), "server_name"));
+                return Ok(());
+            }
+            Some(_) => output::say("  type 1 or 2"),
+        }
+    }
+}

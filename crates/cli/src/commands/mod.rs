@@ -1,0 +1,73 @@
+//! The commands, one file each.
+
+mod agent;
+mod destroy;
+mod documents;
+mod init;
+mod logs;
+mod plan;
+mod render;
+mod restart;
+mod status;
+mod up;
+mod user;
+
+use std::path::Path;
+
+use matrix_podman_core::{check::Check, observed::Observed, plan::Plan, resource};
+use matrix_podman_host::world::World;
+
+use crate::{
+    args::{Args, Command, Settings},
+    error::{DONE, Error},
+    site::{self, Found},
+};
+
+/// Does what was asked; the exit code.
+pub fn run(args: Args) -> Result<u8, Error> {
+    let config = args.config.as_deref();
+    match args.command {
+        Command::Init(init) => init::run(config, &init),
+        Command::Schema => documents::schema(),
+        Command::Plan(plan) => plan::run(config, &plan),
+        Command::Up(up) => up::run(config, &up),
+        Command::Status(status) => status::run(config, &status),
+        Command::Logs(logs) => logs::run(config, &logs),
+        Command::Restart(restart) => restart::run(config, &restart),
+        Command::Render(render) => render::run(config, &render),
+        Command::Destroy(destroy) => destroy::run(config, &destroy),
+        Command::User(user) => user::run(config, &user),
+        Command::Completions { shell } => documents::completions(shell),
+        Command::Man { folder } => documents::man(&folder),
+        Command::Agent { digest } => agent::run(digest),
+        Command::MachineStart => up::machine_start(config),
+    }
+}
+
+/// The world of the site that a command is about, found by its config file
+/// alone.
+fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
+    let found = site::find(config, &Settings::default())?;
+    Ok((World::new(found.site.clone()), found))
+}
+
+/// Everything that is known before a run: preflight, plan, and what they were
+/// made from.
+struct Look {
+    checks: Vec<Check>,
+    plan: Plan,
+    seen: Observed,
+}
+
+/// Looks at the world and compares it with the config; changes nothing.
+fn look(world: &World) -> Result<Look, Error> {
+    let resources = resource::all(world.site());
+    let mut seen = Observed::default();
+    let (checks, plan) = world.look(&mut seen, |seen| {
+        (matrix_podman_core::check::preflight(world.site(), seen), Plan::make(&resources, seen))
+    })?;
+    Ok(Look { checks, plan, seen })
+}
+
+/// Shorthand for a command that did what it should.
+const OK: Result<u8, Error> = Ok(DONE);

@@ -1,0 +1,79 @@
+//! `render`: every file of the guest, to read or compare.
+
+use std::path::Path;
+
+use matrix_podman_core::{
+    layout,
+    lock::{Lock, LockedImage},
+    name::{Digest, Mode, Owner},
+    observed::Observed,
+    render,
+    resource::{self, decide_source, wanted},
+    service::Service,
+};
+use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use sha2::{Digest as _, Sha256};
+
+use crate::{args, error::Error, output, site};
+
+pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
+    let found = site::find(config, &args.settings)?;
+    let site = &found.site;
+    let world = World::new(site.clone());
+    let mut seen = Observed::default();
+    let (lock, facts) = world.look(&mut seen, |seen| {
+        (resource::read_lock(seen).ok().flatten(), resource::render_facts(site, seen).ok())
+    })?;
+    let has_lock = lock.is_some();
+    let lock = match lock {
+        Some(lock) => lock,
+        None => world.look(&mut seen, |seen| placeholder_lock(site, seen))?,
+    };
+    let facts = facts.unwrap_or(render::Facts {
+        guest_memory: site.config.guest.memory,
+        cores: site.config.guest.cores,
+        memory_limits: true,
+        pids_limits: true,
+        ipv6: site.config.guest.ipv6,
+    });
+    let mut files = render::stack_files(&site.config, &lock, &facts)
+        .map_err(|e| Failure::new("render the stack", e))?;
+    files.extend(render::system::files(&site.config, &facts));
+    let me = Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    for desired in &files {
+        let path = args.folder.join(desired.path.as_str().trim_start_matches('/'));
+        file::write(&path, desired.content.as_bytes(), Mode(0o644), me)?;
+        output::data(&path.display().to_string());
+    }
+    if !has_lock {
+        output::say(&format!(
+            "note: there is no {} yet, so the image ids in these files are made up",
+            layout::lock_file()
+        ));
+    }
+    super::OK
+}
+
+/// A lock that names images as they would be called, with made-up digests.
+fn placeholder_lock(site: &resource::Site, seen: &Observed) -> Lock {
+    let mut lock = Lock::new(site.config.server_name.clone());
+    for service in Service::ALL {
+        let wanted = decide_source(site, service, seen).map_or_else(|_| service.to_string(), |s| wanted(service, &s));
+        let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));
+        let version = if service == Service::Postgres { "17" } else { "0" };
+        lock.images.insert(
+            service,
+            LockedImage {
+                run: digest.hex().to_owned(),
+                id: digest.clone(),
+                digest,
+                wanted,
+                version: version.to_owned(),
+            },
+        );
+    }
+    lock
+}

@@ -1,0 +1,165 @@
+//! `status`: how the server is.
+
+use std::path::Path;
+
+use matrix_podman_core::{
+    fact::{ContainerState, GuestState, Side},
+    layout,
+    lock::Lock,
+    name::Digest,
+    observed::{Observed, Seen},
+    resource::{self, Backend, Site},
+    service::Service,
+};
+use serde::Serialize;
+
+use crate::{
+    args,
+    error::{DONE, Error, FAILED},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, styled},
+};
+
+/// What `status --json` prints.
+#[derive(Debug, Serialize)]
+struct Status {
+    site: String,
+    server_name: String,
+    guest: Guest,
+    services: Vec<ServiceStatus>,
+    urls: Urls,
+}
+
+#[derive(Debug, Serialize)]
+struct Guest {
+    backend: &'static str,
+    id: String,
+    address: Option<String>,
+    state: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceStatus {
+    name: &'static str,
+    state: String,
+    health: &'static str,
+    image: Option<String>,
+    digest: Option<Digest>,
+    version: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Urls {
+    synapse: Option<String>,
+    client: Option<String>,
+    public_synapse: String,
+    public_client: String,
+}
+
+pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
+    let (world, _) = super::world(config)?;
+    let mut seen = Observed::default();
+    let status = world.look(&mut seen, |seen| status(world.site(), seen))?;
+    if args.json {
+        let text = serde_json::to_string(&status)
+            .map_err(|e| matrix_podman_host::failure::Failure::new("print the status", e))?;
+        output::data(&text);
+    } else {
+        print(&status);
+    }
+    let well = status.services.iter().all(|s| s.state == "running" && s.health == "healthy");
+    Ok(if well { DONE } else { FAILED })
+}
+
+fn status(site: &Site, seen: &Observed) -> Status {
+    let guest_state = match site.backend {
+        Backend::ThisMachine => "running".to_owned(),
+        Backend::Lxc => match seen.lxc(site.config.guest.name.as_str()) {
+            Ok(GuestState::Absent) => "absent".to_owned(),
+            Ok(GuestState::Stopped { .. }) => "stopped".to_owned(),
+            Ok(GuestState::Running { .. }) => "running".to_owned(),
+            Err(_) => "unknown".to_owned(),
+        },
+    };
+    let address = resource::guest_address(site, seen).ok().flatten().filter(|_| guest_state == "running");
+    let lock = lock(seen).unwrap_or_default();
+    let services = Service::ALL
+        .into_iter()
+        .map(|service| {
+            let locked = lock.as_ref().and_then(|l| l.images.get(&service));
+            let container = seen.container(service.name());
+            let (state, health) = match &container {
+                Ok(Some(ContainerState { state, health, .. })) => (state.clone(), health.as_str()),
+                Ok(None) => ("absent".to_owned(), "none"),
+                Err(_) => ("unknown".to_owned(), "none"),
+            };
+            ServiceStatus {
+                name: service.name(),
+                state,
+                health,
+                image: locked.map(|l| l.wanted.clone()),
+                digest: locked.map(|l| l.digest.clone()),
+                version: locked.map(|l| l.version.clone()),
+            }
+        })
+        .collect();
+    let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
+    Status {
+        site: site.config.site().to_owned(),
+        server_name: site.config.server_name.to_string(),
+        guest: Guest {
+            backend: site.backend.as_str(),
+            id: site.config.guest.name.to_string(),
+            address: address.map(|a| a.to_string()),
+            state: guest_state,
+        },
+        services,
+        urls: Urls {
+            synapse: port(site.config.ports.synapse.get()),
+            client: port(site.config.ports.web.get()),
+            public_synapse: site.config.matrix_url.clone(),
+            public_client: site.config.chat_url.clone(),
+        },
+    }
+}
+
+fn lock(seen: &Observed) -> Seen<Option<Lock>> {
+    let file = seen.file(Side::Guest, &layout::lock_file())?;
+    Ok(file.and_then(|f| Lock::parse(f.content.as_deref().unwrap_or_default()).ok()))
+}
+
+fn print(status: &Status) {
+    output::data(&styled(BOLD, &status.server_name));
+    let guest = &status.guest;
+    let address = guest.address.as_deref().unwrap_or("no address");
+    output::data(&format!("  guest {} ({}) {}, {address}", guest.id, guest.backend, guest.state));
+    for service in &status.services {
+        let style = match (service.state.as_str(), service.health) {
+            ("running", "healthy") => GREEN,
+            ("running", "starting") => YELLOW,
+            _ => RED,
+        };
+        let health = if service.health == "none" { "" } else { service.health };
+        output::data(&format!(
+            "  {:<12} {:<22} {}",
+            service.name,
+            styled(style, &format!("{:<8} {health:<9}", service.state)),
+            styled(DIM, service.version.as_deref().unwrap_or("")),
+        ));
+    }
+    if let (Some(synapse), Some(client)) = (&status.urls.synapse, &status.urls.client) {
+        output::data(&format!("  homeserver   {synapse}   (to be {})", status.urls.public_synapse));
+        output::data(&format!("  web client   {client}   (to be {})", status.urls.public_client));
+    }
+    match guest.state.as_str() {
+        "absent" => output::say("next: `matrix-podman up` makes it"),
+        "stopped" => output::say("next: `matrix-podman up` starts it"),
+        _ => {
+            if let Some(bad) = status.services.iter().find(|s| s.state != "running" || s.health != "healthy") {
+                output::say(&format!(
+                    "next: `matrix-podman logs {}` says why, `matrix-podman up` mends what it can",
+                    bad.name
+                ));
+            }
+        }
+    }
+}

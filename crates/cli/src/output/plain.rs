@@ -1,0 +1,71 @@
+//! A run as plain lines, for logs and pipes.
+
+use std::{
+    collections::BTreeMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use matrix_podman_host::{
+    guest::wire::Saying,
+    run::{Event, Listener},
+};
+
+use super::{duration, say};
+
+/// How often a long step says that it is still at work.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Prints beginnings, ends, and now and then what takes long.
+pub struct Plain {
+    last: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Plain {
+    /// A printer that has said nothing yet.
+    pub fn new() -> Self {
+        Self { last: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Whether it is time for another word about `id`.
+    fn due(&self, id: &str) -> bool {
+        let Ok(mut last) = self.last.lock() else { return false };
+        let now = Instant::now();
+        match last.get(id) {
+            Some(at) if now.duration_since(*at) < EVERY => false,
+            _ => {
+                last.insert(id.to_owned(), now);
+                true
+            }
+        }
+    }
+}
+
+impl Listener for Plain {
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::Started { id, what } => {
+                self.due(id);
+                say(&format!("begin  {what}"));
+            }
+            Event::Finished { what, millis, .. } => say(&format!("done   {what} ({})", duration(*millis))),
+            Event::Failed { what, why, .. } => say(&format!("failed {what}: {why}")),
+            Event::Note { text } => say(text),
+            Event::Doing { .. } => {}
+            Event::Said { id, saying } if self.due(id) => match saying {
+                Saying::Line(line) => say(&format!("       {id}: {line}")),
+                Saying::WaitsFor(what) => say(&format!("       {id}: waits for {what}")),
+                Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),
+            },
+            Event::Said { .. } => {}
+        }
+    }
+}
+
+/// `120 of 480 MiB`
+fn bytes(done: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{} of {} MiB", done >> 20, total >> 20),
+        None => format!("{} MiB", done >> 20),
+    }
+}

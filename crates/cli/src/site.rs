@@ -1,0 +1,162 @@
+//! Which site a command is about: its config file, its backend.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use matrix_podman_core::{
+    config::{BackendChoice, Config, Defaults, Override},
+    fact::{Fact, MachineInfo, Value},
+    layout,
+    observed::Answer,
+    resource::{Backend, Site},
+};
+use matrix_podman_host::{failure::Failure, probe, run};
+
+use crate::{args::Settings, error::Error};
+
+/// The config's usual name.
+pub const FILE: &str = "matrix.toml";
+
+/// A site that a command found.
+pub struct Found {
+    /// The site.
+    pub site: Site,
+    /// Its config file; `None` when it came from flags alone.
+    pub file: Option<PathBuf>,
+}
+
+/// Finds the site that a command is about and reads its config.
+pub fn find(config: Option<&Path>, settings: &Settings) -> Result<Found, Error> {
+    let machine = machine()?;
+    let defaults = Defaults::with_timezone(machine.timezone.as_deref());
+    let overrides = overrides(settings);
+    let Some(file) = locate(config)? else {
+        if settings.domain.is_none() {
+            return Err(Error::usage(
+                "there is no matrix.toml here, and no site on this machine",
+                "`matrix-podman init` writes one; `matrix-podman up --domain YOUR.DOMAIN` does both at once",
+            ));
+        }
+        let config = Config::parse_with("", "--domain", &overrides, &defaults)?;
+        return Ok(Found { site: site(config, &machine, false)?, file: None });
+    };
+    let text = fs::read_to_string(&file)
+        .map_err(|e| Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config"))?;
+    let shown = file.display().to_string();
+    let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
+    if let Some(domain) = &settings.domain {
+        let written = Config::parse_with(&text, &shown, &overrides[1..], &defaults)?;
+        if written.domain.as_str() != domain {
+            return Err(Error::usage(
+                format!("{shown} is the config of {}, not of {domain}", written.domain),
+                "change to another folder, or name another file with --config",
+            ));
+        }
+    }
+    let in_guest = file == Path::new(layout::applied_config().as_str());
+    Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file) })
+}
+
+fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, Error> {
+    let backend = match config.guest.backend {
+        // Typed inside the guest, everything concerns the machine typed on.
+        _ if in_guest => Backend::ThisMachine,
+        BackendChoice::Lxc => Backend::Lxc,
+        BackendChoice::ThisMachine => Backend::ThisMachine,
+        BackendChoice::Auto if machine.proxmox => {
+            return Err(Error::usage(
+                "this is a Proxmox VE node, whose containers belong to Proxmox",
+                "this version makes plain LXC guests: choose a Debian machine or VM, or set guest.backend",
+            ));
+        }
+        BackendChoice::Auto => Backend::Lxc,
+    };
+    Ok(Site { config, backend })
+}
+
+/// What this machine is.
+pub fn machine() -> Result<MachineInfo, Error> {
+    match probe::answer(&Fact::System) {
+        Answer::Known(Value::System(info)) => Ok(*info),
+        Answer::Known(_) => Err(Failure::new("look at this machine", "unexpected answer").into()),
+        Answer::Unknown(why) => Err(Failure::new("look at this machine", why).into()),
+    }
+}
+
+/// The config file: the one named, else that of this folder, else that of the
+/// guest that this is, else that of the only site on this machine.
+fn locate(config: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+    if let Some(config) = config {
+        return Ok(Some(config.to_owned()));
+    }
+    let here = Path::new(FILE);
+    let applied = PathBuf::from(layout::applied_config().as_str());
+    if here.exists() {
+        return Ok(Some(here.to_owned()));
+    }
+    if applied.exists() {
+        return Ok(Some(applied));
+    }
+    let mut known = known_sites();
+    match known.len() {
+        0 => Ok(None),
+        1 => Ok(known.pop()),
+        _ => Err(Error::usage(
+            "there are several sites on this machine",
+            format!(
+                "say which with --config: {}",
+                known.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" ")
+            ),
+        )),
+    }
+}
+
+/// Folder with what this machine remembers of a site.
+pub fn state_folder(site: &Site) -> PathBuf {
+    Path::new(run::STATE).join("sites").join(site.config.site())
+}
+
+/// The config files of the sites that were brought up from this machine.
+fn known_sites() -> Vec<PathBuf> {
+    let Ok(sites) = fs::read_dir(Path::new(run::STATE).join("sites")) else { return Vec::new() };
+    sites
+        .filter_map(|site| fs::read_to_string(site.ok()?.path().join("config-path")).ok())
+        .map(|path| PathBuf::from(path.trim()))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// Remembers where the config of a site is.
+pub fn remember(site: &Site, file: &Path) -> Result<(), Failure> {
+    let folder = state_folder(site);
+    let doing = |e: std::io::Error| Failure::new(format!("write {}", folder.display()), e);
+    fs::create_dir_all(&folder).map_err(doing)?;
+    let path = fs::canonicalize(file).map_err(doing)?;
+    let text = format!("{}\n", path.display());
+    if fs::read_to_string(folder.join("config-path")).is_ok_and(|now| now == text) {
+        return Ok(());
+    }
+    fs::write(folder.join("config-path"), text).map_err(doing)
+}
+
+/// Forgets a site; its journal is kept.
+pub fn forget(site: &Site) {
+    let _ = fs::remove_file(state_folder(site).join("config-path"));
+}
+
+/// The settings given as flags; `--domain` always comes first.
+pub fn overrides(settings: &Settings) -> Vec<Override> {
+    let given = [
+        ("domain", &settings.domain, "--domain"),
+        ("server_name", &settings.server_name, "--server-name"),
+        ("guest.backend", &settings.backend, "--backend"),
+        ("guest.name", &settings.guest_name, "--guest-name"),
+        ("images.source", &settings.images, "--images"),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(key, value, flag)| Some(Override::new(key, value.as_deref()?, flag)))
+        .collect()
+}

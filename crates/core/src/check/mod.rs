@@ -1,0 +1,66 @@
+//! Checks: named questions with answers that a person can act on.
+
+mod preflight;
+
+use serde::Serialize;
+
+pub use preflight::preflight;
+
+/// One check and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Its stable name.
+    pub id: &'static str,
+    /// What was found.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// The answer of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is as it should be.
+    Pass {
+        /// What shows it.
+        evidence: String,
+    },
+    /// It can be lived without.
+    Weaker {
+        /// What is missing.
+        missing: String,
+        /// What is weaker because of it.
+        consequence: String,
+    },
+    /// It cannot go on like this.
+    Fail {
+        /// What is wrong.
+        why: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// It could not be found out, which is not a pass.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Check {
+    fn pass(id: &'static str, evidence: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Pass { evidence: evidence.into() } }
+    }
+
+    fn fail(id: &'static str, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Fail { why: why.into(), hint: hint.into() } }
+    }
+
+    fn weaker(id: &'static str, missing: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Weaker { missing: missing.into(), consequence: consequence.into() } }
+    }
+
+    /// Whether the work can go on.
+    pub fn stops(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail { .. })
+    }
+}

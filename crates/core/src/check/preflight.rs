@@ -1,0 +1,249 @@
+//! What must be so before anything is changed.
+
+use super::{Check, Verdict};
+use crate::{
+    fact::{Fact, GuestState, MachineInfo, Side},
+    observed::{Gap, Observed, Seen},
+    resource::{Backend, Site},
+    service::Service,
+    size::Bytes,
+};
+
+/// Room that root file system, images and an empty database need together.
+const ROOM: Bytes = Bytes::gib(6);
+/// Memory below which Synapse and PostgreSQL do not live together.
+const MEMORY: Bytes = Bytes::gib(1);
+
+type Question = fn(&Site, &Observed, &MachineInfo) -> Seen<Option<Check>>;
+
+/// All checks that come before the first change, in the order in which a
+/// person would want to read them.
+pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
+    let machine = match seen.system(Side::Machine) {
+        Ok(machine) => machine,
+        Err(gap) => return vec![unknown("machine", gap)],
+    };
+    let questions: [(&'static str, Question); 11] = [
+        ("root", root),
+        ("debian", debian),
+        ("program", program),
+        ("kernel", kernel),
+        ("cgroup", cgroup),
+        ("apparmor", apparmor),
+        ("memory", memory),
+        ("disk", disk),
+        ("ports", ports),
+        ("names", names),
+        ("packages", packages),
+    ];
+    questions
+        .into_iter()
+        .filter_map(|(id, ask)| match ask(site, seen, machine) {
+            Ok(check) => check,
+            Err(gap) => Some(unknown(id, gap)),
+        })
+        .collect()
+}
+
+fn unknown(id: &'static str, gap: Gap) -> Check {
+    let why = match gap {
+        Gap::NotAsked => "it has not been looked at".to_owned(),
+        Gap::Unknown(why) => why,
+    };
+    Check { id, verdict: Verdict::Unknown { why } }
+}
+
+/// Whether there is a guest already; much is asked only before there is one.
+fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
+    match site.backend {
+        Backend::Lxc => Ok(matches!(seen.lxc(site.config.guest.name.as_str())?, GuestState::Absent)),
+        Backend::ThisMachine => Ok(seen.container(Service::Synapse.name())?.is_none()),
+    }
+}
+
+fn root(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    Ok(Some(if machine.root {
+        Check::pass("root", "it runs as root")
+    } else {
+        Check::fail("root", "making containers and bridges takes root", "run the same with sudo")
+    }))
+}
+
+fn debian(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    let shown = format!("{} {} on {}", machine.os, machine.release, machine.arch);
+    let major: u32 = machine.release.split('.').next().and_then(|r| r.parse().ok()).unwrap_or_default();
+    let wanted = match site.backend {
+        Backend::Lxc => 12,
+        Backend::ThisMachine => 13,
+    };
+    let apt = seen.commands(Side::Machine, ["apt-get"])?.contains_key("apt-get");
+    Ok(Some(match site.backend {
+        _ if !apt => Check::fail("debian", format!("{shown} has no apt"), "use a Debian machine"),
+        Backend::ThisMachine if machine.os != "debian" || major < wanted || !machine.systemd => Check::fail(
+            "debian",
+            format!("this machine is {shown}{}", if machine.systemd { "" } else { " without systemd" }),
+            "backend this-machine takes Debian 13 with systemd; use guest.backend = \"lxc\" instead",
+        ),
+        Backend::Lxc if machine.os == "debian" && major < wanted => Check::fail(
+            "debian",
+            format!("this machine is {shown}, whose LXC cannot mount a guest with shifted ids"),
+            "use Debian 12 or later",
+        ),
+        _ => Check::pass("debian", shown),
+    }))
+}
+
+fn program(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    Ok(match site.backend {
+        Backend::ThisMachine => None,
+        Backend::Lxc if machine.binary_is_static => {
+            Some(Check::pass("program", "it is statically linked, so it runs in the guest too"))
+        }
+        Backend::Lxc => Some(Check::fail(
+            "program",
+            "this matrix-podman was linked dynamically and may not run in a Debian 13 guest",
+            "build it in its own folder, where .cargo/config.toml says how, and without RUSTFLAGS set",
+        )),
+    })
+}
+
+fn kernel(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    let (major, minor) = version(&machine.kernel);
+    let lacks = |what: &str| {
+        Check::fail("kernel", format!("Linux {} {what}", machine.kernel), "use Debian's own kernel, or a newer one")
+    };
+    Ok(Some(match site.backend {
+        _ if !machine.overlay => lacks("has no overlay file system"),
+        Backend::Lxc if !machine.user_namespaces => lacks("does not let root make user namespaces"),
+        Backend::Lxc if (major, minor) < (5, 13) => lacks("cannot shift ids where a file system is mounted"),
+        _ => Check::pass("kernel", format!("Linux {} with namespaces and overlay", machine.kernel)),
+    }))
+}
+
+/// Major and minor of a kernel's release, `6.12.43+deb13`.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+}
+
+fn cgroup(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    Ok(Some(match &machine.cgroup2 {
+        None => Check::weaker(
+            "cgroup",
+            "this machine has control groups of version 1",
+            "one service cannot be kept from taking the guest's whole memory",
+        ),
+        Some(controllers) if !controllers.iter().any(|c| c == "memory") => Check::weaker(
+            "cgroup",
+            "the memory controller is not handed down",
+            "one service cannot be kept from taking the guest's whole memory",
+        ),
+        Some(_) => Check::pass("cgroup", "version 2, with memory limits"),
+    }))
+}
+
+fn apparmor(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    Ok(match (site.backend, machine.apparmor) {
+        (Backend::ThisMachine, _) => None,
+        (_, true) => Some(Check::pass("apparmor", "it is on, and the guest gets a profile of its own")),
+        (_, false) => Some(Check::weaker(
+            "apparmor",
+            "this machine has no AppArmor",
+            "the guest is held by user namespaces and seccomp alone",
+        )),
+    })
+}
+
+fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    let wanted = site.config.guest.memory;
+    let (has, free) = (human(machine.memory), human(machine.memory_free));
+    Ok(Some(if machine.memory < MEMORY {
+        Check::fail("memory", format!("this machine has {has} of memory"), "give it at least 2G")
+    } else if site.backend == Backend::Lxc && machine.memory < wanted {
+        Check::fail(
+            "memory",
+            format!("the guest is to have {wanted} and this machine has {has}"),
+            "write a smaller guest.memory",
+        )
+    } else {
+        Check::pass("memory", format!("{has}, of which {free} are free"))
+    }))
+}
+
+fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    if !is_new(site, seen)? {
+        return Ok(None);
+    }
+    let free = human(machine.disk_free);
+    Ok(Some(if machine.disk_free < ROOM {
+        Check::fail("disk", format!("/var has {free} left and {ROOM} are needed"), "make room on the disk of /var")
+    } else if machine.disk_free < site.config.guest.disk {
+        Check::weaker(
+            "disk",
+            format!("/var has {free} left, less than the guest.disk of {}", site.config.guest.disk),
+            "media and rooms will fill it one day",
+        )
+    } else {
+        Check::pass("disk", format!("{free} are free on /var"))
+    }))
+}
+
+fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    if site.backend == Backend::Lxc || !is_new(site, seen)? {
+        return Ok(None);
+    }
+    let ports = [site.config.ports.synapse.get(), site.config.ports.web.get()];
+    let taken = seen.taken_ports(Side::Guest, ports)?;
+    Ok(Some(match taken.first() {
+        Some(port) => Check::fail(
+            "ports",
+            format!("something listens on port {port} already"),
+            format!("`ss -ltnp sport = :{port}` names it; stop it, or choose another port in [ports]"),
+        ),
+        None => Check::pass("ports", format!("{} and {} are free", ports[0], ports[1])),
+    }))
+}
+
+fn names(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    if !is_new(site, seen)? {
+        return Ok(None);
+    }
+    Ok(Some(if machine.resolvers.is_empty() {
+        Check::fail("names", "/etc/resolv.conf names no name server", "set one, so that packages can be found")
+    } else {
+        Check::pass("names", format!("names are asked of {}", machine.resolvers.join(", ")))
+    }))
+}
+
+fn packages(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    if !is_new(site, seen)? {
+        return Ok(None);
+    }
+    Ok(Some(if seen.yes(Side::Machine, Fact::Reachable("apt".to_owned()))? {
+        Check::pass("packages", "the package source answers")
+    } else {
+        Check::fail(
+            "packages",
+            "the package source of this machine (apt) does not answer",
+            "`apt-get update` shows why: network, name server or proxy",
+        )
+    }))
+}
+
+/// A size for people, to a tenth of a gibibyte.
+fn human(size: Bytes) -> String {
+    let tenths = size.0 / (Bytes::gib(1).0 / 10);
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions() {
+        assert_eq!(version("6.12.43+deb13-amd64"), (6, 12));
+        assert_eq!(version("5.10.0-30"), (5, 10));
+        assert_eq!(version("odd"), (0, 0));
+    }
+}

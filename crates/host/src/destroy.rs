@@ -1,0 +1,101 @@
+//! Removing a site, which is never a part of anything else.
+
+use std::{fs, path::Path, time::Duration};
+
+use matrix_podman_core::{
+    config::Network,
+    fact::nat_table,
+    layout,
+    resource::{BRIDGE_PID_FILES, Backend},
+    service::Service,
+};
+
+use crate::{
+    apply::{file, lxc},
+    failure::{Doing, Failure},
+    process::Program,
+    world::World,
+};
+
+const QUICK: Duration = Duration::from_secs(300);
+
+/// What would be lost, in sentences.
+pub fn losses(world: &World) -> Vec<String> {
+    let config = &world.site().config;
+    let place = match world.site().backend {
+        Backend::Lxc => format!("the guest {} with everything in it", config.guest.name),
+        Backend::ThisMachine => format!("the four containers and {} on this machine", layout::ROOT),
+    };
+    vec![
+        place,
+        "all accounts, rooms, messages and media (the PostgreSQL database and the media store)".to_owned(),
+        format!("the signing key: nobody can ever be {} again in the eyes of other servers", config.server_name),
+    ]
+}
+
+/// Removes the site.
+pub fn destroy(world: &World) -> Result<(), Failure> {
+    match world.site().backend {
+        Backend::Lxc => {
+            world.hang_up();
+            lxc::destroy(world.site().config.guest.name.as_str())?;
+            match &world.site().config.guest.network {
+                Network::Own { bridge, .. } => take_down_unused(bridge.as_str()),
+                Network::Existing { .. } => Ok(()),
+            }
+        }
+        Backend::ThisMachine => destroy_here(),
+    }
+}
+
+/// Takes the program's own bridge down when no guest is on it any more.
+fn take_down_unused(bridge: &str) -> Result<(), Failure> {
+    let doing = format!("take down the bridge {bridge}");
+    let used = fs::read_dir(lxc::LXC).is_ok_and(|guests| {
+        guests.filter_map(Result::ok).any(|guest| {
+            fs::read_to_string(guest.path().join("config"))
+                .is_ok_and(|config| config.lines().any(|line| line.replace(' ', "") == format!("lxc.net.0.link={bridge}")))
+        })
+    });
+    let link = Path::new("/sys/class/net").join(bridge);
+    if used || fs::read_dir(link.join("brif")).is_ok_and(|mut members| members.next().is_some()) {
+        return Ok(());
+    }
+    let folder = Path::new(BRIDGE_PID_FILES).join(bridge);
+    if let Ok(pid) = fs::read_to_string(folder.join("dnsmasq.pid"))
+        && let Some(pid) = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw)
+    {
+        // A dnsmasq that is gone already is what is wanted.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    file::remove_partial(&folder)?;
+    let table = nat_table(bridge);
+    if Program::new(["nft", "list", "table", "inet", &table]).output().status == Some(0) {
+        Program::new(["nft", "delete", "table", "inet", &table]).deadline(QUICK).run(&doing, &|_| {})?;
+    }
+    if link.exists() {
+        Program::new(["ip", "link", "delete", "dev", bridge]).deadline(QUICK).run(&doing, &|_| {})?;
+    }
+    Ok(())
+}
+
+/// Removes the stack from this machine: units first, then containers, then data.
+fn destroy_here() -> Result<(), Failure> {
+    let doing = "stop the stack";
+    for service in Service::ALL.into_iter().rev() {
+        // A unit that is not there needs no stopping.
+        Program::new(["systemctl", "stop", "--", &service.unit()]).deadline(QUICK).output();
+        file::remove(Path::new(layout::container_file(service).as_str()))?;
+    }
+    Program::new(["systemctl", "disable", "--now", "--", layout::STACK_UNIT]).deadline(QUICK).output();
+    for name in [layout::DB_NETWORK, layout::EDGE_NETWORK] {
+        Program::new(["systemctl", "stop", "--", &format!("{name}-network.service")]).deadline(QUICK).output();
+        file::remove(Path::new(layout::network_file(name).as_str()))?;
+        Program::new(["podman", "network", "rm", "--force", "--", name]).deadline(QUICK).output();
+    }
+    file::remove(&Path::new("/etc/systemd/system").join(layout::STACK_UNIT))?;
+    Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run(doing, &|_| {})?;
+    fs::remove_dir_all(layout::ROOT)
+        .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        .doing(|| format!("remove {}", layout::ROOT))
+}
