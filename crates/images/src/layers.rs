@@ -108,7 +108,13 @@ fn distribute<T>(
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = clean(&entry.path()?);
-        if path.is_empty() || dropped(&path, rules.prune) {
+        // Essential files stay in every image, so that their layer is the same in all.
+        let prune = if essential.contains(&path) {
+            &[]
+        } else {
+            rules.prune
+        };
+        if path.is_empty() || dropped(&path, prune) {
             continue;
         }
         let link = entry
@@ -166,12 +172,12 @@ fn clean(path: &Path) -> String {
 }
 
 fn dropped(path: &str, prune: &[&str]) -> bool {
-    let copyright = path.starts_with("usr/share/doc/") && !path.ends_with("/copyright");
+    let documentation = path.starts_with("usr/share/doc/") && !path.ends_with("/copyright");
     // Of the package database the status and the lists of files stay, for `dpkg -l` and scanners.
     let scripts = path
         .strip_prefix("var/lib/dpkg/info/")
         .is_some_and(|name| !name.ends_with(".list"));
-    (copyright && path.matches('/').count() > 3)
+    (documentation && path.matches('/').count() > 3)
         || scripts
         || NEVER
             .iter()
@@ -357,6 +363,8 @@ impl DpkgDb {
             files.extend(lines.map(|line| clean(Path::new(line))));
             files.insert(format!("var/lib/dpkg/info/{name}.list"));
         }
+        // Not the same in all images.
+        files.remove("var/run");
         files
     }
 }

@@ -160,6 +160,7 @@ impl<'a> Plan<'a> {
             Recipe::Synapse => python::resolve(
                 &recipe::python_version(&debian)?,
                 options.synapse_version.as_deref(),
+                dir,
                 work,
             )?,
             _ => Pins::new(),

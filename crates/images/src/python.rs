@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::assets;
 use crate::error::{Error, IoContext, unexpected};
@@ -25,8 +26,18 @@ const ADVICE: &str = "Check that this machine reaches PyPI (`python3 -m pip down
 /// The newest glibc whose wheels Debian 13 runs.
 const GLIBC_MINOR: u32 = 41;
 
+/// Large parts of packages that Synapse never loads: it parses phone numbers, and asks no more.
+const UNUSED: [&str; 3] = [
+    "phonenumbers/carrierdata",
+    "phonenumbers/geodata",
+    "phonenumbers/tzdata",
+];
+/// How long an answer about all packages holds. Whether Synapse is new is asked every time, which
+/// costs little; its dependencies, once a day.
+const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// One package of a resolution.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
     pub version: String,
     sha256: Option<String>,
@@ -66,8 +77,59 @@ struct ArchiveInfo {
     hash: Option<String>,
 }
 
-/// Which packages an installation of Synapse would install today.
-pub(crate) fn resolve(python: &str, synapse: Option<&str>, work: &Path) -> Result<Pins, Error> {
+/// Which packages an installation of Synapse would install today, the newest or a given version.
+pub(crate) fn resolve(
+    python: &str,
+    synapse: Option<&str>,
+    dir: &Path,
+    work: &Path,
+) -> Result<Pins, Error> {
+    let version = match synapse {
+        Some(version) => version.to_owned(),
+        None => {
+            let doing = "find out the newest version of Synapse";
+            synapse_version(&ask(python, &["--no-deps", SYNAPSE], doing, work)?)?.to_owned()
+        }
+    };
+    let wanted = format!("{SYNAPSE}[{EXTRAS}]=={version}");
+    let remembered = dir.join("synapse-packages.json");
+    if let Some(pins) = recall(&remembered, python, &wanted) {
+        return Ok(pins);
+    }
+    let pins = ask(
+        python,
+        &[&wanted],
+        "find out which Python packages Synapse needs",
+        work,
+    )?;
+    let answer = Answer {
+        python: python.to_owned(),
+        wanted,
+        pins,
+    };
+    let partial = remembered.with_extension("json.partial");
+    fs::write(&partial, serde_json::to_vec(&answer).unwrap_or_default())
+        .during("write", &partial)?;
+    fs::rename(&partial, &remembered).during("write", &remembered)?;
+    Ok(answer.pins)
+}
+
+/// A resolution, kept for a while.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    python: String,
+    wanted: String,
+    pins: Pins,
+}
+
+fn recall(path: &Path, python: &str, wanted: &str) -> Option<Pins> {
+    let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
+    let answer: Answer = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (age < FRESH && answer.python == python && answer.wanted == wanted).then_some(answer.pins)
+}
+
+/// Has pip find out what it would install.
+fn ask(python: &str, requirements: &[&str], doing: &str, work: &Path) -> Result<Pins, Error> {
     let report = work.join("report.json");
     let target = work.join("resolve-only");
     let mut pip = pip(python, work)?;
@@ -75,11 +137,8 @@ pub(crate) fn resolve(python: &str, synapse: Option<&str>, work: &Path) -> Resul
         .arg(&report)
         .arg("--target")
         .arg(&target);
-    pip.arg(match synapse {
-        Some(version) => format!("{SYNAPSE}[{EXTRAS}]=={version}"),
-        None => format!("{SYNAPSE}[{EXTRAS}]"),
-    });
-    run(pip, "find out which Python packages Synapse needs", ADVICE)?;
+    pip.args(requirements);
+    run(pip, doing, ADVICE)?;
     let text = fs::read(&report).during("read", &report)?;
     parse_report(&text).map_err(|why| unexpected("read pip's report", why.to_string(), ADVICE))
 }
@@ -122,6 +181,9 @@ pub(crate) fn install(python: &str, pins: &Pins, stage: &Path, work: &Path) -> R
     // pip's scripts call the machine's Python; the image gets its own, see `scripts`.
     remove_dir(&target.join("bin"))?;
     remove_tests(&target)?;
+    for unused in UNUSED {
+        remove_dir(&target.join(unused))?;
+    }
     scripts(&target, pins, &stage.join("usr/local/bin"))
 }
 
@@ -247,6 +309,37 @@ mod tests {
             },
         );
         assert!(!requirement_lines(&pins).contains("--hash"));
+    }
+
+    #[test]
+    fn an_answer_is_remembered_for_what_it_was_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("answer.json");
+        assert!(recall(&path, "3.13", "a==1").is_none());
+        let pins = Pins::from([(
+            "a".to_owned(),
+            Pin {
+                version: "1".into(),
+                sha256: None,
+            },
+        )]);
+        let answer = Answer {
+            python: "3.13".into(),
+            wanted: "a==1".into(),
+            pins: pins.clone(),
+        };
+        fs::write(&path, serde_json::to_vec(&answer).unwrap()).unwrap();
+        assert_eq!(recall(&path, "3.13", "a==1"), Some(pins));
+        assert!(recall(&path, "3.14", "a==1").is_none());
+        assert!(recall(&path, "3.13", "a==2").is_none());
+        let old = std::time::SystemTime::now() - 2 * FRESH;
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        assert!(recall(&path, "3.13", "a==1").is_none());
     }
 
     #[test]
