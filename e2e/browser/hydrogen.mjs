@@ -30,7 +30,7 @@ for (const name of ["url", "user", "password-file", "message", "screenshot"]) {
   }
 }
 
-const TIMEOUT = 60_000;
+const TIMEOUT = 30_000;
 const browser = await chromium.launch({
   executablePath: args.chromium,
   args: [
@@ -66,19 +66,22 @@ async function logIn() {
   return prefilled;
 }
 
+/** Waits a little for something that need not come, such as the first room of a new user. */
+async function settle(locator) {
+  await locator.waitFor({ timeout: 3_000 }).catch(() => {});
+}
+
 async function openRoom() {
   const room = page.locator(".RoomList .name", { hasText: args.room }).first();
-  if ((await room.count()) > 0) {
-    await room.click();
-  } else {
-    await page.locator(".LeftPanel .create").first().click();
-    const create = page.getByRole("link", { name: "Create Room" });
-    if ((await create.count()) > 0) {
-      await create.click();
-    }
+  await settle(page.locator(".RoomList .name").first());
+  if ((await room.count()) === 0) {
+    await page.locator(".LeftPanel .create").click();
+    await page.getByRole("button", { name: "Create Room", exact: true }).click();
     await page.locator("#name").fill(args.room);
-    await page.getByRole("button", { name: "Create room" }).click();
+    await page.locator(".CreateRoomView_detailsForm button[type=submit]").click();
   }
+  // Hydrogen does not always go to a room that it made.
+  await room.click();
   await page.locator(".MessageComposer textarea").waitFor();
 }
 

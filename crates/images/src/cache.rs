@@ -118,8 +118,12 @@ impl Cache {
                     ));
                 }
                 fs::remove_dir_all(&path).during("remove", &path)?;
-            } else if name.starts_with(&format!("{}-", self.recipe)) && name.ends_with(".partial") {
-                fs::remove_file(&path).during("remove", &path)?;
+            } else if name.starts_with(&format!("{}-", self.recipe)) {
+                // An archive without a record was written just before a kill.
+                let unknown = name.ends_with(".tar") && !path.with_extension("json").exists();
+                if unknown || name.ends_with(".partial") {
+                    fs::remove_file(&path).during("remove", &path)?;
+                }
             }
         }
         Ok(())

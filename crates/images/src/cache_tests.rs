@@ -99,8 +99,10 @@ fn a_killed_builds_leftovers_go() {
     fs::create_dir_all(work.join("deep")).unwrap();
     fs::create_dir(&other).unwrap();
     fs::write(&partial, b"half").unwrap();
+    let unknown = dir.path().join("redis-bb.tar");
+    fs::write(&unknown, b"whole, but nothing is known of it").unwrap();
     let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
-    assert!(!work.exists() && !partial.exists());
+    assert!(!work.exists() && !partial.exists() && !unknown.exists());
     assert!(other.exists(), "another recipe's build may be running");
     let path = cache.work().unwrap().path().to_owned();
     assert!(!path.exists());
