@@ -17,11 +17,7 @@ pub(crate) struct Asset {
 
 macro_rules! asset {
     ($path:literal, $mode:literal, $source:literal) => {
-        Asset {
-            path: $path,
-            mode: $mode,
-            content: include_str!(concat!("../assets/", $source)),
-        }
+        Asset { path: $path, mode: $mode, content: include_str!(concat!("../assets/", $source)) }
     };
 }
 
@@ -64,22 +60,10 @@ pub(crate) const WEB_APP: &str = include_str!("../assets/web/app.js");
 pub(crate) fn of(recipe: Recipe) -> &'static [Asset] {
     match recipe {
         Recipe::Postgres => {
-            const {
-                &[asset!(
-                    "usr/local/bin/docker-entrypoint.sh",
-                    0o755,
-                    "postgres/docker-entrypoint.sh"
-                )]
-            }
+            const { &[asset!("usr/local/bin/docker-entrypoint.sh", 0o755, "postgres/docker-entrypoint.sh")] }
         }
         Recipe::Redis => {
-            const {
-                &[asset!(
-                    "usr/local/bin/docker-entrypoint.sh",
-                    0o755,
-                    "redis/docker-entrypoint.sh"
-                )]
-            }
+            const { &[asset!("usr/local/bin/docker-entrypoint.sh", 0o755, "redis/docker-entrypoint.sh")] }
         }
         Recipe::Synapse => const { &[asset!("start.py", 0o755, "synapse/start.py")] },
         Recipe::WebClient => {
@@ -88,11 +72,7 @@ pub(crate) fn of(recipe: Recipe) -> &'static [Asset] {
                     asset!("docker-entrypoint.sh", 0o755, "web/docker-entrypoint.sh"),
                     asset!("etc/nginx/nginx.conf", 0o644, "web/nginx.conf"),
                     asset!("etc/nginx/conf.d/default.conf", 0o644, "web/default.conf"),
-                    asset!(
-                        "etc/nginx/templates/default.conf.template",
-                        0o644,
-                        "web/default.conf.template"
-                    ),
+                    asset!("etc/nginx/templates/default.conf.template", 0o644, "web/default.conf.template"),
                     asset!("app/config.json", 0o644, "web/config.json"),
                     asset!("app/50x.html", 0o644, "web/50x.html"),
                 ]
@@ -144,10 +124,7 @@ mod tests {
     use std::process::Command;
 
     fn all() -> impl Iterator<Item = &'static Asset> {
-        BUILD
-            .iter()
-            .copied()
-            .chain(Recipe::ALL.into_iter().flat_map(of))
+        BUILD.iter().copied().chain(Recipe::ALL.into_iter().flat_map(of))
     }
 
     #[test]
@@ -156,12 +133,7 @@ mod tests {
         for asset in all().filter(|asset| asset.path.ends_with(".sh")) {
             let path = place(asset, dir.path()).unwrap();
             let checked = Command::new("bash").arg("-n").arg(&path).output().unwrap();
-            assert!(
-                checked.status.success(),
-                "{}: {}",
-                asset.path,
-                String::from_utf8_lossy(&checked.stderr)
-            );
+            assert!(checked.status.success(), "{}: {}", asset.path, String::from_utf8_lossy(&checked.stderr));
             assert!(asset.content.starts_with("#!"), "{}", asset.path);
             assert_eq!(asset.mode, 0o755, "{}", asset.path);
         }
@@ -169,10 +141,7 @@ mod tests {
 
     #[test]
     fn json_files_are_json_and_name_no_registry() {
-        for asset in all()
-            .chain(&NPM)
-            .filter(|asset| asset.path.ends_with(".json"))
-        {
+        for asset in all().chain(&NPM).filter(|asset| asset.path.ends_with(".json")) {
             serde_json::from_str::<serde_json::Value>(asset.content).unwrap();
             assert!(!asset.content.contains("resolved"), "{}", asset.path);
             assert!(!asset.content.contains("://"), "{}", asset.path);

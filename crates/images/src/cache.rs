@@ -29,10 +29,7 @@ pub(crate) struct Inputs<'a> {
 impl Inputs<'_> {
     /// A name for these inputs.
     pub(crate) fn key(&self) -> String {
-        let mut text = format!(
-            "{REVISION}\n{}\n",
-            serde_json::to_string(self).unwrap_or_default()
-        );
+        let mut text = format!("{REVISION}\n{}\n", serde_json::to_string(self).unwrap_or_default());
         for source in assets::sources(self.recipe) {
             text.push_str(&oci::digest(source.as_bytes()));
         }
@@ -74,18 +71,12 @@ impl Cache {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress(&format!(
-                    "{recipe}: waiting for another build of it to finish"
-                ));
+                progress(&format!("{recipe}: waiting for another build of it to finish"));
                 lock.lock().during("lock", &path)?;
             }
             Err(TryLockError::Error(err)) => return Err(err).during("lock", &path),
         }
-        let cache = Self {
-            dir: dir.to_owned(),
-            recipe,
-            _lock: lock,
-        };
+        let cache = Self { dir: dir.to_owned(), recipe, _lock: lock };
         cache.remove_leftovers()?;
         Ok(cache)
     }
@@ -96,19 +87,14 @@ impl Cache {
 
     /// A directory for one build, removed when dropped.
     pub(crate) fn work(&self) -> Result<tempfile::TempDir, Error> {
-        let made = tempfile::Builder::new()
-            .prefix(&self.work_prefix())
-            .tempdir_in(&self.dir);
+        let made = tempfile::Builder::new().prefix(&self.work_prefix()).tempdir_in(&self.dir);
         made.during("create a directory in", &self.dir)
     }
 
     /// Removes what a killed build left. Nobody uses it: the lock is ours.
     fn remove_leftovers(&self) -> Result<(), Error> {
         for path in self.entries()? {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.starts_with(&self.work_prefix()) {
                 if mounted_below(&path)? {
                     return Err(unexpected(
@@ -151,8 +137,7 @@ impl Cache {
     pub(crate) fn find(&self, key: &str) -> Option<Record> {
         let record: Record = serde_json::from_slice(&fs::read(self.record_path(key)).ok()?).ok()?;
         let size = fs::metadata(self.archive(key)).ok()?.len();
-        (record.key == key && record.recipe == self.recipe && record.archive_size == size)
-            .then_some(record)
+        (record.key == key && record.recipe == self.recipe && record.archive_size == size).then_some(record)
     }
 
     /// All whole archives of this recipe, the newest first.
@@ -160,13 +145,8 @@ impl Cache {
         let prefix = format!("{}-", self.recipe);
         let mut records = Vec::new();
         for path in self.entries()? {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            let key = name
-                .strip_prefix(&prefix)
-                .and_then(|name| name.strip_suffix(".json"));
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let key = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix(".json"));
             records.extend(key.and_then(|key| self.find(key)));
         }
         records.sort_by_key(|record| std::cmp::Reverse(record.number));
@@ -174,11 +154,7 @@ impl Cache {
     }
 
     /// The newest archive that fits, for when nobody can be asked what is new.
-    pub(crate) fn newest(
-        &self,
-        suite: &str,
-        version: Option<&str>,
-    ) -> Result<Option<Record>, Error> {
+    pub(crate) fn newest(&self, suite: &str, version: Option<&str>) -> Result<Option<Record>, Error> {
         let fits = |record: &Record| {
             record.suite == suite && version.is_none_or(|version| record.version == version)
         };
@@ -192,9 +168,7 @@ impl Cache {
         let partial = path.with_extension("json.partial");
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         fs::write(&partial, text).during("write", &partial)?;
-        File::open(&partial)
-            .and_then(|file| file.sync_all())
-            .during("write", &partial)?;
+        File::open(&partial).and_then(|file| file.sync_all()).during("write", &partial)?;
         fs::rename(&partial, &path).during("write", &path)?;
         for old in self.all()?.into_iter().skip(KEEP) {
             for path in [self.record_path(&old.key), self.archive(&old.key)] {
@@ -212,10 +186,7 @@ fn mounted_below(path: &Path) -> Result<bool, Error> {
     let text = fs::read_to_string(mounts).during("read", mounts)?;
     // Blanks in it stand as \040.
     let prefix = path.to_string_lossy().replace(' ', "\\040");
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .any(|at| at.starts_with(&prefix)))
+    Ok(text.lines().filter_map(|line| line.split(' ').nth(1)).any(|at| at.starts_with(&prefix)))
 }
 
 #[cfg(test)]

@@ -33,26 +33,11 @@ fn a_key_changes_with_each_input() {
     assert_eq!(key, base().key());
     assert_eq!(key.len(), 16);
     for other in [
-        Inputs {
-            recipe: Recipe::Redis,
-            ..base()
-        },
-        Inputs {
-            suite: "forky",
-            ..base()
-        },
-        Inputs {
-            architecture: "arm64",
-            ..base()
-        },
-        Inputs {
-            debian: &newer,
-            ..base()
-        },
-        Inputs {
-            python: BTreeMap::from([("matrix-synapse", "1.164.0")]),
-            ..base()
-        },
+        Inputs { recipe: Recipe::Redis, ..base() },
+        Inputs { suite: "forky", ..base() },
+        Inputs { architecture: "arm64", ..base() },
+        Inputs { debian: &newer, ..base() },
+        Inputs { python: BTreeMap::from([("matrix-synapse", "1.164.0")]), ..base() },
     ] {
         assert_ne!(key, other.key(), "{other:?}");
     }
@@ -80,10 +65,7 @@ fn the_newest_is_found_and_the_oldest_goes() {
         cache.add(record(key, version, 4)).unwrap();
     }
     assert_eq!(cache.newest("trixie", None).unwrap().unwrap().version, "3");
-    assert_eq!(
-        cache.newest("trixie", Some("2")).unwrap().unwrap().key,
-        "aa"
-    );
+    assert_eq!(cache.newest("trixie", Some("2")).unwrap().unwrap().key, "aa");
     assert!(cache.newest("forky", None).unwrap().is_none());
     assert!(!cache.archive("cc").exists());
 }
@@ -91,10 +73,7 @@ fn the_newest_is_found_and_the_oldest_goes() {
 #[test]
 fn a_killed_builds_leftovers_go() {
     let dir = tempfile::tempdir().unwrap();
-    let (work, other) = (
-        dir.path().join("work-redis-x"),
-        dir.path().join("work-postgres-x"),
-    );
+    let (work, other) = (dir.path().join("work-redis-x"), dir.path().join("work-postgres-x"));
     let partial = dir.path().join("redis-aa.partial");
     fs::create_dir_all(work.join("deep")).unwrap();
     fs::create_dir(&other).unwrap();

@@ -19,8 +19,7 @@ use crate::tools::{command, run};
 
 /// Package lists younger than this are not asked for again.
 const FRESH: Duration = Duration::from_secs(120);
-const ADVICE: &str =
-    "Check that this machine reaches its Debian mirror (`apt-get update`), then try again.";
+const ADVICE: &str = "Check that this machine reaches its Debian mirror (`apt-get update`), then try again.";
 
 /// The apt state in the cache, locked for this process.
 pub(crate) struct Apt {
@@ -37,11 +36,7 @@ impl Apt {
         let path = dir.join("lock");
         let lock = File::create(&path).during("create", &path)?;
         lock.lock().during("lock", &path)?;
-        let apt = Self {
-            dir,
-            suite: suite.to_owned(),
-            _lock: lock,
-        };
+        let apt = Self { dir, suite: suite.to_owned(), _lock: lock };
         apt.refresh()?;
         Ok(apt)
     }
@@ -49,11 +44,7 @@ impl Apt {
     fn refresh(&self) -> Result<(), Error> {
         let stamp = self.dir.join("updated");
         let updated = fs::metadata(&stamp).and_then(|meta| meta.modified());
-        if updated.is_ok_and(|then| {
-            SystemTime::now()
-                .duration_since(then)
-                .is_ok_and(|age| age < FRESH)
-        }) {
+        if updated.is_ok_and(|then| SystemTime::now().duration_since(then).is_ok_and(|age| age < FRESH)) {
             return Ok(());
         }
         let doing = format!("fetch the package lists of Debian {}", self.suite);
@@ -62,21 +53,14 @@ impl Apt {
             update.args(["--error-on=any", "update"]);
             run(update, &doing, ADVICE)?;
         } else {
-            let work =
-                tempfile::tempdir_in(&self.dir).during("create a directory in", &self.dir)?;
+            let work = tempfile::tempdir_in(&self.dir).during("create a directory in", &self.dir)?;
             let hook = assets::place(&assets::KEEP_LISTS, work.path())?;
             let mut first = command("mmdebstrap");
             first.env("TMPDIR", work.path()).env("STATE", &self.dir);
             first.args(["--quiet", "--variant=custom", "--format=null"]);
-            first
-                .arg(option("--customize-hook=", &hook))
-                .arg(&self.suite);
+            first.arg(option("--customize-hook=", &hook)).arg(&self.suite);
             run(first, &doing, ADVICE)?;
-            for dir in [
-                "var/cache/apt/archives/partial",
-                "var/lib/apt/lists/partial",
-                "var/lib/dpkg",
-            ] {
+            for dir in ["var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/lib/dpkg"] {
                 let dir = self.dir.join(dir);
                 fs::create_dir_all(&dir).during("create", &dir)?;
             }
@@ -90,10 +74,8 @@ impl Apt {
 
     fn apt_get(&self) -> Result<Command, Error> {
         let mut apt = command("apt-get");
-        apt.env("APT_CONFIG", "/dev/null");
         for (key, value) in [("Dir", ""), ("Dir::State::status", "var/lib/dpkg/status")] {
-            apt.arg("-o")
-                .arg(option(&format!("{key}="), &self.dir.join(value)));
+            apt.arg("-o").arg(option(&format!("{key}="), &self.dir.join(value)));
         }
         for setting in [
             "Dir::Etc::Trusted=/etc/apt/trusted.gpg",
@@ -104,8 +86,7 @@ impl Apt {
         ] {
             apt.args(["-o", setting]);
         }
-        apt.arg("-o")
-            .arg(format!("APT::Architecture={}", architecture()?));
+        apt.arg("-o").arg(format!("APT::Architecture={}", architecture()?));
         Ok(apt)
     }
 
@@ -113,9 +94,7 @@ impl Apt {
     pub(crate) fn plan(&self, recipe: Recipe) -> Result<Packages, Error> {
         let doing = format!("find out which Debian packages {recipe} needs");
         let mut simulate = self.apt_get()?;
-        simulate
-            .args(["--simulate", "install", "?essential"])
-            .args(recipe.packages());
+        simulate.args(["--simulate", "install", "?essential"]).args(recipe.packages());
         let output = run(simulate, &doing, ADVICE)?;
         let plan = parse_plan(&String::from_utf8_lossy(&output.stdout));
         if plan.is_empty() {
@@ -130,31 +109,20 @@ impl Apt {
         autoclean.arg("autoclean");
         run(autoclean, "tidy the cache of Debian packages", ADVICE)?;
         let mut download = self.apt_get()?;
-        download
-            .args(["--yes", "--download-only", "install", "?essential"])
-            .args(recipe.packages());
-        run(
-            download,
-            &format!("fetch the Debian packages of {recipe}"),
-            ADVICE,
-        )
-        .map(drop)
+        download.args(["--yes", "--download-only", "install", "?essential"]).args(recipe.packages());
+        run(download, &format!("fetch the Debian packages of {recipe}"), ADVICE).map(drop)
     }
 
     /// Gives the package lists and packages to a root file system's own apt.
     fn copy_to(&self, work: &Path) -> Result<PathBuf, Error> {
         let copy = work.join("apt");
-        let pairs = [
-            ("var/lib/apt/lists", "lists"),
-            ("var/cache/apt/archives", "archives"),
-        ];
+        let pairs = [("var/lib/apt/lists", "lists"), ("var/cache/apt/archives", "archives")];
         for (from, to) in pairs {
             let (from, to) = (self.dir.join(from), copy.join(to));
             fs::create_dir_all(&to).during("create", &to)?;
             for entry in fs::read_dir(&from).during("read", &from)? {
                 let entry = entry.during("read", &from)?;
-                if entry.file_type().is_ok_and(|kind| kind.is_file()) && entry.file_name() != "lock"
-                {
+                if entry.file_type().is_ok_and(|kind| kind.is_file()) && entry.file_name() != "lock" {
                     let to = to.join(entry.file_name());
                     fs::hard_link(entry.path(), &to).during("link", &to)?;
                 }
@@ -166,12 +134,7 @@ impl Apt {
     /// Installs a recipe's packages into a root file system of their own and packs it.
     ///
     /// `stage` is laid over it.
-    pub(crate) fn rootfs(
-        self,
-        recipe: Recipe,
-        work: &Path,
-        stage: &Path,
-    ) -> Result<PathBuf, Error> {
+    pub(crate) fn rootfs(self, recipe: Recipe, work: &Path, stage: &Path) -> Result<PathBuf, Error> {
         let copy = self.copy_to(work)?;
         let suite = self.suite.clone();
         // Others may use the state from here on: what is needed is linked.
@@ -179,49 +142,21 @@ impl Apt {
         let (name, uid, gid, home) = recipe.user();
         let tar = work.join("rootfs.tar");
         let mut build = command("mmdebstrap");
-        build.args([
-            "--quiet",
-            "--variant=essential",
-            "--format=tar",
-            "--mode=root",
-        ]);
+        build.args(["--quiet", "--variant=essential", "--format=tar", "--mode=root"]);
         build.arg("--skip=update,output/dev,cleanup/run");
-        build.args([
-            "--dpkgopt=force-unsafe-io",
-            "--aptopt=APT::Install-Recommends false",
-        ]);
-        build
-            .env("TMPDIR", work)
-            .env("SOURCE_DATE_EPOCH", EPOCH.to_string());
+        build.args(["--dpkgopt=force-unsafe-io", "--aptopt=APT::Install-Recommends false"]);
+        build.env("TMPDIR", work).env("SOURCE_DATE_EPOCH", EPOCH.to_string());
         build.env("APT_COPY", &copy).env("STAGE", stage);
         build.env("USER_NAME", name).env("USER_ID", uid.to_string());
         build.env("EXTRAS", python::EXTRAS);
-        build
-            .env("GROUP_ID", gid.to_string())
-            .env("USER_HOME", home);
-        build.arg(option(
-            "--setup-hook=",
-            &assets::place(&assets::GIVE_APT, work)?,
-        ));
-        build.arg(option(
-            "--essential-hook=",
-            &assets::place(&assets::ADD_USER, work)?,
-        ));
-        build.arg(option(
-            "--customize-hook=",
-            &assets::place(&assets::LAY_STAGE, work)?,
-        ));
-        build.arg(option(
-            "--customize-hook=",
-            &assets::place(assets::finish(recipe), work)?,
-        ));
+        build.env("GROUP_ID", gid.to_string()).env("USER_HOME", home);
+        build.arg(option("--setup-hook=", &assets::place(&assets::GIVE_APT, work)?));
+        build.arg(option("--essential-hook=", &assets::place(&assets::ADD_USER, work)?));
+        build.arg(option("--customize-hook=", &assets::place(&assets::LAY_STAGE, work)?));
+        build.arg(option("--customize-hook=", &assets::place(assets::finish(recipe), work)?));
         build.arg(format!("--include={}", recipe.packages().join(",")));
         build.arg(suite).arg(&tar);
-        run(
-            build,
-            &format!("install the Debian packages of {recipe}"),
-            ADVICE,
-        )?;
+        run(build, &format!("install the Debian packages of {recipe}"), ADVICE)?;
         Ok(tar)
     }
 }

@@ -66,19 +66,11 @@ pub(crate) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn during(self, doing: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        })
+        self.map_err(|source| Error::Io { doing, path: path.to_owned(), source })
     }
 }
 
 /// An [`Error::Unexpected`].
 pub(crate) fn unexpected(doing: impl Into<String>, why: impl Into<String>, advice: &str) -> Error {
-    Error::Unexpected {
-        doing: doing.into(),
-        why: why.into(),
-        advice: advice.into(),
-    }
+    Error::Unexpected { doing: doing.into(), why: why.into(), advice: advice.into() }
 }

@@ -58,11 +58,7 @@ pub(crate) struct Split<'a> {
 pub(crate) type Packages = BTreeMap<String, String>;
 
 /// Reads a root file system's tar and writes its layers into `dir`.
-pub(crate) fn split(
-    rootfs: &Path,
-    dir: &Path,
-    rules: &Split<'_>,
-) -> Result<(Vec<Layer>, Packages), Error> {
+pub(crate) fn split(rootfs: &Path, dir: &Path, rules: &Split<'_>) -> Result<(Vec<Layer>, Packages), Error> {
     const DOING: &str = "read the packages' file system";
     let db = DpkgDb::read(rootfs).during(DOING, rootfs)?;
     let mut writers = Vec::new();
@@ -80,19 +76,10 @@ pub(crate) fn split(
     let mut layers = Vec::new();
     for (writer, file, title) in writers {
         if let Some((digest, size)) = writer.finish().during("write the layer", &file)? {
-            layers.push(Layer {
-                file,
-                digest,
-                size,
-                title,
-            });
+            layers.push(Layer { file, digest, size, title });
         }
     }
-    let packages = db
-        .packages
-        .into_iter()
-        .map(|(name, package)| (name, package.version))
-        .collect();
+    let packages = db.packages.into_iter().map(|(name, package)| (name, package.version)).collect();
     Ok((layers, packages))
 }
 
@@ -109,23 +96,13 @@ fn distribute<T>(
         let mut entry = entry?;
         let path = clean(&entry.path()?);
         // Essential files stay in every image, so that their layer is the same in all.
-        let prune = if essential.contains(&path) {
-            &[]
-        } else {
-            rules.prune
-        };
+        let prune = if essential.contains(&path) { &[] } else { rules.prune };
         if path.is_empty() || dropped(&path, prune) {
             continue;
         }
-        let link = entry
-            .link_name()?
-            .map(|link| link.to_string_lossy().into_owned());
+        let link = entry.link_name()?.map(|link| link.to_string_lossy().into_owned());
         let header = clean_header(entry.header())?;
-        let mut layer = if is_own(&path, rules.own) {
-            2
-        } else {
-            usize::from(!essential.contains(&path))
-        };
+        let mut layer = if is_own(&path, rules.own) { 2 } else { usize::from(!essential.contains(&path)) };
         match entry.header().entry_type() {
             EntryType::Directory => {
                 dirs.insert(path.clone(), header.clone());
@@ -136,9 +113,8 @@ fn distribute<T>(
                 writers[layer].0.link(&path, header, &target, &dirs)?;
             }
             EntryType::Link => {
-                let target = clean(Path::new(
-                    &link.ok_or_else(|| invalid(&path, "is a hard link to nothing"))?,
-                ));
+                let target =
+                    clean(Path::new(&link.ok_or_else(|| invalid(&path, "is a hard link to nothing"))?));
                 // A hard link lives where its first name lives.
                 layer = *layer_of
                     .get(&target)
@@ -164,25 +140,16 @@ fn invalid(path: &str, what: &str) -> io::Error {
 fn clean(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = text.strip_prefix("./").unwrap_or(&text).trim_matches('/');
-    if text == "." {
-        String::new()
-    } else {
-        text.to_owned()
-    }
+    if text == "." { String::new() } else { text.to_owned() }
 }
 
 fn dropped(path: &str, prune: &[&str]) -> bool {
     let documentation = path.starts_with("usr/share/doc/") && !path.ends_with("/copyright");
     // Of the package database the status and the lists of files stay, for `dpkg -l` and scanners.
-    let scripts = path
-        .strip_prefix("var/lib/dpkg/info/")
-        .is_some_and(|name| !name.ends_with(".list"));
+    let scripts = path.strip_prefix("var/lib/dpkg/info/").is_some_and(|name| !name.ends_with(".list"));
     (documentation && path.matches('/').count() > 3)
         || scripts
-        || NEVER
-            .iter()
-            .chain(prune)
-            .any(|pattern| glob::matches(pattern, path))
+        || NEVER.iter().chain(prune).any(|pattern| glob::matches(pattern, path))
 }
 
 fn is_own(path: &str, own: &BTreeSet<String>) -> bool {
@@ -205,11 +172,7 @@ fn clean_header(from: &Header) -> io::Result<Header> {
     header.set_uid(from.uid()?);
     header.set_gid(from.gid()?);
     header.set_mtime(EPOCH);
-    header.set_size(if from.entry_type() == EntryType::Directory {
-        0
-    } else {
-        from.size()?
-    });
+    header.set_size(if from.entry_type() == EntryType::Directory { 0 } else { from.size()? });
     Ok(header)
 }
 
@@ -223,11 +186,7 @@ impl LayerWriter {
     fn new(out: File) -> Self {
         let mut tar = tar::Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, out)));
         tar.mode(tar::HeaderMode::Deterministic);
-        Self {
-            tar,
-            dirs: HashSet::new(),
-            entries: 0,
-        }
+        Self { tar, dirs: HashSet::new(), entries: 0 }
     }
 
     /// Writes a directory and those above it: unpacking must not invent their owners and modes.
@@ -237,8 +196,7 @@ impl LayerWriter {
         }
         self.parents(path, known)?;
         if let Some(header) = known.get(path) {
-            self.tar
-                .append_data(&mut header.clone(), format!("{path}/"), io::empty())?;
+            self.tar.append_data(&mut header.clone(), format!("{path}/"), io::empty())?;
             self.entries += 1;
         }
         self.dirs.insert(path.to_owned());
@@ -310,9 +268,7 @@ impl DpkgDb {
             let Some(name) = path.strip_prefix("var/lib/dpkg/") else {
                 continue;
             };
-            let list = name
-                .strip_prefix("info/")
-                .and_then(|name| name.strip_suffix(".list"));
+            let list = name.strip_prefix("info/").and_then(|name| name.strip_suffix(".list"));
             if name != "status" && list.is_none() {
                 continue;
             }
@@ -328,22 +284,15 @@ impl DpkgDb {
             }
         }
         if db.packages.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it holds no package database",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no package database"));
         }
         Ok(db)
     }
 
     /// The files of the essential packages and of all that these need.
     fn essential_files(&self) -> HashSet<String> {
-        let mut wanted: Vec<&str> = self
-            .packages
-            .iter()
-            .filter(|(_, p)| p.essential)
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let mut wanted: Vec<&str> =
+            self.packages.iter().filter(|(_, p)| p.essential).map(|(name, _)| name.as_str()).collect();
         let mut seen: HashSet<&str> = HashSet::new();
         let mut files = HashSet::new();
         while let Some(name) = wanted.pop() {
@@ -354,12 +303,7 @@ impl DpkgDb {
                 continue;
             }
             wanted.extend(package.depends.iter().map(String::as_str));
-            let lines = self
-                .files
-                .get(name)
-                .map(String::as_str)
-                .unwrap_or_default()
-                .lines();
+            let lines = self.files.get(name).map(String::as_str).unwrap_or_default().lines();
             files.extend(lines.map(|line| clean(Path::new(line))));
             files.insert(format!("var/lib/dpkg/info/{name}.list"));
         }
@@ -383,13 +327,11 @@ fn parse_status(text: &str) -> BTreeMap<String, Package> {
                 "Version" => value.clone_into(&mut package.version),
                 "Essential" => package.essential = value == "yes",
                 "Depends" | "Pre-Depends" => {
-                    package
-                        .depends
-                        .extend(value.split(',').filter_map(|dependency| {
-                            // The first alternative only: the same answer in every image.
-                            let first = dependency.split('|').next()?.trim();
-                            Some(first.split([' ', ':', '(']).next()?.to_owned())
-                        }))
+                    package.depends.extend(value.split(',').filter_map(|dependency| {
+                        // The first alternative only: the same answer in every image.
+                        let first = dependency.split('|').next()?.trim();
+                        Some(first.split([' ', ':', '(']).next()?.to_owned())
+                    }))
                 }
                 _ => {}
             }

@@ -53,11 +53,7 @@ impl BuildOptions {
     /// The newest Synapse on Debian 13, with this cache.
     #[must_use]
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self {
-            cache: cache.into(),
-            synapse_version: None,
-            suite: "trixie".into(),
-        }
+        Self { cache: cache.into(), synapse_version: None, suite: "trixie".into() }
     }
 }
 
@@ -95,26 +91,18 @@ pub fn build(
 ) -> Result<BuiltImage, Error> {
     tools::require(recipe)?;
     fs::create_dir_all(&options.cache).during("create", &options.cache)?;
-    let dir = options
-        .cache
-        .canonicalize()
-        .during("find", &options.cache)?;
+    let dir = options.cache.canonicalize().during("find", &options.cache)?;
     let cache = Cache::open(&dir, recipe, progress)?;
     let work = cache.work()?;
     progress(&format!("{recipe}: asking which packages are current"));
     let plan = match Plan::make(recipe, options, &dir, work.path()) {
         Ok(plan) => plan,
         Err(err) => {
-            let wanted = (recipe == Recipe::Synapse)
-                .then_some(options.synapse_version.as_deref())
-                .flatten();
+            let wanted = (recipe == Recipe::Synapse).then_some(options.synapse_version.as_deref()).flatten();
             let Some(record) = cache.newest(&options.suite, wanted)? else {
                 return Err(err);
             };
-            progress(&format!(
-                "{recipe}: using version {} from the cache, because: {err}",
-                record.version
-            ));
+            progress(&format!("{recipe}: using version {} from the cache, because: {err}", record.version));
             return Ok(built(&cache, record, true));
         }
     };
@@ -148,12 +136,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn make(
-        recipe: Recipe,
-        options: &'a BuildOptions,
-        dir: &'a Path,
-        work: &Path,
-    ) -> Result<Self, Error> {
+    fn make(recipe: Recipe, options: &'a BuildOptions, dir: &'a Path, work: &Path) -> Result<Self, Error> {
         let architecture = debian::architecture()?;
         let debian = Apt::open(dir, &options.suite)?.plan(recipe)?;
         let python = match recipe {
@@ -170,21 +153,10 @@ impl<'a> Plan<'a> {
             suite: &options.suite,
             architecture,
             debian: &debian,
-            python: python
-                .iter()
-                .map(|(name, pin)| (name.as_str(), pin.version.as_str()))
-                .collect(),
+            python: python.iter().map(|(name, pin)| (name.as_str(), pin.version.as_str())).collect(),
         };
         let key = inputs.key();
-        Ok(Self {
-            recipe,
-            options,
-            dir,
-            architecture,
-            debian,
-            python,
-            key,
-        })
+        Ok(Self { recipe, options, dir, architecture, debian, python, key })
     }
 
     fn build(&self, cache: &Cache, work: &Path, progress: &dyn Fn(&str)) -> Result<Record, Error> {
@@ -196,10 +168,7 @@ impl<'a> Plan<'a> {
         let mut version = None;
         match recipe {
             Recipe::Synapse => {
-                progress(&format!(
-                    "{recipe}: fetching {} Python packages",
-                    self.python.len()
-                ));
+                progress(&format!("{recipe}: fetching {} Python packages", self.python.len()));
                 let python = recipe::python_version(&self.debian)?;
                 python::install(&python, &self.python, &stage, work)?;
                 assets::place(&assets::CHECK_PYTHON, work)?;
@@ -212,10 +181,7 @@ impl<'a> Plan<'a> {
             }
             Recipe::Postgres | Recipe::Redis => {}
         }
-        progress(&format!(
-            "{recipe}: installing {} Debian packages",
-            self.debian.len()
-        ));
+        progress(&format!("{recipe}: installing {} Debian packages", self.debian.len()));
         let apt = Apt::open(self.dir, &self.options.suite)?;
         apt.download(recipe)?;
         let rootfs = apt.rootfs(recipe, work, &stage)?;
@@ -224,10 +190,7 @@ impl<'a> Plan<'a> {
         let mut own = BTreeSet::from(["usr/local".to_owned()]);
         own.extend(assets::of(recipe).iter().map(|asset| asset.path.to_owned()));
         own.insert("app".to_owned());
-        let rules = layers::Split {
-            prune: recipe.prune(),
-            own: &own,
-        };
+        let rules = layers::Split { prune: recipe.prune(), own: &own };
         let (layers, installed) = layers::split(&rootfs, work, &rules)?;
         fs::remove_file(&rootfs).during("remove", &rootfs)?;
         let version = match (version, recipe.debian_version(&installed)?) {
@@ -243,11 +206,8 @@ impl<'a> Plan<'a> {
         };
         let archive = cache.archive(&self.key);
         let digests = image.write(&archive)?;
-        let python: BTreeMap<_, _> = self
-            .python
-            .iter()
-            .map(|(name, pin)| (name.clone(), pin.version.clone()))
-            .collect();
+        let python: BTreeMap<_, _> =
+            self.python.iter().map(|(name, pin)| (name.clone(), pin.version.clone())).collect();
         cache.add(Record {
             recipe,
             suite: self.options.suite.clone(),

@@ -99,12 +99,7 @@ struct Descriptor<'a> {
 
 impl<'a> Descriptor<'a> {
     fn of(media_type: &'a str, blob: &[u8]) -> Self {
-        Self {
-            media_type,
-            digest: digest(blob),
-            size: blob.len() as u64,
-            annotations: BTreeMap::new(),
-        }
+        Self { media_type, digest: digest(blob), size: blob.len() as u64, annotations: BTreeMap::new() }
     }
 }
 
@@ -147,14 +142,7 @@ impl Image<'_> {
                 r#type: "layers",
                 diff_ids: self.layers.iter().map(|l| l.digest.clone()).collect(),
             },
-            history: self
-                .layers
-                .iter()
-                .map(|l| History {
-                    created: CREATED,
-                    created_by: l.title,
-                })
-                .collect(),
+            history: self.layers.iter().map(|l| History { created: CREATED, created_by: l.title }).collect(),
         })?;
         let layers = self.layers.iter().map(|layer| Descriptor {
             media_type: LAYER,
@@ -176,9 +164,8 @@ impl Image<'_> {
         const DOING: &str = "write the image archive";
         let partial = archive.with_extension("partial");
         let file = File::create(&partial).during(DOING, &partial)?;
-        let digests = self
-            .write_to(BufWriter::with_capacity(1 << 20, file))
-            .and_then(|(mut out, digests)| {
+        let digests =
+            self.write_to(BufWriter::with_capacity(1 << 20, file)).and_then(|(mut out, digests)| {
                 out.flush()?;
                 out.get_ref().sync_all()?;
                 Ok(digests)
@@ -186,28 +173,18 @@ impl Image<'_> {
         let digests = digests.during(DOING, &partial)?;
         fs::rename(&partial, archive).during(DOING, archive)?;
         if let Some(dir) = archive.parent() {
-            File::open(dir)
-                .and_then(|dir| dir.sync_all())
-                .during(DOING, dir)?;
+            File::open(dir).and_then(|dir| dir.sync_all()).during(DOING, dir)?;
         }
         Ok(digests)
     }
 
     fn write_to<W: Write>(&self, out: W) -> io::Result<(W, Digests)> {
         let (config, manifest) = self.documents()?;
-        let digests = Digests {
-            manifest: digest(&manifest),
-            config: digest(&config),
-        };
+        let digests = Digests { manifest: digest(&manifest), config: digest(&config) };
         let mut entry = Descriptor::of(MANIFEST, &manifest);
-        entry
-            .annotations
-            .insert("org.opencontainers.image.ref.name", self.reference);
-        let index = serde_json::to_vec(&Index {
-            schema_version: 2,
-            media_type: INDEX,
-            manifests: vec![entry],
-        })?;
+        entry.annotations.insert("org.opencontainers.image.ref.name", self.reference);
+        let index =
+            serde_json::to_vec(&Index { schema_version: 2, media_type: INDEX, manifests: vec![entry] })?;
 
         let mut tar = tar::Builder::new(out);
         add(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -217,12 +194,7 @@ impl Image<'_> {
         let mut written = Vec::new();
         for layer in &self.layers {
             if !written.contains(&&layer.digest) {
-                add_reader(
-                    &mut tar,
-                    &blob_path(&layer.digest),
-                    layer.size,
-                    File::open(&layer.file)?,
-                )?;
+                add_reader(&mut tar, &blob_path(&layer.digest), layer.size, File::open(&layer.file)?)?;
                 written.push(&layer.digest);
             }
         }
@@ -272,11 +244,7 @@ pub(crate) struct Hashing<W> {
 
 impl<W: Write> Hashing<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hash: Sha256::new(),
-            size: 0,
-        }
+        Self { inner, hash: Sha256::new(), size: 0 }
     }
 
     /// The digest and the size of all that was written.
@@ -315,12 +283,7 @@ mod tests {
                 exposed_ports: [("5432/tcp".to_owned(), Empty {})].into(),
                 ..ContainerConfig::default()
             },
-            layers: vec![Layer {
-                file,
-                digest: digest(b"a layer"),
-                size: 7,
-                title: "test",
-            }],
+            layers: vec![Layer { file, digest: digest(b"a layer"), size: 7, title: "test" }],
             reference: "localhost/test:1",
         }
     }
@@ -328,22 +291,13 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_standard() {
         for (bytes, want) in [
-            (
-                &b""[..],
-                "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            ),
-            (
-                b"abc",
-                "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            ),
+            (&b""[..], "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            (b"abc", "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
         ] {
             assert_eq!(digest(bytes), want);
             let mut hashing = Hashing::new(Vec::new());
             hashing.write_all(bytes).unwrap();
-            assert_eq!(
-                hashing.finish().unwrap(),
-                (want.to_owned(), bytes.len() as u64)
-            );
+            assert_eq!(hashing.finish().unwrap(), (want.to_owned(), bytes.len() as u64));
         }
     }
 
@@ -398,8 +352,7 @@ mod tests {
             if name == "index.json" {
                 let index: serde_json::Value = serde_json::from_slice(&content).unwrap();
                 assert_eq!(index["manifests"][0]["digest"], digests.manifest);
-                let name =
-                    &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
+                let name = &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
                 assert_eq!(name, "localhost/test:1");
             }
             names.push(name);

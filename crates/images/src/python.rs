@@ -18,8 +18,7 @@ use crate::tools::{command, run};
 /// Synapse's optional parts that the image has. Left out are those that PyPI has no wheels for
 /// (`opentracing`) and `saml2`, whose helper program would make the image half as big again;
 /// `postgres` is Debian's package.
-pub(crate) const EXTRAS: &str =
-    "cache-memory,jwt,matrix-synapse-ldap3,oidc,redis,sentry,url-preview";
+pub(crate) const EXTRAS: &str = "cache-memory,jwt,matrix-synapse-ldap3,oidc,redis,sentry,url-preview";
 const SYNAPSE: &str = "matrix-synapse";
 const ADVICE: &str = "Check that this machine reaches PyPI (`python3 -m pip download matrix-synapse --no-deps`), \
     and that the wanted version exists, then try again.";
@@ -27,11 +26,7 @@ const ADVICE: &str = "Check that this machine reaches PyPI (`python3 -m pip down
 const GLIBC_MINOR: u32 = 41;
 
 /// Large parts of packages that Synapse never loads: it parses phone numbers, and asks no more.
-const UNUSED: [&str; 3] = [
-    "phonenumbers/carrierdata",
-    "phonenumbers/geodata",
-    "phonenumbers/tzdata",
-];
+const UNUSED: [&str; 3] = ["phonenumbers/carrierdata", "phonenumbers/geodata", "phonenumbers/tzdata"];
 /// How long an answer about all packages holds. Whether Synapse is new is asked every time, which
 /// costs little; its dependencies, once a day.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
@@ -78,12 +73,7 @@ struct ArchiveInfo {
 }
 
 /// Which packages an installation of Synapse would install today, the newest or a given version.
-pub(crate) fn resolve(
-    python: &str,
-    synapse: Option<&str>,
-    dir: &Path,
-    work: &Path,
-) -> Result<Pins, Error> {
+pub(crate) fn resolve(python: &str, synapse: Option<&str>, dir: &Path, work: &Path) -> Result<Pins, Error> {
     let version = match synapse {
         Some(version) => version.to_owned(),
         None => {
@@ -96,20 +86,10 @@ pub(crate) fn resolve(
     if let Some(pins) = recall(&remembered, python, &wanted) {
         return Ok(pins);
     }
-    let pins = ask(
-        python,
-        &[&wanted],
-        "find out which Python packages Synapse needs",
-        work,
-    )?;
-    let answer = Answer {
-        python: python.to_owned(),
-        wanted,
-        pins,
-    };
+    let pins = ask(python, &[&wanted], "find out which Python packages Synapse needs", work)?;
+    let answer = Answer { python: python.to_owned(), wanted, pins };
     let partial = remembered.with_extension("json.partial");
-    fs::write(&partial, serde_json::to_vec(&answer).unwrap_or_default())
-        .during("write", &partial)?;
+    fs::write(&partial, serde_json::to_vec(&answer).unwrap_or_default()).during("write", &partial)?;
     fs::rename(&partial, &remembered).during("write", &remembered)?;
     Ok(answer.pins)
 }
@@ -133,10 +113,7 @@ fn ask(python: &str, requirements: &[&str], doing: &str, work: &Path) -> Result<
     let report = work.join("report.json");
     let target = work.join("resolve-only");
     let mut pip = pip(python, work)?;
-    pip.args(["--dry-run", "--ignore-installed", "--report"])
-        .arg(&report)
-        .arg("--target")
-        .arg(&target);
+    pip.args(["--dry-run", "--ignore-installed", "--report"]).arg(&report).arg("--target").arg(&target);
     pip.args(requirements);
     run(pip, doing, ADVICE)?;
     let text = fs::read(&report).during("read", &report)?;
@@ -149,13 +126,7 @@ fn parse_report(text: &[u8]) -> serde_json::Result<Pins> {
         let ArchiveInfo { mut hashes, hash } = item.download_info.archive_info;
         let old_style = || hash.as_deref()?.strip_prefix("sha256=").map(str::to_owned);
         let sha256 = hashes.remove("sha256").or_else(old_style);
-        (
-            item.metadata.name.to_lowercase(),
-            Pin {
-                version: item.metadata.version,
-                sha256,
-            },
-        )
+        (item.metadata.name.to_lowercase(), Pin { version: item.metadata.version, sha256 })
     });
     Ok(pins.collect())
 }
@@ -173,10 +144,7 @@ pub(crate) fn install(python: &str, pins: &Pins, stage: &Path, work: &Path) -> R
     fs::write(&requirements, requirement_lines(pins)).during("write", &requirements)?;
     let target = stage.join(format!("usr/local/lib/python{python}/dist-packages"));
     let mut pip = pip(python, work)?;
-    pip.args(["--no-deps", "--no-compile", "--target"])
-        .arg(&target)
-        .arg("--requirement")
-        .arg(&requirements);
+    pip.args(["--no-deps", "--no-compile", "--target"]).arg(&target).arg("--requirement").arg(&requirements);
     run(pip, "fetch Synapse and its Python packages", ADVICE)?;
     // pip's scripts call the machine's Python; the image gets its own, see `scripts`.
     remove_dir(&target.join("bin"))?;
@@ -209,26 +177,16 @@ fn pip(python: &str, work: &Path) -> Result<Command, Error> {
         "--disable-pip-version-check",
         "--no-input",
     ]);
-    pip.args([
-        "--root-user-action=ignore",
-        "--only-binary=:all:",
-        "--implementation=cp",
-    ]);
+    pip.args(["--root-user-action=ignore", "--only-binary=:all:", "--implementation=cp"]);
     pip.args(["--python-version", python]);
-    for abi in [
-        format!("cp{}", python.replace('.', "")),
-        "abi3".into(),
-        "none".into(),
-    ] {
+    for abi in [format!("cp{}", python.replace('.', "")), "abi3".into(), "none".into()] {
         pip.args(["--abi", &abi]);
     }
     for minor in (17..=GLIBC_MINOR).rev() {
-        pip.arg("--platform")
-            .arg(format!("manylinux_2_{minor}_{machine}"));
+        pip.arg("--platform").arg(format!("manylinux_2_{minor}_{machine}"));
     }
     pip.args(["--platform", &format!("manylinux2014_{machine}")]);
-    pip.env_remove("PYTHONPATH")
-        .env_remove("PIP_REQUIRE_VIRTUALENV");
+    pip.env_remove("PYTHONPATH").env_remove("PIP_REQUIRE_VIRTUALENV");
     Ok(pip)
 }
 
@@ -257,9 +215,7 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
 /// Writes Synapse's own commands, such as `register_new_matrix_user`.
 fn scripts(target: &Path, pins: &Pins, bin: &Path) -> Result<(), Error> {
     let version = synapse_version(pins)?;
-    let path = target.join(format!(
-        "matrix_synapse-{version}.dist-info/entry_points.txt"
-    ));
+    let path = target.join(format!("matrix_synapse-{version}.dist-info/entry_points.txt"));
     let entry_points = fs::read_to_string(&path).during("read", &path)?;
     for (name, module, function) in console_scripts(&entry_points) {
         let script = format!(
@@ -271,10 +227,7 @@ fn scripts(target: &Path, pins: &Pins, bin: &Path) -> Result<(), Error> {
 }
 
 fn console_scripts(entry_points: &str) -> Vec<(&str, &str, &str)> {
-    let section = entry_points
-        .lines()
-        .skip_while(|line| line.trim() != "[console_scripts]")
-        .skip(1);
+    let section = entry_points.lines().skip_while(|line| line.trim() != "[console_scripts]").skip(1);
     section
         .take_while(|line| !line.starts_with('['))
         .filter_map(|line| {
@@ -301,13 +254,7 @@ mod tests {
             "matrix-synapse==1.163.2 --hash=sha256:aa\npyyaml==6.0 --hash=sha256:bb\n"
         );
         // pip wants all hashes or none.
-        pins.insert(
-            "six".into(),
-            Pin {
-                version: "1".into(),
-                sha256: None,
-            },
-        );
+        pins.insert("six".into(), Pin { version: "1".into(), sha256: None });
         assert!(!requirement_lines(&pins).contains("--hash"));
     }
 
@@ -316,38 +263,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("answer.json");
         assert!(recall(&path, "3.13", "a==1").is_none());
-        let pins = Pins::from([(
-            "a".to_owned(),
-            Pin {
-                version: "1".into(),
-                sha256: None,
-            },
-        )]);
-        let answer = Answer {
-            python: "3.13".into(),
-            wanted: "a==1".into(),
-            pins: pins.clone(),
-        };
+        let pins = Pins::from([("a".to_owned(), Pin { version: "1".into(), sha256: None })]);
+        let answer = Answer { python: "3.13".into(), wanted: "a==1".into(), pins: pins.clone() };
         fs::write(&path, serde_json::to_vec(&answer).unwrap()).unwrap();
         assert_eq!(recall(&path, "3.13", "a==1"), Some(pins));
         assert!(recall(&path, "3.14", "a==1").is_none());
         assert!(recall(&path, "3.13", "a==2").is_none());
         let old = std::time::SystemTime::now() - 2 * FRESH;
-        fs::File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(old)
-            .unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         assert!(recall(&path, "3.13", "a==1").is_none());
     }
 
     #[test]
     fn scripts_are_read_from_the_entry_points() {
         let text = "[gui]\nx=y:z\n[console_scripts]\nhash_password = synapse._scripts.hash_password:main\n\n[other]\na=b:c\n";
-        assert_eq!(
-            console_scripts(text),
-            [("hash_password", "synapse._scripts.hash_password", "main")]
-        );
+        assert_eq!(console_scripts(text), [("hash_password", "synapse._scripts.hash_password", "main")]);
     }
 }

@@ -115,27 +115,12 @@ impl Recipe {
     }
 
     /// How containers start. The same as the official images, so that the same units run both.
-    pub(crate) fn config(
-        self,
-        version: &str,
-        packages: &Packages,
-    ) -> Result<ContainerConfig, Error> {
-        let env = |values: &[(&str, &str)]| {
-            values
-                .iter()
-                .map(|(k, v)| format!("{k}={v}"))
-                .collect::<Vec<_>>()
-        };
-        let ports = |list: &[&str]| {
-            list.iter()
-                .map(|port| (format!("{port}/tcp"), Empty {}))
-                .collect()
-        };
+    pub(crate) fn config(self, version: &str, packages: &Packages) -> Result<ContainerConfig, Error> {
+        let env =
+            |values: &[(&str, &str)]| values.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+        let ports = |list: &[&str]| list.iter().map(|port| (format!("{port}/tcp"), Empty {})).collect();
         let strings = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
-        let mut config = ContainerConfig {
-            labels: self.labels(version),
-            ..ContainerConfig::default()
-        };
+        let mut config = ContainerConfig { labels: self.labels(version), ..ContainerConfig::default() };
         let locale = ("LANG", "C.UTF-8");
         match self {
             Self::Postgres => {
@@ -169,16 +154,9 @@ impl Recipe {
                 config.entrypoint = strings(&["/start.py"]);
             }
             Self::WebClient => {
-                let nginx = packages
-                    .get("nginx")
-                    .map(|v| upstream(v))
-                    .unwrap_or_default();
-                config.env = env(&[
-                    ("PATH", PATH),
-                    locale,
-                    ("NGINX_VERSION", nginx),
-                    ("ELEMENT_WEB_PORT", "80"),
-                ]);
+                let nginx = packages.get("nginx").map(|v| upstream(v)).unwrap_or_default();
+                config.env =
+                    env(&[("PATH", PATH), locale, ("NGINX_VERSION", nginx), ("ELEMENT_WEB_PORT", "80")]);
                 config.user = "nginx".into();
                 config.exposed_ports = ports(&["8080"]);
                 config.entrypoint = strings(&["/docker-entrypoint.sh"]);
@@ -196,13 +174,9 @@ impl Recipe {
             Self::Synapse => ("Synapse", "AGPL-3.0-or-later"),
             Self::WebClient => ("Hydrogen", "Apache-2.0"),
         };
-        [
-            ("title", title),
-            ("version", version),
-            ("licenses", licenses),
-        ]
-        .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
-        .into()
+        [("title", title), ("version", version), ("licenses", licenses)]
+            .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
+            .into()
     }
 
     /// The version of what the image is for, if a Debian package says so.
@@ -221,9 +195,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// `postgresql-17` → `17`.
 fn postgres_major(packages: &Packages) -> Result<String, Error> {
-    let majors = packages
-        .keys()
-        .filter_map(|name| name.strip_prefix("postgresql-"));
+    let majors = packages.keys().filter_map(|name| name.strip_prefix("postgresql-"));
     majors
         .filter(|major| major.bytes().all(|b| b.is_ascii_digit()))
         .max_by_key(|major| major.len())
@@ -233,9 +205,7 @@ fn postgres_major(packages: &Packages) -> Result<String, Error> {
 
 /// `python3.13-minimal` → `3.13`.
 pub(crate) fn python_version(packages: &Packages) -> Result<String, Error> {
-    let versions = packages
-        .keys()
-        .filter_map(|name| name.strip_prefix("python3.")?.strip_suffix("-minimal"));
+    let versions = packages.keys().filter_map(|name| name.strip_prefix("python3.")?.strip_suffix("-minimal"));
     versions
         .max_by_key(|minor| minor.parse::<u32>().unwrap_or(0))
         .map(|minor| format!("3.{minor}"))
@@ -253,9 +223,7 @@ fn no_package(name: &str) -> Error {
 /// The version without Debian's epoch and revision: `5:8.0.2-3+deb13u1` → `8.0.2`.
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-    version
-        .rsplit_once('-')
-        .map_or(version, |(version, _)| version)
+    version.rsplit_once('-').map_or(version, |(version, _)| version)
 }
 
 impl fmt::Display for Recipe {
@@ -268,10 +236,7 @@ impl FromStr for Recipe {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|r| r.name() == name)
-            .ok_or_else(|| Error::UnknownRecipe(name.to_owned()))
+        Self::ALL.into_iter().find(|r| r.name() == name).ok_or_else(|| Error::UnknownRecipe(name.to_owned()))
     }
 }
 
@@ -298,29 +263,14 @@ mod tests {
             assert_eq!(recipe.to_string().parse::<Recipe>().unwrap(), recipe);
             assert_eq!(serde_json::to_value(recipe).unwrap(), recipe.name());
         }
-        assert!(
-            "mysql"
-                .parse::<Recipe>()
-                .unwrap_err()
-                .to_string()
-                .contains("element-web")
-        );
+        assert!("mysql".parse::<Recipe>().unwrap_err().to_string().contains("element-web"));
     }
 
     #[test]
     fn versions_come_from_the_packages() {
         let packages = packages();
-        assert_eq!(
-            Recipe::Postgres
-                .debian_version(&packages)
-                .unwrap()
-                .as_deref(),
-            Some("17.12")
-        );
-        assert_eq!(
-            Recipe::Redis.debian_version(&packages).unwrap().as_deref(),
-            Some("8.0.2")
-        );
+        assert_eq!(Recipe::Postgres.debian_version(&packages).unwrap().as_deref(), Some("17.12"));
+        assert_eq!(Recipe::Redis.debian_version(&packages).unwrap().as_deref(), Some("8.0.2"));
         assert_eq!(Recipe::Synapse.debian_version(&packages).unwrap(), None);
         assert_eq!(python_version(&packages).unwrap(), "3.13");
         assert!(Recipe::Redis.debian_version(&Packages::new()).is_err());
@@ -330,21 +280,11 @@ mod tests {
     fn containers_start_as_those_of_the_official_images() {
         let packages = packages();
         let config = Recipe::Postgres.config("17.12", &packages).unwrap();
-        assert!(
-            config
-                .env
-                .contains(&"PGDATA=/var/lib/postgresql/17/docker".to_owned())
-        );
+        assert!(config.env.contains(&"PGDATA=/var/lib/postgresql/17/docker".to_owned()));
         assert!(config.env.contains(&"PG_MAJOR=17".to_owned()));
-        assert_eq!(
-            (config.stop_signal.as_str(), config.cmd),
-            ("SIGINT", vec!["postgres".to_owned()])
-        );
+        assert_eq!((config.stop_signal.as_str(), config.cmd), ("SIGINT", vec!["postgres".to_owned()]));
         let config = Recipe::WebClient.config("0.3.1", &packages).unwrap();
-        assert_eq!(
-            (config.user.as_str(), config.stop_signal.as_str()),
-            ("nginx", "SIGQUIT")
-        );
+        assert_eq!((config.user.as_str(), config.stop_signal.as_str()), ("nginx", "SIGQUIT"));
         assert!(config.env.contains(&"NGINX_VERSION=1.26.3".to_owned()));
         let config = Recipe::Synapse.config("1.163.2", &packages).unwrap();
         assert_eq!(config.entrypoint, ["/start.py"]);

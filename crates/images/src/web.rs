@@ -16,10 +16,7 @@ const ADVICE: &str = "Check that this machine reaches npm's registry (`npm ping`
 /// Modules that speak CommonJS, and the file of each.
 const COMMON_JS: &[(&str, &str)] = &[
     ("another-json.js", "another-json/another-json.js"),
-    (
-        "base64-arraybuffer.js",
-        "base64-arraybuffer/lib/base64-arraybuffer.js",
-    ),
+    ("base64-arraybuffer.js", "base64-arraybuffer/lib/base64-arraybuffer.js"),
     ("off-color.js", "off-color/cjs/index.min.js"),
 ];
 /// Files that are used as they are.
@@ -56,13 +53,7 @@ pub(crate) fn install(stage: &Path, work: &Path) -> Result<(), Error> {
         assets::place(file, &npm)?;
     }
     let mut ci = command("npm");
-    ci.current_dir(&npm).args([
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
+    ci.current_dir(&npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
     run(ci, "fetch Hydrogen and its packages", ADVICE)?;
     assemble(&npm.join("node_modules"), &stage.join("app"))
 }
@@ -88,21 +79,9 @@ fn assemble(modules: &Path, app: &Path) -> Result<(), Error> {
             "use the version of hydrogen-view-sdk in package-lock.json",
         ));
     }
-    assets::write(
-        &app.join("sw.js"),
-        worker.replace(STALE_CONFIG, "").as_bytes(),
-        0o644,
-    )?;
-    assets::write(
-        &app.join("index.html"),
-        assets::WEB_INDEX.replace("@HASH@", hash).as_bytes(),
-        0o644,
-    )?;
-    assets::write(
-        &app.join("version"),
-        format!("{}\n", version()?).as_bytes(),
-        0o644,
-    )
+    assets::write(&app.join("sw.js"), worker.replace(STALE_CONFIG, "").as_bytes(), 0o644)?;
+    assets::write(&app.join("index.html"), assets::WEB_INDEX.replace("@HASH@", hash).as_bytes(), 0o644)?;
+    assets::write(&app.join("version"), format!("{}\n", version()?).as_bytes(), 0o644)
 }
 
 /// Name and content of every file of the page's own directory.
@@ -166,29 +145,15 @@ mod tests {
         assets::write(&modules.join(HYDROGEN_ASSETS).join("a.woff"), b"", 0o644).unwrap();
         let worker = modules.join("hydrogen-view-sdk/lib-build/sw.js");
         assets::write(&worker, b"changed", 0o644).unwrap();
-        assert!(
-            assemble(&modules, &app)
-                .unwrap_err()
-                .to_string()
-                .contains("service worker")
-        );
+        assert!(assemble(&modules, &app).unwrap_err().to_string().contains("service worker"));
         assets::write(&worker, format!("if ({STALE_CONFIG}x)").as_bytes(), 0o644).unwrap();
         assemble(&modules, &app).unwrap();
         let index = fs::read_to_string(app.join("index.html")).unwrap();
-        let script = index
-            .split("src=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
+        let script = index.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
         assert!(app.join(script).is_file(), "{script}");
         assert!(!index.contains('@') || !index.contains("@HASH@"));
         assert_eq!(fs::read_to_string(app.join("sw.js")).unwrap(), "if (x)");
         let module = fs::read_to_string(app.join(script).with_file_name("off-color.js")).unwrap();
-        assert!(
-            module.ends_with("content\nexport default module.exports;\n"),
-            "{module}"
-        );
+        assert!(module.ends_with("content\nexport default module.exports;\n"), "{module}");
     }
 }

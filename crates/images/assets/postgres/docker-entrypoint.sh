@@ -40,6 +40,8 @@ refuse_old_layouts() {
 # As root: hands the directories to `postgres` and goes on as that user.
 drop_root() {
     mkdir -p "$PGDATA" /var/run/postgresql
+    # The directory above too: a new cluster is made beside its place.
+    if [[ ${PGDATA%/*} == /var/lib/postgresql/* ]]; then chown postgres:postgres "${PGDATA%/*}"; fi
     find "$PGDATA" /var/run/postgresql \! -user postgres -exec chown postgres:postgres {} +
     chmod 700 "$PGDATA"
     chmod 3777 /var/run/postgresql
