@@ -185,6 +185,10 @@ pub enum Effect {
         image: String,
         /// All that it holds. Never a secret.
         content: String,
+        /// Its permission bits.
+        mode: Mode,
+        /// Its owner.
+        owner: Owner,
         /// Whether the parser is asked; there is nothing to lose before the first start.
         check: bool,
     },

@@ -70,7 +70,13 @@ impl Resource for SynapseConfig {
                 before: now,
                 after: file.content.clone(),
             }],
-            effects: vec![Effect::InstallSynapseConfig { image: image.run, content: file.content, check }],
+            effects: vec![Effect::InstallSynapseConfig {
+                image: image.run,
+                content: file.content,
+                mode: file.mode,
+                owner: file.owner,
+                check,
+            }],
         }))
     }
 }

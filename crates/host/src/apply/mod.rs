@@ -47,8 +47,12 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => podman::pull(reference, tag, sink),
         Effect::InitDatabase { image, major, initdb, hba } => podman::init_database(image, *major, initdb, hba, sink),
-        Effect::InstallSynapseConfig { image, content, check } => {
-            podman::install_synapse_config(image, content, *check, sink)
+        Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
+            podman::write_synapse_candidate(content, *mode, *owner)?;
+            if *check {
+                podman::check_synapse_candidate(image, sink)?;
+            }
+            podman::install_synapse_candidate()
         }
         Effect::ObtainImage { .. } | Effect::TakeTurnSecret { .. } | Effect::PushProgram { .. } => {
             Err(Failure::new(effect.describe(), "it takes both sides; this is a mistake in matrix-podman"))

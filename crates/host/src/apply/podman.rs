@@ -9,7 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     layout::{self, Secret},
-    name::{ImageRef, Mode, Owner},
+    name::{AbsPath, ImageRef, Mode, Owner},
     service::Service,
 };
 
@@ -133,23 +133,28 @@ pub(super) fn init_database(
     file::remove_partial(&partial)
 }
 
-/// Puts a new `homeserver.yaml` in place, once Synapse's own parser has read it.
-pub(super) fn install_synapse_config(image: &str, content: &str, check: bool, sink: &Sink) -> Result<(), Failure> {
+/// A new `homeserver.yaml`, before Synapse's own parser has read it.
+fn candidate() -> AbsPath {
+    layout::in_root("synapse").join("homeserver.yaml.new")
+}
+
+/// Writes the candidate beside the file that it is to replace.
+pub(super) fn write_synapse_candidate(content: &str, mode: Mode, owner: Owner) -> Result<(), Failure> {
+    file::write(Path::new(candidate().as_str()), content.as_bytes(), mode, owner)
+}
+
+/// Puts the candidate in place.
+pub(super) fn install_synapse_candidate() -> Result<(), Failure> {
     let folder = layout::in_root("synapse");
-    let owner = Owner { uid: 0, gid: Service::Synapse.owner().gid };
-    let candidate = folder.join("homeserver.yaml.new");
     let place = folder.join("homeserver.yaml");
-    file::write(Path::new(candidate.as_str()), content.as_bytes(), Mode(0o640), owner)?;
-    if check {
-        sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
-        check_config(image, sink)?;
-    }
     let doing = || format!("put {place} in place");
-    fs::rename(candidate.as_str(), place.as_str()).doing(doing)?;
+    fs::rename(candidate().as_str(), place.as_str()).doing(doing)?;
     file::sync_folder(Path::new(folder.as_str())).doing(doing)
 }
 
-fn check_config(image: &str, sink: &Sink) -> Result<(), Failure> {
+/// Has Synapse's own parser read the candidate, in a throw-away container.
+pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Failure> {
+    sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
     let user = format!("{0}:{0}", Service::Synapse.owner().uid);
     let data = format!("{}:/data:ro", layout::in_root("synapse"));
     let mut argv: Vec<String> = [

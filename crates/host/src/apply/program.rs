@@ -20,10 +20,13 @@ pub fn push(doorway: &Doorway) -> Result<(), Failure> {
     let doing = format!("put matrix-podman into the guest {}", doorway.guest);
     let partial = format!("{}.new", layout::BINARY);
     let own = File::open("/proc/self/exe").doing(|| "read the program's own file")?;
-    Program::new(doorway.argv(&["install", "--mode=0755", "-D", "/dev/stdin", &partial]))
+    // The pipe belongs to the machine's root, so nothing in the guest may open
+    // it by name; dd reads the one that it is given.
+    Program::new(doorway.argv(&["dd", "status=none", "bs=1M", &format!("of={partial}")]))
         .input(Input::Stream(Box::new(own)))
         .deadline(PATIENCE)
         .run(&doing, &|_| {})?;
+    Program::new(doorway.argv(&["chmod", "0755", "--", &partial])).deadline(PATIENCE).run(&doing, &|_| {})?;
     let said = Program::new(doorway.argv(&[&partial, "agent", "--digest"]))
         .deadline(PATIENCE)
         .run_keeping(&doing, &|_| {})
