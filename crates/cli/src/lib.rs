@@ -11,7 +11,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
     let args = args::Args::parse();

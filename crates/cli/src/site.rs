@@ -42,8 +42,9 @@ pub fn find(config: Option<&Path>, settings: &Settings) -> Result<Found, Error> 
         let config = Config::parse_with("", "--domain", &overrides, &defaults)?;
         return Ok(Found { site: site(config, &machine, false)?, file: None });
     };
-    let text = fs::read_to_string(&file)
-        .map_err(|e| Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config"))?;
+    let text = fs::read_to_string(&file).map_err(|e| {
+        Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config")
+    })?;
     let shown = file.display().to_string();
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     if let Some(domain) = &settings.domain {

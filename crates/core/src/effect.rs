@@ -283,7 +283,9 @@ impl Effect {
             Effect::RestartDaemon { unit } => format!("restart {unit}"),
             Effect::StartService { service, restart: false, .. } => format!("start {service}"),
             Effect::StartService { service, restart: true, .. } => format!("restart {service}"),
-            Effect::AllowIds { start, count } => format!("allow root the ids {start} to {}", start + count - 1),
+            Effect::AllowIds { start, count } => {
+                format!("allow root the ids {start} to {}", start + count - 1)
+            }
             Effect::NetworkUp(network) => format!("bring up the bridge {}", network.bridge),
             Effect::BuildRootfs { archive, .. } => format!("make the root file system {archive}"),
             Effect::CreateGuest(guest) => format!("create the guest {}", guest.name),

@@ -457,7 +457,14 @@ impl fmt::Debug for Mode {
 /// Names that documentation uses and that nobody owns; a server under one of
 /// them could never be reached (RFC 2606, RFC 6761).
 const PLACEHOLDERS: [&str; 8] = [
-    "example.com", "example.org", "example.net", "example", "test", "invalid", "localhost", "yourdomain.com",
+    "example.com",
+    "example.org",
+    "example.net",
+    "example",
+    "test",
+    "invalid",
+    "localhost",
+    "yourdomain.com",
 ];
 
 fn parse_domain(text: &str) -> Result<String, Invalid> {
@@ -525,7 +532,9 @@ fn parse_image_ref(text: &str) -> Result<String, Invalid> {
         .split_once('/')
         .ok_or_else(|| Invalid::new("name the registry too, as in docker.io/library/postgres:18-alpine"))?;
     let registry_host = registry.split_once(':').map_or(registry, |(host, _)| host);
-    if !(registry.contains('.') || registry.contains(':') || registry == "localhost") || registry_host.is_empty() {
+    if !(registry.contains('.') || registry.contains(':') || registry == "localhost")
+        || registry_host.is_empty()
+    {
         return Err(Invalid::new(format!(
             "{registry:?} is not a registry's host name; write for example docker.io/{rest}"
         )));
@@ -537,7 +546,9 @@ fn parse_image_ref(text: &str) -> Result<String, Invalid> {
     let part_ok = |part: &str| {
         !part.is_empty()
             && part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
     };
     if !path.split('/').all(part_ok) {
         return Err(Invalid::new(format!("{path:?} is not an image's path (a-z 0-9 . _ - and /)")));
@@ -564,8 +575,23 @@ mod tests {
             assert_eq!(Domain::parse(good).unwrap().as_str(), good);
         }
         for bad in [
-            "", "com", "example.com", "chat.example.com", "foo.test", "https://a.de", "a.de/x", "1.2.3.4", "A.de",
-            "a..de", "-a.de", "a-.de", "a_b.de", "a.12", "ä.de", "a.de.", " a.de",
+            "",
+            "com",
+            "example.com",
+            "chat.example.com",
+            "foo.test",
+            "https://a.de",
+            "a.de/x",
+            "1.2.3.4",
+            "A.de",
+            "a..de",
+            "-a.de",
+            "a-.de",
+            "a_b.de",
+            "a.12",
+            "ä.de",
+            "a.de.",
+            " a.de",
         ] {
             assert!(Domain::parse(bad).is_err(), "{bad:?} was accepted");
         }
@@ -590,8 +616,16 @@ mod tests {
             assert_eq!(ImageRef::parse(good).unwrap().as_str(), good);
         }
         for bad in [
-            "postgres", "postgres:18", "library/postgres:18", "docker.io/library/postgres", "docker.io/x:",
-            "docker.io/X:1", "docker.io/x@sha256:12", "docker.io/x:-1", "docker.io//x:1", "docker.io/x y:1",
+            "postgres",
+            "postgres:18",
+            "library/postgres:18",
+            "docker.io/library/postgres",
+            "docker.io/x:",
+            "docker.io/X:1",
+            "docker.io/x@sha256:12",
+            "docker.io/x:-1",
+            "docker.io//x:1",
+            "docker.io/x y:1",
         ] {
             assert!(ImageRef::parse(bad).is_err(), "{bad:?} was accepted");
         }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::{ContainerState, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side, UnitState, Value},
+    fact::{
+        ContainerState, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side, UnitState,
+        Value,
+    },
     name::AbsPath,
 };
 
@@ -84,12 +87,20 @@ impl Observed {
     }
 
     /// Those of `names` that are installed.
-    pub fn packages<'a>(&self, side: Side, names: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, String>> {
+    pub fn packages<'a>(
+        &self,
+        side: Side,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Seen<&BTreeMap<String, String>> {
         self.found(side, Fact::Packages(names.into_iter().map(str::to_owned).collect()))
     }
 
     /// Those of `names` that are commands in `PATH`.
-    pub fn commands<'a>(&self, side: Side, names: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, String>> {
+    pub fn commands<'a>(
+        &self,
+        side: Side,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Seen<&BTreeMap<String, String>> {
         self.found(side, Fact::Commands(names.into_iter().map(str::to_owned).collect()))
     }
 
@@ -118,7 +129,11 @@ impl Observed {
 
     /// The image called `name` in the guest; `among` are all that are asked
     /// for together.
-    pub fn image<'a>(&self, name: &str, among: impl IntoIterator<Item = &'a str>) -> Seen<Option<&ImageState>> {
+    pub fn image<'a>(
+        &self,
+        name: &str,
+        among: impl IntoIterator<Item = &'a str>,
+    ) -> Seen<Option<&ImageState>> {
         match self.get(Side::Guest, Fact::Images(among.into_iter().map(str::to_owned).collect()))? {
             Value::Images(images) => Ok(images.get(name)),
             other => Err(mismatch(other)),

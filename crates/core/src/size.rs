@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, seconds, shown) in [("90d", 7_776_000, "90d"), ("2w", 1_209_600, "14d"), ("90s", 90, "90s")] {
+        for (text, seconds, shown) in
+            [("90d", 7_776_000, "90d"), ("2w", 1_209_600, "14d"), ("90s", 90, "90s")]
+        {
             let span = Seconds::parse(text).unwrap();
             assert_eq!((span.0, span.to_string().as_str()), (seconds, shown), "{text}");
         }

@@ -29,7 +29,10 @@ pub fn losses(world: &World) -> Vec<String> {
     vec![
         place,
         "all accounts, rooms, messages and media (the PostgreSQL database and the media store)".to_owned(),
-        format!("the signing key: nobody can ever be {} again in the eyes of other servers", config.server_name),
+        format!(
+            "the signing key: nobody can ever be {} again in the eyes of other servers",
+            config.server_name
+        ),
     ]
 }
 
@@ -53,8 +56,9 @@ fn take_down_unused(bridge: &str) -> Result<(), Failure> {
     let doing = format!("take down the bridge {bridge}");
     let used = fs::read_dir(lxc::LXC).is_ok_and(|guests| {
         guests.filter_map(Result::ok).any(|guest| {
-            fs::read_to_string(guest.path().join("config"))
-                .is_ok_and(|config| config.lines().any(|line| line.replace(' ', "") == format!("lxc.net.0.link={bridge}")))
+            fs::read_to_string(guest.path().join("config")).is_ok_and(|config| {
+                config.lines().any(|line| line.replace(' ', "") == format!("lxc.net.0.link={bridge}"))
+            })
         })
     });
     let link = Path::new("/sys/class/net").join(bridge);
@@ -89,7 +93,9 @@ fn destroy_here() -> Result<(), Failure> {
     }
     Program::new(["systemctl", "disable", "--now", "--", layout::STACK_UNIT]).deadline(QUICK).output();
     for name in [layout::DB_NETWORK, layout::EDGE_NETWORK] {
-        Program::new(["systemctl", "stop", "--", &format!("{name}-network.service")]).deadline(QUICK).output();
+        Program::new(["systemctl", "stop", "--", &format!("{name}-network.service")])
+            .deadline(QUICK)
+            .output();
         file::remove(Path::new(layout::network_file(name).as_str()))?;
         Program::new(["podman", "network", "rm", "--force", "--", name]).deadline(QUICK).output();
     }

@@ -143,7 +143,9 @@ impl<'a> Program<'a> {
             Ok(Some(code)) => {
                 Err(Failure::new(doing, format!("{name} ended with status {code}")).evidence(evidence()))
             }
-            Ok(None) => Err(Failure::new(doing, format!("{name} was ended by a signal")).evidence(evidence())),
+            Ok(None) => {
+                Err(Failure::new(doing, format!("{name} was ended by a signal")).evidence(evidence()))
+            }
             Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why)).evidence(evidence())),
         }
     }
@@ -275,8 +277,10 @@ mod tests {
     #[test]
     fn a_deadline_ends_it() {
         let started = Instant::now();
-        let failure =
-            Program::new(["sleep", "20"]).deadline(Duration::from_millis(100)).run("wait", &|_| {}).unwrap_err();
+        let failure = Program::new(["sleep", "20"])
+            .deadline(Duration::from_millis(100))
+            .run("wait", &|_| {})
+            .unwrap_err();
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(failure.why.contains("longer than"), "{failure}");
     }

@@ -3,7 +3,10 @@
 use std::{fs, time::Duration};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use matrix_podman_core::{layout::{self, Secret}, render::homeserver};
+use matrix_podman_core::{
+    layout::{self, Secret},
+    render::homeserver,
+};
 use serde::Deserialize;
 use serde_json::json;
 use sha1::Sha1;
@@ -37,11 +40,15 @@ pub fn add_user(user: &NewUser) -> Result<(), Failure> {
     let secret = fs::read_to_string(secret_file.as_str())
         .doing(doing)
         .map_err(|f| f.hint("the server is not there yet: `matrix-podman up` makes it"))?;
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .build()
+        .into();
     let url = format!("http://127.0.0.1:{}/_synapse/admin/v1/register", homeserver_port()?);
-    let unreachable =
-        |f: Failure| f.hint("Synapse does not answer: `matrix-podman status` says why, `matrix-podman up` mends it");
+    let unreachable = |f: Failure| {
+        f.hint("Synapse does not answer: `matrix-podman status` says why, `matrix-podman up` mends it")
+    };
     let nonce: Nonce = agent
         .get(&url)
         .call()
@@ -70,8 +77,7 @@ pub fn add_user(user: &NewUser) -> Result<(), Failure> {
     let status = response.status();
     let error: MatrixError = response.body_mut().read_json().unwrap_or_default();
     Err(match error.errcode.as_str() {
-        "M_USER_IN_USE" => Failure::new(doing(), "there is a user of that name")
-            .hint("choose another name"),
+        "M_USER_IN_USE" => Failure::new(doing(), "there is a user of that name").hint("choose another name"),
         _ => Failure::new(doing(), format!("Synapse answered {status}: {}", error.error)),
     })
 }

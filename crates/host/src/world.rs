@@ -140,7 +140,8 @@ impl World {
     }
 
     fn answer(&self, wanted: BTreeSet<(Side, Fact)>, seen: &mut Observed) {
-        let (machine, guest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
+        let (machine, guest): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
         let guest: Vec<Fact> = guest.into_iter().map(|(_, fact)| fact).collect();
         let answers = self.ask_guest(&guest);
         for (fact, answer) in guest.into_iter().zip(answers) {
@@ -172,11 +173,13 @@ impl World {
                 })
                 .collect(),
             Ok(GuestState::Stopped { .. }) => all_unknown("the guest does not run yet".to_owned()),
-            Ok(GuestState::Running { .. }) => match self.guest().and_then(|g| g.map(|g| g.observe(facts)).transpose()) {
-                Ok(Some(answers)) => answers,
-                Ok(None) => all_unknown("there is no guest".to_owned()),
-                Err(failure) => all_unknown(failure.to_string()),
-            },
+            Ok(GuestState::Running { .. }) => {
+                match self.guest().and_then(|g| g.map(|g| g.observe(facts)).transpose()) {
+                    Ok(Some(answers)) => answers,
+                    Ok(None) => all_unknown("there is no guest".to_owned()),
+                    Err(failure) => all_unknown(failure.to_string()),
+                }
+            }
             Err(why) => all_unknown(why),
         }
     }
@@ -252,7 +255,9 @@ impl World {
         let mut file = std::fs::File::open(&archive).doing(doing)?;
         let total = file.metadata().doing(doing)?.len();
         match self.guest()? {
-            Some(guest) => guest.send(&Request::LoadImage { tag: tag.to_owned() }, &mut file, Some(total), sink),
+            Some(guest) => {
+                guest.send(&Request::LoadImage { tag: tag.to_owned() }, &mut file, Some(total), sink)
+            }
             None => apply::podman::load(tag, Box::new(file), sink),
         }
     }

@@ -11,7 +11,6 @@ pub fn run(digest: bool) -> Result<u8, Error> {
         output::data(&run::own_digest()?);
         return super::OK;
     }
-    agent::serve(io::stdin(), io::stdout())
-        .map_err(|e| Failure::new("serve the connection", e))?;
+    agent::serve(io::stdin(), io::stdout()).map_err(|e| Failure::new("serve the connection", e))?;
     super::OK
 }

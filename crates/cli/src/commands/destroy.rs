@@ -2,11 +2,7 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{
-    fact::GuestState,
-    observed::Observed,
-    resource::Backend,
-};
+use matrix_podman_core::{fact::GuestState, observed::Observed, resource::Backend};
 use matrix_podman_host::{
     destroy,
     failure::Failure,
@@ -39,7 +35,10 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
             Some(site) if site == site_name => {}
             other => {
                 return Err(Error::usage(
-                    format!("the container {name} is not of {site_name} but of {}", other.unwrap_or("somebody else")),
+                    format!(
+                        "the container {name} is not of {site_name} but of {}",
+                        other.unwrap_or("somebody else")
+                    ),
                     "it is left alone",
                 ));
             }

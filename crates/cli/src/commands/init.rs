@@ -50,7 +50,9 @@ pub fn run(config: Option<&Path>, args: &args::Init) -> Result<u8, Error> {
         "User ids will look like {} for ever; to change that, edit server_name before the first `up`.",
         styled(BOLD, &answers.config.user_id("anna"))
     ));
-    output::say("next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it");
+    output::say(
+        "next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it",
+    );
     super::OK
 }
 

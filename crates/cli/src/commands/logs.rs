@@ -16,7 +16,8 @@ pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
     }
     if let Some(since) = &args.since {
         // journalctl takes spans only with a minus in front.
-        let span = since.ends_with(['s', 'm', 'h', 'd', 'w']) && since.starts_with(|c: char| c.is_ascii_digit());
+        let span =
+            since.ends_with(['s', 'm', 'h', 'd', 'w']) && since.starts_with(|c: char| c.is_ascii_digit());
         argv.push(format!("--since={}{since}", if span { "-" } else { "" }));
     }
     match args.service {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{check::{Check, Verdict}, plan::PlanText};
+use matrix_podman_core::{
+    check::{Check, Verdict},
+    plan::PlanText,
+};
 use matrix_podman_host::world::World;
 use serde_json::json;
 

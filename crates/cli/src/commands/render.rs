@@ -36,13 +36,10 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
         pids_limits: true,
         ipv6: site.config.guest.ipv6,
     });
-    let mut files = render::stack_files(&site.config, &lock, &facts)
-        .map_err(|e| Failure::new("render the stack", e))?;
+    let mut files =
+        render::stack_files(&site.config, &lock, &facts).map_err(|e| Failure::new("render the stack", e))?;
     files.extend(render::system::files(&site.config, &facts));
-    let me = Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    };
+    let me = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     for desired in &files {
         let path = args.folder.join(desired.path.as_str().trim_start_matches('/'));
         file::write(&path, desired.content.as_bytes(), Mode(0o644), me)?;
@@ -61,7 +58,8 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
 fn placeholder_lock(site: &resource::Site, seen: &Observed) -> Lock {
     let mut lock = Lock::new(site.config.server_name.clone());
     for service in Service::ALL {
-        let wanted = decide_source(site, service, seen).map_or_else(|_| service.to_string(), |s| wanted(service, &s));
+        let wanted =
+            decide_source(site, service, seen).map_or_else(|_| service.to_string(), |s| wanted(service, &s));
         let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));
         let version = if service == Service::Postgres { "17" } else { "0" };
         lock.images.insert(

@@ -154,7 +154,8 @@ fn print(status: &Status) {
         "absent" => output::say("next: `matrix-podman up` makes it"),
         "stopped" => output::say("next: `matrix-podman up` starts it"),
         _ => {
-            if let Some(bad) = status.services.iter().find(|s| s.state != "running" || s.health != "healthy") {
+            if let Some(bad) = status.services.iter().find(|s| s.state != "running" || s.health != "healthy")
+            {
                 output::say(&format!(
                     "next: `matrix-podman logs {}` says why, `matrix-podman up` mends what it can",
                     bad.name

@@ -79,7 +79,9 @@ fn nothing_to_do(world: &World, found: &Found, look: &Look, args: &args::Up) -> 
         site::remember(world.site(), file)?;
     }
     if args.output.json {
-        output::data(&serde_json::json!({"event": "settled", "site": world.site().config.site()}).to_string());
+        output::data(
+            &serde_json::json!({"event": "settled", "site": world.site().config.site()}).to_string(),
+        );
     } else {
         let count = look.plan.entries.len();
         output::say(&format!(
@@ -112,9 +114,9 @@ fn confirm(plan: &Plan, args: &args::Up) -> Result<(), Error> {
         Risk::Interrupts => "Do this, and have a service away for some seconds?",
         Risk::Outage => "Do this, and have the server away for some seconds?",
     };
-    if ask(&format!("{question} [Y/n] "))?.is_some_and(|answer| {
-        matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
-    }) {
+    if ask(&format!("{question} [Y/n] "))?
+        .is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
+    {
         return Ok(());
     }
     Err(Error::Told {
@@ -171,7 +173,10 @@ pub fn carry_out(
         } else {
             format!("at: {}", unfinished.acts.join("; "))
         };
-        note(format!("`{}` of {} was cut off {acts}. Going on from what is there.", unfinished.command, unfinished.since));
+        note(format!(
+            "`{}` of {} was cut off {acts}. Going on from what is there.",
+            unfinished.command, unfinished.since
+        ));
     }
     let ended = run::run(resources, world, &journal, allowed, listener.as_ref())?;
     told(ended)
@@ -209,7 +214,9 @@ fn summary(site: &Site, seen: &Observed, json: bool) {
     let addresses = addresses(site, seen);
     if json {
         let urls = addresses.map(|(synapse, web)| serde_json::json!({"synapse": synapse, "client": web}));
-        output::data(&serde_json::json!({"event": "up", "site": site.config.site(), "urls": urls}).to_string());
+        output::data(
+            &serde_json::json!({"event": "up", "site": site.config.site(), "urls": urls}).to_string(),
+        );
         return;
     }
     let config = &site.config;

@@ -50,8 +50,9 @@ fn run_add(config: Option<&Path>, add: &UserAdd) -> Result<u8, Error> {
 fn password(add: &UserAdd) -> Result<String, Error> {
     let password = match &add.password_file {
         Some(file) if file != Path::new("-") => {
-            let text = fs::read_to_string(file)
-                .map_err(|e| Error::usage(format!("cannot read {}: {e}", file.display()), "name another file"))?;
+            let text = fs::read_to_string(file).map_err(|e| {
+                Error::usage(format!("cannot read {}: {e}", file.display()), "name another file")
+            })?;
             text.lines().next().unwrap_or_default().to_owned()
         }
         None if output::can_ask() => {

@@ -65,7 +65,9 @@ pub fn error(error: &Error, json: bool) {
     if json {
         let value = match error {
             Error::Config(mistakes) => serde_json::json!({"event": "error", "mistakes": mistakes}),
-            Error::Failed(failure) => serde_json::json!({"event": "error", "failure": failure, "text": failure.to_string()}),
+            Error::Failed(failure) => {
+                serde_json::json!({"event": "error", "failure": failure, "text": failure.to_string()})
+            }
             other => serde_json::json!({"event": "error", "text": other.to_string(), "hint": other.hint()}),
         };
         data(&value.to_string());

@@ -50,8 +50,10 @@ fn spinner() -> ProgressStyle {
 }
 
 fn transfer() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix} [{bar:20}] {bytes}/{total_bytes} {bytes_per_sec:.dim} {eta:.dim}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(
+        "{spinner} {prefix} [{bar:20}] {bytes}/{total_bytes} {bytes_per_sec:.dim} {eta:.dim}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Listener for Terminal {

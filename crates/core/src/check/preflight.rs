@@ -110,7 +110,11 @@ fn program(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
 fn kernel(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     let (major, minor) = version(&machine.kernel);
     let lacks = |what: &str| {
-        Check::fail("kernel", format!("Linux {} {what}", machine.kernel), "use Debian's own kernel, or a newer one")
+        Check::fail(
+            "kernel",
+            format!("Linux {} {what}", machine.kernel),
+            "use Debian's own kernel, or a newer one",
+        )
     };
     Ok(Some(match site.backend {
         _ if !machine.overlay => lacks("has no overlay file system"),
@@ -176,7 +180,11 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
     }
     let free = human(machine.disk_free);
     Ok(Some(if machine.disk_free < ROOM {
-        Check::fail("disk", format!("/var has {free} left and {ROOM} are needed"), "make room on the disk of /var")
+        Check::fail(
+            "disk",
+            format!("/var has {free} left and {ROOM} are needed"),
+            "make room on the disk of /var",
+        )
     } else if machine.disk_free < site.config.guest.disk {
         Check::weaker(
             "disk",
@@ -209,7 +217,11 @@ fn names(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Che
         return Ok(None);
     }
     Ok(Some(if machine.resolvers.is_empty() {
-        Check::fail("names", "/etc/resolv.conf names no name server", "set one, so that packages can be found")
+        Check::fail(
+            "names",
+            "/etc/resolv.conf names no name server",
+            "set one, so that packages can be found",
+        )
     } else {
         Check::pass("names", format!("names are asked of {}", machine.resolvers.join(", ")))
     }))

@@ -18,10 +18,7 @@ impl Config {
         let mut text = HEADER.to_owned();
         for section in keys::SECTIONS {
             let lines: Vec<String> = keys::in_section(section.path)
-                .filter_map(|key| {
-                    key.value_in(self)
-                        .map(|value| format!("{} = {value}\n", key.name()))
-                })
+                .filter_map(|key| key.value_in(self).map(|value| format!("{} = {value}\n", key.name())))
                 .collect();
             if lines.is_empty() {
                 continue;

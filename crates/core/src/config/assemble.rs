@@ -1,8 +1,7 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse, Turn,
-    Web,
+    Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse, Turn, Web,
     keys::{
         AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
@@ -52,12 +51,10 @@ fn domain(r: &mut Reader<'_>) -> Option<Domain> {
     if got.value.is_none() && got.sound() {
         r.complain(
             &DOMAIN,
-            Flaw::new("this is missing, and it is the one thing that must be written").hint(
-                format!(
-                    "write the domain that you own at the top of the file, as in domain = {}",
-                    DOMAIN.example
-                ),
-            ),
+            Flaw::new("this is missing, and it is the one thing that must be written").hint(format!(
+                "write the domain that you own at the top of the file, as in domain = {}",
+                DOMAIN.example
+            )),
         );
     }
     got.value
@@ -70,10 +67,8 @@ fn server_name(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<ServerName
     let Some(name) = got.value else {
         return Some(usual);
     };
-    let below = name
-        .host()
-        .strip_suffix(domain.as_str())
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let below =
+        name.host().strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     if !below {
         r.complain(
             &SERVER_NAME,
@@ -101,11 +96,8 @@ fn urls(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<(String, String)>
         url.map_or_else(|| format!("https://{}", domain.child(label)), |url| url.0)
     };
     // The one that was written is the one to complain about.
-    let (guilty, other): (&dyn AnyKey, _) = if chat.written() {
-        (&CHAT_URL, "matrix_url")
-    } else {
-        (&MATRIX_URL, "chat_url")
-    };
+    let (guilty, other): (&dyn AnyKey, _) =
+        if chat.written() { (&CHAT_URL, "matrix_url") } else { (&MATRIX_URL, "chat_url") };
     let (matrix, chat) = (or(matrix.value, "matrix"), or(chat.value, "chat"));
     if sound && matrix == chat {
         r.complain(
@@ -121,23 +113,11 @@ fn urls(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<(String, String)>
 fn ports(r: &mut Reader<'_>) -> Ports {
     let (synapse, web) = (r.value(&SYNAPSE_PORT), r.value(&WEB_PORT));
     if synapse.sound() && web.sound() && synapse.value == web.value {
-        let (guilty, other): (&dyn AnyKey, _) = if web.written() {
-            (&WEB_PORT, SYNAPSE_PORT.path)
-        } else {
-            (&SYNAPSE_PORT, WEB_PORT.path)
-        };
-        r.complain(
-            guilty,
-            Flaw::new(format!(
-                "this is {other} too; two services cannot share a port"
-            )),
-        );
+        let (guilty, other): (&dyn AnyKey, _) =
+            if web.written() { (&WEB_PORT, SYNAPSE_PORT.path) } else { (&SYNAPSE_PORT, WEB_PORT.path) };
+        r.complain(guilty, Flaw::new(format!("this is {other} too; two services cannot share a port")));
     }
-    Ports {
-        bind: r.value(&BIND).value,
-        synapse: synapse.value,
-        web: web.value,
-    }
+    Ports { bind: r.value(&BIND).value, synapse: synapse.value, web: web.value }
 }
 
 fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
@@ -154,19 +134,13 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
         ipv6: r.value(&IPV6).value,
         start_at_boot: r.value(&START_AT_BOOT).value,
     };
-    (
-        guest,
-        Got {
-            value: memory.value.0,
-            origin: memory.origin,
-        },
-    )
+    (guest, Got { value: memory.value.0, origin: memory.origin })
 }
 
 fn images(r: &mut Reader<'_>) -> Images {
     use image_keys::{
-        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, REDIS_ARCHIVE, REDIS_REFERENCE, SOURCE,
-        SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, WEB_ARCHIVE, WEB_REFERENCE,
+        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, REDIS_ARCHIVE, REDIS_REFERENCE, SOURCE, SYNAPSE_ARCHIVE,
+        SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, WEB_ARCHIVE, WEB_REFERENCE,
     };
     let source = r.value(&SOURCE);
     let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE);
@@ -196,11 +170,7 @@ fn images(r: &mut Reader<'_>) -> Images {
     }
 }
 
-fn image(
-    r: &mut Reader<'_>,
-    reference: &Key<ImageRef>,
-    archive: &Key<AbsPath, Follows>,
-) -> ImageChoice {
+fn image(r: &mut Reader<'_>, reference: &Key<ImageRef>, archive: &Key<AbsPath, Follows>) -> ImageChoice {
     ImageChoice {
         reference: r.value(reference).value,
         archive: r.optional(archive).value,
@@ -232,28 +202,21 @@ fn registration(r: &mut Reader<'_>) -> Registration {
                 r.complain(
                     &keys::REGISTRATION,
                     Flaw::new("anybody on the internet could make accounts, and spammers do within days")
-                        .hint("take \"token\"; or, if it must be, write down why in open_registration_reason"),
+                        .hint(
+                            "take \"token\"; or, if it must be, write down why in open_registration_reason",
+                        ),
                 );
             }
-            return Registration::Open {
-                reason: reason.value.map(|words| words.0).unwrap_or_default(),
-            };
+            return Registration::Open { reason: reason.value.map(|words| words.0).unwrap_or_default() };
         }
         _ if reason.written() && choice.sound() => r.complain(
             &keys::OPEN_REGISTRATION_REASON,
-            Flaw::new(format!(
-                "registration is {:?}, so this would have no effect",
-                choice.value.as_str()
-            ))
-            .hint("remove it, or write registration = \"open\""),
+            Flaw::new(format!("registration is {:?}, so this would have no effect", choice.value.as_str()))
+                .hint("remove it, or write registration = \"open\""),
         ),
         _ => {}
     }
-    if choice.value == RegistrationChoice::Closed {
-        Registration::Closed
-    } else {
-        Registration::Token
-    }
+    if choice.value == RegistrationChoice::Closed { Registration::Closed } else { Registration::Token }
 }
 
 fn postgres(r: &mut Reader<'_>, memory: Got<Bytes>) -> Postgres {
@@ -283,10 +246,8 @@ fn turn(r: &mut Reader<'_>) -> Option<Turn> {
     let user_lifetime = r.value(&keys::TURN_USER_LIFETIME);
     let allow_guests = r.value(&keys::TURN_ALLOW_GUESTS);
     let sound = uris.sound();
-    let list: Vec<String> = uris
-        .value
-        .map(|list| list.0.into_iter().map(|uri| uri.0).collect())
-        .unwrap_or_default();
+    let list: Vec<String> =
+        uris.value.map(|list| list.0.into_iter().map(|uri| uri.0).collect()).unwrap_or_default();
     if list.is_empty() {
         let others: [(&dyn AnyKey, bool); 3] = [
             (&keys::TURN_SECRET_FILE, secret_file.written()),
@@ -305,13 +266,11 @@ fn turn(r: &mut Reader<'_>) -> Option<Turn> {
     if secret_file.value.is_none() && secret_file.sound() {
         r.complain(
             &keys::TURN_URIS,
-            Flaw::new(
-                "a TURN server lets nobody in without the secret that it shares with this server",
-            )
-            .hint(format!(
-                "put the secret into a file and write secret_file = {}",
-                keys::TURN_SECRET_FILE.example
-            )),
+            Flaw::new("a TURN server lets nobody in without the secret that it shares with this server")
+                .hint(format!(
+                    "put the secret into a file and write secret_file = {}",
+                    keys::TURN_SECRET_FILE.example
+                )),
         );
     }
     Some(Turn {
@@ -325,10 +284,7 @@ fn turn(r: &mut Reader<'_>) -> Option<Turn> {
 fn web(r: &mut Reader<'_>) -> Web {
     Web {
         brand: r.value(&keys::BRAND).value.0,
-        default_country: r
-            .optional(&keys::DEFAULT_COUNTRY)
-            .value
-            .map(|country| country.0),
+        default_country: r.optional(&keys::DEFAULT_COUNTRY).value.map(|country| country.0),
         custom_servers: r.value(&keys::CUSTOM_SERVERS).value,
     }
 }

@@ -47,10 +47,8 @@ impl<'a> Document<'a> {
     /// One mistake a line: what follows on the same line mostly follows from it.
     fn syntax(&mut self, source: Source<'_>, errors: &[toml::de::Error]) {
         let mut last = None;
-        let mut errors: Vec<_> = errors
-            .iter()
-            .map(|error| (error.span().map_or(0, |span| span.start), error))
-            .collect();
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error)).collect();
         errors.sort_by_key(|(at, _)| *at);
         for (at, error) in errors {
             let (line, column) = source.position(at);
@@ -80,37 +78,19 @@ impl<'a> Document<'a> {
                 "" => written_name(name.get_ref()),
                 prefix => format!("{prefix}.{}", written_name(name.get_ref())),
             };
-            let is_section = keys::SECTIONS
-                .iter()
-                .any(|section| section.path == path && !path.is_empty());
+            let is_section = keys::SECTIONS.iter().any(|section| section.path == path && !path.is_empty());
             // A quoted name with a dot in it is one name, not two.
-            let known = if name.get_ref().contains('.') {
-                None
-            } else {
-                keys::at(&path)
-            };
+            let known = if name.get_ref().contains('.') { None } else { keys::at(&path) };
             if let Some(key) = known {
-                self.values.insert(
-                    key.path(),
-                    Written {
-                        key_span: name.span(),
-                        value,
-                    },
-                );
+                self.values.insert(key.path(), Written { key_span: name.span(), value });
             } else if is_section && value.get_ref().is_table() {
                 if let DeValue::Table(inner) = value.into_inner() {
                     self.walk(source, &path, inner);
                 }
             } else {
                 let (problem, hint) = if is_section {
-                    let problem = format!(
-                        "this is a section, but {} stands here",
-                        found(value.get_ref())
-                    );
-                    (
-                        problem,
-                        format!("write [{path}] on a line of its own, and its keys below it"),
-                    )
+                    let problem = format!("this is a section, but {} stands here", found(value.get_ref()));
+                    (problem, format!("write [{path}] on a line of its own, and its keys below it"))
                 } else {
                     unknown(prefix, name.get_ref(), &path, value.get_ref())
                 };
@@ -135,32 +115,15 @@ impl<'a> Document<'a> {
 
 /// A key's name as it has to be written.
 fn written_name(name: &str) -> String {
-    let bare = !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if bare {
-        name.to_owned()
-    } else {
-        format!("{name:?}")
-    }
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if bare { name.to_owned() } else { format!("{name:?}") }
 }
 
 /// Problem and hint for a key or section that nothing is known of.
 fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String, String) {
-    let problem = if value.is_table() {
-        "unknown section"
-    } else {
-        "unknown key"
-    }
-    .to_owned();
+    let problem = if value.is_table() { "unknown section" } else { "unknown key" }.to_owned();
     let in_brackets = |path: &str| format!("[{path}]");
-    let sections = || {
-        keys::SECTIONS
-            .iter()
-            .map(|section| section.path)
-            .filter(|path| !path.is_empty())
-    };
+    let sections = || keys::SECTIONS.iter().map(|section| section.path).filter(|path| !path.is_empty());
     if value.is_table()
         && let Some(near) = nearest(path, sections())
     {
@@ -168,17 +131,10 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
     }
     let here = || keys::in_section(prefix);
     if let Some(near) = nearest(name, here().map(AnyKey::name)) {
-        let near = if prefix.is_empty() {
-            near.to_owned()
-        } else {
-            format!("{prefix}.{near}")
-        };
+        let near = if prefix.is_empty() { near.to_owned() } else { format!("{prefix}.{near}") };
         return (problem, format!("did you mean {near}?"));
     }
-    if let Some(key) = keys::all()
-        .find(|key| key.name() == name)
-        .or_else(|| keys::at(name))
-    {
+    if let Some(key) = keys::all().find(|key| key.name() == name).or_else(|| keys::at(name)) {
         let place = match key.section() {
             "" => "at the top of the file, before the first [section]".to_owned(),
             section => format!("below [{section}]"),
@@ -191,15 +147,9 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
     let known: Vec<&str> = here().map(AnyKey::name).collect();
     let hint = match prefix {
         "" => {
-            let sections: Vec<String> = sections()
-                .filter(|path| !path.contains('.'))
-                .map(in_brackets)
-                .collect();
-            format!(
-                "known here are {}, and the sections {}",
-                known.join(", "),
-                sections.join(" ")
-            )
+            let sections: Vec<String> =
+                sections().filter(|path| !path.contains('.')).map(in_brackets).collect();
+            format!("known here are {}, and the sections {}", known.join(", "), sections.join(" "))
         }
         prefix => format!("known in [{prefix}] are {}", known.join(", ")),
     };
@@ -208,34 +158,20 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
 
 /// The parser's words, made into what a person can act on.
 fn syntax_words(source: Source<'_>, at: usize, message: &str) -> (String, Option<String>) {
-    let rest = source
-        .slice(at..source.text.len())
-        .lines()
-        .next()
-        .unwrap_or_default();
+    let rest = source.slice(at..source.text.len()).lines().next().unwrap_or_default();
     let before = source.slice(0..at).lines().next_back().unwrap_or_default();
     let told = |problem: &str, hint: &str| (problem.to_owned(), Some(hint.to_owned()));
     if message.starts_with("duplicate key") {
-        told(
-            "this key or section stands in the file twice",
-            "keep one of them",
-        )
+        told("this key or section stands in the file twice", "keep one of them")
     } else if message.starts_with("string values must be quoted") {
-        let bare = rest
-            .split(['#', ',', ']'])
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let bare = rest.split(['#', ',', ']']).next().unwrap_or_default().trim();
         if bare.is_empty() {
             return told("a value is missing here", "write one, or remove the line");
         }
         // Somebody may have written a secret where the path of its file is wanted.
         let showable = !bare.contains(['"', '\'']) && !before.contains("secret");
-        let hint = if showable {
-            format!("write {:?}", shorten(bare))
-        } else {
-            "put it in quotes".to_owned()
-        };
+        let hint =
+            if showable { format!("write {:?}", shorten(bare)) } else { "put it in quotes".to_owned() };
         told("text has to stand in quotes", &hint)
     } else if message.starts_with("invalid unquoted key") {
         told(

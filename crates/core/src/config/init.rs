@@ -32,11 +32,7 @@ pub fn render_init(answers: &InitAnswers) -> String {
     let usual = Config::from_domain(config.domain.as_str(), &Defaults::default()).ok();
     let active = |key: &dyn AnyKey| {
         let value = key.value_in(config)?;
-        let differs = usual
-            .as_ref()
-            .and_then(|usual| key.value_in(usual))
-            .as_ref()
-            != Some(&value);
+        let differs = usual.as_ref().and_then(|usual| key.value_in(usual)).as_ref() != Some(&value);
         let chosen = answers.chosen.iter().any(|path| path == key.path());
         (differs || chosen || ALWAYS.contains(&key.path())).then_some(value)
     };
@@ -53,12 +49,7 @@ pub fn render_init(answers: &InitAnswers) -> String {
             continue;
         }
         if !section.path.is_empty() {
-            let _ = write!(
-                text,
-                "\n# {}\n[{}]\n",
-                first_sentence(section.doc),
-                section.path
-            );
+            let _ = write!(text, "\n# {}\n[{}]\n", first_sentence(section.doc), section.path);
         }
         for (n, (key, active)) in shown.into_iter().enumerate() {
             if n > 0 || section.path.is_empty() {
@@ -74,12 +65,7 @@ pub fn render_init(answers: &InitAnswers) -> String {
             );
             let _ = match active {
                 Some(value) => writeln!(text, "{} = {value}", key.name()),
-                None => writeln!(
-                    text,
-                    "#{} = {}",
-                    key.name(),
-                    shown_value(key, usual.as_ref())
-                ),
+                None => writeln!(text, "#{} = {}", key.name(), shown_value(key, usual.as_ref())),
             };
         }
     }
@@ -130,15 +116,10 @@ pub fn user_id_preview(domain: &Domain) -> [UserIdChoice; 2] {
     };
     let matrix = domain.child("matrix");
     [
-        choice(
-            matrix.clone().into(),
-            format!("works by itself: {matrix} is this server"),
-        ),
+        choice(matrix.clone().into(), format!("works by itself: {matrix} is this server")),
         choice(
             domain.clone().into(),
-            format!(
-                "shorter; https://{domain}/.well-known/matrix/ has to lead to this server, always"
-            ),
+            format!("shorter; https://{domain}/.well-known/matrix/ has to lead to this server, always"),
         ),
     ]
 }

@@ -94,16 +94,10 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Line and column of a byte, both from 1.
     pub(super) fn position(&self, at: usize) -> (usize, usize) {
-        let before = self
-            .text
-            .get(..at.min(self.text.len()))
-            .unwrap_or(self.text);
+        let before = self.text.get(..at.min(self.text.len())).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
-        (
-            line,
-            before.get(line_start..).unwrap_or_default().chars().count() + 1,
-        )
+        (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
     }
 
     /// What stands at `span`.

@@ -25,8 +25,7 @@ pub use self::{
 
 use crate::{
     name::{
-        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
-        Timezone,
+        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, Timezone,
     },
     size::{Bytes, Seconds},
 };

@@ -15,11 +15,7 @@ pub(super) fn network(r: &mut Reader<'_>) -> Network {
     let existing = r.value(&EXISTING);
     let address = r.optional(&ADDRESS);
     // With a wrong `existing`, either reading would raise mistakes that are none.
-    if existing.value {
-        existing_bridge(r, address)
-    } else {
-        own_bridge(r, address, existing.sound())
-    }
+    if existing.value { existing_bridge(r, address) } else { own_bridge(r, address, existing.sound()) }
 }
 
 /// A bridge that is there already.
@@ -47,23 +43,15 @@ fn existing_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>) -> N
                     .hint("write \"dhcp\", or a fixed address that is free, such as \"192.168.1.20/24\""),
             );
         }
-        let unused: [(&dyn AnyKey, bool); 2] =
-            [(&GATEWAY, gateway.written()), (&DNS, dns.written())];
-        for (key, _) in unused
-            .into_iter()
-            .filter(|(_, written)| *written && address.sound())
-        {
+        let unused: [(&dyn AnyKey, bool); 2] = [(&GATEWAY, gateway.written()), (&DNS, dns.written())];
+        for (key, _) in unused.into_iter().filter(|(_, written)| *written && address.sound()) {
             r.complain(
                 key,
                 Flaw::new("the DHCP server tells the guest this, so it would have no effect")
                     .hint("remove it, or give the guest a fixed address"),
             );
         }
-        return Network::Existing {
-            bridge: bridge.value,
-            address: Address::Dhcp,
-            dns: Vec::new(),
-        };
+        return Network::Existing { bridge: bridge.value, address: Address::Dhcp, dns: Vec::new() };
     };
     if gateway.value.is_none() && gateway.sound() {
         r.complain(
@@ -105,10 +93,7 @@ fn existing_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>) -> N
     }
     Network::Existing {
         bridge: bridge.value,
-        address: Address::Static {
-            address: fixed,
-            gateway: router,
-        },
+        address: Address::Static { address: fixed, gateway: router },
         dns: dns.value.map_or_else(|| vec![router], |list| list.0),
     }
 }
@@ -146,24 +131,13 @@ fn own_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>, sure: boo
     let Some(fixed) = fixed else {
         let dhcp = address.value == Some(AddressChoice::Dhcp);
         let address = if dhcp { Address::Dhcp } else { Address::Auto };
-        return Network::Own {
-            bridge: bridge.value,
-            subnet: machine,
-            address,
-        };
+        return Network::Own { bridge: bridge.value, subnet: machine, address };
     };
     if sure && subnet.sound() {
         inside(r, machine, fixed);
     }
-    let address = Address::Static {
-        address: fixed,
-        gateway: machine.address(),
-    };
-    Network::Own {
-        bridge: bridge.value,
-        subnet: machine,
-        address,
-    }
+    let address = Address::Static { address: fixed, gateway: machine.address() };
+    Network::Own { bridge: bridge.value, subnet: machine, address }
 }
 
 /// Checks that a fixed address is one that a guest on the program's own bridge
@@ -171,15 +145,9 @@ fn own_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>, sure: boo
 fn inside(r: &mut Reader<'_>, machine: Cidr4, fixed: Cidr4) {
     let next = std::net::Ipv4Addr::from(u32::from(machine.network()) | 2);
     let flaw = if !machine.has_host(fixed.address()) {
-        Flaw::new(format!(
-            "this is outside the bridge's network {}",
-            machine.as_network()
-        ))
+        Flaw::new(format!("this is outside the bridge's network {}", machine.as_network()))
     } else if fixed.prefix() != machine.prefix() {
-        Flaw::new(format!(
-            "the bridge's network has the prefix length {}",
-            machine.prefix()
-        ))
+        Flaw::new(format!("the bridge's network has the prefix length {}", machine.prefix()))
     } else if fixed.address() == machine.address() {
         Flaw::new("this is the machine's own address on the bridge (guest.network.subnet)")
     } else {
@@ -190,8 +158,5 @@ fn inside(r: &mut Reader<'_>, machine: Cidr4, fixed: Cidr4) {
     } else {
         machine.with_address(next)
     };
-    r.complain(
-        &ADDRESS,
-        flaw.hint(format!("for example {:?}", suggestion.to_string())),
-    );
+    r.complain(&ADDRESS, flaw.hint(format!("for example {:?}", suggestion.to_string())));
 }

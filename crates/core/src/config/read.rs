@@ -27,11 +27,7 @@ pub struct Override {
 impl Override {
     /// An override of `key` by `flag`.
     pub fn new(key: impl Into<String>, value: impl Into<String>, flag: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-            flag: flag.into(),
-        }
+        Self { key: key.into(), value: value.into(), flag: flag.into() }
     }
 }
 
@@ -46,9 +42,7 @@ impl Defaults {
     /// Defaults with the machine's time zone; one that the tz database does
     /// not know is left out, since the guest could not have it.
     pub fn with_timezone(zone: Option<&str>) -> Self {
-        let known = zone
-            .filter(|zone| zone_is_known(zone))
-            .and_then(|zone| Timezone::parse(zone).ok());
+        let known = zone.filter(|zone| zone_is_known(zone)).and_then(|zone| Timezone::parse(zone).ok());
         Self { timezone: known }
     }
 }
@@ -66,19 +60,12 @@ impl Config {
         overrides: &[Override],
         defaults: &Defaults,
     ) -> Result<Self, Mistakes> {
-        Reader::new(Source { file, text }, overrides, defaults)
-            .run()
-            .0
+        Reader::new(Source { file, text }, overrides, defaults).run().0
     }
 
     /// The config of somebody who gave only a domain, with `--domain`.
     pub fn from_domain(domain: &str, defaults: &Defaults) -> Result<Self, Mistakes> {
-        Self::parse_with(
-            "",
-            "matrix.toml",
-            &[Override::new("domain", domain, "--domain")],
-            defaults,
-        )
+        Self::parse_with("", "matrix.toml", &[Override::new("domain", domain, "--domain")], defaults)
     }
 }
 
@@ -146,35 +133,17 @@ impl<'a> Reader<'a> {
                 )),
             }
         }
-        Self {
-            source,
-            document,
-            flags,
-            defaults,
-            asked: BTreeSet::new(),
-            mistakes,
-        }
+        Self { source, document, flags, defaults, asked: BTreeSet::new(), mistakes }
     }
 
     /// The config, and the keys that were asked for on the way.
     pub(super) fn run(mut self) -> (Result<Config, Mistakes>, BTreeSet<&'static str>) {
         // A text that is not TOML was told about already; without its keys
         // everything else would be about what is missing.
-        let readable = self
-            .mistakes
-            .iter()
-            .all(|(_, mistake)| !mistake.key.is_empty());
-        let config = if readable {
-            assemble::config(&mut self)
-        } else {
-            None
-        };
+        let readable = self.mistakes.iter().all(|(_, mistake)| !mistake.key.is_empty());
+        let config = if readable { assemble::config(&mut self) } else { None };
         self.mistakes.sort_by_key(|(at, _)| *at);
-        let list: Vec<Mistake> = self
-            .mistakes
-            .into_iter()
-            .map(|(_, mistake)| mistake)
-            .collect();
+        let list: Vec<Mistake> = self.mistakes.into_iter().map(|(_, mistake)| mistake).collect();
         let result = match config {
             Some(config) if list.is_empty() => Ok(config),
             _ => Err(Mistakes::new(list)),
@@ -185,41 +154,26 @@ impl<'a> Reader<'a> {
     /// The value of a key that has a default.
     pub(super) fn value<T: TomlType>(&mut self, key: &Key<T, Fixed<T>>) -> Got<T> {
         let Got { value, origin } = self.optional(key);
-        Got {
-            value: value.unwrap_or_else(key.fallback.0),
-            origin,
-        }
+        Got { value: value.unwrap_or_else(key.fallback.0), origin }
     }
 
     /// The value of a key, if it is written and good.
-    pub(super) fn optional<T: TomlType, F: Fallback<T>>(
-        &mut self,
-        key: &Key<T, F>,
-    ) -> Got<Option<T>> {
+    pub(super) fn optional<T: TomlType, F: Fallback<T>>(&mut self, key: &Key<T, F>) -> Got<Option<T>> {
         self.asked.insert(key.path);
         let read = match (self.flags.get(key.path), self.document.values.get(key.path)) {
             (Some(given), _) => T::from_toml(&from_flag(T::FORM, &given.value)),
             (None, Some(written)) => T::from_toml(&written.value),
             (None, None) => {
-                return Got {
-                    value: None,
-                    origin: Origin::Default,
-                };
+                return Got { value: None, origin: Origin::Default };
             }
         };
         match read {
-            Ok(value) => Got {
-                value: Some(value),
-                origin: Origin::Written,
-            },
+            Ok(value) => Got { value: Some(value), origin: Origin::Written },
             Err(flaws) => {
                 for flaw in flaws {
                     self.complain(key, flaw);
                 }
-                Got {
-                    value: None,
-                    origin: Origin::Wrong,
-                }
+                Got { value: None, origin: Origin::Wrong }
             }
         }
     }
@@ -235,8 +189,7 @@ impl<'a> Reader<'a> {
             value: None,
             problem: flaw.problem,
             hint: Some(
-                flaw.hint
-                    .unwrap_or_else(|| format!("for example {} = {}", key.name(), key.example())),
+                flaw.hint.unwrap_or_else(|| format!("for example {} = {}", key.name(), key.example())),
             ),
         };
         // Somebody may have written the secret itself where its file is wanted.
@@ -244,16 +197,10 @@ impl<'a> Reader<'a> {
         let place = if let Some(given) = self.flags.get(key.path()) {
             mistake.flag = Some(given.flag.clone());
             mistake.value = show(&given.value);
-            mistake.hint = mistake
-                .hint
-                .map(|hint| in_flag_words(&hint, key, &given.flag));
+            mistake.hint = mistake.hint.map(|hint| in_flag_words(&hint, key, &given.flag));
             usize::MAX
         } else if let Some(written) = self.document.values.get(key.path()) {
-            let at = flaw
-                .span
-                .clone()
-                .unwrap_or_else(|| written.key_span.clone())
-                .start;
+            let at = flaw.span.clone().unwrap_or_else(|| written.key_span.clone()).start;
             let (line, column) = self.source.position(at);
             (mistake.line, mistake.column) = (Some(line), Some(column));
             // A section in the place of a value has nothing to show on one line.
@@ -267,11 +214,7 @@ impl<'a> Reader<'a> {
         self.mistakes.push((place, mistake));
     }
 
-    fn written_value(
-        &self,
-        value: &Spanned<DeValue<'_>>,
-        part: Option<std::ops::Range<usize>>,
-    ) -> &'a str {
+    fn written_value(&self, value: &Spanned<DeValue<'_>>, part: Option<std::ops::Range<usize>>) -> &'a str {
         self.source.slice(part.unwrap_or_else(|| value.span()))
     }
 }
@@ -292,15 +235,6 @@ fn in_flag_words(hint: &str, key: &dyn AnyKey, flag: &str) -> String {
 impl<'a> Reader<'a> {
     /// The keys that reading `text` asks for.
     pub(super) fn keys_asked(text: &'a str, defaults: &'a Defaults) -> BTreeSet<&'static str> {
-        Reader::new(
-            Source {
-                file: "matrix.toml",
-                text,
-            },
-            &[],
-            defaults,
-        )
-        .run()
-        .1
+        Reader::new(Source { file: "matrix.toml", text }, &[], defaults).run().1
     }
 }

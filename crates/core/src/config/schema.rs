@@ -14,10 +14,7 @@ pub fn json_schema() -> Json {
         "description": "The config of a Matrix server that matrix-podman runs.",
     });
     if let (Json::Object(mut described), Json::Object(rest)) = (described, root.take()) {
-        described.extend(
-            rest.into_iter()
-                .filter(|(name, _)| name != "title" && name != "description"),
-        );
+        described.extend(rest.into_iter().filter(|(name, _)| name != "title" && name != "description"));
         root = Json::Object(described);
     }
     root
@@ -29,21 +26,12 @@ fn section(path: &str) -> Json {
     for key in keys::in_section(path) {
         properties.insert(key.name().to_owned(), property(key));
     }
-    for below in keys::SECTIONS
-        .iter()
-        .filter(|section| is_child(path, section.path))
-    {
+    for below in keys::SECTIONS.iter().filter(|section| is_child(path, section.path)) {
         let name = below.path.rsplit('.').next().unwrap_or(below.path);
         properties.insert(name.to_owned(), section(below.path));
     }
-    let required: Vec<&str> = keys::in_section(path)
-        .filter(|key| key.required())
-        .map(AnyKey::name)
-        .collect();
-    let doc = keys::SECTIONS
-        .iter()
-        .find(|section| section.path == path)
-        .map_or("", |section| section.doc);
+    let required: Vec<&str> = keys::in_section(path).filter(|key| key.required()).map(AnyKey::name).collect();
+    let doc = keys::SECTIONS.iter().find(|section| section.path == path).map_or("", |section| section.doc);
     let mut schema = json!({
         "title": format!("[{path}]"),
         "description": doc,
@@ -100,11 +88,8 @@ pub(super) fn to_json(value: &toml::Value) -> Json {
         toml::Value::Boolean(yes) => json!(yes),
         toml::Value::Datetime(date) => json!(date.to_string()),
         toml::Value::Array(items) => items.iter().map(to_json).collect(),
-        toml::Value::Table(table) => Json::Object(
-            table
-                .iter()
-                .map(|(name, value)| (name.clone(), to_json(value)))
-                .collect(),
-        ),
+        toml::Value::Table(table) => {
+            Json::Object(table.iter().map(|(name, value)| (name.clone(), to_json(value))).collect())
+        }
     }
 }

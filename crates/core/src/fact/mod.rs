@@ -171,7 +171,11 @@ impl Fact {
         let argv = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         Ask::Run(match self {
             Fact::Packages(names) => {
-                let mut argv = argv(&["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}|${Package}|${Version}\\n"]);
+                let mut argv = argv(&[
+                    "dpkg-query",
+                    "--show",
+                    "--showformat=${db:Status-Abbrev}|${Package}|${Version}\\n",
+                ]);
                 argv.extend(names.iter().cloned());
                 argv
             }

@@ -65,7 +65,8 @@ pub struct ImageState {
 
 /// Reads `podman ps --all --format=json`.
 pub(super) fn parse_containers(stdout: &[u8]) -> Result<Vec<ContainerState>, Invalid> {
-    let rows: Vec<Json> = serde_json::from_slice(stdout).map_err(|e| Invalid::new(format!("podman ps: {e}")))?;
+    let rows: Vec<Json> =
+        serde_json::from_slice(stdout).map_err(|e| Invalid::new(format!("podman ps: {e}")))?;
     Ok(rows
         .iter()
         .map(|row| {
@@ -82,7 +83,8 @@ pub(super) fn parse_containers(stdout: &[u8]) -> Result<Vec<ContainerState>, Inv
                 health: if state == "running" { health_of_status(&status) } else { Health::None },
                 state,
                 image: text("Image"),
-                image_id: Digest::parse(&format!("sha256:{}", text("ImageID").trim_start_matches("sha256:"))).ok(),
+                image_id: Digest::parse(&format!("sha256:{}", text("ImageID").trim_start_matches("sha256:")))
+                    .ok(),
                 labels: row
                     .get("Labels")
                     .and_then(Json::as_object)
@@ -117,7 +119,11 @@ pub(super) fn parse_images(stdout: &[u8], names: &BTreeSet<String>) -> BTreeMap<
     for image in &images {
         let Some(state) = parse_image(image) else { continue };
         let known_as = |key: &str| -> Vec<&str> {
-            image.get(key).and_then(Json::as_array).map(|a| a.iter().filter_map(Json::as_str).collect()).unwrap_or_default()
+            image
+                .get(key)
+                .and_then(Json::as_array)
+                .map(|a| a.iter().filter_map(Json::as_str).collect())
+                .unwrap_or_default()
         };
         let (tags, digests) = (known_as("RepoTags"), known_as("RepoDigests"));
         for name in names {
@@ -137,7 +143,10 @@ fn parse_image(image: &Json) -> Option<ImageState> {
     };
     let env = image.pointer("/Config/Env").and_then(Json::as_array);
     let from_env = |key: &str| {
-        env?.iter().filter_map(Json::as_str).find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+        env?.iter()
+            .filter_map(Json::as_str)
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .map(str::to_owned)
     };
     let label = image
         .pointer("/Config/Labels/org.opencontainers.image.version")
@@ -194,7 +203,11 @@ mod tests {
             r#"[{{"Id":"{id}","Digest":"sha256:{id}","RepoTags":["localhost/m/synapse:1"],"RepoDigests":["localhost/m/synapse@sha256:{id}"],
             "Config":{{"Env":["PG_VERSION=17.6-0+deb13u1","PATH=/"],"Labels":{{"org.opencontainers.image.version":"v1.2"}}}}}}]"#
         );
-        let names = BTreeSet::from(["localhost/m/synapse:1".to_owned(), format!("sha256:{id}"), "other:1".to_owned()]);
+        let names = BTreeSet::from([
+            "localhost/m/synapse:1".to_owned(),
+            format!("sha256:{id}"),
+            "other:1".to_owned(),
+        ]);
         let found = parse_images(printed.as_bytes(), &names);
         assert_eq!(found.len(), 2);
         assert_eq!(found["localhost/m/synapse:1"].version, "17.6-0+deb13u1");

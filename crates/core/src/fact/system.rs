@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn packages_that_are_not_fully_installed_are_absent() {
-        let printed = b"ii |podman|5.4.2+ds1-2+b2\nrc |exim4|4.98\nun |crun|\nhi |crun|1.21-1\niU |nftables|1.1\n";
+        let printed =
+            b"ii |podman|5.4.2+ds1-2+b2\nrc |exim4|4.98\nun |crun|\nhi |crun|1.21-1\niU |nftables|1.1\n";
         let found = parse_packages(printed);
         assert_eq!(found.keys().collect::<Vec<_>>(), ["crun", "podman"]);
     }

@@ -91,7 +91,8 @@ fn order(resources: &[Box<dyn Resource>]) -> Vec<usize> {
     let mut done = BTreeSet::new();
     let mut order = Vec::new();
     while order.len() < resources.len() {
-        let next = (0..resources.len()).find(|i| !done.contains(i) && needs[*i].iter().all(|n| done.contains(n)));
+        let next =
+            (0..resources.len()).find(|i| !done.contains(i) && needs[*i].iter().all(|n| done.contains(n)));
         // A circle cannot be ordered; a test over all sites makes sure that
         // there is none, and what is left is then taken as it stands.
         let next = next.or_else(|| (0..resources.len()).find(|i| !done.contains(i)));

@@ -142,31 +142,18 @@ impl ComposeService {
             user: format!("{}:{}", owner.uid, owner.gid),
             entrypoint: spec.entrypoint.map(|program| [program]),
             command: spec.command.iter().map(|word| literal(word)).collect(),
-            environment: spec
-                .environment
-                .iter()
-                .map(|(name, value)| (*name, literal(value)))
-                .collect(),
+            environment: spec.environment.iter().map(|(name, value)| (*name, literal(value))).collect(),
             read_only: true,
             cap_drop: ["ALL"],
             security_opt: ["no-new-privileges"],
             volumes: spec.mounts.iter().map(quadlet::volume).collect(),
             tmpfs: spec.tmpfs.iter().map(quadlet::tmpfs).collect(),
             networks: spec.networks.clone(),
-            ports: spec
-                .port
-                .map(|p| [format!("{}:{}:{}", p.bind, p.host, p.container)]),
+            ports: spec.port.map(|p| [format!("{}:{}:{}", p.bind, p.host, p.container)]),
             depends_on: spec
                 .after
                 .iter()
-                .map(|service| {
-                    (
-                        service.name(),
-                        Condition {
-                            condition: "service_healthy",
-                        },
-                    )
-                })
+                .map(|service| (service.name(), Condition { condition: "service_healthy" }))
                 .collect(),
             healthcheck: HealthCheck {
                 test: std::iter::once("CMD".to_owned())
@@ -190,45 +177,22 @@ impl ComposeService {
 }
 
 /// `docker-compose.yml` and `.env`.
-pub fn files(
-    config: &Config,
-    lock: &Lock,
-    facts: &Facts,
-) -> Result<[DesiredFile; 2], MissingImage> {
+pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile; 2], MissingImage> {
     let specs = stack::containers(config, lock, facts)?;
     let network = |name, internal| {
-        (
-            name,
-            Network {
-                name,
-                driver: "bridge",
-                internal,
-                enable_ipv6: !internal && facts.ipv6,
-            },
-        )
+        (name, Network { name, driver: "bridge", internal, enable_ipv6: !internal && facts.ipv6 })
     };
     let compose = Compose {
         name: PROJECT,
-        services: specs
-            .iter()
-            .map(|spec| (spec.service.name(), ComposeService::of(spec)))
-            .collect(),
-        networks: [
-            network(layout::DB_NETWORK, true),
-            network(layout::EDGE_NETWORK, false),
-        ]
-        .into(),
+        services: specs.iter().map(|spec| (spec.service.name(), ComposeService::of(spec))).collect(),
+        networks: [network(layout::DB_NETWORK, true), network(layout::EDGE_NETWORK, false)].into(),
         podman: PodmanExtension { in_pod: false },
     };
     let mut env = format!(
         "# Written by matrix-podman for docker-compose.yml; holds no secret.\nCOMPOSE_PROJECT_NAME={PROJECT}\n"
     );
     for spec in &specs {
-        env.push_str(&format!(
-            "{}={}\n",
-            image_variable(spec.service),
-            spec.image
-        ));
+        env.push_str(&format!("{}={}\n", image_variable(spec.service), spec.image));
     }
     let file = |name, content, why| DesiredFile {
         path: layout::in_root(name),
@@ -238,11 +202,7 @@ pub fn files(
         why,
     };
     Ok([
-        file(
-            "docker-compose.yml",
-            yaml::to_string(HEADER, &compose),
-            "The same stack as a compose file",
-        ),
+        file("docker-compose.yml", yaml::to_string(HEADER, &compose), "The same stack as a compose file"),
         file(".env", env, "The images that the compose file runs"),
     ])
 }
@@ -259,8 +219,6 @@ mod tests {
 
     #[test]
     fn changed() {
-        insta::assert_snapshot!(show(
-            &files(&changed_config(), &lock(), &weak_facts()).unwrap()
-        ));
+        insta::assert_snapshot!(show(&files(&changed_config(), &lock(), &weak_facts()).unwrap()));
     }
 }

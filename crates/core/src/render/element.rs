@@ -60,19 +60,14 @@ struct RoomDirectory<'a> {
 fn element_config(config: &Config) -> ElementConfig<'_> {
     ElementConfig {
         default_server_config: ServerConfig {
-            homeserver: Homeserver {
-                base_url: &config.matrix_url,
-                server_name: &config.server_name,
-            },
+            homeserver: Homeserver { base_url: &config.matrix_url, server_name: &config.server_name },
         },
         brand: &config.web.brand,
         default_country_code: config.web.default_country.as_deref(),
         disable_custom_urls: !config.web.custom_servers,
         disable_guests: true,
         disable_3pid_login: true,
-        room_directory: RoomDirectory {
-            servers: [&config.server_name],
-        },
+        room_directory: RoomDirectory { servers: [&config.server_name] },
         integrations_ui_url: None,
         integrations_rest_url: None,
         integrations_widgets_urls: [],
@@ -82,10 +77,7 @@ fn element_config(config: &Config) -> ElementConfig<'_> {
             ("UIFeature.identityServer", false),
             ("UIFeature.thirdPartyId", false),
             ("UIFeature.passwordReset", false),
-            (
-                "UIFeature.registration",
-                config.synapse.registration != Registration::Closed,
-            ),
+            ("UIFeature.registration", config.synapse.registration != Registration::Closed),
             ("UIFeature.feedback", false),
         ]
         .into(),
@@ -97,18 +89,8 @@ fn element_config(config: &Config) -> ElementConfig<'_> {
 fn headers(cache: Option<&str>) -> Vec<Directive> {
     let mut headers = vec![
         Directive::simple("add_header", ["X-Frame-Options", "SAMEORIGIN", "always"]),
-        Directive::simple(
-            "add_header",
-            ["X-Content-Type-Options", "nosniff", "always"],
-        ),
-        Directive::simple(
-            "add_header",
-            [
-                "Content-Security-Policy",
-                "frame-ancestors 'self'",
-                "always",
-            ],
-        ),
+        Directive::simple("add_header", ["X-Content-Type-Options", "nosniff", "always"]),
+        Directive::simple("add_header", ["Content-Security-Policy", "frame-ancestors 'self'", "always"]),
         Directive::simple("add_header", ["Referrer-Policy", "no-referrer", "always"]),
     ];
     headers.extend(cache.map(|cache| Directive::simple("add_header", ["Cache-Control", cache])));
@@ -147,13 +129,9 @@ fn nginx_server() -> Directive {
     server.extend(headers(None));
     // What names the files of a release must be asked for each time, or an
     // update leaves browsers with names that are gone.
-    for arguments in [
-        &["=", "/index.html"][..],
-        &["=", "/version"],
-        &["=", "/sw.js"],
-        &["/i18n/"],
-        &["/config"],
-    ] {
+    for arguments in
+        [&["=", "/index.html"][..], &["=", "/version"], &["=", "/sw.js"], &["/i18n/"], &["/config"]]
+    {
         server.push(fresh(arguments));
     }
     Directive::Block("server", Vec::new(), server)
@@ -163,24 +141,16 @@ fn nginx_server() -> Directive {
 pub fn files(config: &Config) -> Vec<DesiredFile> {
     // Strings, numbers and maps with string keys: JSON can say them all.
     let json = serde_json::to_string_pretty(&element_config(config)).unwrap_or_default();
-    let nginx = nginx::to_string(
-        "Written by matrix-podman; changes here are overwritten.",
-        &[nginx_server()],
-    );
-    let file = |name, content, why| {
-        DesiredFile::read_by(Service::Web, layout::in_root(name), content, why)
-    };
+    let nginx =
+        nginx::to_string("Written by matrix-podman; changes here are overwritten.", &[nginx_server()]);
+    let file = |name, content, why| DesiredFile::read_by(Service::Web, layout::in_root(name), content, why);
     vec![
         file(
             "element-config.json",
             format!("{json}\n"),
             "Which server the web client talks to, and what it shows",
         ),
-        file(
-            "element-nginx.conf",
-            nginx,
-            "How the web client is served: fresh after updates, not in frames",
-        ),
+        file("element-nginx.conf", nginx, "How the web client is served: fresh after updates, not in frames"),
     ]
 }
 

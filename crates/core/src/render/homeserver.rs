@@ -201,10 +201,7 @@ impl<'a> Homeserver<'a> {
                 // where the kernel has no IPv6, and then Synapse does not start.
                 bind_addresses: ["0.0.0.0"],
                 x_forwarded: true,
-                resources: [Resource {
-                    names: ["client", "federation"],
-                    compress: false,
-                }],
+                resources: [Resource { names: ["client", "federation"], compress: false }],
             }],
             database: Database {
                 name: "psycopg2",
@@ -234,23 +231,17 @@ impl<'a> Homeserver<'a> {
             log_config: format!("{DATA}/log.config"),
             media_store_path: format!("{DATA}/media_store"),
             max_upload_size: synapse.max_upload_size,
-            media_retention: MediaRetention {
-                remote_media_lifetime: synapse.remote_media_lifetime,
-            },
+            media_retention: MediaRetention { remote_media_lifetime: synapse.remote_media_lifetime },
             url_preview_enabled: synapse.url_previews,
             url_preview_ip_range_blacklist: synapse.url_previews.then_some(PRIVATE_RANGES),
             enable_registration: open || token,
             registration_requires_token: token,
             enable_registration_without_verification: open,
-            presence: Presence {
-                enabled: synapse.presence,
-            },
+            presence: Presence { enabled: synapse.presence },
             forgotten_room_retention_period: synapse.forgotten_room_retention,
             federation_domain_whitelist: synapse.federation_allow.as_deref(),
             federation_client_minimum_tls_version: "1.2",
-            trusted_key_servers: [KeyServer {
-                server_name: "matrix.org",
-            }],
+            trusted_key_servers: [KeyServer { server_name: "matrix.org" }],
             suppress_key_server_warning: true,
             event_cache_size: event_cache_size(facts.guest_memory),
             caches: Caches {
@@ -259,23 +250,11 @@ impl<'a> Homeserver<'a> {
             },
             // Synapse's defaults are those of a public server: a person who
             // types fast, or a family behind one address, runs into them.
-            rc_message: Rate {
-                per_second: 1.0,
-                burst_count: 30,
-            },
+            rc_message: Rate { per_second: 1.0, burst_count: 30 },
             rc_login: LoginRates {
-                address: Rate {
-                    per_second: 0.15,
-                    burst_count: 10,
-                },
-                account: Rate {
-                    per_second: 0.05,
-                    burst_count: 5,
-                },
-                failed_attempts: Rate {
-                    per_second: 0.05,
-                    burst_count: 5,
-                },
+                address: Rate { per_second: 0.15, burst_count: 10 },
+                account: Rate { per_second: 0.05, burst_count: 5 },
+                failed_attempts: Rate { per_second: 0.05, burst_count: 5 },
             },
             turn: config.turn.as_ref().map(TurnSettings::of),
         }
@@ -376,13 +355,7 @@ mod tests {
 
     #[test]
     fn event_caches() {
-        for (gib, size) in [
-            (1, "10K"),
-            (2, "10K"),
-            (4, "20K"),
-            (16, "80K"),
-            (64, "100K"),
-        ] {
+        for (gib, size) in [(1, "10K"), (2, "10K"), (4, "20K"), (16, "80K"), (64, "100K")] {
             assert_eq!(event_cache_size(Bytes::gib(gib)), size);
         }
     }

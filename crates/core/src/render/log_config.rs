@@ -47,20 +47,11 @@ pub(super) fn of(level: LogLevel) -> LogConfig {
     LogConfig {
         version: 1,
         // The journal adds the time.
-        formatters: [(
-            "line",
-            Formatter {
-                format: "%(levelname)s %(name)s [%(request)s] %(message)s",
-            },
-        )]
-        .into(),
+        formatters: [("line", Formatter { format: "%(levelname)s %(name)s [%(request)s] %(message)s" })]
+            .into(),
         handlers: [(
             "console",
-            Handler {
-                class: "logging.StreamHandler",
-                formatter: "line",
-                stream: "ext://sys.stdout",
-            },
+            Handler { class: "logging.StreamHandler", formatter: "line", stream: "ext://sys.stdout" },
         )]
         .into(),
         // At DEBUG this logger would write access tokens (Synapse's own default

@@ -101,10 +101,7 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
     set("lxc.rootfs.path", &format!("dir:{}", spec.rootfs));
     set("lxc.rootfs.options", &"idmap=container");
     for kind in ["u", "g"] {
-        set(
-            "lxc.idmap",
-            &format!("{kind} 0 {} {}", spec.id_base, spec.id_count),
-        );
+        set("lxc.idmap", &format!("{kind} 0 {} {}", spec.id_base, spec.id_count));
     }
     set("lxc.net.0.type", &"veth");
     set("lxc.net.0.link", &spec.bridge);
@@ -134,10 +131,7 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
             // hierarchy of its own instead, which has no controllers then.
             set("lxc.mount.auto", &"");
             set("lxc.mount.auto", &"proc:mixed sys:mixed");
-            set(
-                "lxc.mount.entry",
-                &"cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0",
-            );
+            set("lxc.mount.entry", &"cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0");
             if memory {
                 set("lxc.cgroup.memory.limit_in_bytes", &spec.memory.0);
             }
@@ -202,10 +196,7 @@ mod tests {
         let spec = LxcSpec {
             mac: Some("00:16:3e:01:02:03".into()),
             address: LxcAddress::Dhcp,
-            cgroups: LxcCgroups::V1 {
-                memory: true,
-                cpu: true,
-            },
+            cgroups: LxcCgroups::V1 { memory: true, cpu: true },
             apparmor: false,
             start_at_boot: false,
             ..spec()

@@ -65,28 +65,13 @@ pub struct DesiredFile {
 impl DesiredFile {
     /// A file of root's that everybody may read.
     fn public(path: AbsPath, content: String, why: &'static str) -> Self {
-        Self {
-            path,
-            content,
-            mode: Mode(0o644),
-            owner: Owner::ROOT,
-            why,
-        }
+        Self { path, content, mode: Mode(0o644), owner: Owner::ROOT, why }
     }
 
     /// A file of root's that besides root only `service` may read.
     fn read_by(service: Service, path: AbsPath, content: String, why: &'static str) -> Self {
-        let owner = Owner {
-            uid: 0,
-            gid: service.owner().gid,
-        };
-        Self {
-            path,
-            content,
-            mode: Mode(0o440),
-            owner,
-            why,
-        }
+        let owner = Owner { uid: 0, gid: service.owner().gid };
+        Self { path, content, mode: Mode(0o440), owner, why }
     }
 }
 
@@ -114,29 +99,14 @@ pub struct MissingImage {
 /// The folders that the containers' mounts and the files below need, each
 /// after the one that it is in.
 pub fn folders() -> Vec<DesiredFolder> {
-    let folder = |path, mode, owner| DesiredFolder {
-        path,
-        mode: Mode(mode),
-        owner,
-    };
+    let folder = |path, mode, owner| DesiredFolder { path, mode: Mode(mode), owner };
     let synapse = Service::Synapse.owner();
     vec![
         folder(AbsPath::known(layout::ROOT), 0o755, Owner::ROOT),
         folder(AbsPath::known(layout::SECRETS), 0o700, Owner::ROOT),
-        folder(
-            layout::in_root("postgresdata"),
-            0o700,
-            Service::Postgres.owner(),
-        ),
+        folder(layout::in_root("postgresdata"), 0o700, Service::Postgres.owner()),
         folder(layout::in_root("redis"), 0o755, Owner::ROOT),
-        folder(
-            layout::in_root("synapse"),
-            0o750,
-            Owner {
-                uid: 0,
-                gid: synapse.gid,
-            },
-        ),
+        folder(layout::in_root("synapse"), 0o750, Owner { uid: 0, gid: synapse.gid }),
         folder(layout::in_root("synapse/media_store"), 0o750, synapse),
         folder(AbsPath::known(layout::QUADLET), 0o755, Owner::ROOT),
     ]
@@ -154,15 +124,9 @@ pub fn service_files(service: Service, config: &Config, facts: &Facts) -> Vec<De
 
 /// Every file of the stack: the services' config, their units, and the same
 /// stack as a compose file.
-pub fn stack_files(
-    config: &Config,
-    lock: &Lock,
-    facts: &Facts,
-) -> Result<Vec<DesiredFile>, MissingImage> {
-    let mut files: Vec<DesiredFile> = Service::ALL
-        .into_iter()
-        .flat_map(|service| service_files(service, config, facts))
-        .collect();
+pub fn stack_files(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
+    let mut files: Vec<DesiredFile> =
+        Service::ALL.into_iter().flat_map(|service| service_files(service, config, facts)).collect();
     files.extend(quadlet::networks(facts));
     files.extend(quadlet::containers(config, lock, facts)?);
     files.push(quadlet::stack_unit());

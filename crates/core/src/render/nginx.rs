@@ -19,11 +19,7 @@ impl Directive {
     }
 
     /// `name arguments { … }`
-    pub fn block<const N: usize>(
-        name: &'static str,
-        arguments: [&str; N],
-        inside: Vec<Directive>,
-    ) -> Self {
+    pub fn block<const N: usize>(name: &'static str, arguments: [&str; N], inside: Vec<Directive>) -> Self {
         Self::Block(name, arguments.map(str::to_owned).to_vec(), inside)
     }
 }
@@ -40,9 +36,7 @@ pub fn to_string(header: &str, directives: &[Directive]) -> String {
 fn write(text: &mut String, directive: &Directive, depth: usize) {
     let indent = "    ".repeat(depth);
     let (name, arguments) = match directive {
-        Directive::Simple(name, arguments) | Directive::Block(name, arguments, _) => {
-            (name, arguments)
-        }
+        Directive::Simple(name, arguments) | Directive::Block(name, arguments, _) => (name, arguments),
     };
     text.push_str(&indent);
     text.push_str(name);
@@ -65,9 +59,7 @@ fn write(text: &mut String, directive: &Directive, depth: usize) {
 
 fn word(text: &str) -> String {
     let special = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#')
+        c.is_whitespace() || c.is_control() || matches!(c, ';' | '{' | '}' | '"' | '\'' | '\\' | '#')
     };
     if !text.is_empty() && !text.contains(special) {
         return text.to_owned();

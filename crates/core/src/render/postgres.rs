@@ -30,11 +30,7 @@ pub fn pgdata(image: &LockedImage) -> Option<String> {
 pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
     let share = facts.guest_memory.as_mib() / 2;
     let connections = u64::from(config.postgres.max_connections);
-    let buffers = config
-        .postgres
-        .shared_buffers
-        .map_or(share / 4, Bytes::as_mib)
-        .max(16);
+    let buffers = config.postgres.shared_buffers.map_or(share / 4, Bytes::as_mib).max(16);
     let cores = facts.cores.clamp(2, 8);
     // A sixteenth of the disk for the log of changes, within reason.
     let wal = (config.guest.disk.as_mib() / 16).clamp(512, 4096);
@@ -47,10 +43,7 @@ pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
         ("shared_buffers", mib(buffers)),
         ("effective_cache_size", mib((share * 3 / 4).max(256))),
         ("maintenance_work_mem", mib((share / 16).clamp(32, 2048))),
-        (
-            "work_mem",
-            mib((share.saturating_sub(buffers) / (connections * 3).max(1)).clamp(4, 64)),
-        ),
+        ("work_mem", mib((share.saturating_sub(buffers) / (connections * 3).max(1)).clamp(4, 64))),
         ("wal_buffers", mib(16)),
         ("min_wal_size", mib(wal / 4)),
         ("max_wal_size", mib(wal)),
@@ -71,26 +64,16 @@ pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
 /// The server's command line: `postgres -c name=value …`.
 pub fn command(config: &Config, facts: &Facts) -> Vec<String> {
     let settings = settings(config, facts);
-    let options = settings
-        .into_iter()
-        .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
-    std::iter::once("postgres".to_owned())
-        .chain(options)
-        .collect()
+    let options = settings.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+    std::iter::once("postgres".to_owned()).chain(options).collect()
 }
 
 /// The health check: over TCP, which answers only once start-up and recovery
 /// are over; on the Unix socket a server that is being made answers too.
 pub fn health_command() -> Vec<String> {
-    [
-        "pg_isready",
-        "--quiet",
-        "--host=127.0.0.1",
-        "--username=synapse",
-        "--dbname=synapse",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["pg_isready", "--quiet", "--host=127.0.0.1", "--username=synapse", "--dbname=synapse"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// What makes an empty cluster in `pgdata`, run in the container as its user.
@@ -124,10 +107,7 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 /// The same as the official image's entry point writes.
 pub fn pg_hba() -> String {
     let rule = |kind: &str, address: &str, method: &str| {
-        format!(
-            "{kind:<7} {:<11} {:<7} {address:<7} {method}\n",
-            "all", "all"
-        )
+        format!("{kind:<7} {:<11} {:<7} {address:<7} {method}\n", "all", "all")
     };
     format!(
         "# Written by matrix-podman when the cluster was made.\n{}{}",
@@ -148,17 +128,9 @@ mod tests {
     fn tuning_follows_memory() {
         let mut table = String::new();
         for gib in [1, 2, 4, 8, 16] {
-            let facts = Facts {
-                guest_memory: Bytes::gib(gib),
-                ..facts()
-            };
+            let facts = Facts { guest_memory: Bytes::gib(gib), ..facts() };
             let settings = settings(&default_config(), &facts);
-            let wanted = [
-                "shared_buffers",
-                "effective_cache_size",
-                "maintenance_work_mem",
-                "work_mem",
-            ];
+            let wanted = ["shared_buffers", "effective_cache_size", "maintenance_work_mem", "work_mem"];
             let shown: Vec<String> = settings
                 .iter()
                 .filter(|(k, _)| wanted.contains(k))

@@ -19,19 +19,11 @@ use crate::{
     size::Bytes,
 };
 
-const HEADER: &str =
-    "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
+const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
 
 /// The units of all four services.
-pub fn containers(
-    config: &Config,
-    lock: &Lock,
-    facts: &Facts,
-) -> Result<Vec<DesiredFile>, MissingImage> {
-    Service::ALL
-        .into_iter()
-        .map(|service| container(service, config, lock, facts))
-        .collect()
+pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
+    Service::ALL.into_iter().map(|service| container(service, config, lock, facts)).collect()
 }
 
 /// The unit of `service`.
@@ -100,10 +92,8 @@ fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
         .maybe("MemoryMax", spec.memory_max.map(|size| size.0));
     // Only what publishes a port on an address, or speaks to the world, has to
     // wait for the guest's network.
-    let quadlet = Section::new("Quadlet").maybe(
-        "DefaultDependencies",
-        spec.port.is_none().then_some("false"),
-    );
+    let quadlet =
+        Section::new("Quadlet").maybe("DefaultDependencies", spec.port.is_none().then_some("false"));
     let install = Section::new("Install").raw("WantedBy", layout::STACK_UNIT);
     [unit, container_section(spec), service, quadlet, install]
 }
@@ -130,15 +120,8 @@ fn container_section(spec: &ContainerSpec) -> Section {
     section
         .each("Volume", spec.mounts.iter().map(volume))
         .each("Tmpfs", spec.tmpfs.iter().map(tmpfs))
-        .each(
-            "Network",
-            spec.networks.iter().map(|name| format!("{name}.network")),
-        )
-        .maybe(
-            "PublishPort",
-            spec.port
-                .map(|p| format!("{}:{}:{}", p.bind, p.host, p.container)),
-        )
+        .each("Network", spec.networks.iter().map(|name| format!("{name}.network")))
+        .maybe("PublishPort", spec.port.map(|p| format!("{}:{}:{}", p.bind, p.host, p.container)))
         .raw("Notify", "healthy")
         .raw("HealthCmd", exec_form(&health.command))
         .raw("HealthInterval", health.interval)
@@ -146,48 +129,25 @@ fn container_section(spec: &ContainerSpec) -> Section {
         .raw("HealthRetries", health.retries)
         .raw("HealthOnFailure", "kill")
         .raw("HealthStartupCmd", exec_form(&health.command))
-        .raw(
-            "HealthStartupInterval",
-            format!("{}ms", health.startup_interval_ms),
-        )
+        .raw("HealthStartupInterval", format!("{}ms", health.startup_interval_ms))
         .raw("HealthStartupTimeout", health.timeout)
         // 0: never restarted for being slow; `TimeoutStartSec` is the limit.
         .raw("HealthStartupRetries", "0")
         .raw("StopTimeout", spec.stop_timeout.0)
         .raw("LogDriver", "journald")
-        .words(
-            "Label",
-            [format!(
-                "{}={}",
-                layout::CONFIG_LABEL,
-                spec.config_digest.hex()
-            )],
-        )
-        .words(
-            "PodmanArgs",
-            spec.stop_signal
-                .map(|signal| format!("--stop-signal={signal}")),
-        )
+        .words("Label", [format!("{}={}", layout::CONFIG_LABEL, spec.config_digest.hex())])
+        .words("PodmanArgs", spec.stop_signal.map(|signal| format!("--stop-signal={signal}")))
 }
 
 /// `source:target:options`, as Podman and compose files write mounts.
 pub(super) fn volume(mount: &stack::Mount) -> String {
-    format!(
-        "{}:{}:{}",
-        mount.source,
-        mount.target,
-        if mount.writable { "rw" } else { "ro" }
-    )
+    format!("{}:{}:{}", mount.source, mount.target, if mount.writable { "rw" } else { "ro" })
 }
 
 /// `target:options`, as Podman and compose files write scratch space. Nothing
 /// is copied up from the image: what is there may belong to another user.
 pub(super) fn tmpfs(tmpfs: &stack::Tmpfs) -> String {
-    format!(
-        "{}:rw,nosuid,nodev,notmpcopyup,mode=1777,size={}",
-        tmpfs.target,
-        podman_size(tmpfs.size)
-    )
+    format!("{}:rw,nosuid,nodev,notmpcopyup,mode=1777,size={}", tmpfs.target, podman_size(tmpfs.size))
 }
 
 /// Podman's sizes have lower-case units.
@@ -205,17 +165,10 @@ pub fn networks(facts: &Facts) -> [DesiredFile; 2] {
     let network = |name: &'static str, section: Section, why| {
         let sections = [
             Section::new("Unit").raw("Description", format!("Matrix: network {name}")),
-            section
-                .raw("NetworkName", name)
-                .raw("Driver", "bridge")
-                .raw("DisableDNS", "false"),
+            section.raw("NetworkName", name).raw("Driver", "bridge").raw("DisableDNS", "false"),
             Section::new("Quadlet").raw("DefaultDependencies", "false"),
         ];
-        DesiredFile::public(
-            layout::network_file(name),
-            unit::to_string(HEADER, &sections),
-            why,
-        )
+        DesiredFile::public(layout::network_file(name), unit::to_string(HEADER, &sections), why)
     };
     [
         network(
@@ -303,16 +256,12 @@ mod tests {
 
     #[test]
     fn default() {
-        insta::assert_snapshot!(show(
-            &containers(&default_config(), &lock(), &facts()).unwrap()
-        ));
+        insta::assert_snapshot!(show(&containers(&default_config(), &lock(), &facts()).unwrap()));
     }
 
     #[test]
     fn changed() {
-        insta::assert_snapshot!(show(
-            &containers(&changed_config(), &lock(), &weak_facts()).unwrap()
-        ));
+        insta::assert_snapshot!(show(&containers(&changed_config(), &lock(), &weak_facts()).unwrap()));
     }
 
     #[test]

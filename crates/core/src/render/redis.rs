@@ -34,10 +34,7 @@ fn directives() -> Vec<Directive> {
         one("databases", "1"),
         one("maxmemory", "40mb"),
         one("maxmemory-policy", "allkeys-lru"),
-        (
-            "client-output-buffer-limit",
-            ["pubsub", "32mb", "8mb", "60"].map(str::to_owned).to_vec(),
-        ),
+        ("client-output-buffer-limit", ["pubsub", "32mb", "8mb", "60"].map(str::to_owned).to_vec()),
         one("tcp-keepalive", "60"),
         one("daemonize", "no"),
         one("logfile", ""),
@@ -95,18 +92,9 @@ pub fn acl(password_sha256: &str) -> String {
 /// The health check: exits with 0 only if Redis answers PONG. `-e` makes an
 /// error reply a failure; the password is ignored for a user without one.
 pub fn health_command() -> Vec<String> {
-    [
-        "redis-cli",
-        "-e",
-        "--user",
-        HEALTH_USER,
-        "--pass",
-        "none",
-        "--no-auth-warning",
-        "ping",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["redis-cli", "-e", "--user", HEALTH_USER, "--pass", "none", "--no-auth-warning", "ping"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -126,12 +114,8 @@ mod tests {
 
     #[test]
     fn words() {
-        for (text, written) in [
-            ("a", "a"),
-            ("", "\"\""),
-            ("a b", "\"a b\""),
-            ("\"\\\n", "\"\\\"\\\\\\x0a\""),
-        ] {
+        for (text, written) in [("a", "a"), ("", "\"\""), ("a b", "\"a b\""), ("\"\\\n", "\"\\\"\\\\\\x0a\"")]
+        {
             assert_eq!(word(text), written);
         }
     }

@@ -25,14 +25,7 @@ const HELD_BACK: [&str; 9] = [
 
 /// Every file of the guest's own settings.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
-    let mut files = vec![
-        sysctl(facts),
-        containers_conf(facts),
-        journald(),
-        upgrades(),
-        periodic(),
-        locale(),
-    ];
+    let mut files = vec![sysctl(facts), containers_conf(facts), journald(), upgrades(), periodic(), locale()];
     files.push(DesiredFile::public(
         AbsPath::known("/etc/timezone"),
         format!("{}\n", config.timezone),
@@ -76,36 +69,23 @@ pub fn sysctl_settings(facts: &Facts) -> Vec<(String, u32)> {
         let ipv6: &[(&str, u32)] = if facts.ipv6 {
             // 2: Podman's networks turn forwarding on, and with 1 the guest
             // would then stop listening to its router.
-            &[
-                ("accept_redirects", 0),
-                ("accept_source_route", 0),
-                ("accept_ra", 2),
-            ]
+            &[("accept_redirects", 0), ("accept_source_route", 0), ("accept_ra", 2)]
         } else {
             &[("disable_ipv6", 1)]
         };
-        settings.extend(
-            ipv6.iter()
-                .map(|(name, value)| (format!("net.ipv6.conf.{which}.{name}"), *value)),
-        );
+        settings.extend(ipv6.iter().map(|(name, value)| (format!("net.ipv6.conf.{which}.{name}"), *value)));
     }
     settings
 }
 
 fn sysctl(facts: &Facts) -> DesiredFile {
     // A leading `-`: a setting that a kernel lacks is no error (sysctl.d(5)).
-    let lines: String = sysctl_settings(facts)
-        .iter()
-        .map(|(name, value)| format!("-{name} = {value}\n"))
-        .collect();
+    let lines: String =
+        sysctl_settings(facts).iter().map(|(name, value)| format!("-{name} = {value}\n")).collect();
     DesiredFile::public(
         AbsPath::known(SYSCTL_FILE),
         format!("# {HEADER}\n{lines}"),
-        if facts.ipv6 {
-            "Hardens the guest's network"
-        } else {
-            "Hardens the guest's network; IPv6 is off"
-        },
+        if facts.ipv6 { "Hardens the guest's network" } else { "Hardens the guest's network; IPv6 is off" },
     )
 }
 
@@ -204,15 +184,9 @@ fn upgrades() -> DesiredFile {
                 "origin=Debian,codename=${distro_codename}-security,label=Debian-Security".into(),
             ],
         ),
-        Apt::List(
-            "Unattended-Upgrade::Package-Blacklist",
-            HELD_BACK.map(|name| format!("^{name}")).to_vec(),
-        ),
+        Apt::List("Unattended-Upgrade::Package-Blacklist", HELD_BACK.map(|name| format!("^{name}")).to_vec()),
         Apt::Value("Unattended-Upgrade::Automatic-Reboot", "false".into()),
-        Apt::Value(
-            "Unattended-Upgrade::Remove-Unused-Dependencies",
-            "true".into(),
-        ),
+        Apt::Value("Unattended-Upgrade::Remove-Unused-Dependencies", "true".into()),
     ]);
     DesiredFile::public(
         AbsPath::known("/etc/apt/apt.conf.d/52matrix-unattended-upgrades"),
@@ -255,9 +229,6 @@ mod tests {
     #[test]
     fn changed() {
         insta::assert_snapshot!(show(&files(&changed_config(), &weak_facts())));
-        assert_eq!(
-            localtime_target(&changed_config()).as_str(),
-            "/usr/share/zoneinfo/Europe/Zurich"
-        );
+        assert_eq!(localtime_target(&changed_config()).as_str(), "/usr/share/zoneinfo/Europe/Zurich");
     }
 }

@@ -3,25 +3,18 @@
 
 use crate::{
     config::{
-        Address, BackendChoice, Config, Guest, ImageChoice, Images, LogLevel, Network, Ports,
-        Postgres, Registration, SourceChoice, Synapse, Turn, Web,
+        Address, BackendChoice, Config, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
+        Registration, SourceChoice, Synapse, Turn, Web,
     },
     lock::{Lock, LockedImage},
-    name::{
-        AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName,
-        Timezone,
-    },
+    name::{AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, Timezone},
     render::Facts,
     service::Service,
     size::{Bytes, Seconds},
 };
 
 fn image(reference: &str) -> ImageChoice {
-    ImageChoice {
-        reference: ImageRef::parse(reference).unwrap(),
-        archive: None,
-        build_version: None,
-    }
+    ImageChoice { reference: ImageRef::parse(reference).unwrap(), archive: None, build_version: None }
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.
@@ -32,11 +25,7 @@ pub(super) fn default_config() -> Config {
         timezone: Timezone::parse("UTC").unwrap(),
         matrix_url: "https://matrix.chat.home.arpa".into(),
         chat_url: "https://chat.chat.home.arpa".into(),
-        ports: Ports {
-            bind: [0, 0, 0, 0].into(),
-            synapse: Port::known(8008),
-            web: Port::known(8080),
-        },
+        ports: Ports { bind: [0, 0, 0, 0].into(), synapse: Port::known(8008), web: Port::known(8080) },
         guest: Guest {
             backend: BackendChoice::Auto,
             name: GuestName::parse("matrix").unwrap(),
@@ -71,16 +60,9 @@ pub(super) fn default_config() -> Config {
             report_stats: false,
             log_level: LogLevel::Info,
         },
-        postgres: Postgres {
-            shared_buffers: None,
-            max_connections: 100,
-        },
+        postgres: Postgres { shared_buffers: None, max_connections: 100 },
         turn: None,
-        web: Web {
-            brand: "Element".into(),
-            default_country: None,
-            custom_servers: false,
-        },
+        web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
     }
 }
 
@@ -93,22 +75,10 @@ pub(super) fn changed_config() -> Config {
         timezone: Timezone::parse("Europe/Zurich").unwrap(),
         matrix_url: "https://m.verein.ch".into(),
         chat_url: "https://c.verein.ch".into(),
-        ports: Ports {
-            bind: [10, 1, 2, 3].into(),
-            synapse: Port::known(18008),
-            web: Port::known(18080),
-        },
-        guest: Guest {
-            cores: 8,
-            memory: Bytes::gib(16),
-            disk: Bytes::gib(200),
-            ipv6: true,
-            ..default.guest
-        },
+        ports: Ports { bind: [10, 1, 2, 3].into(), synapse: Port::known(18008), web: Port::known(18080) },
+        guest: Guest { cores: 8, memory: Bytes::gib(16), disk: Bytes::gib(200), ipv6: true, ..default.guest },
         synapse: Synapse {
-            registration: Registration::Open {
-                reason: "a club's demo".into(),
-            },
+            registration: Registration::Open { reason: "a club's demo".into() },
             max_upload_size: Bytes::gib(1),
             presence: false,
             remote_media_lifetime: None,
@@ -122,15 +92,9 @@ pub(super) fn changed_config() -> Config {
             report_stats: true,
             log_level: LogLevel::Debug,
         },
-        postgres: Postgres {
-            shared_buffers: Some(Bytes::mib(777)),
-            max_connections: 50,
-        },
+        postgres: Postgres { shared_buffers: Some(Bytes::mib(777)), max_connections: 50 },
         turn: Some(Turn {
-            uris: vec![
-                "turn:turn.verein.ch:3478?transport=udp".into(),
-                "turns:turn.verein.ch:5349".into(),
-            ],
+            uris: vec!["turn:turn.verein.ch:3478?transport=udp".into(), "turns:turn.verein.ch:5349".into()],
             secret_file: AbsPath::parse("/root/turn").unwrap(),
             user_lifetime: Seconds(7200),
             allow_guests: true,
@@ -146,24 +110,12 @@ pub(super) fn changed_config() -> Config {
 
 /// A guest like the default config's, on a machine that can do everything.
 pub(super) fn facts() -> Facts {
-    Facts {
-        guest_memory: Bytes::gib(4),
-        cores: 2,
-        memory_limits: true,
-        pids_limits: true,
-        ipv6: false,
-    }
+    Facts { guest_memory: Bytes::gib(4), cores: 2, memory_limits: true, pids_limits: true, ipv6: false }
 }
 
 /// A large guest on a machine that hands down no controllers.
 pub(super) fn weak_facts() -> Facts {
-    Facts {
-        guest_memory: Bytes::gib(16),
-        cores: 8,
-        memory_limits: false,
-        pids_limits: false,
-        ipv6: true,
-    }
+    Facts { guest_memory: Bytes::gib(16), cores: 8, memory_limits: false, pids_limits: false, ipv6: true }
 }
 
 /// A lock with all images.
@@ -198,10 +150,7 @@ pub(super) fn show(files: &[crate::render::DesiredFile]) -> String {
     files
         .iter()
         .map(|f| {
-            format!(
-                "=== {} {} {}:{} ({})\n{}",
-                f.path, f.mode, f.owner.uid, f.owner.gid, f.why, f.content
-            )
+            format!("=== {} {} {}:{} ({})\n{}", f.path, f.mode, f.owner.uid, f.owner.gid, f.why, f.content)
         })
         .collect()
 }

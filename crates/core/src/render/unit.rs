@@ -22,10 +22,7 @@ pub struct Section {
 impl Section {
     /// A section without entries.
     pub fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            entries: Vec::new(),
-        }
+        Self { name, entries: Vec::new() }
     }
 
     /// With a value that is taken as it stands. It holds no line breaks.
@@ -38,9 +35,7 @@ impl Section {
     /// With one line for each of `values`.
     #[must_use]
     pub fn each<T: ToString>(self, key: &'static str, values: impl IntoIterator<Item = T>) -> Self {
-        values
-            .into_iter()
-            .fold(self, |section, value| section.raw(key, value))
+        values.into_iter().fold(self, |section, value| section.raw(key, value))
     }
 
     /// With a value, if there is one.
@@ -51,11 +46,7 @@ impl Section {
 
     /// With words in one line; without any, the key is left out.
     #[must_use]
-    pub fn words<T: ToString>(
-        mut self,
-        key: &'static str,
-        words: impl IntoIterator<Item = T>,
-    ) -> Self {
+    pub fn words<T: ToString>(mut self, key: &'static str, words: impl IntoIterator<Item = T>) -> Self {
         let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
         if !words.is_empty() {
             self.entries.push((key, Value::Words(words)));
@@ -72,10 +63,7 @@ impl Section {
 /// The text of a unit, below a comment; sections without entries are left out.
 pub fn to_string(header: &str, sections: &[Section]) -> String {
     let mut text = format!("# {header}\n");
-    for section in sections
-        .iter()
-        .filter(|section| !section.entries.is_empty())
-    {
+    for section in sections.iter().filter(|section| !section.entries.is_empty()) {
         text.push_str(&format!("\n[{}]\n", section.name));
         for (key, value) in &section.entries {
             let value = match value {
@@ -92,18 +80,13 @@ pub fn to_string(header: &str, sections: &[Section]) -> String {
 /// space, and a backslash at the end would join the next line to it.
 fn raw(value: &str) -> String {
     let value = value.replace(char::is_control, " ").replace('%', "%%");
-    if value.ends_with('\\') {
-        value + " "
-    } else {
-        value
-    }
+    if value.ends_with('\\') { value + " " } else { value }
 }
 
 /// One word. `$` is doubled too: the words here end up on a command line, where
 /// systemd would put a variable's value.
 fn word(text: &str) -> String {
-    let plain =
-        |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\'' | '\\' | ';');
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\'' | '\\' | ';');
     let doubled = text.replace('%', "%%").replace('$', "$$");
     if !text.is_empty() && text.chars().all(plain) {
         return doubled;
@@ -136,10 +119,7 @@ mod tests {
         loop {
             while chars.next_if(|c| *c == ' ').is_some() {}
             if chars.peek().is_none() {
-                return words
-                    .iter()
-                    .map(|w: &String| w.replace("%%", "%").replace("$$", "$"))
-                    .collect();
+                return words.iter().map(|w: &String| w.replace("%%", "%").replace("$$", "$")).collect();
             }
             let mut word = String::new();
             let mut quoted = false;
@@ -184,9 +164,7 @@ mod tests {
     #[test]
     fn text() {
         let sections = [
-            Section::new("Unit")
-                .raw("Description", "100 %")
-                .maybe("After", None::<&str>),
+            Section::new("Unit").raw("Description", "100 %").maybe("After", None::<&str>),
             Section::new("Empty"),
             Section::new("Service")
                 .words("ExecStart", ["/bin/a", "b c", "", "$HOME", "d\"e"])

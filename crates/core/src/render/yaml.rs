@@ -9,8 +9,7 @@ use serde::Serialize;
 pub(super) fn to_string(header: &str, document: &impl Serialize) -> String {
     let mut text: String = header.lines().map(|line| format!("# {line}\n")).collect();
     // Folding long strings over lines is valid but unkind to people who grep.
-    let options =
-        serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
     // Writing to a string cannot fail, and the documents here hold nothing that
     // YAML cannot say; were it otherwise, the reason stands where a test and
     // Synapse's own config check see it.

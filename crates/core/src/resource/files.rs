@@ -1,6 +1,8 @@
 //! Files and folders that are simply there as they should be, in families.
 
-use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_ready, stack::render_facts, write};
+use super::{
+    Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_ready, stack::render_facts, write,
+};
 use crate::{
     effect::Effect,
     fact::{FileKind, Side},
@@ -60,9 +62,8 @@ pub(super) fn compare(folders: &[DesiredFolder], files: &[DesiredFile], seen: &O
     let states: Vec<_> = files.iter().map(|file| seen.file(Side::Guest, &file.path)).collect();
     let metas: Vec<_> = folders.iter().map(|folder| seen.meta(Side::Guest, &folder.path)).collect();
     for (folder, state) in folders.iter().zip(metas) {
-        let right = state?.is_some_and(|s| {
-            s.kind == FileKind::Dir && s.mode == folder.mode && s.owner == folder.owner
-        });
+        let right = state?
+            .is_some_and(|s| s.kind == FileKind::Dir && s.mode == folder.mode && s.owner == folder.owner);
         if !right {
             difference.effects.push(Effect::MakeDir {
                 side: Side::Guest,
@@ -75,7 +76,9 @@ pub(super) fn compare(folders: &[DesiredFolder], files: &[DesiredFile], seen: &O
     for (file, state) in files.iter().zip(states) {
         let state = state?;
         let right = state.is_some_and(|s| {
-            s.content.as_deref() == Some(file.content.as_str()) && s.mode == file.mode && s.owner == file.owner
+            s.content.as_deref() == Some(file.content.as_str())
+                && s.mode == file.mode
+                && s.owner == file.owner
         });
         if !right {
             difference.effects.push(write(Side::Guest, file));
@@ -125,8 +128,11 @@ impl Resource for Settings {
             return Ok(Diff::settled(format!("{} files are as they should be", files.len())));
         }
         let journald = difference.changes.iter().any(|c| c.path.as_str().contains("journald"));
-        let after =
-            if journald { vec![Effect::RestartDaemon { unit: "systemd-journald.service".to_owned() }] } else { vec![] };
+        let after = if journald {
+            vec![Effect::RestartDaemon { unit: "systemd-journald.service".to_owned() }]
+        } else {
+            vec![]
+        };
         Ok(difference.step("the guest's settings", after))
     }
 }
@@ -153,7 +159,9 @@ impl Resource for Kernel {
         let difference = compare(&[], &files, seen);
         let states: Vec<_> = settings
             .iter()
-            .map(|(key, _)| seen.file(Side::Guest, &AbsPath::known(format!("/proc/sys/{}", key.replace('.', "/")))))
+            .map(|(key, _)| {
+                seen.file(Side::Guest, &AbsPath::known(format!("/proc/sys/{}", key.replace('.', "/"))))
+            })
             .collect();
         let mut wrong = Vec::new();
         for ((key, value), state) in settings.iter().zip(states) {

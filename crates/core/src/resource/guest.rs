@@ -85,7 +85,8 @@ fn planned_address(site: &Site, seen: &Observed) -> Seen<LxcAddress> {
             let neighbours = seen.neighbours()?;
             let own = neighbours.iter().find(|n| n.name == site.config.guest.name.as_str());
             let kept = own.and_then(|n| n.address).filter(|a| subnet.has_host(*a));
-            let free = |a: &Ipv4Addr| *a != subnet.address() && neighbours.iter().all(|n| n.address != Some(*a));
+            let free =
+                |a: &Ipv4Addr| *a != subnet.address() && neighbours.iter().all(|n| n.address != Some(*a));
             let chosen = kept.or_else(|| hosts(*subnet).find(free)).unwrap_or(subnet.broadcast());
             Ok(LxcAddress::Static { address: subnet.with_address(chosen), gateway: subnet.address() })
         }
@@ -179,7 +180,8 @@ impl Resource for Container {
             }
             (_, Some(site)) if site == self.site.config.site() => {
                 let path = config_file(name);
-                let now = seen.file(Side::Machine, &path)?.and_then(|f| f.content.clone()).unwrap_or_default();
+                let now =
+                    seen.file(Side::Machine, &path)?.and_then(|f| f.content.clone()).unwrap_or_default();
                 if now == config {
                     return Ok(Diff::settled(format!("the guest {name} has the config that it should have")));
                 }

@@ -95,7 +95,9 @@ fn with_port(registry: &str) -> String {
 pub fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
     let Some(file) = seen.file(Side::Guest, &layout::lock_file())? else { return Ok(None) };
     let text = file.content.as_deref().unwrap_or_default();
-    Lock::parse(text).map(Some).map_err(|why| Gap::Unknown(format!("{} cannot be read: {why}", layout::lock_file())))
+    Lock::parse(text)
+        .map(Some)
+        .map_err(|why| Gap::Unknown(format!("{} cannot be read: {why}", layout::lock_file())))
 }
 
 /// All names under which an image of the stack may be known in the guest.
@@ -104,7 +106,8 @@ fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<Lock
     let mut names = Vec::new();
     for service in Service::ALL {
         let wanted = wanted(service, &decide_source(site, service, seen)?);
-        let locked = lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();
+        let locked =
+            lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();
         names.push((service, image_tag(service, &wanted), locked));
     }
     Ok(names)
@@ -114,7 +117,12 @@ fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<Lock
 /// that was obtained since.
 pub(super) fn resolved(site: &Site, service: Service, seen: &Observed) -> Seen<Option<LockedImage>> {
     let names = names(site, seen)?;
-    let all = || names.iter().flat_map(|(_, tag, locked)| [Some(tag.as_str()), locked.as_ref().map(|l| l.id.hex())]).flatten();
+    let all = || {
+        names
+            .iter()
+            .flat_map(|(_, tag, locked)| [Some(tag.as_str()), locked.as_ref().map(|l| l.id.hex())])
+            .flatten()
+    };
     let Some((_, tag, locked)) = names.iter().find(|(s, ..)| *s == service) else { return Ok(None) };
     if let Some(locked) = locked
         && seen.image(locked.id.hex(), all())?.is_some()
@@ -178,7 +186,9 @@ impl Resource for Image {
         let tag = image_tag(self.service, &wanted);
         let title = self.service.title();
         let (what, why) = match &source {
-            ImageSource::Registry(reference) => (format!("Pull {reference}"), format!("{title} runs from it, by digest")),
+            ImageSource::Registry(reference) => {
+                (format!("Pull {reference}"), format!("{title} runs from it, by digest"))
+            }
             ImageSource::Archive(path) => (format!("Load {path}"), format!("{title} runs from it")),
             ImageSource::Build { .. } => (
                 format!("Build the image {} from Debian, PyPI and npm packages", self.service),

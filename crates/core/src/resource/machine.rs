@@ -19,8 +19,10 @@ pub const BRIDGE_PID_FILES: &str = "/run/matrix-podman";
 pub(super) const IDS: u32 = 65_536;
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    let mut all: Vec<Box<dyn Resource>> =
-        vec![Box::new(Packages { own_network: own_network(site).is_some() }), Box::new(Ids { site: site.clone() })];
+    let mut all: Vec<Box<dyn Resource>> = vec![
+        Box::new(Packages { own_network: own_network(site).is_some() }),
+        Box::new(Ids { site: site.clone() }),
+    ];
     if let Some(network) = own_network(site) {
         all.push(Box::new(Bridge { network }));
     }
@@ -42,7 +44,8 @@ struct Packages {
     own_network: bool,
 }
 
-const FOR_GUESTS: [(&str, &str); 3] = [("lxc-start", "lxc"), ("newuidmap", "uidmap"), ("mmdebstrap", "mmdebstrap")];
+const FOR_GUESTS: [(&str, &str); 3] =
+    [("lxc-start", "lxc"), ("newuidmap", "uidmap"), ("mmdebstrap", "mmdebstrap")];
 const FOR_NETWORK: [(&str, &str); 3] = [("ip", "iproute2"), ("nft", "nftables"), ("dnsmasq", "dnsmasq-base")];
 
 impl Resource for Packages {
@@ -58,8 +61,11 @@ impl Resource for Packages {
         let network: &[(&str, &str)] = if self.own_network { &FOR_NETWORK } else { &FOR_NETWORK[..1] };
         let wanted: Vec<(&str, &str)> = FOR_GUESTS.iter().chain(network).copied().collect();
         let there = seen.commands(Side::Machine, wanted.iter().map(|(command, _)| *command))?;
-        let missing: BTreeSet<&str> =
-            wanted.iter().filter(|(command, _)| !there.contains_key(*command)).map(|(_, package)| *package).collect();
+        let missing: BTreeSet<&str> = wanted
+            .iter()
+            .filter(|(command, _)| !there.contains_key(*command))
+            .map(|(_, package)| *package)
+            .collect();
         if missing.is_empty() {
             return Ok(Diff::settled("the machine has the programs that it needs"));
         }
@@ -90,7 +96,8 @@ impl Resource for Ids {
         let start = first_id(&self.site, seen)?;
         for file in ["/etc/subuid", "/etc/subgid"] {
             let path = AbsPath::known(file);
-            let text = seen.file(Side::Machine, &path)?.and_then(|f| f.content.as_deref()).unwrap_or_default();
+            let text =
+                seen.file(Side::Machine, &path)?.and_then(|f| f.content.as_deref()).unwrap_or_default();
             if !allows(text, start) {
                 return Ok(Diff::quiet(
                     format!("Let root give the ids {start} to {} to the guest", start + IDS - 1),
@@ -112,7 +119,10 @@ pub(super) fn first_id(site: &Site, seen: &Observed) -> Seen<u32> {
         return Ok(start);
     }
     let free = |start: u32| {
-        neighbours.iter().filter_map(|n| n.ids).all(|(other, count)| start + IDS <= other || other + count <= start)
+        neighbours
+            .iter()
+            .filter_map(|n| n.ids)
+            .all(|(other, count)| start + IDS <= other || other + count <= start)
     };
     let candidates = (0..1000).map(|n| 100_000 + n * IDS);
     Ok(candidates.into_iter().find(|start| free(*start)).unwrap_or(100_000))

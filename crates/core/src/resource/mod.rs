@@ -31,8 +31,8 @@ mod synapse;
 
 pub use guest::{guest_address, lxc_spec};
 pub use image::{decide_source, image_tag, read_lock, wanted};
-pub use stack::render_facts;
 pub use machine::BRIDGE_PID_FILES;
+pub use stack::render_facts;
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +182,13 @@ impl Diff {
 
     /// A step without risk that changes no files of interest.
     pub fn quiet(what: impl Into<String>, why: impl Into<String>, effects: Vec<Effect>) -> Self {
-        Diff::Change(Step { what: what.into(), why: why.into(), risk: Risk::None, changes: Vec::new(), effects })
+        Diff::Change(Step {
+            what: what.into(),
+            why: why.into(),
+            risk: Risk::None,
+            changes: Vec::new(),
+            effects,
+        })
     }
 }
 

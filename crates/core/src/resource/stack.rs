@@ -30,10 +30,13 @@ pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
     let guest = seen.system(Side::Guest)?;
     let (memory, cores) = match site.backend {
         // What the guest sees is the machine's; what it may use was set.
-        Backend::Lxc => (site.config.guest.memory.min(guest.memory), site.config.guest.cores.min(guest.cores)),
+        Backend::Lxc => {
+            (site.config.guest.memory.min(guest.memory), site.config.guest.cores.min(guest.cores))
+        }
         Backend::ThisMachine => (guest.memory, guest.cores),
     };
-    let has = |controller: &str| guest.cgroup2.as_ref().is_some_and(|all| all.iter().any(|c| c == controller));
+    let has =
+        |controller: &str| guest.cgroup2.as_ref().is_some_and(|all| all.iter().any(|c| c == controller));
     Ok(Facts {
         guest_memory: memory,
         cores,
@@ -125,7 +128,8 @@ impl Resource for Boot {
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let unit = layout::STACK_UNIT;
         let state = seen.units(all_units().iter().map(String::as_str))?.get(unit);
-        let (wanted, enabled) = (self.site.config.guest.start_at_boot, state.is_some_and(|s| s.file == "enabled"));
+        let (wanted, enabled) =
+            (self.site.config.guest.start_at_boot, state.is_some_and(|s| s.file == "enabled"));
         let active = state.is_some_and(|s| s.active == "active");
         if enabled && active || !wanted && active {
             return Ok(Diff::settled("the stack starts with the guest"));

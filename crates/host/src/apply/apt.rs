@@ -42,7 +42,9 @@ pub(super) fn purge(packages: &[String], sink: &Sink) -> Result<(), Failure> {
     let _one = ONE.lock();
     recover(sink)?;
     let words: Vec<&str> = packages.iter().map(String::as_str).collect();
-    apt(&["purge", "--auto-remove"], &words).run(&format!("remove {}", packages.join(" ")), &line(sink)).map_err(explain)
+    apt(&["purge", "--auto-remove"], &words)
+        .run(&format!("remove {}", packages.join(" ")), &line(sink))
+        .map_err(explain)
 }
 
 /// Brings everything up to date, then leaves the stamp.
@@ -82,7 +84,9 @@ fn recover(sink: &Sink) -> Result<(), Failure> {
         .deadline(PATIENCE)
         .run("finish an interrupted installation", &line(sink));
     // What could not be configured for want of another package, this mends.
-    apt(&["install", "--fix-broken"], &[]).run("mend an interrupted installation", &line(sink)).map_err(explain)?;
+    apt(&["install", "--fix-broken"], &[])
+        .run("mend an interrupted installation", &line(sink))
+        .map_err(explain)?;
     configure
 }
 
@@ -90,7 +94,10 @@ fn lists_are_fresh() -> bool {
     fs::read_dir("/var/lib/apt/lists").is_ok_and(|lists| {
         lists.filter_map(Result::ok).any(|entry| {
             entry.file_name().to_string_lossy().contains("_Packages")
-                && entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m.elapsed().is_ok_and(|age| age < FRESH))
+                && entry
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .is_ok_and(|m| m.elapsed().is_ok_and(|age| age < FRESH))
         })
     })
 }
@@ -120,7 +127,10 @@ fn line<'a>(sink: &'a Sink) -> impl Fn(&str) + Sync + 'a {
 
 fn explain(failure: Failure) -> Failure {
     let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-    let hint = if said("Temporary failure resolving") || said("Could not connect") || said("Could not resolve") {
+    let hint = if said("Temporary failure resolving")
+        || said("Could not connect")
+        || said("Could not resolve")
+    {
         "the package source cannot be reached: see that this side has a working network and DNS, then run the same again"
     } else if said("No space left on device") || said("enough free space") {
         "the disk is full: make room, then run the same again"

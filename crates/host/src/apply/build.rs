@@ -20,8 +20,10 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
         Service::Synapse => Recipe::Synapse,
         Service::Web => Recipe::WebClient,
     };
-    let missing: Vec<String> =
-        matrix_podman_images::missing_tools(&[recipe]).into_iter().map(|(_, package)| package.to_owned()).collect();
+    let missing: Vec<String> = matrix_podman_images::missing_tools(&[recipe])
+        .into_iter()
+        .map(|(_, package)| package.to_owned())
+        .collect();
     if !missing.is_empty() {
         sink(Saying::WaitsFor(format!("{} to be installed on this machine", missing.join(", "))));
         apt::install(&missing, sink)?;
@@ -29,5 +31,7 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
     let options = BuildOptions { synapse_version: version.map(str::to_owned), ..BuildOptions::new(CACHE) };
     matrix_podman_images::build(recipe, &options, &|line| sink(Saying::Line(line.to_owned())))
         .map(|built| built.archive)
-        .map_err(|error| Failure::new(format!("build the image {service}"), error).hint("run the same again to go on"))
+        .map_err(|error| {
+            Failure::new(format!("build the image {service}"), error).hint("run the same again to go on")
+        })
 }

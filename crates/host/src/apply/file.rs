@@ -56,7 +56,9 @@ pub fn link(path: &Path, target: &str) -> Result<(), Failure> {
 /// Removes a file; one that is not there is no failure.
 pub fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).doing(|| format!("remove {}", path.display())),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).doing(|| format!("remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -112,8 +112,11 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     furnish(guest, &rootfs)?;
     file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)?;
     if place.exists() {
-        return Err(Failure::new(doing(), format!("{} is there, without a config of LXC's", place.display()))
-            .hint("look at what it is; move it away if nobody needs it"));
+        return Err(Failure::new(
+            doing(),
+            format!("{} is there, without a config of LXC's", place.display()),
+        )
+        .hint("look at what it is; move it away if nobody needs it"));
     }
     fs::rename(&partial, &place).doing(doing)?;
     file::sync_folder(Path::new(LXC)).doing(doing)
@@ -125,7 +128,10 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
         file::write(&rootfs.join(path), content.as_bytes(), Mode(0o644), Owner::ROOT)
     };
     root("etc/hostname", &format!("{}\n", guest.name))?;
-    root("etc/hosts", &format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {}\n", guest.name))?;
+    root(
+        "etc/hosts",
+        &format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {}\n", guest.name),
+    )?;
     // Empty: systemd makes an id of the guest's own at its first boot.
     root("etc/machine-id", "")?;
     if guest.dhcp {
@@ -140,7 +146,10 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
         file::remove(&resolv)?;
         root("etc/resolv.conf", &lines)?;
     }
-    file::link(&rootfs.join("etc/systemd/system/default.target"), "/usr/lib/systemd/system/multi-user.target")?;
+    file::link(
+        &rootfs.join("etc/systemd/system/default.target"),
+        "/usr/lib/systemd/system/multi-user.target",
+    )?;
     for unit in MASKED {
         file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
     }
@@ -181,9 +190,8 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doorway = doorway(name);
     loop {
         // `--wait` needs D-Bus, which comes a moment after PID 1.
-        let output = Program::new(doorway.argv(&["systemctl", "is-system-running", "--wait"]))
-            .deadline(BOOT)
-            .output();
+        let output =
+            Program::new(doorway.argv(&["systemctl", "is-system-running", "--wait"])).deadline(BOOT).output();
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let up = matches!(said.as_str(), "running" | "degraded");
         let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });

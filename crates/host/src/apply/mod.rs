@@ -38,15 +38,21 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::ReloadUnits { .. } => unit::reload(),
         Effect::EnableUnit { unit, .. } => unit::enable(unit, sink),
         Effect::RestartDaemon { unit } => unit::restart_daemon(unit, sink),
-        Effect::StartService { service, restart, timeout } => unit::start_service(*service, *restart, *timeout, sink),
+        Effect::StartService { service, restart, timeout } => {
+            unit::start_service(*service, *restart, *timeout, sink)
+        }
         Effect::AllowIds { start, count } => lxc::allow_ids(*start, *count),
         Effect::NetworkUp(network) => network::up(network, sink),
         Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),
         Effect::CreateGuest(guest) => lxc::create(guest, sink),
         Effect::StartGuest { name } => lxc::start(name, sink),
         Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
-        Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => podman::pull(reference, tag, sink),
-        Effect::InitDatabase { image, major, initdb, hba } => podman::init_database(image, *major, initdb, hba, sink),
+        Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
+            podman::pull(reference, tag, sink)
+        }
+        Effect::InitDatabase { image, major, initdb, hba } => {
+            podman::init_database(image, *major, initdb, hba, sink)
+        }
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;
             if *check {

@@ -41,9 +41,7 @@ pub(super) fn up(network: &OwnNetwork, sink: &Sink) -> Result<(), Failure> {
 /// else's that drops what it forwards still has the last word, and is named.
 fn nat(network: &OwnNetwork, sink: &Sink) -> Result<(), Failure> {
     let table = nat_table(&network.bridge);
-    let chain = |name: &str, kind: &str, hook: &str, priority: i32| {
-        json!({"add": {"chain": {"family": "inet", "table": table, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}}})
-    };
+    let chain = |name: &str, kind: &str, hook: &str, priority: i32| json!({"add": {"chain": {"family": "inet", "table": table, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}}});
     let masquerade = json!({"add": {"rule": {"family": "inet", "table": table, "chain": "out", "expr": [
         {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}},
             "right": {"prefix": {"addr": network.address.network().to_string(), "len": network.address.prefix()}}}},
@@ -61,8 +59,12 @@ fn nat(network: &OwnNetwork, sink: &Sink) -> Result<(), Failure> {
     Program::new(["nft", "--json", "--file", "-"])
         .input(Input::Bytes(text.as_bytes()))
         .deadline(QUICK)
-        .run(&format!("translate addresses for {}", network.bridge), &|line| sink(Saying::Line(line.to_owned())))
-        .map_err(|failure| failure.hint("the kernel needs nftables with NAT (modules nf_tables and nft_chain_nat)"))
+        .run(&format!("translate addresses for {}", network.bridge), &|line| {
+            sink(Saying::Line(line.to_owned()))
+        })
+        .map_err(|failure| {
+            failure.hint("the kernel needs nftables with NAT (modules nf_tables and nft_chain_nat)")
+        })
 }
 
 /// dnsmasq answers names and gives leases on the bridge, and nowhere else.
@@ -77,8 +79,9 @@ fn dnsmasq(network: &OwnNetwork) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let program = probe::command("dnsmasq")
-        .ok_or_else(|| Failure::new("start dnsmasq", "it is not installed").hint("install the package dnsmasq-base"))?;
+    let program = probe::command("dnsmasq").ok_or_else(|| {
+        Failure::new("start dnsmasq", "it is not installed").hint("install the package dnsmasq-base")
+    })?;
     let first = u32::from(network.address.network());
     let (from, to) = (std::net::Ipv4Addr::from(first + 100), std::net::Ipv4Addr::from(first + 199));
     let argv = [

@@ -1,11 +1,6 @@
 //! Images and one-off containers.
 
-use std::{
-    fs,
-    io::Read,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io::Read, path::Path, time::Duration};
 
 use matrix_podman_core::{
     layout::{self, Secret},
@@ -50,22 +45,30 @@ pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> R
 
 /// Pulls an image and names it.
 pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
-    Program::new(["podman", "pull", "--policy=always", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
-        .deadline(PULL)
-        .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
-        .map_err(|failure| {
-            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-            let hint = if said("manifest unknown") || said("not found") {
-                "the registry has no such image: look at its name and tag in [images]"
-            } else if said("unauthorized") || said("denied") {
-                "the registry wants a login or the image is not public"
-            } else if said("no space left") {
-                "the disk of the guest is full: make room, then run the same again"
-            } else {
-                "the registry could not be reached or broke off: run the same again; what was fetched is kept"
-            };
-            failure.hint(hint)
-        })?;
+    Program::new([
+        "podman",
+        "pull",
+        "--policy=always",
+        "--retry=3",
+        "--retry-delay=2s",
+        "--",
+        reference.as_str(),
+    ])
+    .deadline(PULL)
+    .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
+    .map_err(|failure| {
+        let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+        let hint = if said("manifest unknown") || said("not found") {
+            "the registry has no such image: look at its name and tag in [images]"
+        } else if said("unauthorized") || said("denied") {
+            "the registry wants a login or the image is not public"
+        } else if said("no space left") {
+            "the disk of the guest is full: make room, then run the same again"
+        } else {
+            "the registry could not be reached or broke off: run the same again; what was fetched is kept"
+        };
+        failure.hint(hint)
+    })?;
     name(reference.as_str(), tag)
 }
 
@@ -105,16 +108,36 @@ pub(super) fn init_database(
     let password = format!("{}:{}:ro", layout::secret(Secret::Postgres), Secret::Postgres.in_container());
     let run = |entrypoint: &str| -> Vec<String> {
         [
-            "podman", "run", "--rm", "--interactive", "--pull=never", "--network=none", "--name", container,
-            "--user", &user, "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges",
-            "--tmpfs=/tmp", "--tmpfs=/run/postgresql:mode=1777", "--log-driver=none",
-            "--volume", &mount, "--volume", &password, "--entrypoint", entrypoint, image,
+            "podman",
+            "run",
+            "--rm",
+            "--interactive",
+            "--pull=never",
+            "--network=none",
+            "--name",
+            container,
+            "--user",
+            &user,
+            "--read-only",
+            "--cap-drop=all",
+            "--security-opt=no-new-privileges",
+            "--tmpfs=/tmp",
+            "--tmpfs=/run/postgresql:mode=1777",
+            "--log-driver=none",
+            "--volume",
+            &mount,
+            "--volume",
+            &password,
+            "--entrypoint",
+            entrypoint,
+            image,
         ]
         .iter()
         .map(|word| (*word).to_owned())
         .collect()
     };
-    let (program, arguments) = initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
+    let (program, arguments) =
+        initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
     let mut argv = run(program);
     argv.extend(arguments.iter().cloned());
     Program::new(argv).deadline(ONCE).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
@@ -158,8 +181,20 @@ pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Fa
     let user = format!("{0}:{0}", Service::Synapse.owner().uid);
     let data = format!("{}:/data:ro", layout::in_root("synapse"));
     let mut argv: Vec<String> = [
-        "podman", "run", "--rm", "--pull=never", "--network=none", "--user", &user, "--read-only", "--cap-drop=all",
-        "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--log-driver=none", "--volume", &data,
+        "podman",
+        "run",
+        "--rm",
+        "--pull=never",
+        "--network=none",
+        "--user",
+        &user,
+        "--read-only",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--tmpfs=/tmp",
+        "--log-driver=none",
+        "--volume",
+        &data,
     ]
     .iter()
     .map(|word| (*word).to_owned())
@@ -170,9 +205,17 @@ pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Fa
         }
     }
     argv.extend(
-        ["--entrypoint", "python", image, "-m", "synapse.config", "--config-path", "/data/homeserver.yaml.new"]
-            .iter()
-            .map(|word| (*word).to_owned()),
+        [
+            "--entrypoint",
+            "python",
+            image,
+            "-m",
+            "synapse.config",
+            "--config-path",
+            "/data/homeserver.yaml.new",
+        ]
+        .iter()
+        .map(|word| (*word).to_owned()),
     );
     Program::new(argv)
         .deadline(ONCE)

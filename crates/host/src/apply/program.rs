@@ -38,5 +38,7 @@ pub fn push(doorway: &Doorway) -> Result<(), Failure> {
     if said.trim() != run::own_digest()? {
         return Err(Failure::new(doing, "it did not arrive whole").hint("run the same again"));
     }
-    Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY])).deadline(PATIENCE).run(&doing, &|_| {})
+    Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY]))
+        .deadline(PATIENCE)
+        .run(&doing, &|_| {})
 }

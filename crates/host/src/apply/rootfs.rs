@@ -23,7 +23,8 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
     let archive = Path::new(archive.as_str());
     let folder = archive.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).doing(|| doing)?;
-    let partial = tempfile::Builder::new().prefix(".rootfs-").suffix(".tar").tempfile_in(folder).doing(|| doing)?;
+    let partial =
+        tempfile::Builder::new().prefix(".rootfs-").suffix(".tar").tempfile_in(folder).doing(|| doing)?;
     let include: Vec<&str> = BASE.into_iter().chain(packages.iter().map(String::as_str)).collect();
     let argv = [
         "mmdebstrap".to_owned(),
@@ -46,7 +47,9 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
     Program::new(argv)
         .deadline(PATIENCE)
         .run(doing, &|line| sink(Saying::Line(line.trim_start_matches("I: ").to_owned())))
-        .map_err(|failure| failure.hint("see that this machine reaches its package source, then run the same again"))?;
+        .map_err(|failure| {
+            failure.hint("see that this machine reaches its package source, then run the same again")
+        })?;
     partial.as_file().sync_all().doing(|| doing)?;
     partial.persist(archive).map_err(|e| e.error).doing(|| doing)?;
     file::sync_folder(folder).doing(|| doing)

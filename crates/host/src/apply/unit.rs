@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use matrix_podman_core::{fact::{Fact, Value}, observed::Answer, service::Service, size::Seconds};
+use matrix_podman_core::{
+    fact::{Fact, Value},
+    observed::Answer,
+    service::Service,
+    size::Seconds,
+};
 
 use super::Sink;
 use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
@@ -16,11 +21,16 @@ pub(super) fn reload() -> Result<(), Failure> {
 
 pub(super) fn enable(unit: &str, sink: &Sink) -> Result<(), Failure> {
     reload()?;
-    Program::new(["systemctl", "enable", "--", unit]).deadline(QUICK).run(&format!("enable {unit}"), &|line| {
-        sink(Saying::Line(line.to_owned()));
-    })?;
+    Program::new(["systemctl", "enable", "--", unit]).deadline(QUICK).run(
+        &format!("enable {unit}"),
+        &|line| {
+            sink(Saying::Line(line.to_owned()));
+        },
+    )?;
     // Marks the stack as started; its services run already.
-    Program::new(["systemctl", "start", "--no-block", "--", unit]).deadline(QUICK).run(&format!("start {unit}"), &|_| {})
+    Program::new(["systemctl", "start", "--no-block", "--", unit])
+        .deadline(QUICK)
+        .run(&format!("start {unit}"), &|_| {})
 }
 
 pub(super) fn restart_daemon(unit: &str, sink: &Sink) -> Result<(), Failure> {
@@ -39,7 +49,12 @@ pub(super) fn apply_sysctl(sink: &Sink) -> Result<(), Failure> {
 
 /// Starts or restarts a service. Its unit says when it is ready, so this
 /// returns when it is.
-pub(super) fn start_service(service: Service, restart: bool, timeout: Seconds, sink: &Sink) -> Result<(), Failure> {
+pub(super) fn start_service(
+    service: Service,
+    restart: bool,
+    timeout: Seconds,
+    sink: &Sink,
+) -> Result<(), Failure> {
     let unit = service.unit();
     if needs_reload(&unit) {
         reload()?;
@@ -54,9 +69,12 @@ pub(super) fn start_service(service: Service, restart: bool, timeout: Seconds, s
         .deadline(Duration::from_secs(timeout.0))
         .run(&doing, &|line| sink(Saying::Line(line.to_owned())));
     result.map_err(|failure| {
-        Failure::new(doing, format!("it was not ready after {} s: {}", started.elapsed().as_secs(), failure.why))
-            .evidence(last_log_lines(&unit))
-            .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
+        Failure::new(
+            doing,
+            format!("it was not ready after {} s: {}", started.elapsed().as_secs(), failure.why),
+        )
+        .evidence(last_log_lines(&unit))
+        .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
     })
 }
 
@@ -70,10 +88,9 @@ fn needs_reload(unit: &str) -> bool {
 }
 
 fn last_log_lines(unit: &str) -> Vec<String> {
-    let output = Program::new([
-        "journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat", "--quiet",
-    ])
-    .deadline(Duration::from_secs(10))
-    .output();
+    let output =
+        Program::new(["journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat", "--quiet"])
+            .deadline(Duration::from_secs(10))
+            .output();
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }

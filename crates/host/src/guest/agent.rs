@@ -10,7 +10,9 @@ use std::{
     },
 };
 
-use super::wire::{CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message};
+use super::wire::{
+    CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
+};
 use crate::{
     apply::{self, Sink},
     failure::{Doing, Failure},

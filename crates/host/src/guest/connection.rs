@@ -18,7 +18,10 @@ use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer};
 use super::wire::{
     CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
 };
-use crate::{apply::Sink, failure::{Doing, Failure}};
+use crate::{
+    apply::Sink,
+    failure::{Doing, Failure},
+};
 
 /// How long the agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
@@ -100,11 +103,10 @@ impl Connection {
                 connection.digest = digest;
                 Ok(connection)
             }
-            Ok(Incoming::Reply(Reply::Hello { version, .. })) => Err(Failure::new(
-                doing(),
-                format!("it is version {version}, which speaks another protocol"),
-            )
-            .hint("`matrix-podman up` puts this version into the guest")),
+            Ok(Incoming::Reply(Reply::Hello { version, .. })) => {
+                Err(Failure::new(doing(), format!("it is version {version}, which speaks another protocol"))
+                    .hint("`matrix-podman up` puts this version into the guest"))
+            }
             _ => Err(Failure::new(doing(), "it did not answer")
                 .hint("`matrix-podman up` puts the program into the guest again")),
         }
@@ -250,7 +252,9 @@ fn distribute(mut from: impl Read, waiting: &Waiting) {
         };
         let last = matches!(
             incoming,
-            Incoming::Reply(Reply::Done | Reply::Failed(_) | Reply::Answers(_) | Reply::Ended(_) | Reply::Hello { .. })
+            Incoming::Reply(
+                Reply::Done | Reply::Failed(_) | Reply::Answers(_) | Reply::Ended(_) | Reply::Hello { .. }
+            )
         );
         let Ok(mut waiting) = waiting.lock() else { return };
         let Some(waiting) = waiting.as_mut() else { return };

@@ -190,14 +190,24 @@ mod tests {
             read_frame::<Reply>(&mut from).unwrap(),
             Some(Frame::Message(Envelope { id: 7, body: Reply::Done }))
         ));
-        assert!(matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { id: 8, bytes }) if bytes == b"abc"));
-        assert!(matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { bytes, .. }) if bytes.is_empty()));
+        assert!(
+            matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { id: 8, bytes }) if bytes == b"abc")
+        );
+        assert!(
+            matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { bytes, .. }) if bytes.is_empty())
+        );
         assert!(read_frame::<Reply>(&mut from).unwrap().is_none());
     }
 
     #[test]
     fn noise_is_refused() {
-        for noise in [&b"\0\0\0\0"[..], b"\xff\xff\xff\xff\0", b"\0\0\0\x02\x09x", b"\0\0\0\x03\x01ab", b"\0\0\0\x02\0{"] {
+        for noise in [
+            &b"\0\0\0\0"[..],
+            b"\xff\xff\xff\xff\0",
+            b"\0\0\0\x02\x09x",
+            b"\0\0\0\x03\x01ab",
+            b"\0\0\0\x02\0{",
+        ] {
             assert!(read_frame::<Reply>(&mut &*noise).is_err(), "{noise:?}");
         }
         assert!(read_frame::<Reply>(&mut &b"\0\0"[..]).unwrap().is_none());

@@ -40,7 +40,10 @@ pub(super) fn neighbours() -> Vec<Neighbour> {
 fn read(name: &str) -> Option<Config> {
     let text = std::fs::read_to_string(Path::new(LXC).join(name).join("config")).ok()?;
     let value = |key: &str| {
-        text.lines().filter_map(|line| line.split_once('=')).find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim())
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(k, _)| k.trim() == key)
+            .map(|(_, v)| v.trim())
     };
     // `u 0 100000 65536`: kind, first inside, first outside, how many.
     let ids = value("lxc.idmap").and_then(|map| {
@@ -58,8 +61,9 @@ fn read(name: &str) -> Option<Config> {
 /// A running container's monitor listens on an abstract socket with its name.
 fn runs(name: &str) -> bool {
     let socket = format!("@{LXC}/{name}/command");
-    std::fs::read_to_string("/proc/net/unix")
-        .is_ok_and(|sockets| sockets.lines().any(|line| line.split_whitespace().last() == Some(socket.as_str())))
+    std::fs::read_to_string("/proc/net/unix").is_ok_and(|sockets| {
+        sockets.lines().any(|line| line.split_whitespace().last() == Some(socket.as_str()))
+    })
 }
 
 /// The address that a running container got by DHCP.

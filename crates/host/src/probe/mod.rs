@@ -50,7 +50,10 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::File(path) => file(path, true).map(Value::File),
         Fact::Meta(path) => file(path, false).map(Value::File),
         Fact::Commands(names) => Ok(Value::Found(
-            names.iter().filter_map(|name| Some((name.clone(), command(name)?.display().to_string()))).collect::<BTreeMap<_, _>>(),
+            names
+                .iter()
+                .filter_map(|name| Some((name.clone(), command(name)?.display().to_string())))
+                .collect::<BTreeMap<_, _>>(),
         )),
         Fact::System => system::info().map(|info| Value::System(Box::new(info))),
         Fact::LxcGuest(name) => Ok(Value::LxcGuest(lxc::state(name))),
@@ -74,7 +77,9 @@ pub fn command(name: &str) -> Option<PathBuf> {
     path.split(':')
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"])
         .map(|folder| Path::new(folder).join(name))
-        .find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+        .find(|file| {
+            std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
 }
 
 fn process_lives(pid_file: &AbsPath) -> bool {
@@ -145,7 +150,10 @@ mod tests {
         std::fs::write(&file_path, "hello").unwrap();
         std::fs::set_permissions(&file_path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let Answer::Known(Value::File(Some(state))) = answer(&Fact::File(path(&file_path))) else { panic!() };
-        assert_eq!((state.kind, state.mode, state.content.as_deref()), (FileKind::File, Mode(0o640), Some("hello")));
+        assert_eq!(
+            (state.kind, state.mode, state.content.as_deref()),
+            (FileKind::File, Mode(0o640), Some("hello"))
+        );
         let Answer::Known(Value::File(Some(state))) = answer(&Fact::Meta(path(&file_path))) else { panic!() };
         assert_eq!(state.content, None);
         assert_eq!(answer(&Fact::File(path(&folder.path().join("b")))), Answer::Known(Value::File(None)));

@@ -9,7 +9,11 @@ use super::command;
 pub(super) fn info() -> Result<MachineInfo, String> {
     let release = fs::read_to_string("/etc/os-release").map_err(|e| format!("/etc/os-release: {e}"))?;
     let field = |key: &str| {
-        release.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).map(|v| v.trim_matches('"').to_owned()).unwrap_or_default()
+        release
+            .lines()
+            .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
+            .map(|v| v.trim_matches('"').to_owned())
+            .unwrap_or_default()
     };
     let uname = rustix::system::uname();
     let mounts = read("/proc/self/mounts");
@@ -22,7 +26,8 @@ pub(super) fn info() -> Result<MachineInfo, String> {
         .then(|| read("/sys/fs/cgroup/cgroup.controllers").split_whitespace().map(str::to_owned).collect());
     let memory = read("/proc/meminfo");
     let memory_field = |key: &str| {
-        let kib = memory.lines().find_map(|l| l.strip_prefix(key)?.split_whitespace().nth(1)?.parse::<u64>().ok());
+        let kib =
+            memory.lines().find_map(|l| l.strip_prefix(key)?.split_whitespace().nth(1)?.parse::<u64>().ok());
         Bytes(kib.unwrap_or_default() << 10)
     };
     Ok(MachineInfo {
@@ -76,7 +81,8 @@ fn module_exists(name: &str, release: &str) -> bool {
 
 fn is_container() -> bool {
     let own = fs::metadata("/proc/1/root").ok().map(|m| m.dev());
-    read("/run/systemd/container").trim() != "" || (own.is_some() && read("/proc/1/environ").contains("container="))
+    read("/run/systemd/container").trim() != ""
+        || (own.is_some() && read("/proc/1/environ").contains("container="))
 }
 
 fn disk_free(path: &str) -> Bytes {
@@ -98,7 +104,11 @@ fn own_address() -> Option<Ipv4Addr> {
 /// Whether the program's file names no dynamic linker: an ELF program header
 /// of type `PT_INTERP` would (System V ABI, chapter 5).
 fn binary_is_static() -> Option<bool> {
-    use object::{Endianness, elf::PT_INTERP, read::elf::{FileHeader as _, ProgramHeader as _}};
+    use object::{
+        Endianness,
+        elf::PT_INTERP,
+        read::elf::{FileHeader as _, ProgramHeader as _},
+    };
     let bytes = fs::read("/proc/self/exe").ok()?;
     let header = object::elf::FileHeader64::<Endianness>::parse(&*bytes).ok()?;
     let endian = header.endian().ok()?;

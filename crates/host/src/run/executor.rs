@@ -1,11 +1,7 @@
 //! The executor: works off a plan, side by side where nothing speaks against
 //! it, looking again at the world just before each step.
 
-use std::{
-    collections::BTreeMap,
-    sync::mpsc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::mpsc, time::Instant};
 
 use matrix_podman_core::{
     effect::Effect,
@@ -40,8 +36,7 @@ pub fn run(
     allowed: Risk,
     listener: &dyn Listener,
 ) -> Result<Ended, Failure> {
-    let by_id: BTreeMap<ResourceId, &dyn Resource> =
-        resources.iter().map(|r| (r.id(), r.as_ref())).collect();
+    let by_id: BTreeMap<ResourceId, &dyn Resource> = resources.iter().map(|r| (r.id(), r.as_ref())).collect();
     let mut schedule = Schedule::new(resources);
     let mut ended = Ended::default();
     std::thread::scope(|scope| {
@@ -116,8 +111,11 @@ impl Work<'_> {
                 }
             }
         }
-        Err(Failure::new(format!("settle {}", self.id), "it is still not as it should be after it was set right")
-            .hint("`matrix-podman plan` shows what differs; something else may be changing it"))
+        Err(Failure::new(
+            format!("settle {}", self.id),
+            "it is still not as it should be after it was set right",
+        )
+        .hint("`matrix-podman plan` shows what differs; something else may be changing it"))
     }
 
     fn carry_out(&self, what: &str, effects: &[Effect]) -> Result<(), Failure> {
@@ -128,7 +126,8 @@ impl Work<'_> {
             let described = effect.describe();
             self.listener.on(&Event::Doing { id, effect: described.clone() });
             let act = self.journal.intent(id, &described)?;
-            let result = self.world.apply(effect, &|saying| self.listener.on(&Event::Said { id, saying: &saying }));
+            let result =
+                self.world.apply(effect, &|saying| self.listener.on(&Event::Said { id, saying: &saying }));
             self.journal.outcome(act, &result)?;
             if let Err(failure) = result {
                 self.listener.on(&Event::Failed { id, what, why: failure.to_string() });

@@ -110,7 +110,8 @@ impl Journal {
         let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         let mut line = serde_json::to_vec(&Line { at, run: self.run.clone(), what }).doing(doing)?;
         line.push(b'\n');
-        let mut file = self.file.lock().map_err(|_| Failure::new(doing(), "a thread failed while writing it"))?;
+        let mut file =
+            self.file.lock().map_err(|_| Failure::new(doing(), "a thread failed while writing it"))?;
         file.0.write_all(&line).doing(doing)?;
         file.0.sync_data().doing(doing)
     }
@@ -128,7 +129,9 @@ fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
                 last = Some((line.run, begun, BTreeMap::new()));
             }
             what => {
-                let Some((run, _, open)) = last.as_mut().filter(|(run, ..)| *run == line.run) else { continue };
+                let Some((run, _, open)) = last.as_mut().filter(|(run, ..)| *run == line.run) else {
+                    continue;
+                };
                 let _ = run;
                 match what {
                     Entry::Intent { act, effect, .. } => {

@@ -83,7 +83,8 @@ impl RunLock {
             if lives || started.elapsed() > PATIENCE {
                 return Err(held_by(other));
             }
-            let who = other.map_or_else(|| "an earlier run".to_owned(), |o| format!("`{}` of {}", o.command, o.since));
+            let who = other
+                .map_or_else(|| "an earlier run".to_owned(), |o| format!("`{}` of {}", o.command, o.since));
             sink(Saying::WaitsFor(format!("{who} to finish its last act")));
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -129,7 +130,10 @@ mod tests {
         let holder = LockHolder::this("up");
         let held = RunLock::take(&path, &holder, &|_| {}).unwrap();
         let refused = RunLock::take(&path, &LockHolder::this("destroy"), &|_| {}).unwrap_err();
-        assert!(refused.why.contains("`matrix-podman up`") && refused.why.contains(&holder.since), "{refused}");
+        assert!(
+            refused.why.contains("`matrix-podman up`") && refused.why.contains(&holder.since),
+            "{refused}"
+        );
         drop(held);
         RunLock::take(&path, &LockHolder::this("destroy"), &|_| {}).unwrap();
     }

@@ -91,16 +91,12 @@ pub(super) trait AnyKey: Sync {
 
     /// The section it is in; empty for the top of the file.
     fn section(&self) -> &'static str {
-        self.path()
-            .rsplit_once('.')
-            .map_or("", |(section, _)| section)
+        self.path().rsplit_once('.').map_or("", |(section, _)| section)
     }
 
     /// Its name within the section.
     fn name(&self) -> &'static str {
-        self.path()
-            .rsplit_once('.')
-            .map_or(self.path(), |(_, name)| name)
+        self.path().rsplit_once('.').map_or(self.path(), |(_, name)| name)
     }
 }
 
@@ -158,62 +154,26 @@ pub(super) static SECTIONS: &[Section] = &[
         path: "",
         doc: "Who the server is. These stand at the top of the file, before the first section.",
     },
-    Section {
-        path: "ports",
-        doc: "Where Synapse and the web client listen in the guest.",
-    },
-    Section {
-        path: "guest",
-        doc: "The Debian system container that everything runs in.",
-    },
-    Section {
-        path: "guest.network",
-        doc: "How the guest is connected.",
-    },
-    Section {
-        path: "images",
-        doc: "Where the containers' images come from.",
-    },
-    Section {
-        path: "images.synapse",
-        doc: "The image of Synapse, the Matrix server.",
-    },
-    Section {
-        path: "images.postgres",
-        doc: "The image of PostgreSQL, the database.",
-    },
-    Section {
-        path: "images.redis",
-        doc: "The image of Redis, the cache.",
-    },
-    Section {
-        path: "images.web",
-        doc: "The image of the web client.",
-    },
-    Section {
-        path: "synapse",
-        doc: "Synapse, the Matrix server.",
-    },
-    Section {
-        path: "postgres",
-        doc: "PostgreSQL, the database.",
-    },
+    Section { path: "ports", doc: "Where Synapse and the web client listen in the guest." },
+    Section { path: "guest", doc: "The Debian system container that everything runs in." },
+    Section { path: "guest.network", doc: "How the guest is connected." },
+    Section { path: "images", doc: "Where the containers' images come from." },
+    Section { path: "images.synapse", doc: "The image of Synapse, the Matrix server." },
+    Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
+    Section { path: "images.redis", doc: "The image of Redis, the cache." },
+    Section { path: "images.web", doc: "The image of the web client." },
+    Section { path: "synapse", doc: "Synapse, the Matrix server." },
+    Section { path: "postgres", doc: "PostgreSQL, the database." },
     Section {
         path: "turn",
         doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
     },
-    Section {
-        path: "web",
-        doc: "The web client.",
-    },
+    Section { path: "web", doc: "The web client." },
 ];
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, images::ALL, services::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [site::ALL, guest::ALL, images::ALL, services::ALL].into_iter().flatten().copied()
 }
 
 /// The key at `path`.
@@ -228,7 +188,5 @@ pub(super) fn in_section(section: &str) -> impl Iterator<Item = &'static dyn Any
 
 /// The first sentence of a key's or section's text.
 pub(super) fn first_sentence(doc: &str) -> &str {
-    doc.split_once(". ")
-        .map_or(doc, |(first, _)| first)
-        .trim_end_matches('.')
+    doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')
 }

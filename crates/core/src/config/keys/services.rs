@@ -5,8 +5,7 @@ use crate::{
     config::{
         LogLevel, Registration,
         types::{
-            Country, Factor, Int, KeptFor, List, RegistrationChoice, SecretPath, Size, Span,
-            TurnUri, Words,
+            Country, Factor, Int, KeptFor, List, RegistrationChoice, SecretPath, Size, Span, TurnUri, Words,
         },
     },
     name::ServerName,

@@ -5,11 +5,7 @@ use crate::config::{Config, Defaults, Override};
 
 /// Each input with what is said about it.
 fn report(inputs: &[&str], tell: fn(&str) -> String) -> String {
-    inputs
-        .iter()
-        .map(|input| format!("{input}\n--> {}\n", tell(input)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    inputs.iter().map(|input| format!("{input}\n--> {}\n", tell(input))).collect::<Vec<_>>().join("\n")
 }
 
 macro_rules! snapshots {
@@ -229,27 +225,14 @@ fn a_flag_takes_the_place_of_the_file() {
     let text = "domain = \"other.home.arpa\"\n[guest]\ncores = 8\n";
     let config = Config::parse_with(text, "matrix.toml", &overrides, &Defaults::default()).unwrap();
     assert_eq!(config.domain.as_str(), "chat.home.arpa");
-    assert_eq!(
-        (
-            config.guest.cores,
-            config.guest.ipv6,
-            config.guest.extra_packages.len()
-        ),
-        (2, true, 2)
-    );
+    assert_eq!((config.guest.cores, config.guest.ipv6, config.guest.extra_packages.len()), (2, true, 2));
 }
 
 #[test]
 fn mistakes_know_their_place() {
-    let mistakes = Config::parse(
-        "domain = \"chat.home.arpa\"\n[guest]\n  cores = 0\n",
-        "m.toml",
-    )
-    .unwrap_err();
+    let mistakes =
+        Config::parse("domain = \"chat.home.arpa\"\n[guest]\n  cores = 0\n", "m.toml").unwrap_err();
     let mistake = &mistakes.list()[0];
     assert_eq!((mistake.line, mistake.column), (Some(3), Some(3)));
-    assert_eq!(
-        (mistake.key.as_str(), mistake.value.as_deref()),
-        ("guest.cores", Some("0"))
-    );
+    assert_eq!((mistake.key.as_str(), mistake.value.as_deref()), ("guest.cores", Some("0")));
 }

@@ -13,10 +13,8 @@ use crate::{
 };
 
 fn config(overrides: &[(&str, &str)]) -> Config {
-    let overrides: Vec<_> = overrides
-        .iter()
-        .map(|(key, value)| Override::new(*key, *value, "--flag"))
-        .collect();
+    let overrides: Vec<_> =
+        overrides.iter().map(|(key, value)| Override::new(*key, *value, "--flag")).collect();
     Config::parse_with("", "matrix.toml", &overrides, &Defaults::default()).unwrap()
 }
 
@@ -37,33 +35,23 @@ pub(super) fn check(schema: &Json, value: &Json, path: &str) {
             },
             "properties" => {
                 for (name, value) in value.as_object().unwrap() {
-                    check(
-                        wanted.get(name).unwrap_or_else(|| panic!("{path}.{name}")),
-                        value,
-                        name,
-                    );
+                    check(wanted.get(name).unwrap_or_else(|| panic!("{path}.{name}")), value, name);
                 }
                 true
             }
             "additionalProperties" => *wanted == Json::Bool(false),
-            "required" => wanted
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|name| value.get(name.as_str().unwrap()).is_some()),
+            "required" => {
+                wanted.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            }
             "items" => {
-                value
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .for_each(|item| check(wanted, item, path));
+                value.as_array().unwrap().iter().for_each(|item| check(wanted, item, path));
                 true
             }
             "uniqueItems" => true,
             "enum" => wanted.as_array().unwrap().contains(value),
-            "pattern" => regex_lite::Regex::new(wanted.as_str().unwrap())
-                .unwrap()
-                .is_match(value.as_str().unwrap()),
+            "pattern" => {
+                regex_lite::Regex::new(wanted.as_str().unwrap()).unwrap().is_match(value.as_str().unwrap())
+            }
             "minimum" => value.as_f64() >= wanted.as_f64(),
             "maximum" => value.as_f64() <= wanted.as_f64(),
             "minLength" => value.as_str().unwrap().len() as u64 >= wanted.as_u64().unwrap(),
@@ -86,34 +74,21 @@ fn the_schema_accepts_configs_and_knows_every_key() {
         for part in key.path().split('.') {
             at = &at["properties"][part];
         }
-        assert!(
-            at["description"].is_string(),
-            "{} is not in the schema",
-            key.path()
-        );
+        assert!(at["description"].is_string(), "{} is not in the schema", key.path());
         check(at, &to_json(&example_value(key).unwrap()), key.path());
     }
     insta::assert_json_snapshot!(schema["properties"]["guest"]);
 }
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the test compares with a file of the repository"
-)]
+#[expect(clippy::disallowed_methods, reason = "the test compares with a file of the repository")]
 fn the_reference_page_is_current() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/reference/config.md"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/config.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, reference::render()).unwrap();
     }
     let page = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        page == reference::render(),
-        "docs/reference/config.md is stale: run `cargo xtask docs`"
-    );
+    assert!(page == reference::render(), "docs/reference/config.md is stale: run `cargo xtask docs`");
 }
 
 #[test]
@@ -125,33 +100,20 @@ fn the_file_of_init_reads_back() {
         ("guest.memory", "2G"),
         ("guest.extra_packages", "htop,ncdu"),
         ("synapse.registration", "open"),
-        (
-            "synapse.open_registration_reason",
-            "a \"closed\" network # really",
-        ),
+        ("synapse.open_registration_reason", "a \"closed\" network # really"),
         ("images.synapse.archive", "/srv/synapse.tar"),
     ];
     for overrides in [&many[..1], &many[..]] {
         let config = config(overrides);
-        let text = render_init(&InitAnswers {
-            config: config.clone(),
-            chosen: vec![],
-        });
-        assert_eq!(
-            Config::parse(&text, "matrix.toml").unwrap(),
-            config,
-            "{text}"
-        );
+        let text = render_init(&InitAnswers { config: config.clone(), chosen: vec![] });
+        assert_eq!(Config::parse(&text, "matrix.toml").unwrap(), config, "{text}");
     }
 }
 
 #[test]
 fn every_line_of_init_can_be_uncommented() {
     let config = config(&[("domain", "chat.home.arpa")]);
-    let text = render_init(&InitAnswers {
-        config: config.clone(),
-        chosen: vec!["guest.memory".to_owned()],
-    });
+    let text = render_init(&InitAnswers { config: config.clone(), chosen: vec!["guest.memory".to_owned()] });
     let uncommented: String = text
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -159,8 +121,7 @@ fn every_line_of_init_can_be_uncommented() {
             _ => format!("{line}\n"),
         })
         .collect();
-    let all =
-        Config::parse(&uncommented, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let all = Config::parse(&uncommented, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     // Only what has no default differs: the TURN server.
     assert_eq!(Config { turn: None, ..all }, config);
     insta::assert_snapshot!(text);

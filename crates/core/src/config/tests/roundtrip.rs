@@ -68,22 +68,18 @@ const NETWORKS: [&str; 5] = [
 
 /// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {
-    let networks =
-        NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
+    let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
     let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES]
         .into_iter()
         .chain(networks.iter().map(String::as_str));
     texts
-        .map(|text| {
-            Config::parse(text, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"))
-        })
+        .map(|text| Config::parse(text, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}")))
         .collect()
 }
 
 fn reads_back(config: &Config) {
     let applied = config.to_applied_toml();
-    let again = Config::parse(&applied, "applied")
-        .unwrap_or_else(|mistakes| panic!("{mistakes}\n{applied}"));
+    let again = Config::parse(&applied, "applied").unwrap_or_else(|mistakes| panic!("{mistakes}\n{applied}"));
     assert_eq!(again, *config, "{applied}");
     assert_eq!(again.to_applied_toml(), applied);
 }
@@ -96,24 +92,15 @@ fn applied_configs_read_back() {
 #[test]
 fn the_applied_config() {
     insta::assert_snapshot!(
-        Config::from_domain("chat.home.arpa", &Defaults::default())
-            .unwrap()
-            .to_applied_toml()
+        Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap().to_applied_toml()
     );
 }
 
 #[test]
 fn the_machines_zone_is_a_default() {
-    let zone = |defaults: &Defaults| {
-        Config::from_domain("chat.home.arpa", defaults)
-            .unwrap()
-            .timezone
-            .to_string()
-    };
-    assert_eq!(
-        zone(&Defaults::with_timezone(Some("Asia/Tokyo"))),
-        "Asia/Tokyo"
-    );
+    let zone =
+        |defaults: &Defaults| Config::from_domain("chat.home.arpa", defaults).unwrap().timezone.to_string();
+    assert_eq!(zone(&Defaults::with_timezone(Some("Asia/Tokyo"))), "Asia/Tokyo");
     assert_eq!(zone(&Defaults::with_timezone(Some("Moon/Base"))), "UTC");
     assert_eq!(zone(&Defaults::with_timezone(None)), "UTC");
 }
@@ -175,12 +162,7 @@ fn judged(text: &str, overrides: &[Override]) {
             assert!(!mistakes.list().is_empty());
             assert!(!mistakes.to_string().is_empty());
             for mistake in mistakes.list() {
-                assert!(
-                    mistake
-                        .line
-                        .is_none_or(|line| line <= text.split('\n').count()),
-                    "{mistake}"
-                );
+                assert!(mistake.line.is_none_or(|line| line <= text.split('\n').count()), "{mistake}");
             }
         }
     }

@@ -15,31 +15,17 @@ fn every_key_is_read_and_every_read_key_is_in_the_table() {
         "domain = 1",
         "",
     ] {
-        assert_eq!(
-            Reader::keys_asked(text, &Defaults::default()),
-            set,
-            "{text}"
-        );
+        assert_eq!(Reader::keys_asked(text, &Defaults::default()), set, "{text}");
     }
 }
 
 #[test]
 fn every_key_is_in_a_section_that_is_known() {
     for key in keys::all() {
-        assert!(
-            keys::SECTIONS
-                .iter()
-                .any(|section| section.path == key.section()),
-            "{}",
-            key.path()
-        );
+        assert!(keys::SECTIONS.iter().any(|section| section.path == key.section()), "{}", key.path());
     }
     for section in keys::SECTIONS {
-        assert!(
-            keys::in_section(section.path).next().is_some(),
-            "[{}] is empty",
-            section.path
-        );
+        assert!(keys::in_section(section.path).next().is_some(), "[{}] is empty", section.path);
     }
 }
 
@@ -50,36 +36,17 @@ fn defaults_and_examples_are_good_values() {
     for key in keys::all() {
         let values = [key.default_value(), Some(example_value(key).unwrap())];
         for value in values.into_iter().flatten() {
-            let domain = if key.path() == "domain" {
-                ""
-            } else {
-                "domain = \"chat.home.arpa\"\n"
-            };
+            let domain = if key.path() == "domain" { "" } else { "domain = \"chat.home.arpa\"\n" };
             let text = format!("{domain}{} = {value}\n", key.path());
             if let Err(mistakes) = Config::parse(&text, "matrix.toml") {
                 for mistake in mistakes.list() {
-                    let about_others = [
-                        "effect",
-                        "own bridge",
-                        "without the secret",
-                        "which bridge",
-                        "spammers",
-                    ];
-                    assert!(
-                        about_others
-                            .iter()
-                            .any(|words| mistake.problem.contains(words)),
-                        "{mistake}"
-                    );
+                    let about_others =
+                        ["effect", "own bridge", "without the secret", "which bridge", "spammers"];
+                    assert!(about_others.iter().any(|words| mistake.problem.contains(words)), "{mistake}");
                 }
             }
         }
-        assert_ne!(
-            key.default_value(),
-            example_value(key),
-            "{}: the example is the default",
-            key.path()
-        );
+        assert_ne!(key.default_value(), example_value(key), "{}: the example is the default", key.path());
     }
 }
 
@@ -87,11 +54,7 @@ fn defaults_and_examples_are_good_values() {
 fn every_key_has_a_value_in_some_config() {
     let configs = super::roundtrip::configs();
     for key in keys::all() {
-        assert!(
-            configs.iter().any(|config| key.value_in(config).is_some()),
-            "{}",
-            key.path()
-        );
+        assert!(configs.iter().any(|config| key.value_in(config).is_some()), "{}", key.path());
     }
 }
 
@@ -100,19 +63,15 @@ fn files_of_other_systems_are_read() {
     let text = "\u{feff}domain = \"chat.home.arpa\"\r\n\r\n[guest]\r\ncores = 2\r\n";
     assert_eq!(Config::parse(text, "matrix.toml").unwrap().guest.cores, 2);
     let mistakes = Config::parse(&text.replace('2', "0"), "matrix.toml").unwrap_err();
-    assert_eq!(
-        (mistakes.list()[0].line, mistakes.list()[0].column),
-        (Some(4), Some(1))
-    );
+    assert_eq!((mistakes.list()[0].line, mistakes.list()[0].column), (Some(4), Some(1)));
 }
 
 #[test]
 fn texts_are_sentences() {
-    for (path, doc) in keys::all().map(|key| (key.path(), key.doc())).chain(
-        keys::SECTIONS
-            .iter()
-            .map(|section| (section.path, section.doc)),
-    ) {
+    for (path, doc) in keys::all()
+        .map(|key| (key.path(), key.doc()))
+        .chain(keys::SECTIONS.iter().map(|section| (section.path, section.doc)))
+    {
         assert!(doc.ends_with('.') && !doc.contains("  "), "{path}: {doc}");
     }
 }

@@ -22,14 +22,8 @@ impl HostCidr {
             "the network's broadcast address"
         };
         let first = std::net::Ipv4Addr::from(u32::from(cidr.network()) | suggested);
-        Err(Flaw::new(format!(
-            "{} is {which}; a machine's address in it is wanted",
-            cidr.address()
-        ))
-        .hint(format!(
-            "for example {:?}",
-            cidr.with_address(first).to_string()
-        )))
+        Err(Flaw::new(format!("{} is {which}; a machine's address in it is wanted", cidr.address()))
+            .hint(format!("for example {:?}", cidr.with_address(first).to_string())))
     }
 }
 
@@ -56,8 +50,10 @@ impl TextType for Subnet {
         if (cidr.network().is_private() && wide_enough) || (shared && cidr.prefix() >= 10) {
             Ok(Self(cidr))
         } else {
-            Err(Flaw::new("this is not a private network, so machines on the internet would become unreachable")
-                .hint("use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 that is free at your place"))
+            Err(Flaw::new(
+                "this is not a private network, so machines on the internet would become unreachable",
+            )
+            .hint("use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 that is free at your place"))
         }
     }
     fn to_text(&self) -> String {
@@ -84,13 +80,10 @@ impl TextType for AddressChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "dhcp" => Ok(Self::Dhcp),
-            text if text.parse::<std::net::Ipv4Addr>().is_ok() => Err(Flaw::new(
-                "the length of the network's prefix is missing",
-            )
-            .hint(format!(
-                "in a home network it is mostly 24: {:?}",
-                format!("{text}/24")
-            ))),
+            text if text.parse::<std::net::Ipv4Addr>().is_ok() => {
+                Err(Flaw::new("the length of the network's prefix is missing")
+                    .hint(format!("in a home network it is mostly 24: {:?}", format!("{text}/24"))))
+            }
             text if text.contains('/') => Ok(Self::Static(HostCidr::parse(text, 2)?.0)),
             text => {
                 let flaw = Flaw::new(format!("must be {}", Self::wanted()));
@@ -123,9 +116,7 @@ impl TextType for PublicUrl {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let (scheme, rest) = match text.split_once("://") {
-            Some((scheme @ ("https" | "http"), rest)) => {
-                (scheme, rest.strip_suffix('/').unwrap_or(rest))
-            }
+            Some((scheme @ ("https" | "http"), rest)) => (scheme, rest.strip_suffix('/').unwrap_or(rest)),
             Some((scheme, _)) => return Err(Flaw::new(format!("{scheme}:// is not https://"))),
             None => {
                 let flaw = Flaw::new("https:// is missing in front");
@@ -160,9 +151,7 @@ fn check_authority(text: &str) -> Result<(), Flaw> {
         Domain::parse(host)?;
     }
     match port {
-        Some(port) if !is_port(port) => Err(Flaw::new(format!(
-            "{port:?} is not a port between 1 and 65535"
-        ))),
+        Some(port) if !is_port(port) => Err(Flaw::new(format!("{port:?} is not a port between 1 and 65535"))),
         _ => Ok(()),
     }
 }
@@ -183,17 +172,14 @@ impl TextType for TurnUri {
         match scheme {
             "turn" | "turns" => {}
             "stun" | "stuns" => {
-                return Err(Flaw::new(
-                    "a STUN server relays no calls; turn: or turns: is wanted",
-                ));
+                return Err(Flaw::new("a STUN server relays no calls; turn: or turns: is wanted"));
             }
             _ => return Err(form()),
         }
         if let Some(rest) = rest.strip_prefix("//") {
-            return Err(form().hint(format!(
-                "TURN addresses have no slashes: {:?}",
-                format!("{scheme}:{rest}")
-            )));
+            return Err(
+                form().hint(format!("TURN addresses have no slashes: {:?}", format!("{scheme}:{rest}")))
+            );
         }
         let (authority, query) = match rest.split_once('?') {
             Some((authority, query)) => (authority, Some(query)),
@@ -202,9 +188,7 @@ impl TextType for TurnUri {
         check_authority(authority)?;
         match query {
             None | Some("transport=udp" | "transport=tcp") => Ok(Self(text.to_owned())),
-            Some(_) => Err(Flaw::new(
-                "after the ? only transport=udp or transport=tcp can stand",
-            )),
+            Some(_) => Err(Flaw::new("after the ? only transport=udp or transport=tcp can stand")),
         }
     }
     fn to_text(&self) -> String {

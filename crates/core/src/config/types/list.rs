@@ -14,17 +14,10 @@ impl<T: TomlType + PartialEq> TomlType for List<T> {
 
     fn wanted() -> String {
         let item = T::wanted();
-        let item = item
-            .strip_prefix("an ")
-            .or(item.strip_prefix("a "))
-            .unwrap_or(&item);
+        let item = item.strip_prefix("an ").or(item.strip_prefix("a ")).unwrap_or(&item);
         format!(
             "a list, each item {} {item}",
-            if item.starts_with(['a', 'e', 'i', 'o', 'u']) {
-                "an"
-            } else {
-                "a"
-            }
+            if item.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
         )
     }
 
@@ -39,26 +32,16 @@ impl<T: TomlType + PartialEq> TomlType for List<T> {
         let mut good: Vec<T> = Vec::new();
         let mut flaws = Vec::new();
         for item in items.iter() {
-            let at = |flaw: Flaw| Flaw {
-                span: Some(flaw.span.unwrap_or(item.span())),
-                ..flaw
-            };
+            let at = |flaw: Flaw| Flaw { span: Some(flaw.span.unwrap_or(item.span())), ..flaw };
             match T::from_toml(item) {
                 Ok(item) if good.contains(&item) => {
-                    flaws.push(at(Flaw::new(format!(
-                        "{} is in the list twice",
-                        item.to_toml()
-                    ))));
+                    flaws.push(at(Flaw::new(format!("{} is in the list twice", item.to_toml()))));
                 }
                 Ok(item) => good.push(item),
                 Err(wrong) => flaws.extend(wrong.into_iter().map(at)),
             }
         }
-        if flaws.is_empty() {
-            Ok(Self(good))
-        } else {
-            Err(flaws)
-        }
+        if flaws.is_empty() { Ok(Self(good)) } else { Err(flaws) }
     }
 
     fn to_toml(&self) -> toml::Value {

@@ -40,11 +40,7 @@ pub(in crate::config) struct Flaw {
 
 impl Flaw {
     pub(super) fn new(problem: impl Into<String>) -> Self {
-        Self {
-            span: None,
-            problem: problem.into(),
-            hint: None,
-        }
+        Self { span: None, problem: problem.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -102,11 +98,7 @@ pub(super) fn from_flag(form: Form, text: &str) -> Spanned<DeValue<'_>> {
         Form::Bare => DeValue::parse(text).unwrap_or_else(|_| string(text)),
         Form::List => {
             let mut items = DeArray::new();
-            for part in text
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-            {
+            for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
                 items.push(string(part));
             }
             Spanned::new(0..text.len(), DeValue::Array(items))
@@ -129,11 +121,7 @@ pub(super) fn found(value: &DeValue<'_>) -> &'static str {
 
 /// The flaw of a value that has another type than `T`.
 fn wrong_type<T: TomlType>(value: &DeValue<'_>) -> Flaw {
-    let flaw = Flaw::new(format!(
-        "this is {}; wanted is {}",
-        found(value),
-        T::wanted()
-    ));
+    let flaw = Flaw::new(format!("this is {}; wanted is {}", found(value), T::wanted()));
     if T::FORM == Form::Bare
         && let DeValue::String(text) = value
     {

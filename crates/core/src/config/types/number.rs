@@ -52,10 +52,7 @@ impl TomlType for Port {
         match whole(value.get_ref()) {
             None => Err(vec![wrong_type::<Self>(value.get_ref())]),
             Some(n) => {
-                let n = n
-                    .ok()
-                    .and_then(|n| u16::try_from(n).ok())
-                    .ok_or_else(|| vec![flaw()])?;
+                let n = n.ok().and_then(|n| u16::try_from(n).ok()).ok_or_else(|| vec![flaw()])?;
                 Port::new(n).map_err(|_| vec![flaw()])
             }
         }
@@ -114,10 +111,7 @@ impl TomlType for bool {
     }
 
     fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Flaw>> {
-        value
-            .get_ref()
-            .as_bool()
-            .ok_or_else(|| vec![wrong_type::<Self>(value.get_ref())])
+        value.get_ref().as_bool().ok_or_else(|| vec![wrong_type::<Self>(value.get_ref())])
     }
 
     fn to_toml(&self) -> toml::Value {

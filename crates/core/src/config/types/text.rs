@@ -6,9 +6,7 @@ use serde_json::{Value as Json, json};
 use toml::{Spanned, de::DeValue};
 
 use super::{Flaw, Form, TomlType, wrong_type};
-use crate::name::{
-    AbsPath, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, Timezone,
-};
+use crate::name::{AbsPath, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, Timezone};
 
 /// A type that is written as a TOML string.
 pub(in crate::config) trait TextType: Clone + 'static {
@@ -87,11 +85,7 @@ pub(in crate::config) fn nearest<'a>(
     let distance = |word: &str| {
         let word = word.to_ascii_lowercase().replace('-', "_");
         // Something cut short is nearer than its missing letters make it.
-        if text.len() >= 3 && word.starts_with(&text) {
-            1
-        } else {
-            strsim::osa_distance(&text, &word)
-        }
+        if text.len() >= 3 && word.starts_with(&text) { 1 } else { strsim::osa_distance(&text, &word) }
     };
     candidates
         .into_iter()
@@ -179,13 +173,10 @@ impl TextType for Ipv4Addr {
         "an IPv4 address such as 192.168.1.1".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        let address: Self = text
-            .parse()
-            .map_err(|_| Flaw::new("this is not an IPv4 address such as 192.168.1.1"))?;
+        let address: Self =
+            text.parse().map_err(|_| Flaw::new("this is not an IPv4 address such as 192.168.1.1"))?;
         if address.is_multicast() || address.is_broadcast() {
-            return Err(Flaw::new(
-                "no machine can have this address (it is for multicast or broadcast)",
-            ));
+            return Err(Flaw::new("no machine can have this address (it is for multicast or broadcast)"));
         }
         Ok(address)
     }
@@ -199,8 +190,8 @@ impl TextType for Ipv4Addr {
 
 /// Tags that mean another image tomorrow.
 const FLOATING: [&str; 12] = [
-    "latest", "stable", "main", "master", "edge", "nightly", "develop", "dev", "rolling",
-    "unstable", "next", "beta",
+    "latest", "stable", "main", "master", "edge", "nightly", "develop", "dev", "rolling", "unstable", "next",
+    "beta",
 ];
 
 impl TextType for ImageRef {
@@ -209,11 +200,7 @@ impl TextType for ImageRef {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let image = Self::parse(text)?;
-        let tag = text
-            .rsplit('/')
-            .next()
-            .and_then(|last| last.split_once(':'))
-            .map(|(_, tag)| tag);
+        let tag = text.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
         match tag {
             Some(tag) if !text.contains('@') && FLOATING.contains(&tag) => Err(Flaw::new(format!(
                 "{tag:?} is not a version: it means another image tomorrow, perhaps one that cannot be undone"

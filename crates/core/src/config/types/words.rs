@@ -29,9 +29,9 @@ impl<const MIN: u64, const MAX: u64> TextType for Size<MIN, MAX> {
         };
         let bare = text.chars().all(|c| c.is_ascii_digit());
         Err(match Self::repair(text) {
-            Some(better) if bare => flaw.hint(format!(
-                "without a unit these are bytes; did you mean {better:?}?"
-            )),
+            Some(better) if bare => {
+                flaw.hint(format!("without a unit these are bytes; did you mean {better:?}?"))
+            }
             _ => flaw,
         })
     }
@@ -44,13 +44,9 @@ impl<const MIN: u64, const MAX: u64> TextType for Size<MIN, MAX> {
     /// Other tools count memory in mebibytes and disks in gibibytes.
     fn repair(raw: &str) -> Option<String> {
         let raw = raw.trim_matches('"');
-        ["M", "G"]
-            .iter()
-            .map(|unit| format!("{raw}{unit}"))
-            .find(|text| {
-                Bytes::parse(text)
-                    .is_ok_and(|size| (Bytes::mib(MIN)..=Bytes::mib(MAX)).contains(&size))
-            })
+        ["M", "G"].iter().map(|unit| format!("{raw}{unit}")).find(|text| {
+            Bytes::parse(text).is_ok_and(|size| (Bytes::mib(MIN)..=Bytes::mib(MAX)).contains(&size))
+        })
     }
 }
 
@@ -92,20 +88,17 @@ impl TextType for KeptFor {
         if text == "forever" {
             return Ok(Self(None));
         }
-        let span = Seconds::parse(text).map_err(|_| {
-            Flaw::new("a span of time looks like 90d or 12h; \"forever\" keeps everything")
-        })?;
+        let span = Seconds::parse(text)
+            .map_err(|_| Flaw::new("a span of time looks like 90d or 12h; \"forever\" keeps everything"))?;
         // Synapse takes milliseconds in a signed 64-bit number.
         if (3600..=100 * 365 * 86_400).contains(&span.0) {
             Ok(Self(Some(span)))
         } else {
-            Err(Flaw::new("must be from 1h to 36500d")
-                .hint("to keep everything, write \"forever\""))
+            Err(Flaw::new("must be from 1h to 36500d").hint("to keep everything, write \"forever\""))
         }
     }
     fn to_text(&self) -> String {
-        self.0
-            .map_or_else(|| "forever".to_owned(), |span| span.to_string())
+        self.0.map_or_else(|| "forever".to_owned(), |span| span.to_string())
     }
     fn pattern() -> Option<String> {
         Some(format!("^(forever|{SPAN_PATTERN})$"))
@@ -124,9 +117,7 @@ impl TextType for Words {
         if text.trim().is_empty() {
             Err(Flaw::new("the text is empty"))
         } else if text.chars().any(char::is_control) {
-            Err(Flaw::new(
-                "the text must be one line, without control characters",
-            ))
+            Err(Flaw::new("the text must be one line, without control characters"))
         } else if text.chars().count() > 200 {
             Err(Flaw::new("the text has more than 200 characters"))
         } else {
@@ -152,8 +143,7 @@ impl TextType for SecretPath {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         AbsPath::parse(text).map(Self).map_err(|why| {
-            Flaw::from(why)
-                .hint("put the secret into a file of its own, and write that file's path here")
+            Flaw::from(why).hint("put the secret into a file of its own, and write that file's path here")
         })
     }
     fn to_text(&self) -> String {
@@ -181,11 +171,7 @@ impl TextType for Country {
             return Ok(Self(text.to_owned()));
         }
         let flaw = Flaw::new("a country is written with two capital letters, such as DE");
-        Err(if two_letters {
-            flaw.hint(format!("write {:?}", text.to_ascii_uppercase()))
-        } else {
-            flaw
-        })
+        Err(if two_letters { flaw.hint(format!("write {:?}", text.to_ascii_uppercase())) } else { flaw })
     }
     fn to_text(&self) -> String {
         self.0.clone()
@@ -205,9 +191,8 @@ impl TextType for BuildVersion {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let (release, candidate) = text.split_once("rc").unwrap_or((text, "0"));
-        let number = |part: &str| {
-            !part.is_empty() && part.len() <= 9 && part.chars().all(|c| c.is_ascii_digit())
-        };
+        let number =
+            |part: &str| !part.is_empty() && part.len() <= 9 && part.chars().all(|c| c.is_ascii_digit());
         if number(candidate) && release.split('.').count() >= 2 && release.split('.').all(number) {
             return Ok(Self(text.to_owned()));
         }

@@ -123,30 +123,18 @@ impl Health {
 
 impl Mount {
     fn read(source: AbsPath, target: impl Into<String>) -> Self {
-        Self {
-            source,
-            target: target.into(),
-            writable: false,
-        }
+        Self { source, target: target.into(), writable: false }
     }
 
     fn write(source: AbsPath, target: impl Into<String>) -> Self {
-        Self {
-            source,
-            target: target.into(),
-            writable: true,
-        }
+        Self { source, target: target.into(), writable: true }
     }
 }
 
 /// The secrets that `service` reads, with this config.
 pub fn secrets_of(service: Service, config: &Config) -> Vec<Secret> {
     let turn = config.turn.as_ref().map(|_| Secret::Turn);
-    Secret::MADE
-        .into_iter()
-        .chain(turn)
-        .filter(|secret| secret.reader() == service)
-        .collect()
+    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == service).collect()
 }
 
 /// Digest over everything that `service` reads and its unit does not say: its
@@ -178,14 +166,8 @@ pub fn container(
     lock: &Lock,
     facts: &Facts,
 ) -> Result<ContainerSpec, MissingImage> {
-    let missing = |why: &str| MissingImage {
-        service,
-        why: why.to_owned(),
-    };
-    let image = lock
-        .images
-        .get(&service)
-        .ok_or_else(|| missing("the lock has no image for it"))?;
+    let missing = |why: &str| MissingImage { service, why: why.to_owned() };
+    let image = lock.images.get(&service).ok_or_else(|| missing("the lock has no image for it"))?;
     let mut spec = ContainerSpec {
         service,
         image: image.run.clone(),
@@ -193,10 +175,7 @@ pub fn container(
         command: Vec::new(),
         environment: vec![("TZ", config.timezone.to_string())],
         mounts: Vec::new(),
-        tmpfs: vec![Tmpfs {
-            target: "/tmp",
-            size: Bytes::mib(64),
-        }],
+        tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
         port: None,
         health: Health::of(Vec::new()),
@@ -206,18 +185,13 @@ pub fn container(
         start_timeout: Seconds(120),
         shm_size: None,
         pids_limit: facts.pids_limits.then_some(services::pids_limit(service)),
-        memory_max: facts
-            .memory_limits
-            .then(|| services::memory_max(service, facts.guest_memory)),
+        memory_max: facts.memory_limits.then(|| services::memory_max(service, facts.guest_memory)),
         config_digest: service_config_digest(service, config, image, facts),
     };
     match service {
         Service::Postgres => {
             let pgdata = postgres::pgdata(image).ok_or_else(|| {
-                missing(&format!(
-                    "its version {:?} does not begin with a number",
-                    image.version
-                ))
+                missing(&format!("its version {:?} does not begin with a number", image.version))
             })?;
             services::postgres(&mut spec, config, facts, pgdata);
         }
@@ -226,22 +200,14 @@ pub fn container(
         Service::Web => services::web(&mut spec, config),
     }
     for secret in secrets_of(service, config) {
-        spec.mounts
-            .push(Mount::read(layout::secret(secret), secret.in_container()));
+        spec.mounts.push(Mount::read(layout::secret(secret), secret.in_container()));
     }
     Ok(spec)
 }
 
 /// All four, in the order in which they start.
-pub fn containers(
-    config: &Config,
-    lock: &Lock,
-    facts: &Facts,
-) -> Result<Vec<ContainerSpec>, MissingImage> {
-    Service::ALL
-        .into_iter()
-        .map(|service| container(service, config, lock, facts))
-        .collect()
+pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<ContainerSpec>, MissingImage> {
+    Service::ALL.into_iter().map(|service| container(service, config, lock, facts)).collect()
 }
 
 #[cfg(test)]
@@ -250,11 +216,7 @@ mod tests {
     use crate::render::testing::{default_config, facts, lock};
 
     fn digests(config: &Config) -> Vec<Digest> {
-        containers(config, &lock(), &facts())
-            .unwrap()
-            .into_iter()
-            .map(|spec| spec.config_digest)
-            .collect()
+        containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
     }
 
     #[test]
@@ -281,9 +243,8 @@ mod tests {
     fn another_image_is_another_digest() {
         let mut lock = lock();
         let image = lock.images.get_mut(&Service::Redis).unwrap();
-        let digest = |image: &LockedImage| {
-            service_config_digest(Service::Redis, &default_config(), image, &facts())
-        };
+        let digest =
+            |image: &LockedImage| service_config_digest(Service::Redis, &default_config(), image, &facts());
         let before = digest(image);
         image.id = Digest::of_sha256(&[9; 32]);
         assert_ne!(before, digest(image));
@@ -303,10 +264,7 @@ mod tests {
     #[test]
     fn every_secret_has_one_reader() {
         let config = default_config();
-        let read: Vec<Secret> = Service::ALL
-            .into_iter()
-            .flat_map(|s| secrets_of(s, &config))
-            .collect();
+        let read: Vec<Secret> = Service::ALL.into_iter().flat_map(|s| secrets_of(s, &config)).collect();
         assert_eq!(read.len(), Secret::MADE.len());
     }
 }

@@ -17,19 +17,10 @@ pub(super) fn postgres(spec: &mut ContainerSpec, config: &Config, facts: &Facts,
         ("POSTGRES_USER", homeserver::DATABASE.to_owned()),
         ("POSTGRES_DB", homeserver::DATABASE.to_owned()),
         ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
-        (
-            "POSTGRES_INITDB_ARGS",
-            postgres_conf::INITDB_ARGS.to_owned(),
-        ),
+        ("POSTGRES_INITDB_ARGS", postgres_conf::INITDB_ARGS.to_owned()),
     ]);
-    spec.mounts.push(Mount::write(
-        layout::in_root("postgresdata"),
-        postgres_conf::MOUNT,
-    ));
-    spec.tmpfs.push(Tmpfs {
-        target: postgres_conf::SOCKETS,
-        size: Bytes::mib(1),
-    });
+    spec.mounts.push(Mount::write(layout::in_root("postgresdata"), postgres_conf::MOUNT));
+    spec.tmpfs.push(Tmpfs { target: postgres_conf::SOCKETS, size: Bytes::mib(1) });
     spec.networks = vec![layout::DB_NETWORK];
     spec.health = Health::of(postgres_conf::health_command());
     // SIGTERM would wait for Synapse to hang up; SIGINT is a fast, clean end.
@@ -44,14 +35,8 @@ pub(super) fn redis(spec: &mut ContainerSpec) {
     // The image's entry point would load every module that it ships.
     spec.entrypoint = Some("redis-server");
     spec.command = vec![redis_conf::CONF.to_owned()];
-    spec.mounts.push(Mount::read(
-        layout::in_root("redis/redis.conf"),
-        redis_conf::CONF,
-    ));
-    spec.tmpfs.push(Tmpfs {
-        target: "/data",
-        size: Bytes::mib(1),
-    });
+    spec.mounts.push(Mount::read(layout::in_root("redis/redis.conf"), redis_conf::CONF));
+    spec.tmpfs.push(Tmpfs { target: "/data", size: Bytes::mib(1) });
     spec.networks = vec![layout::DB_NETWORK];
     spec.health = Health::of(redis_conf::health_command());
 }
@@ -59,17 +44,11 @@ pub(super) fn redis(spec: &mut ContainerSpec) {
 pub(super) fn synapse(spec: &mut ContainerSpec, config: &Config, facts: &Facts) {
     spec.environment.extend([
         ("SYNAPSE_CONFIG_DIR", homeserver::DATA.to_owned()),
-        (
-            "SYNAPSE_CONFIG_PATH",
-            format!("{}/homeserver.yaml", homeserver::DATA),
-        ),
+        ("SYNAPSE_CONFIG_PATH", format!("{}/homeserver.yaml", homeserver::DATA)),
     ]);
     spec.mounts.extend([
         Mount::read(layout::in_root("synapse"), homeserver::DATA),
-        Mount::write(
-            layout::in_root("synapse/media_store"),
-            format!("{}/media_store", homeserver::DATA),
-        ),
+        Mount::write(layout::in_root("synapse/media_store"), format!("{}/media_store", homeserver::DATA)),
     ]);
     spec.tmpfs = vec![Tmpfs {
         target: "/tmp",
@@ -77,11 +56,8 @@ pub(super) fn synapse(spec: &mut ContainerSpec, config: &Config, facts: &Facts) 
     }];
     // The network with a way out first: its gateway becomes the default route.
     spec.networks = vec![layout::EDGE_NETWORK, layout::DB_NETWORK];
-    spec.port = Some(Publish {
-        bind: config.ports.bind,
-        host: config.ports.synapse,
-        container: homeserver::PORT,
-    });
+    spec.port =
+        Some(Publish { bind: config.ports.bind, host: config.ports.synapse, container: homeserver::PORT });
     spec.health = Health::of(vec![
         "curl".into(),
         "-fsS".into(),
@@ -107,21 +83,9 @@ pub(super) fn web(spec: &mut ContainerSpec, config: &Config) {
         Mount::read(layout::in_root("element-nginx.conf"), element::NGINX),
     ]);
     spec.networks = vec![layout::EDGE_NETWORK];
-    spec.port = Some(Publish {
-        bind: config.ports.bind,
-        host: config.ports.web,
-        container: element::PORT,
-    });
+    spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.web, container: element::PORT });
     spec.health = Health::of(
-        [
-            "wget",
-            "-q",
-            "-O",
-            "/dev/null",
-            "http://127.0.0.1:8080/config.json",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"].map(str::to_owned).to_vec(),
     );
 }
 
@@ -158,12 +122,9 @@ mod tests {
 
     #[test]
     fn room_for_uploads() {
-        for (upload, guest, space) in [
-            (200, 4096, 464),
-            (200, 1024, 464),
-            (1024, 4096, 2048),
-            (1024, 1024, 1088),
-        ] {
+        for (upload, guest, space) in
+            [(200, 4096, 464), (200, 1024, 464), (1024, 4096, 2048), (1024, 1024, 1088)]
+        {
             assert_eq!(
                 upload_space(Bytes::mib(upload), Bytes::mib(guest)),
                 Bytes::mib(space),
