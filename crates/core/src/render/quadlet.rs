@@ -268,8 +268,6 @@ mod tests {
     fn around_the_containers() {
         let mut files = networks(&weak_facts()).to_vec();
         files.push(stack_unit());
-        files.extend(cgroups_dropin(&weak_facts()));
-        assert_eq!(cgroups_dropin(&facts()), None);
         insta::assert_snapshot!(show(&files));
     }
 
