@@ -105,6 +105,20 @@ pub enum Effect {
         side: Side,
         /// The unit.
         unit: String,
+        /// Whether it is started now, too.
+        start: bool,
+    },
+    /// Makes a unit no longer start at boot.
+    DisableUnit {
+        /// Where.
+        side: Side,
+        /// The unit.
+        unit: String,
+    },
+    /// Copies this program to where people and units find it.
+    InstallProgram {
+        /// Where.
+        side: Side,
     },
     /// Restarts one of systemd's own daemons so that it reads its configuration.
     RestartDaemon {
@@ -245,6 +259,8 @@ impl Effect {
             | Effect::Install { side, .. }
             | Effect::Purge { side, .. }
             | Effect::ReloadUnits { side }
+            | Effect::InstallProgram { side }
+            | Effect::DisableUnit { side, .. }
             | Effect::EnableUnit { side, .. } => *side,
             Effect::AllowIds { .. }
             | Effect::NetworkUp(_)
@@ -279,6 +295,8 @@ impl Effect {
             Effect::Upgrade { .. } => "update the guest's Debian packages".to_owned(),
             Effect::ApplySysctl => "apply the kernel settings".to_owned(),
             Effect::ReloadUnits { .. } => "make systemd read its units".to_owned(),
+            Effect::DisableUnit { unit, .. } => format!("disable {unit}"),
+            Effect::InstallProgram { .. } => format!("copy the program to {}", crate::layout::BINARY),
             Effect::EnableUnit { unit, .. } => format!("enable {unit}"),
             Effect::RestartDaemon { unit } => format!("restart {unit}"),
             Effect::StartService { service, restart: false, .. } => format!("start {service}"),

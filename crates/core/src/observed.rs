@@ -111,9 +111,13 @@ impl Observed {
         }
     }
 
-    /// The state of `units` in the guest.
-    pub fn units<'a>(&self, units: impl IntoIterator<Item = &'a str>) -> Seen<&BTreeMap<String, UnitState>> {
-        match self.get(Side::Guest, Fact::Units(units.into_iter().map(str::to_owned).collect()))? {
+    /// The state of `units`.
+    pub fn units<'a>(
+        &self,
+        side: Side,
+        units: impl IntoIterator<Item = &'a str>,
+    ) -> Seen<&BTreeMap<String, UnitState>> {
+        match self.get(side, Fact::Units(units.into_iter().map(str::to_owned).collect()))? {
             Value::Units(units) => Ok(units),
             other => Err(mismatch(other)),
         }

@@ -64,6 +64,8 @@ pub enum Fact {
     Reachable(String),
     /// Whether the program in the guest is this one.
     GuestProgram,
+    /// Whether the program installed on the side asked is the one that asks.
+    InstalledProgram,
 }
 
 /// How a probe finds the answer.
@@ -206,6 +208,7 @@ impl Fact {
             | Fact::Process(_)
             | Fact::TakenPorts(_)
             | Fact::GuestProgram
+            | Fact::InstalledProgram
             | Fact::Reachable(_) => return Ask::Builtin,
         })
     }
@@ -236,7 +239,9 @@ impl Fact {
             Fact::Containers => Value::Containers(Vec::new()),
             Fact::Images(_) => Value::Images(BTreeMap::new()),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
-            Fact::GuestProgram | Fact::Process(_) | Fact::NatTable(_) => Value::Yes(false),
+            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) | Fact::NatTable(_) => {
+                Value::Yes(false)
+            }
             Fact::System
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours

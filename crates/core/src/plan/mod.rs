@@ -77,9 +77,13 @@ impl Plan {
 pub fn diff(resource: &dyn Resource, seen: &Observed) -> Diff {
     match resource.diff(seen) {
         Ok(diff) => diff,
-        Err(Gap::NotAsked) => Diff::later("it has not been looked at yet"),
-        Err(Gap::Unknown(why)) => Diff::later(why),
+        Err(Gap::NotAsked) => Diff::later(look_again(resource), "it has not been looked at yet"),
+        Err(Gap::Unknown(why)) => Diff::later(look_again(resource), why),
     }
+}
+
+fn look_again(resource: &dyn Resource) -> String {
+    format!("See to {}", resource.id())
 }
 
 /// Indexes of `resources` so that each stands behind what it needs; otherwise

@@ -37,9 +37,10 @@ impl fmt::Display for PlanText<'_> {
                         }
                     }
                 }
-                Diff::Later { why } => {
+                Diff::Later { what, why } => {
                     number += 1;
-                    writeln!(f, "{number:>3}. {} is looked at again then: {why}", entry.id)?;
+                    writeln!(f, "{number:>3}. {what}  [{}]", entry.id)?;
+                    writeln!(f, "     decided then: {why}")?;
                 }
                 Diff::Settled { .. } | Diff::Blocked { .. } => {}
             }

@@ -10,6 +10,7 @@ pub mod element;
 pub mod homeserver;
 mod log_config;
 pub mod lxc;
+pub mod machine;
 pub mod nginx;
 pub mod postgres;
 pub mod quadlet;

@@ -43,7 +43,10 @@ impl Resource for Cluster {
             }
         }
         let Some(image) = image::resolved(&self.site, Service::Postgres, seen)? else {
-            return Ok(Diff::later("the image of PostgreSQL is not there yet"));
+            return Ok(Diff::later(
+                "Make an empty PostgreSQL cluster",
+                "the image of PostgreSQL is not there yet",
+            ));
         };
         let Some(major) = image.major() else {
             return Ok(Diff::Blocked {

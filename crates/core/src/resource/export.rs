@@ -33,7 +33,10 @@ impl Resource for Compose {
         let mut lock = Lock::new(self.site.config.server_name.clone());
         for service in Service::ALL {
             let Some(image) = image::resolved(&self.site, service, seen)? else {
-                return Ok(Diff::later(format!("the image of {service} is not there yet")));
+                return Ok(Diff::later(
+                    "Write docker-compose.yml and .env",
+                    format!("the image of {service} is not there yet"),
+                ));
             };
             lock.images.insert(service, image);
         }

@@ -56,17 +56,27 @@ impl Difference {
 
 /// Compares files in the guest.
 pub(super) fn compare(folders: &[DesiredFolder], files: &[DesiredFile], seen: &Observed) -> Seen<Difference> {
+    compare_on(Side::Guest, folders, files, seen)
+}
+
+/// Compares files on one side.
+pub(super) fn compare_on(
+    side: Side,
+    folders: &[DesiredFolder],
+    files: &[DesiredFile],
+    seen: &Observed,
+) -> Seen<Difference> {
     let mut difference = Difference { effects: Vec::new(), changes: Vec::new(), whys: Vec::new() };
     // All questions are put before the first answer is looked at, so that they
     // travel together.
-    let states: Vec<_> = files.iter().map(|file| seen.file(Side::Guest, &file.path)).collect();
-    let metas: Vec<_> = folders.iter().map(|folder| seen.meta(Side::Guest, &folder.path)).collect();
+    let states: Vec<_> = files.iter().map(|file| seen.file(side, &file.path)).collect();
+    let metas: Vec<_> = folders.iter().map(|folder| seen.meta(side, &folder.path)).collect();
     for (folder, state) in folders.iter().zip(metas) {
         let right = state?
             .is_some_and(|s| s.kind == FileKind::Dir && s.mode == folder.mode && s.owner == folder.owner);
         if !right {
             difference.effects.push(Effect::MakeDir {
-                side: Side::Guest,
+                side,
                 path: folder.path.clone(),
                 mode: folder.mode,
                 owner: folder.owner,
@@ -81,10 +91,10 @@ pub(super) fn compare(folders: &[DesiredFolder], files: &[DesiredFile], seen: &O
                 && s.owner == file.owner
         });
         if !right {
-            difference.effects.push(write(Side::Guest, file));
+            difference.effects.push(write(side, file));
             difference.whys.push(file.why);
             difference.changes.push(FileChange {
-                side: Side::Guest,
+                side,
                 path: file.path.clone(),
                 before: state.and_then(|s| s.content.clone()),
                 after: file.content.clone(),

@@ -270,7 +270,9 @@ impl Resource for Program {
         };
         Ok(match seen.lxc(name)? {
             GuestState::Absent => step(),
-            GuestState::Stopped { .. } => Diff::later("the guest does not run yet"),
+            GuestState::Stopped { .. } => {
+                Diff::later("Put matrix-podman into the guest", "the guest does not run yet")
+            }
             GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
                 true => Diff::settled("the guest has this very program"),
                 false => step(),

@@ -52,7 +52,12 @@ impl Resource for LockFile {
                 Some(image) => {
                     lock.images.insert(service, image);
                 }
-                None => return Ok(Diff::later(format!("the image of {service} is not there yet"))),
+                None => {
+                    return Ok(Diff::later(
+                        format!("Write {}", layout::lock_file()),
+                        format!("the image of {service} is not there yet"),
+                    ));
+                }
             }
         }
         if before.as_ref() == Some(&lock) {

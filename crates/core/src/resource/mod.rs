@@ -16,6 +16,7 @@ use crate::{
     render::DesiredFile,
 };
 
+mod boot;
 mod database;
 mod debian;
 mod export;
@@ -112,6 +113,9 @@ pub enum Diff {
     Change(Step),
     /// It can only be said once something else is done.
     Later {
+        /// What will be done then, as a sentence in the imperative; what is
+        /// found then may show that it is not needed.
+        what: String,
         /// What is waited for.
         why: String,
     },
@@ -176,8 +180,8 @@ impl Diff {
     }
 
     /// It can only be said later.
-    pub fn later(why: impl Into<String>) -> Self {
-        Diff::Later { why: why.into() }
+    pub fn later(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Diff::Later { what: what.into(), why: why.into() }
     }
 
     /// A step without risk that changes no files of interest.
@@ -199,6 +203,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         Backend::ThisMachine => Vec::new(),
     };
     for family in [
+        boot::all(site),
         debian::all(site),
         files::all(site),
         secrets::all(site),

@@ -50,7 +50,7 @@ impl Resource for Running {
         let facts = stack::render_facts(&self.site, seen)?;
         let container = seen.container(self.service.name())?;
         let Some(lock) = stack::partial_lock(&self.site, self.service, seen)? else {
-            return Ok(Diff::later(format!("the image of {} is not there yet", self.service)));
+            return Ok(Diff::later(format!("Start {}", self.service.title()), "its image is not there yet"));
         };
         let wanted = quadlet::config_label(self.service, &self.site.config, &lock, &facts)
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;

@@ -3,7 +3,7 @@
 use super::{Backend, Diff, Resource, ResourceId, Site, files::compare, guest_ready, image};
 use crate::{
     effect::Effect,
-    fact::Side,
+    fact::{GuestState, Side},
     layout,
     lock::Lock,
     observed::{Gap, Observed, Seen},
@@ -27,7 +27,13 @@ pub(super) fn unit_id(service: Service) -> ResourceId {
 
 /// What rendering must know of the guest.
 pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
-    let guest = seen.system(Side::Guest)?;
+    let guest = match site.backend {
+        // A guest that is not there yet will be what the machine lets it be.
+        Backend::Lxc if *seen.lxc(site.config.guest.name.as_str())? == GuestState::Absent => {
+            seen.system(Side::Machine)?
+        }
+        _ => seen.system(Side::Guest)?,
+    };
     let (memory, cores) = match site.backend {
         // What the guest sees is the machine's; what it may use was set.
         Backend::Lxc => {
@@ -93,13 +99,23 @@ impl Resource for Unit {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![image::id(self.service), ResourceId::new("unit/stack")]
+        // The unit's label vouches for the files that the service reads, so they
+        // come first.
+        let mut needs =
+            vec![image::id(self.service), ResourceId::new("unit/stack"), ResourceId::new("stack/files")];
+        if self.service == Service::Synapse {
+            needs.push(ResourceId::new("synapse/config"));
+        }
+        needs
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
         let Some(lock) = partial_lock(&self.site, self.service, seen)? else {
-            return Ok(Diff::later(format!("the image of {} is not there yet", self.service)));
+            return Ok(Diff::later(
+                format!("Write {}", layout::container_file(self.service)),
+                format!("the image of {} is not there yet", self.service),
+            ));
         };
         let file = quadlet::container(self.service, &self.site.config, &lock, &facts)
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
@@ -107,7 +123,7 @@ impl Resource for Unit {
         if difference.is_empty() {
             return Ok(Diff::settled("it is as it should be"));
         }
-        Ok(difference.step("the unit", Vec::new()))
+        Ok(difference.step("the unit", vec![Effect::ReloadUnits { side: Side::Guest }]))
     }
 }
 
@@ -127,7 +143,7 @@ impl Resource for Boot {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let unit = layout::STACK_UNIT;
-        let state = seen.units(all_units().iter().map(String::as_str))?.get(unit);
+        let state = seen.units(Side::Guest, all_units().iter().map(String::as_str))?.get(unit);
         let (wanted, enabled) =
             (self.site.config.guest.start_at_boot, state.is_some_and(|s| s.file == "enabled"));
         let active = state.is_some_and(|s| s.active == "active");
@@ -137,7 +153,7 @@ impl Resource for Boot {
         Ok(Diff::quiet(
             "Start the stack whenever the guest starts",
             "a power cut should not need a person",
-            vec![Effect::EnableUnit { side: Side::Guest, unit: unit.to_owned() }],
+            vec![Effect::EnableUnit { side: Side::Guest, unit: unit.to_owned(), start: true }],
         ))
     }
 }

@@ -52,7 +52,7 @@ impl Resource for SynapseConfig {
             return Ok(Diff::settled("homeserver.yaml is as it should be"));
         }
         let Some(image) = image::resolved(&self.site, Service::Synapse, seen)? else {
-            return Ok(Diff::later("the image of Synapse is not there yet"));
+            return Ok(Diff::later("Write homeserver.yaml", "the image of Synapse is not there yet"));
         };
         let check = now.is_some();
         Ok(Diff::Change(Step {

@@ -36,7 +36,9 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::Upgrade { stamp } => apt::upgrade(stamp, sink),
         Effect::ApplySysctl => unit::apply_sysctl(sink),
         Effect::ReloadUnits { .. } => unit::reload(),
-        Effect::EnableUnit { unit, .. } => unit::enable(unit, sink),
+        Effect::EnableUnit { unit, start, .. } => unit::enable(unit, *start, sink),
+        Effect::DisableUnit { unit, .. } => unit::disable(unit),
+        Effect::InstallProgram { .. } => program::install(),
         Effect::RestartDaemon { unit } => unit::restart_daemon(unit, sink),
         Effect::StartService { service, restart, timeout } => {
             unit::start_service(*service, *restart, *timeout, sink)

@@ -175,9 +175,22 @@ pub(super) fn install_synapse_candidate() -> Result<(), Failure> {
     file::sync_folder(Path::new(folder.as_str())).doing(doing)
 }
 
-/// Has Synapse's own parser read the candidate, in a throw-away container.
+/// Has Synapse's own parser read the candidate: in the running container, which
+/// saves making one; and if it does not like it there, in one that is made as
+/// the next will be, with the secrets that the new config may name.
 pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
+    let running = ["podman", "exec", Service::Synapse.name()].into_iter().chain(PARSE);
+    if Program::new(running).deadline(ONCE).output().status == Some(0) {
+        return Ok(());
+    }
+    check_in_new_container(image, sink)
+}
+
+/// Synapse's own parser, on the candidate as it is seen in the container.
+const PARSE: [&str; 5] = ["python", "-m", "synapse.config", "--config-path", "/data/homeserver.yaml.new"];
+
+fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     let user = format!("{0}:{0}", Service::Synapse.owner().uid);
     let data = format!("{}:/data:ro", layout::in_root("synapse"));
     let mut argv: Vec<String> = [
@@ -204,19 +217,7 @@ pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Fa
             argv.push(format!("--volume={}:{}:ro", layout::secret(secret), secret.in_container()));
         }
     }
-    argv.extend(
-        [
-            "--entrypoint",
-            "python",
-            image,
-            "-m",
-            "synapse.config",
-            "--config-path",
-            "/data/homeserver.yaml.new",
-        ]
-        .iter()
-        .map(|word| (*word).to_owned()),
-    );
+    argv.extend(["--entrypoint", PARSE[0], image].iter().chain(&PARSE[1..]).map(|word| (*word).to_owned()));
     Program::new(argv)
         .deadline(ONCE)
         .run("have Synapse accept its new config", &|line| sink(Saying::Line(line.to_owned())))

@@ -1,8 +1,13 @@
 //! The program itself, put into the guest.
 
-use std::{fs::File, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
-use matrix_podman_core::layout;
+use matrix_podman_core::{
+    layout,
+    name::{Mode, Owner},
+};
+
+use super::file;
 
 use crate::{
     failure::{Doing, Failure},
@@ -13,6 +18,12 @@ use crate::{
 
 /// How long each act on the way may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Copies the running program to where people and units of this side find it.
+pub(super) fn install() -> Result<(), Failure> {
+    let mut own = File::open("/proc/self/exe").doing(|| "read the program's own file")?;
+    file::write_from(Path::new(layout::BINARY), &mut own, Mode(0o755), Owner::ROOT)
+}
 
 /// Copies the running program into the guest, sees that it runs there and is
 /// whole, then puts it in place.

@@ -19,7 +19,7 @@ pub(super) fn reload() -> Result<(), Failure> {
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run("make systemd read its units", &|_| {})
 }
 
-pub(super) fn enable(unit: &str, sink: &Sink) -> Result<(), Failure> {
+pub(super) fn enable(unit: &str, start: bool, sink: &Sink) -> Result<(), Failure> {
     reload()?;
     Program::new(["systemctl", "enable", "--", unit]).deadline(QUICK).run(
         &format!("enable {unit}"),
@@ -27,10 +27,19 @@ pub(super) fn enable(unit: &str, sink: &Sink) -> Result<(), Failure> {
             sink(Saying::Line(line.to_owned()));
         },
     )?;
+    if !start {
+        return Ok(());
+    }
     // Marks the stack as started; its services run already.
     Program::new(["systemctl", "start", "--no-block", "--", unit])
         .deadline(QUICK)
         .run(&format!("start {unit}"), &|_| {})
+}
+
+pub(super) fn disable(unit: &str) -> Result<(), Failure> {
+    Program::new(["systemctl", "disable", "--", unit])
+        .deadline(QUICK)
+        .run(&format!("disable {unit}"), &|_| {})
 }
 
 pub(super) fn restart_daemon(unit: &str, sink: &Sink) -> Result<(), Failure> {

@@ -62,6 +62,9 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
         Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
+        Fact::InstalledProgram => {
+            crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
+        }
         Fact::GuestProgram
         | Fact::Packages(_)
         | Fact::Units(_)

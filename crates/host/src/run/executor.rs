@@ -92,8 +92,8 @@ impl Work<'_> {
             let diff = self.world.look(&mut Observed::default(), |seen| plan::diff(self.resource, seen))?;
             match diff {
                 Diff::Settled { .. } => return Ok(done),
-                Diff::Later { why } => {
-                    return Err(Failure::new(format!("settle {}", self.id), why));
+                Diff::Later { what, why } => {
+                    return Err(Failure::new(sentence_start(&what), why));
                 }
                 Diff::Blocked { why, hint } => {
                     return Err(Failure::new(format!("settle {}", self.id), why).hint(hint));
@@ -138,4 +138,10 @@ impl Work<'_> {
         self.listener.on(&Event::Finished { id, what, millis });
         Ok(())
     }
+}
+
+/// A sentence in the imperative as the end of "could not …".
+fn sentence_start(what: &str) -> String {
+    let mut letters = what.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
