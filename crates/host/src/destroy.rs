@@ -6,6 +6,7 @@ use matrix_podman_core::{
     config::Network,
     fact::nat_table,
     layout,
+    render::machine,
     resource::{BRIDGE_PID_FILES, Backend},
     service::Service,
 };
@@ -41,6 +42,7 @@ pub fn destroy(world: &World) -> Result<(), Failure> {
     match world.site().backend {
         Backend::Lxc => {
             world.hang_up();
+            forget_boot(&machine::boot_unit(&world.site().config))?;
             lxc::destroy(world.site().config.guest.name.as_str())?;
             match &world.site().config.guest.network {
                 Network::Own { bridge, .. } => take_down_unused(bridge.as_str()),
@@ -49,6 +51,19 @@ pub fn destroy(world: &World) -> Result<(), Failure> {
         }
         Backend::ThisMachine => destroy_here(),
     }
+}
+
+/// Removes the unit that brings the guest up at the machine's boot.
+fn forget_boot(unit: &str) -> Result<(), Failure> {
+    let file = Path::new("/etc/systemd/system").join(unit);
+    if !file.exists() {
+        return Ok(());
+    }
+    // Not stopped: what it would stop is removed next.
+    Program::new(["systemctl", "disable", "--", unit]).deadline(QUICK).output();
+    file::remove(&file)?;
+    Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).output();
+    Ok(())
 }
 
 /// Takes the program's own bridge down when no guest is on it any more.

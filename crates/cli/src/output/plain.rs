@@ -55,6 +55,7 @@ impl Listener for Plain {
             Event::Said { id, saying } if self.due(id) => match saying {
                 Saying::Line(line) => say(&format!("       {id}: {line}")),
                 Saying::WaitsFor(what) => say(&format!("       {id}: waits for {what}")),
+                Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {at}")),
                 Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),
             },
             Event::Said { .. } => {}

@@ -49,6 +49,11 @@ fn spinner() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
+fn share() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix} [{bar:20}] {percent}% {wide_msg:.dim}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 fn transfer() -> ProgressStyle {
     ProgressStyle::with_template(
         "{spinner} {prefix} [{bar:20}] {bytes}/{total_bytes} {bytes_per_sec:.dim} {eta:.dim}",
@@ -74,6 +79,14 @@ impl Listener for Terminal {
             Event::Said { id, saying } => self.with(id, |bar| match saying {
                 Saying::Line(line) => bar.set_message(line.clone()),
                 Saying::WaitsFor(what) => bar.set_message(format!("waits for {what}")),
+                Saying::Share { percent, at } => {
+                    if bar.length() != Some(100) {
+                        bar.set_length(100);
+                        bar.set_style(share());
+                    }
+                    bar.set_position(u64::from(*percent));
+                    bar.set_message(at.clone());
+                }
                 Saying::Bytes { done, total } => {
                     if let Some(total) = total
                         && bar.length() != Some(*total)

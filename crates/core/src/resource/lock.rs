@@ -25,7 +25,8 @@ impl Resource for LockFile {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        Service::ALL.into_iter().map(image::id).collect()
+        // A lock says that the server was made, which includes its secrets.
+        Service::ALL.into_iter().map(image::id).chain([ResourceId::new("secrets")]).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -1,6 +1,6 @@
 //! Secrets: made in the guest, where they stay.
 
-use super::{Diff, Resource, ResourceId, Site, guest_ready};
+use super::{Diff, Resource, ResourceId, Site, guest_ready, image};
 use crate::{
     effect::Effect,
     fact::Side,
@@ -35,7 +35,18 @@ impl Resource for Secrets {
             owner: Owner::ROOT,
         }];
         let mut missing = Vec::new();
+        let made_before = image::read_lock(seen)?.is_some();
         for secret in Secret::MADE {
+            if made_before
+                && irreplaceable(secret)
+                && seen.meta(Side::Guest, &layout::secret(secret))?.is_none()
+            {
+                return Ok(Diff::Blocked {
+                    why: format!("{} is gone, and {}", layout::secret(secret), loss(secret)),
+                    hint: "put it back from a backup of the guest; a new one is never made over a server that exists"
+                        .to_owned(),
+                });
+            }
             if !self.is_right(secret, seen)? {
                 missing.push(secret.file_name());
                 effects.push(Effect::MakeSecret { secret });
@@ -55,6 +66,18 @@ impl Resource for Secrets {
             "they are made in the guest and never leave it",
             effects,
         ))
+    }
+}
+
+/// Whether a new one would harm a server that exists.
+fn irreplaceable(secret: Secret) -> bool {
+    matches!(secret, Secret::Postgres | Secret::SigningKey)
+}
+
+fn loss(secret: Secret) -> &'static str {
+    match secret {
+        Secret::SigningKey => "without it other servers no longer believe that this is the same server",
+        _ => "without it Synapse cannot open its database",
     }
 }
 

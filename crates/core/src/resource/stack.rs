@@ -34,13 +34,9 @@ pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
         }
         _ => seen.system(Side::Guest)?,
     };
-    let (memory, cores) = match site.backend {
-        // What the guest sees is the machine's; what it may use was set.
-        Backend::Lxc => {
-            (site.config.guest.memory.min(guest.memory), site.config.guest.cores.min(guest.cores))
-        }
-        Backend::ThisMachine => (guest.memory, guest.cores),
-    };
+    // What the guest sees is the machine's; what it may use was set.
+    let memory = site.config.guest.memory.min(guest.memory);
+    let cores = site.config.guest.cores.min(guest.cores);
     let has =
         |controller: &str| guest.cgroup2.as_ref().is_some_and(|all| all.iter().any(|c| c == controller));
     Ok(Facts {

@@ -116,13 +116,27 @@ fn apt(verb: &[&str], packages: &[&str]) -> Program<'static> {
         "APT::Color=0",
         "-o",
         "Dpkg::Use-Pty=0",
+        "-o",
+        "APT::Status-Fd=1",
     ];
     let argv = ["apt-get"].iter().chain(verb).chain(&options).chain(&["--"]).chain(packages);
     Program::new(argv.collect::<Vec<_>>()).deadline(PATIENCE)
 }
 
 fn line<'a>(sink: &'a Sink) -> impl Fn(&str) + Sync + 'a {
-    |line| sink(Saying::Line(line.to_owned()))
+    |line| sink(progress(line).unwrap_or_else(|| Saying::Line(line.to_owned())))
+}
+
+/// Reads apt's own account of how far it is (apt's progress-reporting.md):
+/// `pmstatus:podman:61.5:Unpacking podman (amd64)`, `dlstatus:3:20.1:…`.
+fn progress(line: &str) -> Option<Saying> {
+    let mut fields = line.splitn(4, ':');
+    let kind = fields.next().filter(|kind| matches!(*kind, "pmstatus" | "dlstatus"))?;
+    let (_, percent, at) = (fields.next()?, fields.next()?, fields.next()?);
+    // Fetching is taken as the first half, installing as the second.
+    let half = percent.parse::<f32>().ok()?.clamp(0.0, 100.0) / 2.0;
+    let percent = if kind == "dlstatus" { half } else { 50.0 + half };
+    Some(Saying::Share { percent: percent as u8, at: at.to_owned() })
 }
 
 fn explain(failure: Failure) -> Failure {
@@ -140,4 +154,21 @@ fn explain(failure: Failure) -> Failure {
         "what is there is left as it is; run the same again to go on"
     };
     failure.hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apt_says_how_far_it_is() {
+        let share = |percent, at: &str| Some(Saying::Share { percent, at: at.to_owned() });
+        assert_eq!(
+            progress("pmstatus:podman:50.0:Unpacking podman (amd64)"),
+            share(75, "Unpacking podman (amd64)")
+        );
+        assert_eq!(progress("dlstatus:3:20.1:Retrieving file 3 of 9"), share(10, "Retrieving file 3 of 9"));
+        assert_eq!(progress("Setting up podman (5.4.2) ..."), None);
+        assert_eq!(progress("pmstatus:x"), None);
+    }
 }

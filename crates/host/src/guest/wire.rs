@@ -91,6 +91,13 @@ pub enum Reply {
 pub enum Saying {
     /// A line that a program printed.
     Line(String),
+    /// How far a piece of work is, in hundredths, and what it is at.
+    Share {
+        /// So much is done.
+        percent: u8,
+        /// What it is at.
+        at: String,
+    },
     /// How far a transfer is, in bytes.
     Bytes {
         /// So much is done.
