@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +30,26 @@ pub(crate) struct Inputs<'a> {
 impl Inputs<'_> {
     /// A name for these inputs.
     pub(crate) fn key(&self) -> String {
-        let mut text = format!("{REVISION}\n{}\n", serde_json::to_string(self).unwrap_or_default());
-        for source in assets::sources(self.recipe) {
-            text.push_str(&oci::digest(source.as_bytes()));
-        }
-        text.push_str(&format!("{:?}", self.recipe.prune()));
-        oci::digest(text.as_bytes())["sha256:".len()..][..16].to_owned()
+        key_of(self.recipe, &serde_json::to_string(self).unwrap_or_default())
     }
+}
+
+/// A name for what this crate makes of `inputs`.
+fn key_of(recipe: Recipe, inputs: &str) -> String {
+    let mut text = format!("{REVISION}\n{inputs}\n");
+    for source in assets::sources(recipe) {
+        text.push_str(&oci::digest(source.as_bytes()));
+    }
+    text.push_str(&format!("{:?}", recipe.prune()));
+    oci::digest(text.as_bytes())["sha256:".len()..][..16].to_owned()
+}
+
+/// What was asked for, and which archive was the answer: a file whose age says
+/// how long ago that was found out.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    question: String,
+    key: String,
 }
 
 /// What is known about an archive; a JSON file beside it.
@@ -151,6 +165,28 @@ impl Cache {
         }
         records.sort_by_key(|record| std::cmp::Reverse(record.number));
         Ok(records)
+    }
+
+    /// The archive that was the answer to the same question not longer ago than `current_for`.
+    pub(crate) fn asked_lately(&self, question: &str, current_for: Duration) -> Option<Record> {
+        let path = self.asked_path();
+        let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok()?;
+        let asked: Asked = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let same = asked.question == key_of(self.recipe, question);
+        (same && age < current_for).then(|| self.find(&asked.key)).flatten()
+    }
+
+    /// Notes that the archive of `key` is the answer to a question, as of now.
+    pub(crate) fn note_asked(&self, question: &str, key: &str) -> Result<(), Error> {
+        let path = self.asked_path();
+        let asked = Asked { question: key_of(self.recipe, question), key: key.to_owned() };
+        let partial = path.with_extension("partial");
+        fs::write(&partial, serde_json::to_vec(&asked).unwrap_or_default()).during("write", &partial)?;
+        fs::rename(&partial, &path).during("write", &path)
+    }
+
+    fn asked_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.asked", self.recipe))
     }
 
     /// The newest archive that fits, for when nobody can be asked what is new.

@@ -104,3 +104,19 @@ fn one_build_of_a_recipe_at_a_time() {
         second.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn an_answer_holds_for_its_time_and_its_question() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let day = Duration::from_secs(86_400);
+    fs::write(cache.archive("aa"), b"full").unwrap();
+    cache.add(record("aa", "8.0.2", 4)).unwrap();
+    assert!(cache.asked_lately("trixie None", day).is_none(), "nobody has asked");
+    cache.note_asked("trixie None", "aa").unwrap();
+    assert_eq!(cache.asked_lately("trixie None", day).unwrap().key, "aa");
+    assert!(cache.asked_lately("trixie Some", day).is_none(), "that was another question");
+    assert!(cache.asked_lately("trixie None", Duration::ZERO).is_none(), "it was too long ago");
+    fs::remove_file(cache.archive("aa")).unwrap();
+    assert!(cache.asked_lately("trixie None", day).is_none(), "the archive is gone");
+}

@@ -28,6 +28,7 @@ mod web;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::Error;
 pub use recipe::Recipe;
@@ -38,6 +39,9 @@ use debian::Apt;
 use error::IoContext;
 use python::Pins;
 
+/// As long as Debian's own daily timers leave between two looks.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// How to build.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
@@ -47,13 +51,15 @@ pub struct BuildOptions {
     pub synapse_version: Option<String>,
     /// The Debian release.
     pub suite: String,
+    /// How long an answer to "which packages are current?" holds before it is asked again.
+    pub current_for: Duration,
 }
 
 impl BuildOptions {
     /// The newest Synapse on Debian 13, with this cache.
     #[must_use]
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self { cache: cache.into(), synapse_version: None, suite: "trixie".into() }
+        Self { cache: cache.into(), synapse_version: None, suite: "trixie".into(), current_for: A_DAY }
     }
 }
 
@@ -93,6 +99,10 @@ pub fn build(
     fs::create_dir_all(&options.cache).during("create", &options.cache)?;
     let dir = options.cache.canonicalize().during("find", &options.cache)?;
     let cache = Cache::open(&dir, recipe, progress)?;
+    let question = format!("{} {:?}", options.suite, options.synapse_version);
+    if let Some(record) = cache.asked_lately(&question, options.current_for) {
+        return Ok(built(&cache, record, true));
+    }
     let work = cache.work()?;
     progress(&format!("{recipe}: asking which packages are current"));
     let plan = match Plan::make(recipe, options, &dir, work.path()) {
@@ -106,11 +116,12 @@ pub fn build(
             return Ok(built(&cache, record, true));
         }
     };
-    if let Some(record) = cache.find(&plan.key) {
-        return Ok(built(&cache, record, true));
-    }
-    let record = plan.build(&cache, work.path(), progress)?;
-    Ok(built(&cache, record, false))
+    let (record, from_cache) = match cache.find(&plan.key) {
+        Some(record) => (record, true),
+        None => (plan.build(&cache, work.path(), progress)?, false),
+    };
+    cache.note_asked(&question, &record.key)?;
+    Ok(built(&cache, record, from_cache))
 }
 
 fn built(cache: &Cache, record: Record, from_cache: bool) -> BuiltImage {

@@ -25,7 +25,7 @@ pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
         output::data(&value.to_string());
     } else {
         checks(&look.checks, &output::data);
-        let text = PlanText { plan: &look.plan, diffs: !args.brief, settled: true };
+        let text = PlanText { plan: &look.plan, reasons: true, diffs: !args.brief, settled: true };
         output::data(text.to_string().trim_end());
         if look.plan.is_settled() {
             output::data("Nothing to do: the server is what the config says.");

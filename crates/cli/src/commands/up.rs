@@ -38,7 +38,7 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     }
     if !args.output.json {
         plan::checks(&now.checks, &output::say);
-        let text = PlanText { plan: &now.plan, diffs: false, settled: false };
+        let text = PlanText { plan: &now.plan, reasons: false, diffs: false, settled: false };
         output::say(text.to_string().trim_end());
     }
     confirm(&now.plan, args)?;

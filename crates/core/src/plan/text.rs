@@ -12,6 +12,8 @@ use crate::resource::{Diff, FileChange, Risk};
 pub struct PlanText<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// Whether each step says why.
+    pub reasons: bool,
     /// Whether lines that change in files are shown.
     pub diffs: bool,
     /// Whether what is left alone is listed.
@@ -27,7 +29,9 @@ impl fmt::Display for PlanText<'_> {
                 Diff::Change(step) => {
                     number += 1;
                     writeln!(f, "{number:>3}. {}  [{}]", step.what, entry.id)?;
-                    writeln!(f, "     because {}", step.why)?;
+                    if self.reasons {
+                        writeln!(f, "     because {}", step.why)?;
+                    }
                     if let Some(risk) = risk_text(step.risk) {
                         writeln!(f, "     ! {risk}")?;
                     }
@@ -40,7 +44,9 @@ impl fmt::Display for PlanText<'_> {
                 Diff::Later { what, why } => {
                     number += 1;
                     writeln!(f, "{number:>3}. {what}  [{}]", entry.id)?;
-                    writeln!(f, "     decided then: {why}")?;
+                    if self.reasons {
+                        writeln!(f, "     decided then: {why}")?;
+                    }
                 }
                 Diff::Settled { .. } | Diff::Blocked { .. } => {}
             }
