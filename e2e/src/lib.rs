@@ -19,6 +19,7 @@ mod command;
 mod guest;
 mod lab;
 mod matrix;
+mod scenario;
 mod snapshot;
 mod tools;
 mod wait;
@@ -27,6 +28,7 @@ pub use command::{Invocation, Ran, Running};
 pub use guest::Guest;
 pub use lab::{DOMAIN, Lab, binary};
 pub use matrix::{Matrix, Session, http};
+pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;
 pub use tools::{NodeClient, PythonClient, clients_folder, tool};
 pub use wait::{Watch, wait_until};
@@ -52,9 +54,4 @@ pub fn not_run(name: &str, why: &str) {
         std::env::var_os("E2E_ALLOW_NOT_RUN").is_some(),
         "{name} could not run: {why} (cargo xtask e2e --allow-not-run lets that pass)"
     );
-}
-
-/// Heads a part of a long scenario in the output.
-pub fn part(title: &str) {
-    println!("\n── {title}");
 }
