@@ -1,0 +1,68 @@
+//! Removing what tests made: guests, bridges, folders. Nothing that does not
+//! carry a name of the tests is ever touched.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{Guest, Invocation};
+
+/// Names of the tests' guests begin with this.
+pub(crate) const GUEST_PREFIX: &str = "e2e-";
+/// Names of the tests' bridges begin with this.
+pub(crate) const BRIDGE_PREFIX: &str = "mpe2e";
+
+/// Removes a guest by force.
+pub(crate) fn remove_guest(name: &str) {
+    assert!(name.starts_with(GUEST_PREFIX), "{name} is not a guest of the tests");
+    let guest = Guest::new(name);
+    for partial in [format!(".matrix-podman-{name}.partial"), name.to_owned()] {
+        let folder = Path::new("/var/lib/lxc").join(&partial);
+        if !folder.exists() {
+            continue;
+        }
+        if partial == name && guest.runs() {
+            Invocation::new(["lxc-stop", "--name", name, "--kill"]).quietly().run();
+        }
+        if let Err(error) = fs::remove_dir_all(&folder) {
+            println!("  (cannot remove {}: {error})", folder.display());
+        }
+    }
+    let _ = fs::remove_file(format!("/var/log/lxc/matrix-podman-{name}.log"));
+}
+
+/// Removes a bridge and what serves it, by force.
+pub(crate) fn remove_bridge(name: &str) {
+    assert!(name.starts_with(BRIDGE_PREFIX), "{name} is not a bridge of the tests");
+    let folder = Path::new("/run/matrix-podman").join(name);
+    if let Ok(pid) = fs::read_to_string(folder.join("dnsmasq.pid")) {
+        let pid = pid.trim();
+        // The id may be another process's by now.
+        let dnsmasqs = fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|argv| argv.contains("dnsmasq") && argv.contains(name));
+        if !pid.is_empty() && dnsmasqs {
+            Invocation::new(["kill", pid]).quietly().run();
+        }
+    }
+    let _ = fs::remove_dir_all(&folder);
+    let table = format!("matrix-podman-{name}");
+    if succeeds(&["nft", "list", "table", "inet", &table]) {
+        Invocation::new(["nft", "delete", "table", "inet", &table]).quietly().run();
+    }
+    if Path::new("/sys/class/net").join(name).exists() {
+        Invocation::new(["ip", "link", "delete", "dev", name]).quietly().run();
+    }
+}
+
+fn succeeds(argv: &[&str]) -> bool {
+    // A machine on which nothing was ever brought up may lack nft.
+    let found =
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|f| Path::new(f).join(argv[0]).exists());
+    found && Invocation::new(argv).quietly().run().code == 0
+}
+
+/// Folder of what the program remembers of a site.
+pub(crate) fn site_state(site: &str) -> PathBuf {
+    Path::new("/var/lib/matrix-podman/sites").join(site)
+}

@@ -1,0 +1,385 @@
+//! A place for one site.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    Guest, Invocation, Matrix, Ran, cleaning,
+    cleaning::{BRIDGE_PREFIX, GUEST_PREFIX},
+    command::read,
+    wait_until,
+};
+
+/// The domain of all labs' sites; each has a name of its own below it.
+pub const DOMAIN: &str = "e2e.home.arpa";
+
+/// The built program: `MATRIX_PODMAN_BINARY`, else what cargo builds now.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("MATRIX_PODMAN_BINARY") {
+            return fs::canonicalize(&given).unwrap_or_else(|e| panic!("{}: {e}", given.display()));
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["build", "--release", "--package", "matrix-podman", "--message-format=json"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .unwrap_or_else(|e| panic!("run cargo build: {e}"));
+        assert!(output.status.success(), "cargo build --release failed");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|message| message["target"]["name"] == "matrix-podman")
+            .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+            .unwrap_or_else(|| panic!("cargo build names no program"))
+    })
+}
+
+/// Folder of the labs.
+fn labs() -> PathBuf {
+    PathBuf::from("/var/tmp/matrix-podman-e2e")
+}
+
+/// A place on this machine for one site: folder, guest, bridge. All of it is
+/// removed on drop, and what an earlier test run left is removed at the start.
+pub struct Lab {
+    /// Its name, unique among all tests.
+    pub name: String,
+    /// The folder in which commands are run.
+    pub folder: PathBuf,
+    /// The domain of its site.
+    pub domain: String,
+    /// Its number, which tells the networks apart.
+    pub number: u8,
+    _lock: File,
+    _number_lock: File,
+}
+
+impl Lab {
+    /// A new lab, with an empty folder. There is one of a name at a time on the
+    /// machine; a second one waits for the first.
+    #[track_caller]
+    pub fn new(name: &str) -> Self {
+        let locks = labs().join(".locks");
+        fs::create_dir_all(&locks).unwrap_or_else(|e| panic!("make {}: {e}", locks.display()));
+        sweep(&locks);
+        let lock = open_lock(&locks.join(format!("lab-{name}")));
+        wait_until(&format!("the lab {name} is free"), Duration::from_secs(1800), || {
+            lock.try_lock().map_err(|e| format!("another test run has it: {e}"))
+        });
+        remove(name);
+        let (number, number_lock) = take_number(&locks);
+        cleaning::remove_bridge(&bridge(number));
+        let folder = labs().join(name);
+        fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
+        fs::write(folder.join(".number"), number.to_string()).unwrap_or_else(|e| panic!("write: {e}"));
+        Self {
+            name: name.to_owned(),
+            folder,
+            domain: format!("{name}.{DOMAIN}"),
+            number,
+            _lock: lock,
+            _number_lock: number_lock,
+        }
+    }
+
+    /// A new lab with a `matrix.toml`: what `init --yes` writes, with guest and
+    /// network of its own.
+    #[track_caller]
+    pub fn with_config(name: &str) -> Self {
+        let lab = Self::new(name);
+        lab.run(&["init", "--domain", &lab.domain, "--guest-name", &lab.guest().name, "--yes"]).ok();
+        lab.own_network();
+        lab
+    }
+
+    /// Puts the guest of the config that is there on the lab's own bridge.
+    #[track_caller]
+    pub fn own_network(&self) {
+        self.set("[guest.network]", "bridge", &format!("{:?}", self.bridge()));
+        self.set("[guest.network]", "subnet", &format!("\"{}/24\"", self.gateway()));
+    }
+
+    /// The guest.
+    pub fn guest(&self) -> Guest {
+        Guest::new(format!("{GUEST_PREFIX}{}", self.name))
+    }
+
+    /// Name of the site's bridge.
+    pub fn bridge(&self) -> String {
+        bridge(self.number)
+    }
+
+    /// The machine's address on that bridge.
+    pub fn gateway(&self) -> String {
+        format!("10.87.{}.1", self.number)
+    }
+
+    /// The name of the server.
+    pub fn server_name(&self) -> String {
+        format!("matrix.{}", self.domain)
+    }
+
+    /// What the program remembers of the site on this machine.
+    pub fn state_folder(&self) -> PathBuf {
+        // Sites are called by what user ids end with, or by their domain.
+        [self.server_name(), self.domain.clone()]
+            .iter()
+            .map(|site| cleaning::site_state(site))
+            .find(|folder| folder.exists())
+            .unwrap_or_else(|| cleaning::site_state(&self.domain))
+    }
+
+    /// A file in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a file in the folder.
+    #[track_caller]
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        path
+    }
+
+    /// The config.
+    #[track_caller]
+    pub fn config(&self) -> String {
+        read(self.path("matrix.toml"))
+    }
+
+    /// Edits the config as a person would: the line of `key` in `section` (with
+    /// its brackets; empty for the top) is replaced, or made where there is none.
+    #[track_caller]
+    pub fn set(&self, section: &str, key: &str, value: &str) {
+        let config = self.config();
+        let wanted = format!("{key} = {value}");
+        let mut lines: Vec<String> = config.lines().map(str::to_owned).collect();
+        let start = match section {
+            "" => 0,
+            section => match lines.iter().position(|line| line.trim() == section) {
+                Some(at) => at + 1,
+                None => {
+                    lines.extend([String::new(), section.to_owned()]);
+                    lines.len()
+                }
+            },
+        };
+        let end = lines[start..].iter().position(|l| l.starts_with('[')).map_or(lines.len(), |n| start + n);
+        let is_key = |line: &String| {
+            line.trim_start_matches('#').split_once('=').is_some_and(|(name, _)| name.trim() == key)
+        };
+        match lines[start..end].iter().position(is_key) {
+            Some(at) => lines[start + at] = wanted,
+            None => lines.insert(start, wanted),
+        }
+        self.write("matrix.toml", &(lines.join("\n") + "\n"));
+    }
+
+    /// Takes the line of `key` out of the config, wherever it is.
+    #[track_caller]
+    pub fn unset(&self, key: &str) {
+        let keep = |line: &&str| line.split_once('=').is_none_or(|(name, _)| name.trim() != key);
+        let config = self.config();
+        let lines: Vec<&str> = config.lines().filter(keep).collect();
+        self.write("matrix.toml", &(lines.join("\n") + "\n"));
+    }
+
+    /// The program with these arguments in the lab's folder, yet to be run.
+    pub fn command(&self, arguments: &[&str]) -> Invocation {
+        let program = binary().display().to_string();
+        Invocation::new([program.as_str()].iter().chain(arguments)).folder(&self.folder)
+    }
+
+    /// Runs the program with these arguments in the lab's folder.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).run()
+    }
+
+    /// Runs the program on a terminal and plays a person: waits for each text
+    /// of `dialogue` to appear, then types the answer and Enter. What was on
+    /// the terminal comes back as standard output.
+    #[track_caller]
+    pub fn on_terminal(&self, arguments: &[&str], dialogue: &[(&str, &str)]) -> Ran {
+        let script = crate::clients_folder().join("terminal.py").display().to_string();
+        let program = binary().display().to_string();
+        let argv = ["python3", &script, &program].into_iter().chain(arguments.iter().copied());
+        let dialogue = serde_json::json!(dialogue).to_string();
+        Invocation::new(argv).folder(&self.folder).input(dialogue).run()
+    }
+
+    /// `up --yes`, which has to do what it should.
+    #[track_caller]
+    pub fn up(&self) -> Ran {
+        self.run(&["up", "--yes"]).ok()
+    }
+
+    /// Fails unless there is nothing to do.
+    #[track_caller]
+    pub fn settled(&self) {
+        self.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
+        self.up().says("Nothing to do");
+    }
+
+    /// `status --json`.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.command(&["status", "--json"]).quietly().run().json()
+    }
+
+    /// Names of the services that do not run or are not healthy.
+    #[track_caller]
+    pub fn ailing(&self) -> Vec<String> {
+        let status = self.status();
+        let services = status["services"].as_array().cloned().unwrap_or_default();
+        assert_eq!(services.len(), 4, "four services in {status}");
+        services
+            .iter()
+            .filter(|s| s["state"] != "running" || s["health"] != "healthy")
+            .map(|s| format!("{} {} {}", s["name"], s["state"], s["health"]))
+            .collect()
+    }
+
+    /// Fails unless all four services run and are healthy.
+    #[track_caller]
+    pub fn healthy(&self) {
+        let ailing = self.ailing();
+        assert!(ailing.is_empty(), "not healthy: {ailing:?}");
+    }
+
+    /// Waits until all four services run and are healthy.
+    #[track_caller]
+    pub fn becomes_healthy(&self, deadline: Duration) {
+        wait_until("all four services are healthy", deadline, || match self.ailing() {
+            ailing if ailing.is_empty() => Ok(()),
+            ailing => Err(format!("{ailing:?}")),
+        });
+    }
+
+    /// Synapse, as its clients see it from this machine.
+    #[track_caller]
+    pub fn matrix(&self) -> Matrix {
+        Matrix::new(&self.url("synapse"), &self.server_name())
+    }
+
+    /// The address of `synapse` or of the web `client`.
+    #[track_caller]
+    pub fn url(&self, which: &str) -> String {
+        let status = self.status();
+        status["urls"][which]
+            .as_str()
+            .unwrap_or_else(|| panic!("no address of {which} in {status}"))
+            .to_owned()
+    }
+
+    /// Makes a user with a password that comes on standard input.
+    #[track_caller]
+    pub fn add_user(&self, name: &str, password: &str) -> Ran {
+        self.command(&["user", "add", name, "--password-file", "-"]).input(format!("{password}\n")).run().ok()
+    }
+
+    /// What the journals and states on this machine hold of the site, as text.
+    pub fn machine_records(&self) -> Vec<(PathBuf, String)> {
+        let mut found = Vec::new();
+        collect(Path::new("/var/lib/matrix-podman"), &mut found);
+        collect(&self.folder, &mut found);
+        found
+    }
+}
+
+fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if let Ok(bytes) = fs::read(&path) {
+            found.push((path, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::env::var_os("E2E_KEEP").is_some() {
+            println!("kept: {} and the guest {}", self.folder.display(), self.guest().name);
+            return;
+        }
+        remove(&self.name);
+        cleaning::remove_bridge(&self.bridge());
+    }
+}
+
+fn bridge(number: u8) -> String {
+    format!("{BRIDGE_PREFIX}{number}")
+}
+
+fn open_lock(path: &Path) -> File {
+    File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .unwrap_or_else(|e| panic!("open {}: {e}", path.display()))
+}
+
+/// Takes the first number that no other lab has.
+fn take_number(locks: &Path) -> (u8, File) {
+    (0..=250)
+        .find_map(|number| {
+            let lock = open_lock(&locks.join(format!("number-{number}")));
+            lock.try_lock().is_ok().then_some((number, lock))
+        })
+        .unwrap_or_else(|| panic!("all numbers are taken"))
+}
+
+/// Removes the labs of test runs that were killed.
+fn sweep(locks: &Path) {
+    for entry in fs::read_dir(labs()).into_iter().flatten().flatten() {
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        let lock = open_lock(&locks.join(format!("lab-{name}")));
+        if lock.try_lock().is_ok() {
+            println!("  (removing what an earlier test run left of {name})");
+            let number = fs::read_to_string(entry.path().join(".number")).ok().and_then(|n| n.parse().ok());
+            remove(&name);
+            if let Some(number) = number {
+                let (_, taken) = (number, open_lock(&locks.join(format!("number-{number}"))));
+                if taken.try_lock().is_ok() {
+                    cleaning::remove_bridge(&bridge(number));
+                }
+            }
+        }
+    }
+}
+
+/// Removes site and folder of a lab: through the program first, as a person
+/// would, then by force.
+fn remove(name: &str) {
+    let folder = labs().join(name);
+    let guest = format!("{GUEST_PREFIX}{name}");
+    if folder.join("matrix.toml").exists() && Guest::new(&guest).exists() {
+        let program = binary().display().to_string();
+        let ran = Invocation::new([program.as_str(), "destroy", "--yes"]).folder(&folder).quietly().run();
+        if ran.code != 0 {
+            println!("  (destroy did not do it, so by force)\n{}", ran.evidence());
+        }
+    }
+    cleaning::remove_guest(&guest);
+    for site in [format!("{name}.{DOMAIN}"), format!("matrix.{name}.{DOMAIN}")] {
+        let _ = fs::remove_dir_all(cleaning::site_state(&site));
+    }
+    let _ = fs::remove_dir_all(&folder);
+}

@@ -1,0 +1,50 @@
+//! What a machine looks like, to see what a command changed on it.
+
+use std::collections::BTreeSet;
+
+use crate::Invocation;
+
+/// Interfaces, addresses, nftables, guests and listening ports of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineSnapshot {
+    lines: BTreeSet<String>,
+}
+
+impl MachineSnapshot {
+    /// Looks at the machine; what belongs to names in `except` is left out, and
+    /// so is what other tests do at the same time.
+    #[track_caller]
+    pub fn take(except: &[&str]) -> Self {
+        let mut lines = BTreeSet::new();
+        let mut add = |what: &str, text: String| {
+            let relevant =
+                |line: &&str| !line.trim().is_empty() && !except.iter().any(|name| line.contains(name));
+            lines.extend(text.lines().filter(relevant).map(|line| format!("{what}: {}", line.trim())));
+        };
+        let say = |argv: &[&str]| Invocation::new(argv).quietly().run().stdout;
+        let links = say(&["ip", "-brief", "address", "show"]);
+        // veth names are random; each belongs to a guest that is listed itself.
+        add("link", links.lines().filter(|l| !l.starts_with("veth")).collect::<Vec<_>>().join("\n"));
+        add("nft", say(&["nft", "list", "tables"]));
+        add(
+            "guest",
+            std::fs::read_dir("/var/lib/lxc")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.file_name().to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+        add("daemon", say(&["pgrep", "--list-full", "dnsmasq"]));
+        Self { lines }
+    }
+
+    /// Fails unless `other` is the same.
+    #[track_caller]
+    pub fn same_as(&self, other: &Self) {
+        let gone: Vec<_> = self.lines.difference(&other.lines).collect();
+        let new: Vec<_> = other.lines.difference(&self.lines).collect();
+        assert!(gone.is_empty() && new.is_empty(), "the machine changed: gone {gone:#?}, new {new:#?}");
+    }
+}

@@ -1,0 +1,47 @@
+//! Waiting, always for something and never longer than said.
+
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// Asks `look` until it has an answer; at the deadline the test fails with the
+/// last reason that `look` gave.
+#[track_caller]
+pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        let why = match look() {
+            Ok(answer) => {
+                println!("  … {what} after {:.1} s", started.elapsed().as_secs_f32());
+                return answer;
+            }
+            Err(why) => why,
+        };
+        assert!(
+            started.elapsed() < deadline,
+            "waited {} s in vain until {what}; last look: {why}",
+            deadline.as_secs()
+        );
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Measures how long a part took, and says so.
+pub struct Watch {
+    what: &'static str,
+    started: Instant,
+}
+
+impl Watch {
+    /// Starts measuring.
+    pub fn start(what: &'static str) -> Self {
+        Self { what, started: Instant::now() }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        println!("  … {} took {:.1} s", self.what, self.started.elapsed().as_secs_f32());
+    }
+}
