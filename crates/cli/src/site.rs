@@ -27,8 +27,17 @@ pub struct Found {
     pub file: Option<PathBuf>,
 }
 
+/// What flags may do beside a config file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flags {
+    /// They show what would be if the file said so.
+    WhatIf,
+    /// They must say what the file says: the next command may come without them.
+    MustAgree,
+}
+
 /// Finds the site that a command is about and reads its config.
-pub fn find(config: Option<&Path>, settings: &Settings) -> Result<Found, Error> {
+pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<Found, Error> {
     let machine = machine()?;
     let defaults = Defaults::with_timezone(machine.timezone.as_deref());
     let overrides = overrides(settings);
@@ -47,12 +56,18 @@ pub fn find(config: Option<&Path>, settings: &Settings) -> Result<Found, Error> 
     })?;
     let shown = file.display().to_string();
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
-    if let Some(domain) = &settings.domain {
-        let written = Config::parse_with(&text, &shown, &overrides[1..], &defaults)?;
-        if written.domain.as_str() != domain {
+    if flags == Flags::MustAgree && !overrides.is_empty() {
+        let written = Config::parse_with(&text, &shown, &[], &defaults)?;
+        if let Some(flag) = overrides.iter().find(|flag| {
+            Config::parse_with(&text, &shown, std::slice::from_ref(*flag), &defaults)
+                .is_ok_and(|c| c != written)
+        }) {
             return Err(Error::usage(
-                format!("{shown} is the config of {}, not of {domain}", written.domain),
-                "change to another folder, or name another file with --config",
+                format!("{} {} is not what {shown} says", flag.flag, flag.value),
+                format!(
+                    "write {} in {shown}, change to another folder, or name another file with --config",
+                    flag.key
+                ),
             ));
         }
     }

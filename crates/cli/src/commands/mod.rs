@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
 /// The world of the site that a command is about, found by its config file
 /// alone.
 fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
-    let found = site::find(config, &Settings::default())?;
+    let found = site::find(config, &Settings::default(), site::Flags::MustAgree)?;
     Ok((World::new(found.site.clone()), found))
 }
 

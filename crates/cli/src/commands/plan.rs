@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
-    let found = site::find(config, &args.settings)?;
+    let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
     let world = World::new(found.site);
     let look = super::look(&world)?;
     if args.output.json {

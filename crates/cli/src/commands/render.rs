@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{args, error::Error, output, site};
 
 pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
-    let found = site::find(config, &args.settings)?;
+    let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
     let site = &found.site;
     let world = World::new(site.clone());
     let mut seen = Observed::default();

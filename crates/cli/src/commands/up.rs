@@ -25,11 +25,11 @@ use crate::{
     args,
     error::{DONE, Error},
     output::{self, BOLD, GREEN, styled},
-    site::{self, Found},
+    site::{self, Flags, Found},
 };
 
 pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
-    let found = site::find(config, &args.settings)?;
+    let found = site::find(config, &args.settings, Flags::MustAgree)?;
     let world = World::new(found.site.clone());
     let now = look(&world)?;
     refuse(&world, &now)?;
