@@ -41,7 +41,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     let machine = machine()?;
     let defaults = Defaults::with_timezone(machine.timezone.as_deref());
     let overrides = overrides(settings);
-    let Some(file) = locate(config)? else {
+    let Some(file) = locate(config, settings.domain.as_deref())? else {
         if settings.domain.is_none() {
             return Err(Error::usage(
                 "there is no matrix.toml here, and no site on this machine",
@@ -55,12 +55,11 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
         Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config")
     })?;
     let shown = file.display().to_string();
-    let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     if flags == Flags::MustAgree && !overrides.is_empty() {
         let written = Config::parse_with(&text, &shown, &[], &defaults)?;
         if let Some(flag) = overrides.iter().find(|flag| {
             Config::parse_with(&text, &shown, std::slice::from_ref(*flag), &defaults)
-                .is_ok_and(|c| c != written)
+                .map_or(true, |c| c != written)
         }) {
             return Err(Error::usage(
                 format!("{} {} is not what {shown} says", flag.flag, flag.value),
@@ -71,6 +70,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
             ));
         }
     }
+    let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     let in_guest = file == Path::new(layout::applied_config().as_str());
     Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file) })
 }
@@ -103,7 +103,7 @@ pub fn machine() -> Result<MachineInfo, Error> {
 
 /// The config file: the one named, else that of this folder, else that of the
 /// guest that this is, else that of the only site on this machine.
-fn locate(config: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+fn locate(config: Option<&Path>, domain: Option<&str>) -> Result<Option<PathBuf>, Error> {
     if let Some(config) = config {
         return Ok(Some(config.to_owned()));
     }
@@ -116,6 +116,12 @@ fn locate(config: Option<&Path>) -> Result<Option<PathBuf>, Error> {
         return Ok(Some(applied));
     }
     let mut known = known_sites();
+    if let Some(domain) = domain {
+        // A domain that no site here has is a new site.
+        let own = sites_folder().join(domain).join("config-path");
+        let path = fs::read_to_string(own).ok().map(|path| PathBuf::from(path.trim()));
+        return Ok(path.filter(|path| known.contains(path)));
+    }
     match known.len() {
         0 => Ok(None),
         1 => Ok(known.pop()),
@@ -131,12 +137,16 @@ fn locate(config: Option<&Path>) -> Result<Option<PathBuf>, Error> {
 
 /// Folder with what this machine remembers of a site.
 pub fn state_folder(site: &Site) -> PathBuf {
-    Path::new(run::STATE).join("sites").join(site.config.site())
+    sites_folder().join(site.config.site())
+}
+
+fn sites_folder() -> PathBuf {
+    Path::new(run::STATE).join("sites")
 }
 
 /// The config files of the sites that were brought up from this machine.
 fn known_sites() -> Vec<PathBuf> {
-    let Ok(sites) = fs::read_dir(Path::new(run::STATE).join("sites")) else { return Vec::new() };
+    let Ok(sites) = fs::read_dir(sites_folder()) else { return Vec::new() };
     sites
         .filter_map(|site| fs::read_to_string(site.ok()?.path().join("config-path")).ok())
         .map(|path| PathBuf::from(path.trim()))

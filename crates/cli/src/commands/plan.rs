@@ -31,6 +31,7 @@ pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
             output::data("Nothing to do: the server is what the config says.");
         }
     }
+    super::up::refuse(&world, &look)?;
     Ok(if args.exit_code && !look.plan.is_settled() { CHANGES } else { DONE })
 }
 

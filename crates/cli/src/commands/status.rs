@@ -7,7 +7,7 @@ use matrix_podman_core::{
     layout,
     lock::Lock,
     name::Digest,
-    observed::{Observed, Seen},
+    observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site},
     service::Service,
 };
@@ -27,6 +27,8 @@ struct Status {
     guest: Guest,
     services: Vec<ServiceStatus>,
     urls: Urls,
+    /// Why more is not known.
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +104,10 @@ fn status(site: &Site, seen: &Observed) -> Status {
             }
         })
         .collect();
+    let problem = match seen.container(Service::Synapse.name()) {
+        Err(Gap::Unknown(why)) => Some(why),
+        _ => None,
+    };
     let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
     Status {
         site: site.config.site().to_owned(),
@@ -119,6 +125,7 @@ fn status(site: &Site, seen: &Observed) -> Status {
             public_synapse: site.config.matrix_url.clone(),
             public_client: site.config.chat_url.clone(),
         },
+        problem,
     }
 }
 
@@ -149,6 +156,9 @@ fn print(status: &Status) {
     if let (Some(synapse), Some(client)) = (&status.urls.synapse, &status.urls.client) {
         output::data(&format!("  homeserver   {synapse}   (to be {})", status.urls.public_synapse));
         output::data(&format!("  web client   {client}   (to be {})", status.urls.public_client));
+    }
+    if let Some(problem) = &status.problem {
+        output::say(&format!("note: {problem}"));
     }
     match guest.state.as_str() {
         "absent" => output::say("next: `matrix-podman up` makes it"),

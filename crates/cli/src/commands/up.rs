@@ -52,7 +52,7 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
 }
 
 /// Refuses what cannot be done, before anything is changed.
-fn refuse(world: &World, look: &Look) -> Result<(), Error> {
+pub fn refuse(world: &World, look: &Look) -> Result<(), Error> {
     if look.checks.iter().any(Check::stops) {
         plan::checks(&look.checks, &output::say);
         return Err(Error::Told {
@@ -225,10 +225,8 @@ fn summary(site: &Site, seen: &Observed, json: bool) {
     if let Some((synapse, web)) = &addresses {
         output::data(&format!("  Web client    {web}"));
         output::data(&format!("  Homeserver    {synapse}"));
-        output::data(&format!(
-            "                (until {} leads here, type this address as homeserver)",
-            config.matrix_url
-        ));
+        output::data(&format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
+        output::data(&format!("  {} to the web client (docs/guides/first-server.md)", config.chat_url));
     }
     output::data(&format!("\n{}", styled(BOLD, "Next")));
     output::data("  matrix-podman user add NAME --admin   make yourself an account");

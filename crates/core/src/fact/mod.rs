@@ -34,7 +34,8 @@ pub enum Side {
 pub enum Fact {
     /// What is at a path; the content too, when it is a file of moderate size.
     File(AbsPath),
-    /// What is at a path; never the content.
+    /// What is at a path; never the content, but its digest when it is a file of
+    /// moderate size.
     Meta(AbsPath),
     /// Which of these Debian packages are installed, and their versions.
     Packages(BTreeSet<String>),

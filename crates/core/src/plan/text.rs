@@ -22,6 +22,10 @@ pub struct PlanText<'a> {
 
 impl fmt::Display for PlanText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, why, hint) in self.plan.blocked() {
+            writeln!(f, "Cannot be done: {why}  [{id}]")?;
+            writeln!(f, "     {hint}")?;
+        }
         let entries = &self.plan.entries;
         let mut number = 0;
         for entry in entries {
@@ -61,10 +65,6 @@ impl fmt::Display for PlanText<'_> {
                     writeln!(f, "   - {}: {why}", entry.id)?;
                 }
             }
-        }
-        for (id, why, hint) in self.plan.blocked() {
-            writeln!(f, "Cannot be done: {id}: {why}")?;
-            writeln!(f, "     {hint}")?;
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ pub fn diff_lines(before: &str, after: &str) -> Vec<String> {
                 ChangeTag::Insert => '+',
                 ChangeTag::Equal => ' ',
             };
-            lines.push(format!("{sign} {}", change.value().trim_end_matches('\n')));
+            lines.push(format!("{sign} {}", change.value()).trim_end().to_owned());
         }
     }
     lines

@@ -1,7 +1,8 @@
 //! Files and folders that are simply there as they should be, in families.
 
 use super::{
-    Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_ready, stack::render_facts, write,
+    Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_ready, lower_first, stack::render_facts,
+    write,
 };
 use crate::{
     effect::Effect,
@@ -46,7 +47,7 @@ impl Difference {
             many => format!("Write {} files of {what}", many.len()),
         };
         let why = match self.whys.first() {
-            Some(why) if self.whys.len() == 1 => format!("it is not as it should be: {}", why.to_lowercase()),
+            Some(why) if self.whys.len() == 1 => format!("it is not as it should be: {}", lower_first(why)),
             _ => "they are not as they should be".to_owned(),
         };
         let effects = self.effects.into_iter().chain(after).collect();

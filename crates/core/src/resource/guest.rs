@@ -8,7 +8,7 @@ use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, machine};
 use crate::{
     config::{Address, Network},
     effect::{Effect, NewGuest},
-    fact::{Fact, GuestState, Side},
+    fact::{Fact, GuestState, Neighbour, Side},
     name::{AbsPath, Cidr4},
     observed::{Observed, Seen},
     render::lxc::{self, LxcAddress, LxcCgroups, LxcSpec},
@@ -164,6 +164,16 @@ impl Resource for Container {
         let config = file.content.clone();
         match (state, state.site()) {
             (GuestState::Absent, _) => {
+                let mine = |n: &&Neighbour| n.site.as_deref() == Some(self.site.config.site());
+                if let Some(other) = seen.neighbours()?.iter().find(mine) {
+                    return Ok(Diff::Blocked {
+                        why: format!("this site's guest is called {}, not {name}", other.name),
+                        hint: format!(
+                            "write guest.name = \"{}\" again; under another name an empty server would be made",
+                            other.name
+                        ),
+                    });
+                }
                 let dhcp = matches!(spec.address, LxcAddress::Dhcp);
                 Ok(Diff::quiet(
                     format!("Create the guest {name}"),
@@ -182,6 +192,15 @@ impl Resource for Container {
                 let path = config_file(name);
                 let now =
                     seen.file(Side::Machine, &path)?.and_then(|f| f.content.clone()).unwrap_or_default();
+                let fixed = |config: &str| config.contains("lxc.net.0.ipv4.address");
+                if fixed(&now) != fixed(&config) {
+                    return Ok(Diff::Blocked {
+                        why: "the guest cannot go from a fixed address to DHCP, or back, once it is made"
+                            .to_owned(),
+                        hint: "write guest.network.address as it was; another fixed address is fine"
+                            .to_owned(),
+                    });
+                }
                 if now == config {
                     return Ok(Diff::settled(format!("the guest {name} has the config that it should have")));
                 }

@@ -36,6 +36,15 @@ fn choice(site: &Site, service: Service) -> &ImageChoice {
     }
 }
 
+/// Where the packages of a built image come from.
+fn origins(service: Service) -> &'static str {
+    match service {
+        Service::Postgres | Service::Redis => "Debian",
+        Service::Synapse => "Debian and PyPI",
+        Service::Web => "Debian and npm",
+    }
+}
+
 /// What is asked for, in the words of the lock.
 pub fn wanted(service: Service, source: &ImageSource) -> String {
     match source {
@@ -191,7 +200,7 @@ impl Resource for Image {
             }
             ImageSource::Archive(path) => (format!("Load {path}"), format!("{title} runs from it")),
             ImageSource::Build { .. } => (
-                format!("Build the image {} from Debian, PyPI and npm packages", self.service),
+                format!("Build the image {} from {} packages", self.service, origins(self.service)),
                 match self.site.config.images.source {
                     SourceChoice::Auto => format!("{title} runs from it, and its registry cannot be reached"),
                     _ => format!("{title} runs from it, and the config says so"),

@@ -238,6 +238,12 @@ fn guest_ready(site: &Site) -> Vec<ResourceId> {
     }
 }
 
+/// A sentence so that it can stand behind others: its first letter small.
+pub fn lower_first(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
 /// The effect that writes `file`.
 fn write(side: Side, file: &DesiredFile) -> Effect {
     Effect::WriteFile {

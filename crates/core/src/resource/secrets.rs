@@ -7,6 +7,7 @@ use crate::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
+    service::Service,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -52,11 +53,22 @@ impl Resource for Secrets {
                 effects.push(Effect::MakeSecret { secret });
             }
         }
-        if let Some(turn) = &self.site.config.turn
-            && !self.is_right(Secret::Turn, seen)?
-        {
-            missing.push(Secret::Turn.file_name());
-            effects.push(Effect::TakeTurnSecret { from: turn.secret_file.clone() });
+        if let Some(turn) = &self.site.config.turn {
+            let given = seen.meta(Side::Machine, &turn.secret_file)?;
+            let taken = seen.meta(Side::Guest, &layout::secret(Secret::Turn))?;
+            let other = given.is_some_and(|g| taken.is_some_and(|t| t.digest != g.digest));
+            if !self.is_right(Secret::Turn, seen)? || other {
+                missing.push(Secret::Turn.file_name());
+                effects.push(Effect::TakeTurnSecret { from: turn.secret_file.clone() });
+                // It reads its secrets only when it starts.
+                if seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running") {
+                    effects.push(Effect::StartService {
+                        service: Service::Synapse,
+                        restart: true,
+                        timeout: super::service::start_timeout(Service::Synapse),
+                    });
+                }
+            }
         }
         if missing.is_empty() {
             return Ok(Diff::settled("all secrets are there, each readable by its service alone"));

@@ -96,7 +96,7 @@ impl Resource for Running {
 
 /// How long a start may take: a migration of a large database takes minutes,
 /// and its unit allows half an hour.
-fn start_timeout(service: Service) -> Seconds {
+pub(super) fn start_timeout(service: Service) -> Seconds {
     match service {
         Service::Postgres | Service::Synapse => Seconds(2100),
         Service::Redis | Service::Web => Seconds(300),

@@ -111,6 +111,28 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
     file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)?;
+    let mine = |key: &str| {
+        guest
+            .config
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(|value| value.trim_start_matches([' ', '=']).to_owned())
+    };
+    for neighbour in probe::lxc_neighbours() {
+        let ids = neighbour.ids.map(|(first, _)| first);
+        let same_ids =
+            ids.is_some() && mine("lxc.idmap").and_then(|map| map.split(' ').nth(2)?.parse().ok()) == ids;
+        let address = neighbour.address.map(|a| a.to_string());
+        let same_address = address.is_some()
+            && mine("lxc.net.0.ipv4.address").and_then(|a| Some(a.split('/').next()?.to_owned())) == address;
+        if neighbour.name != guest.name && (same_ids || same_address) {
+            return Err(Failure::new(
+                doing(),
+                format!("{} took its ids or its address meanwhile", neighbour.name),
+            )
+            .hint("run the same again: others are free"));
+        }
+    }
     if place.exists() {
         return Err(Failure::new(
             doing(),

@@ -33,8 +33,8 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
 pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
     let mut text = String::new();
     data.read_to_string(&mut text).doing(|| format!("read the secret {}", secret.file_name()))?;
-    let text = text.trim();
-    if text.is_empty() {
+    // Kept as it is, so that it can be compared; Synapse trims it itself.
+    if text.trim().is_empty() {
         return Err(Failure::new(format!("take the secret {}", secret.file_name()), "its file is empty"));
     }
     file::write(Path::new(layout::secret(secret).as_str()), text.as_bytes(), MODE, secret.reader().owner())

@@ -31,9 +31,7 @@ pub(super) fn enable(unit: &str, start: bool, sink: &Sink) -> Result<(), Failure
         return Ok(());
     }
     // Marks the stack as started; its services run already.
-    Program::new(["systemctl", "start", "--no-block", "--", unit])
-        .deadline(QUICK)
-        .run(&format!("start {unit}"), &|_| {})
+    Program::new(["systemctl", "start", "--", unit]).deadline(QUICK).run(&format!("start {unit}"), &|_| {})
 }
 
 pub(super) fn disable(unit: &str) -> Result<(), Failure> {

@@ -26,7 +26,8 @@ pub(super) fn state(name: &str) -> GuestState {
     GuestState::Running { site: config.site, address }
 }
 
-pub(super) fn neighbours() -> Vec<Neighbour> {
+/// All LXC containers on this machine.
+pub fn neighbours() -> Vec<Neighbour> {
     let Ok(folder) = std::fs::read_dir(LXC) else { return Vec::new() };
     folder
         .filter_map(|entry| {

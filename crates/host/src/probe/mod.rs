@@ -74,6 +74,8 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     }
 }
 
+pub use lxc::neighbours as lxc_neighbours;
+
 /// Where in `PATH` a command is, the administrator's folders included.
 pub fn command(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -113,14 +115,16 @@ fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String>
     if state.kind == FileKind::Link {
         state.target = std::fs::read_link(path.as_str()).ok().map(|t| t.display().to_string());
     }
-    if with_content && state.kind == FileKind::File && meta.len() <= MAX_CONTENT {
+    if state.kind == FileKind::File && meta.len() <= MAX_CONTENT {
         let mut bytes = Vec::new();
         // Files of the kernel say that they are empty, so the length is no guide.
         std::fs::File::open(path.as_str())
             .and_then(|f| f.take(MAX_CONTENT).read_to_end(&mut bytes))
             .map_err(unreadable)?;
         state.digest = Some(Digest::of_sha256(&Sha256::digest(&bytes)));
-        state.content = String::from_utf8(bytes).ok();
+        if with_content {
+            state.content = String::from_utf8(bytes).ok();
+        }
     }
     Ok(Some(state))
 }

@@ -7,7 +7,7 @@ use matrix_podman_core::{
     effect::Effect,
     observed::Observed,
     plan::{self, Schedule, Standing},
-    resource::{Diff, Resource, ResourceId, Risk},
+    resource::{Diff, Resource, ResourceId, Risk, lower_first},
 };
 
 use super::{Event, Journal, Listener};
@@ -93,7 +93,7 @@ impl Work<'_> {
             match diff {
                 Diff::Settled { .. } => return Ok(done),
                 Diff::Later { what, why } => {
-                    return Err(Failure::new(sentence_start(&what), why));
+                    return Err(Failure::new(lower_first(&what), why));
                 }
                 Diff::Blocked { why, hint } => {
                     return Err(Failure::new(format!("settle {}", self.id), why).hint(hint));
@@ -138,10 +138,4 @@ impl Work<'_> {
         self.listener.on(&Event::Finished { id, what, millis });
         Ok(())
     }
-}
-
-/// A sentence in the imperative as the end of "could not …".
-fn sentence_start(what: &str) -> String {
-    let mut letters = what.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
