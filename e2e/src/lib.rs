@@ -14,16 +14,20 @@
 //! Everything here ends the test with a panic that holds the evidence, at the
 //! line of the test that asked for it.
 
+mod archives;
 mod cleaning;
 mod command;
 mod guest;
 mod lab;
+mod machine;
 mod matrix;
 mod scenario;
 mod snapshot;
 mod tools;
 mod wait;
+mod watcher;
 
+pub use archives::{archive, make_archives};
 pub use command::{Invocation, Ran, Running};
 pub use guest::Guest;
 pub use lab::{DOMAIN, Lab, binary};
@@ -31,7 +35,8 @@ pub use matrix::{Matrix, Session, http};
 pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;
 pub use tools::{NodeClient, PythonClient, clients_folder, tool};
-pub use wait::{Watch, wait_until};
+pub use wait::wait_until;
+pub use watcher::ProcessWatcher;
 
 /// Names of the services, in the order in which they start.
 pub const SERVICES: [&str; 4] = ["postgres_db", "redis", "synapse", "element-web"];

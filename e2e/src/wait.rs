@@ -13,7 +13,10 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> R
     loop {
         let why = match look() {
             Ok(answer) => {
-                println!("  … {what} after {:.1} s", started.elapsed().as_secs_f32());
+                // What was so from the beginning need not be mentioned.
+                if started.elapsed() > LOOK {
+                    println!("  … {what} after {:.1} s", started.elapsed().as_secs_f32());
+                }
                 return answer;
             }
             Err(why) => why,
@@ -24,24 +27,5 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> R
             deadline.as_secs()
         );
         std::thread::sleep(LOOK);
-    }
-}
-
-/// Measures how long a part took, and says so.
-pub struct Watch {
-    what: &'static str,
-    started: Instant,
-}
-
-impl Watch {
-    /// Starts measuring.
-    pub fn start(what: &'static str) -> Self {
-        Self { what, started: Instant::now() }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        println!("  … {} took {:.1} s", self.what, self.started.elapsed().as_secs_f32());
     }
 }

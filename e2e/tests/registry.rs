@@ -1,2 +1,129 @@
-//! x
-fn main() {}
+//! Images from a registry: Debian's own, run on the lab's bridge and filled
+//! from the archives of built images.
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use matrix_podman_e2e::{
+    Invocation, Lab, Running, SERVICES, Scenario, archive, http, make_archives, wait_until,
+};
+
+const PASSWORD: &str = "correct horse battery staple";
+const IMAGES: [(&str, &str, &str); 4] = [
+    ("postgres", "postgres", "library/postgres:17"),
+    ("redis", "redis", "library/redis:8"),
+    ("synapse", "synapse", "element-hq/synapse:v1"),
+    ("web", "element-web", "vectorim/element-web:v1"),
+];
+
+fn main() -> ExitCode {
+    let mut s = Scenario::begin("registry");
+    let (lab, registry) = s.foundation("there is a registry with the four images", registry);
+    let (lab, mut registry) = (&lab, Some(registry));
+    let guest = lab.guest();
+    s.test("a pull that fails leaves what is there, and says why and what to type", || {
+        // Podman in the new guest does not trust a registry without TLS.
+        let up = lab.run(&["up", "--yes"]).exits(1);
+        assert!(up.stderr.contains(&place(lab)), "it names the image\n{}", up.evidence());
+        assert!(up.stderr.contains("next:"), "{}", up.evidence());
+        assert!(guest.runs(), "the guest is left as it is");
+    });
+    s.foundation("the next up goes on, pulls and brings the server up", || {
+        let conf = format!("[[registry]]\nlocation = {:?}\ninsecure = true\n", place(lab));
+        guest.write("/etc/containers/registries.conf.d/50-own.conf", conf);
+        lab.up();
+        lab.healthy();
+        lab.add_user("anna", PASSWORD);
+        lab.matrix().login("anna", PASSWORD);
+    });
+    s.test("the lock has digests, and containers run by them", || {
+        let lock = guest.read("/opt/matrix/matrix.lock");
+        let status = lab.status();
+        for (service, name) in status["services"].as_array().unwrap().iter().zip(SERVICES) {
+            let digest = service["digest"].as_str().unwrap();
+            assert!(lock.contains(digest), "{name}: {digest} in\n{lock}");
+            assert!(
+                service["image"].as_str().unwrap().starts_with(&format!("registry {}", place(lab))),
+                "{service}"
+            );
+            let image = guest.inspect(name)["ImageName"].as_str().unwrap().to_owned();
+            assert!(image.contains(&format!("@{digest}")), "{name} runs {image}");
+            let unit = guest.read(&format!("/etc/containers/systemd/{name}.container"));
+            assert!(unit.contains(&format!("@{digest}")), "{unit}");
+        }
+    });
+    s.test("a tag that moved in the registry changes nothing until it is asked for", || {
+        let [_, (_, recipe, name), ..] = IMAGES;
+        push(lab, recipe, &name.replace("redis:8", "redis:9"));
+        lab.settled();
+    });
+    s.test("with the registry away the server runs, restarts and has nothing to do", || {
+        registry.take().unwrap().kill();
+        lab.settled();
+        guest.shut_down();
+        guest.start();
+        lab.becomes_healthy(Duration::from_secs(90));
+        lab.settled();
+    });
+    s.end()
+}
+
+/// Address of the registry.
+fn place(lab: &Lab) -> String {
+    format!("{}:5000", lab.gateway())
+}
+
+fn registry() -> (Lab, Running) {
+    make_archives();
+    let lab = Lab::with_config("registry");
+    lab.raise_network();
+    let program = program(&lab);
+    let config = lab.write(
+        "registry.yml",
+        &format!(
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {}\n",
+            lab.path("registry").display(),
+            place(&lab)
+        ),
+    );
+    let registry = Invocation::new([&program, "serve", &config.display().to_string()])
+        .within(Duration::from_secs(3600))
+        .start();
+    let url = format!("http://{}/v2/", place(&lab));
+    wait_until("the registry answers", Duration::from_secs(20), || match http("GET", &url, None, None)? {
+        (200, _) => Ok(()),
+        (status, answer) => Err(format!("{status} {answer}")),
+    });
+    lab.set("[images]", "source", "\"registry\"");
+    for (key, recipe, name) in IMAGES {
+        push(&lab, recipe, name);
+        lab.set(&format!("[images.{key}]"), "reference", &format!("\"{}/{name}\"", place(&lab)));
+    }
+    (lab, registry)
+}
+
+#[track_caller]
+fn push(lab: &Lab, recipe: &str, name: &str) {
+    let from = format!("oci-archive:{}", archive(recipe).display());
+    let to = format!("docker://{}/{name}", place(lab));
+    Invocation::new([
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "--quiet",
+        "--dest-tls-verify=false",
+        &from,
+        &to,
+    ])
+    .run()
+    .ok();
+}
+
+/// Debian's registry, unpacked: installed, it would start by itself.
+#[track_caller]
+fn program(lab: &Lab) -> String {
+    let folder: PathBuf = lab.path("debian");
+    fs::create_dir_all(&folder).unwrap();
+    Invocation::new(["apt-get", "--quiet=2", "download", "docker-registry"]).folder(&folder).run().ok();
+    Invocation::new(["sh", "-euc", "dpkg-deb --extract docker-registry_*.deb ."]).folder(&folder).run().ok();
+    folder.join("usr/bin/docker-registry").display().to_string()
+}

@@ -210,7 +210,7 @@ fn periodic() -> DesiredFile {
 
 fn locale() -> DesiredFile {
     DesiredFile::public(
-        AbsPath::known("/etc/default/locale"),
+        AbsPath::known("/etc/locale.conf"),
         "LANG=C.UTF-8\n".to_owned(),
         "A locale that every Debian has, with UTF-8",
     )

@@ -1,0 +1,50 @@
+//! Images and root file systems that the program made earlier, used where a
+//! test wants them from somewhere else.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::Lab;
+
+/// Where the program keeps them.
+const CACHE: &str = "/var/cache/matrix-podman";
+
+/// The archive of a guest's root file system.
+pub(crate) fn rootfs() -> PathBuf {
+    PathBuf::from(CACHE).join("rootfs-trixie.tar")
+}
+
+/// Sees to it that archives are there: by making a server, if none was made
+/// on this machine before.
+#[track_caller]
+pub fn make_archives() {
+    let recipes = ["postgres", "redis", "synapse", "element-web"];
+    if rootfs().exists() && recipes.iter().all(|recipe| newest(recipe).is_some()) {
+        return;
+    }
+    let lab = Lab::with_config("archives");
+    lab.set("[images]", "source", "\"build\"");
+    lab.up();
+}
+
+/// The newest archive of `postgres`, `redis`, `synapse` or `element-web`.
+#[track_caller]
+pub fn archive(recipe: &str) -> PathBuf {
+    newest(recipe).unwrap_or_else(|| panic!("{CACHE} has no image of {recipe}"))
+}
+
+fn newest(recipe: &str) -> Option<PathBuf> {
+    let folder = PathBuf::from(CACHE).join("images");
+    let records = fs::read_dir(&folder).ok()?.flatten().filter_map(|entry| {
+        let path = entry.path();
+        let name = path.file_name()?.to_str()?;
+        let key = name.strip_prefix(recipe)?.strip_prefix('-')?.strip_suffix(".json")?;
+        // `synapse-packages.json` is something else.
+        let record: Value = serde_json::from_str(&fs::read_to_string(&path).ok()?).ok()?;
+        let number = record["number"].as_u64()?;
+        let tar = folder.join(format!("{recipe}-{key}.tar"));
+        tar.exists().then_some((number, tar))
+    });
+    records.max().map(|(_, tar)| tar)
+}

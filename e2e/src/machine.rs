@@ -1,0 +1,121 @@
+//! A plain Debian 13 machine, and a network for it: made without the program,
+//! so that the program can be tried on what it did not make.
+
+use std::fs;
+
+use crate::{Guest, Invocation, Lab, archives};
+
+/// Root of the machine is this id outside; the range is that of first guests.
+const FIRST_ID: u32 = 100_000;
+
+impl Lab {
+    /// Brings up the lab's bridge with address, names and a way out, as the
+    /// program would.
+    #[track_caller]
+    pub fn raise_network(&self) {
+        let (bridge, gateway) = (self.bridge(), self.gateway());
+        let network = format!("{gateway}/24");
+        let run = |argv: &[&str]| Invocation::new(argv).quietly().run().ok();
+        run(&["ip", "link", "add", "name", &bridge, "type", "bridge"]);
+        run(&["ip", "address", "add", &network, "dev", &bridge]);
+        run(&["ip", "link", "set", "dev", &bridge, "up"]);
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1\n")
+            .unwrap_or_else(|e| panic!("turn forwarding on: {e}"));
+        let rules = format!(
+            "table inet matrix-podman-{bridge} {{ chain out {{ type nat hook postrouting priority 100; \
+             ip saddr {network} oifname != \"{bridge}\" masquerade; }} }}\n"
+        );
+        Invocation::new(["nft", "--file", "-"]).input(rules).quietly().run().ok();
+        let folder = format!("/run/matrix-podman/{bridge}");
+        fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {folder}: {e}"));
+        run(&[
+            "dnsmasq",
+            "--conf-file=/dev/null",
+            "--no-hosts",
+            &format!("--interface={bridge}"),
+            "--except-interface=lo",
+            "--bind-dynamic",
+            &format!("--pid-file={folder}/dnsmasq.pid"),
+            "--user=nobody",
+        ]);
+    }
+
+    /// A machine with a plain Debian 13 on the lab's bridge, which runs.
+    #[track_caller]
+    pub fn plain_machine(&self) -> Guest {
+        let guest = self.guest();
+        let rootfs = guest.folder().join("rootfs");
+        fs::create_dir_all(&rootfs).unwrap_or_else(|e| panic!("make {}: {e}", rootfs.display()));
+        let root = rootfs.display().to_string();
+        let archive = archives::rootfs().display().to_string();
+        Invocation::new([
+            "tar",
+            "--extract",
+            "--numeric-owner",
+            "--same-owner",
+            "--preserve-permissions",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--exclude=./dev/*",
+            "--file",
+            &archive,
+            "--directory",
+            &root,
+        ])
+        .run()
+        .ok();
+        let write = |path: &str, content: &str| {
+            let path = rootfs.join(path);
+            let _ = fs::remove_file(&path);
+            fs::write(&path, content).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        };
+        write("etc/hostname", &format!("{}\n", guest.name));
+        write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", guest.name));
+        write("etc/machine-id", "");
+        write("etc/resolv.conf", &format!("nameserver {}\n", self.gateway()));
+        let config = guest.folder().join("config");
+        fs::write(&config, self.machine_config(&root))
+            .unwrap_or_else(|e| panic!("write {}: {e}", config.display()));
+        guest.start();
+        guest.booted();
+        guest
+    }
+
+    /// The address of a plain machine.
+    pub fn machine_address(&self) -> String {
+        format!("10.87.{}.20", self.number)
+    }
+
+    fn machine_config(&self, root: &str) -> String {
+        let mut lines: Vec<String> = ["common", "userns", "nesting"]
+            .map(|name| format!("lxc.include = /usr/share/lxc/config/{name}.conf"))
+            .to_vec();
+        lines.extend([
+            "# made by the tests of matrix-podman".to_owned(),
+            format!("lxc.uts.name = {}", self.guest().name),
+            format!("lxc.rootfs.path = dir:{root}"),
+            "lxc.rootfs.options = idmap=container".to_owned(),
+            format!("lxc.idmap = u 0 {FIRST_ID} 65536"),
+            format!("lxc.idmap = g 0 {FIRST_ID} 65536"),
+            "lxc.net.0.type = veth".to_owned(),
+            format!("lxc.net.0.link = {}", self.bridge()),
+            "lxc.net.0.flags = up".to_owned(),
+            "lxc.net.0.name = eth0".to_owned(),
+            format!("lxc.net.0.ipv4.address = {}/24", self.machine_address()),
+            format!("lxc.net.0.ipv4.gateway = {}", self.gateway()),
+            "lxc.apparmor.profile = unconfined".to_owned(),
+        ]);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        if !mounts.lines().any(|line| line.contains(" /sys/fs/cgroup cgroup2 ")) {
+            // Debian 13's systemd wants version 2; without it on the machine, an
+            // empty hierarchy of its own.
+            lines.extend([
+                "lxc.mount.auto =".to_owned(),
+                "lxc.mount.auto = proc:mixed sys:mixed".to_owned(),
+                "lxc.mount.entry = cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0"
+                    .to_owned(),
+            ]);
+        }
+        lines.join("\n") + "\n"
+    }
+}
