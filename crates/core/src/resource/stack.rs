@@ -140,17 +140,25 @@ impl Resource for Boot {
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let unit = layout::STACK_UNIT;
         let state = seen.units(Side::Guest, all_units().iter().map(String::as_str))?.get(unit);
-        let (wanted, enabled) =
-            (self.site.config.guest.start_at_boot, state.is_some_and(|s| s.file == "enabled"));
+        // A guest of its own has nothing else to start for.
+        let wanted = self.site.backend == Backend::Lxc || self.site.config.guest.start_at_boot;
+        let enabled = state.is_some_and(|s| s.file == "enabled");
         let active = state.is_some_and(|s| s.active == "active");
-        if enabled && active || !wanted && active {
-            return Ok(Diff::settled("the stack starts with the guest"));
-        }
-        Ok(Diff::quiet(
-            "Start the stack whenever the guest starts",
-            "a power cut should not need a person",
-            vec![Effect::EnableUnit { side: Side::Guest, unit: unit.to_owned(), start: true }],
-        ))
+        let unit = unit.to_owned();
+        Ok(match (wanted, enabled) {
+            (true, true) if active => Diff::settled("the stack starts with the guest"),
+            (true, _) => Diff::quiet(
+                "Start the stack whenever the guest starts",
+                "a power cut should not need a person",
+                vec![Effect::EnableUnit { side: Side::Guest, unit, start: true }],
+            ),
+            (false, true) => Diff::quiet(
+                "Let the stack no longer start with this machine",
+                "the config says so",
+                vec![Effect::DisableUnit { side: Side::Guest, unit }],
+            ),
+            (false, false) => Diff::settled("the stack does not start by itself, as the config says"),
+        })
     }
 }
 
