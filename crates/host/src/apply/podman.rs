@@ -103,53 +103,31 @@ pub(super) fn init_database(
     file::make_dir(&partial.join(major.to_string()), Mode(0o700), owner)?;
     file::make_dir(&partial, Mode(0o700), owner)?;
     let inside = format!("/var/lib/postgresql/{major}/docker");
-    let user = format!("{}:{}", owner.uid, owner.gid);
-    let mount = format!("{}:/var/lib/postgresql", partial.display());
-    let password = format!("{}:{}:ro", layout::secret(Secret::Postgres), Secret::Postgres.in_container());
-    let run = |entrypoint: &str| -> Vec<String> {
-        [
-            "podman",
-            "run",
-            "--rm",
-            "--interactive",
-            "--pull=never",
-            "--network=none",
-            "--name",
-            container,
-            "--user",
-            &user,
-            "--read-only",
-            "--cap-drop=all",
-            "--security-opt=no-new-privileges",
-            "--tmpfs=/tmp",
-            "--tmpfs=/run/postgresql:mode=1777",
-            "--log-driver=none",
-            "--volume",
-            &mount,
-            "--volume",
-            &password,
-            "--entrypoint",
-            entrypoint,
+    let once = |entrypoint: &str, arguments: &[String]| {
+        OneOff {
+            name: container,
             image,
-        ]
-        .iter()
-        .map(|word| (*word).to_owned())
-        .collect()
+            owner,
+            entrypoint,
+            arguments,
+            volumes: vec![
+                format!("{}:/var/lib/postgresql", partial.display()),
+                format!("{}:{}:ro", layout::secret(Secret::Postgres), Secret::Postgres.in_container()),
+            ],
+            tmpfs: &["/tmp", "/run/postgresql:mode=1777"],
+        }
+        .program()
     };
     let (program, arguments) =
         initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
-    let mut argv = run(program);
-    argv.extend(arguments.iter().cloned());
-    Program::new(argv).deadline(ONCE).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
+    once(program, arguments).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
     let hba_path = partial.join(major.to_string()).join("docker/pg_hba.conf");
     file::write(&hba_path, hba.as_bytes(), Mode(0o600), owner)?;
     // The single-user server takes one statement a line and needs no socket.
-    let mut argv = run("postgres");
-    argv.extend(["--single", "-D", &inside, "postgres"].iter().map(|word| (*word).to_owned()));
+    let single = ["--single", "-D", &inside, "postgres"].map(str::to_owned);
     let statement = b"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\n";
-    Program::new(argv)
+    once("postgres", &single)
         .input(Input::Bytes(statement))
-        .deadline(ONCE)
         .run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
     fs::rename(partial.join(major.to_string()), &target).doing(|| doing.clone())?;
     file::sync_folder(data).doing(|| doing.clone())?;
@@ -191,39 +169,68 @@ pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Fa
 const PARSE: [&str; 5] = ["python", "-m", "synapse.config", "--config-path", "/data/homeserver.yaml.new"];
 
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
-    let user = format!("{0}:{0}", Service::Synapse.owner().uid);
-    let data = format!("{}:/data:ro", layout::in_root("synapse"));
-    let mut argv: Vec<String> = [
-        "podman",
-        "run",
-        "--rm",
-        "--pull=never",
-        "--network=none",
-        "--user",
-        &user,
-        "--read-only",
-        "--cap-drop=all",
-        "--security-opt=no-new-privileges",
-        "--tmpfs=/tmp",
-        "--log-driver=none",
-        "--volume",
-        &data,
-    ]
-    .iter()
-    .map(|word| (*word).to_owned())
-    .collect();
-    for secret in Secret::MADE.into_iter().chain([Secret::Turn]).filter(|s| s.reader() == Service::Synapse) {
-        if super::secret::exists(secret) {
-            argv.push(format!("--volume={}:{}:ro", layout::secret(secret), secret.in_container()));
-        }
+    let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);
+    let volumes = secrets
+        .filter(|s| s.reader() == Service::Synapse && super::secret::exists(*s))
+        .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
+        .chain([format!("{}:/data:ro", layout::in_root("synapse"))])
+        .collect();
+    let arguments: Vec<String> = PARSE[1..].iter().map(|word| (*word).to_owned()).collect();
+    OneOff {
+        name: "matrix-podman-check",
+        image,
+        owner: Service::Synapse.owner(),
+        entrypoint: PARSE[0],
+        arguments: &arguments,
+        volumes,
+        tmpfs: &["/tmp"],
     }
-    argv.extend(["--entrypoint", PARSE[0], image].iter().chain(&PARSE[1..]).map(|word| (*word).to_owned()));
-    Program::new(argv)
-        .deadline(ONCE)
+    .program()
         .run("have Synapse accept its new config", &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
             failure.hint(
                 "the running server keeps its old config; the refused one is /opt/matrix/synapse/homeserver.yaml.new in the guest",
             )
         })
+}
+
+/// A container that does one thing and is gone: without network, capabilities
+/// or anything to write to but what it is given.
+struct OneOff<'a> {
+    name: &'a str,
+    image: &'a str,
+    owner: Owner,
+    entrypoint: &'a str,
+    arguments: &'a [String],
+    volumes: Vec<String>,
+    tmpfs: &'a [&'a str],
+}
+
+impl OneOff<'_> {
+    fn program<'p>(self) -> Program<'p> {
+        let user = format!("{}:{}", self.owner.uid, self.owner.gid);
+        let fixed = [
+            "podman",
+            "run",
+            "--rm",
+            "--replace",
+            "--interactive",
+            "--pull=never",
+            "--network=none",
+            "--read-only",
+            "--cap-drop=all",
+            "--security-opt=no-new-privileges",
+            "--log-driver=none",
+            "--name",
+            self.name,
+            "--user",
+            &user,
+        ];
+        let mut argv: Vec<String> = fixed.iter().map(|word| (*word).to_owned()).collect();
+        argv.extend(self.tmpfs.iter().map(|tmpfs| format!("--tmpfs={tmpfs}")));
+        argv.extend(self.volumes.iter().map(|volume| format!("--volume={volume}")));
+        argv.extend(["--entrypoint", self.entrypoint, self.image].iter().map(|word| (*word).to_owned()));
+        argv.extend(self.arguments.iter().cloned());
+        Program::new(argv).deadline(ONCE)
+    }
 }

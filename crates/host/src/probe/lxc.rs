@@ -32,6 +32,10 @@ pub fn neighbours() -> Vec<Neighbour> {
     folder
         .filter_map(|entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
+            // A guest that is still being made, or was cut off at that.
+            if name.starts_with('.') {
+                return None;
+            }
             let config = read(&name)?;
             Some(Neighbour { name, site: config.site, ids: config.ids, address: config.address })
         })
