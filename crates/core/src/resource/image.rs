@@ -15,7 +15,8 @@ use crate::{
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    Service::ALL
+    // The largest first: everything else has time until it is there.
+    [Service::Synapse, Service::Postgres, Service::Redis, Service::Web]
         .into_iter()
         .map(|service| Box::new(Image { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
