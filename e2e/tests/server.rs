@@ -164,7 +164,7 @@ fn used(s: &mut Scenario, lab: &Lab) {
         let room = walter.create_room("From the browser");
         let password = lab.write("walter-password", PASSWORD).display().to_string();
         let screenshot = lab.path("walter.png").display().to_string();
-        let (client, synapse) = (lab.url("client"), lab.url("synapse"));
+        let (client, synapse, public) = (lab.url("client"), lab.url("synapse"), lab.url("public_synapse"));
         NodeClient::get()
             .run(
                 "hydrogen.mjs",
@@ -173,6 +173,8 @@ fn used(s: &mut Scenario, lab: &Lab) {
                     &client,
                     "--homeserver",
                     &synapse,
+                    "--public",
+                    &public,
                     "--user",
                     "walter",
                     "--password-file",
