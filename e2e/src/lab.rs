@@ -293,6 +293,16 @@ impl Lab {
         self.command(&["user", "add", name, "--password-file", "-"]).input(format!("{password}\n")).run().ok()
     }
 
+    /// Logs a user in, who is made first where there is none.
+    #[track_caller]
+    pub fn user(&self, name: &str, password: &str) -> crate::Session {
+        let matrix = self.matrix();
+        matrix.try_login(name, password).unwrap_or_else(|_| {
+            self.add_user(name, password);
+            matrix.login(name, password)
+        })
+    }
+
     /// What the journals and states on this machine hold of the site, as text.
     pub fn machine_records(&self) -> Vec<(PathBuf, String)> {
         let mut found = Vec::new();
