@@ -48,10 +48,10 @@ const browser = await chromium.launch({
     `--unsafely-treat-insecure-origin-as-secure=${new URL(args.url).origin}`,
   ],
 });
-const page = await browser.newPage({ viewport: { width: 1200, height: 800 }, ignoreHTTPSErrors: true, serviceWorkers: "block" });
+const page = await browser.newPage({ viewport: { width: 1200, height: 800 }, ignoreHTTPSErrors: true });
 page.setDefaultTimeout(TIMEOUT);
 if (args.public) {
-  await page.route(`${args.public}/**`, async (route) => {
+  await page.context().route(`${args.public}/**`, async (route) => {
     const url = args.homeserver + route.request().url().slice(args.public.length);
     try {
       await route.fulfill({ response: await route.fetch({ url, timeout: 0 }) });
