@@ -528,6 +528,7 @@ fn rebooted(s: &mut Scenario, lab: &Lab) {
 fn exported(s: &mut Scenario, lab: &Lab) {
     let guest = lab.guest();
     s.test("the compose file brings up the same server on the same data, and back", || {
+        guest.exec(["apt-get", "update", "--quiet=2"]).ok();
         guest
             .exec(["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", "podman-compose"])
             .ok();
