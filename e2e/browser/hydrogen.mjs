@@ -2,7 +2,10 @@
 //
 //   node hydrogen.mjs --url http://localhost:8080 --homeserver http://localhost:8008 \
 //       --user alice --password-file FILE --message TEXT --screenshot FILE.png \
-//       [--room NAME] [--chromium /usr/bin/chromium]
+//       [--public https://matrix.home.arpa] [--room NAME] [--chromium /usr/bin/chromium]
+//
+// With --public, requests to that address are led to the homeserver, as the edge in front of a
+// server does; the page must then know the address by itself.
 //
 // Without a room of that name it makes an encrypted one. Prints one line of JSON when the message is
 // sent. Browsers encrypt on https and localhost only; for another plain address it asks Chromium to
@@ -15,6 +18,7 @@ const { values: args } = parseArgs({
   options: {
     url: { type: "string" },
     homeserver: { type: "string" },
+    public: { type: "string" },
     user: { type: "string" },
     "password-file": { type: "string" },
     message: { type: "string" },
@@ -46,6 +50,17 @@ const browser = await chromium.launch({
 });
 const page = await browser.newPage({ viewport: { width: 1200, height: 800 }, ignoreHTTPSErrors: true });
 page.setDefaultTimeout(TIMEOUT);
+if (args.public) {
+  await page.context().route(`${args.public}/**`, async (route) => {
+    const url = args.homeserver + route.request().url().slice(args.public.length);
+    try {
+      await route.fulfill({ response: await route.fetch({ url, timeout: 0 }) });
+    } catch {
+      // The page went away or gave the request up.
+      await route.abort().catch(() => {});
+    }
+  });
+}
 const log = [];
 page.on("console", (message) => log.push(`${message.type()}: ${message.text()}`));
 page.on("pageerror", (error) => log.push(`error: ${error.message}`));
@@ -55,8 +70,12 @@ async function logIn() {
   const homeserver = page.locator("#homeserver");
   await homeserver.waitFor();
   const prefilled = await homeserver.inputValue();
-  if (args.homeserver && prefilled !== args.homeserver) {
-    await homeserver.fill(args.homeserver);
+  const wanted = args.public ?? args.homeserver;
+  if (args.public && prefilled !== wanted) {
+    throw new Error(`the page knows ${prefilled}, not ${wanted}`);
+  }
+  if (wanted && prefilled !== wanted) {
+    await homeserver.fill(wanted);
     await homeserver.press("Tab");
   }
   await page.locator("#username").fill(args.user);

@@ -33,10 +33,20 @@ async def log_in(task: dict, who: str, store: str) -> AsyncClient:
     return client
 
 
+async def sync(client: AsyncClient) -> None:
+    """What a client does all the time: ask for news, keep keys up to date."""
+    await client.sync(timeout=1000, full_state=False)
+    if client.should_upload_keys:
+        await client.keys_upload()
+    if client.should_query_keys:
+        await client.keys_query()
+    await client.send_to_device_messages()
+
+
 async def wait_for(client: AsyncClient, what: str, found) -> None:
     async def look() -> None:
         while not found():
-            await client.sync(timeout=1000, full_state=False)
+            await sync(client)
 
     try:
         await asyncio.wait_for(look(), PATIENCE)
@@ -56,7 +66,8 @@ async def talk(task: dict, folder: str) -> dict:
         if task["encrypted"]:
             content = {"algorithm": "m.megolm.v1.aes-sha2"}
             state = [{"type": "m.room.encryption", "state_key": "", "content": content}]
-        await bob.sync(timeout=0, full_state=True)
+        await sync(bob)
+        await sync(alice)
         room = await alice.room_create(name="Two people", invite=[bob.user_id], initial_state=state)
         assert isinstance(room, RoomCreateResponse), f"making a room: {room}"
         await wait_for(bob, "the invitation", lambda: room.room_id in invited)
@@ -69,8 +80,7 @@ async def talk(task: dict, folder: str) -> dict:
             and not alice.rooms[room.room_id].users[bob.user_id].invited,
         )
         if task["encrypted"]:
-            if alice.should_query_keys:
-                await alice.keys_query()
+            await sync(alice)
             assert alice.rooms[room.room_id].encrypted, "the room is not encrypted"
         sent = await alice.room_send(
             room.room_id,

@@ -44,6 +44,10 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// Lies in the folder of a lab that was kept with `E2E_KEEP=1` to be looked at;
+/// the next lab of its name replaces it.
+const KEPT: &str = ".kept";
+
 /// Folder of the labs.
 fn labs() -> PathBuf {
     PathBuf::from("/var/tmp/matrix-podman-e2e")
@@ -289,6 +293,16 @@ impl Lab {
         self.command(&["user", "add", name, "--password-file", "-"]).input(format!("{password}\n")).run().ok()
     }
 
+    /// Logs a user in, who is made first where there is none.
+    #[track_caller]
+    pub fn user(&self, name: &str, password: &str) -> crate::Session {
+        let matrix = self.matrix();
+        matrix.try_login(name, password).unwrap_or_else(|_| {
+            self.add_user(name, password);
+            matrix.login(name, password)
+        })
+    }
+
     /// What the journals and states on this machine hold of the site, as text.
     pub fn machine_records(&self) -> Vec<(PathBuf, String)> {
         let mut found = Vec::new();
@@ -312,6 +326,7 @@ fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::env::var_os("E2E_KEEP").is_some() {
+            let _ = fs::write(self.folder.join(KEPT), "");
             println!("kept: {} and the guest {}", self.folder.display(), self.guest().name);
             return;
         }
@@ -347,7 +362,7 @@ fn take_number(locks: &Path) -> (u8, File) {
 fn sweep(locks: &Path) {
     for entry in fs::read_dir(labs()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        if name.starts_with('.') {
+        if name.starts_with('.') || entry.path().join(KEPT).exists() {
             continue;
         }
         let lock = open_lock(&locks.join(format!("lab-{name}")));

@@ -22,8 +22,8 @@ impl Lab {
         fs::write("/proc/sys/net/ipv4/ip_forward", "1\n")
             .unwrap_or_else(|e| panic!("turn forwarding on: {e}"));
         let rules = format!(
-            "table inet matrix-podman-{bridge} {{ chain out {{ type nat hook postrouting priority 100; \
-             ip saddr {network} oifname != \"{bridge}\" masquerade; }} }}\n"
+            "table inet matrix-podman-{bridge} {{ chain out {{\ntype nat hook postrouting priority 100\n\
+             ip saddr {network} oifname != \"{bridge}\" masquerade\n}}\n}}\n"
         );
         Invocation::new(["nft", "--file", "-"]).input(rules).quietly().run().ok();
         let folder = format!("/run/matrix-podman/{bridge}");

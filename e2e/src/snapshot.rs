@@ -17,8 +17,11 @@ impl MachineSnapshot {
     pub fn take(except: &[&str]) -> Self {
         let mut lines = BTreeSet::new();
         let mut add = |what: &str, text: String| {
-            let relevant =
-                |line: &&str| !line.trim().is_empty() && !except.iter().any(|name| line.contains(name));
+            let relevant = |line: &&str| {
+                !line.trim().is_empty()
+                    && !line.contains("<defunct>")
+                    && !except.iter().any(|name| line.contains(name))
+            };
             lines.extend(text.lines().filter(relevant).map(|line| format!("{what}: {}", line.trim())));
         };
         let say = |argv: &[&str]| Invocation::new(argv).quietly().run().stdout;

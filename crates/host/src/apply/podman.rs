@@ -45,30 +45,22 @@ pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> R
 
 /// Pulls an image and names it.
 pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
-    Program::new([
-        "podman",
-        "pull",
-        "--policy=always",
-        "--retry=3",
-        "--retry-delay=2s",
-        "--",
-        reference.as_str(),
-    ])
-    .deadline(PULL)
-    .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
-    .map_err(|failure| {
-        let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-        let hint = if said("manifest unknown") || said("not found") {
-            "the registry has no such image: look at its name and tag in [images]"
-        } else if said("unauthorized") || said("denied") {
-            "the registry wants a login or the image is not public"
-        } else if said("no space left") {
-            "the disk of the guest is full: make room, then run the same again"
-        } else {
-            "the registry could not be reached or broke off: run the same again; what was fetched is kept"
-        };
-        failure.hint(hint)
-    })?;
+    Program::new(["podman", "pull", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
+        .deadline(PULL)
+        .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
+        .map_err(|failure| {
+            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+            let hint = if said("manifest unknown") || said("not found") {
+                "the registry has no such image: look at its name and tag in [images]"
+            } else if said("unauthorized") || said("denied") {
+                "the registry wants a login or the image is not public"
+            } else if said("no space left") {
+                "the disk of the guest is full: make room, then run the same again"
+            } else {
+                "the registry could not be reached or broke off: run the same again; what was fetched is kept"
+            };
+            failure.hint(hint)
+        })?;
     name(reference.as_str(), tag)
 }
 
