@@ -51,12 +51,10 @@ fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
     Ok((World::new(found.site.clone()), found))
 }
 
-/// Everything that is known before a run: preflight, plan, and what they were
-/// made from.
+/// Everything that is known before a run.
 struct Look {
     checks: Vec<Check>,
     plan: Plan,
-    seen: Observed,
 }
 
 /// Looks at the world and compares it with the config; changes nothing.
@@ -66,7 +64,7 @@ fn look(world: &World) -> Result<Look, Error> {
     let (checks, plan) = world.look(&mut seen, |seen| {
         (matrix_podman_core::check::preflight(world.site(), seen), Plan::make(&resources, seen))
     })?;
-    Ok(Look { checks, plan, seen })
+    Ok(Look { checks, plan })
 }
 
 /// Shorthand for a command that did what it should.

@@ -43,11 +43,11 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     }
     confirm(&now.plan, args)?;
     let file = config_file(&found, args)?;
-    carry_out(&world, &resource::all(world.site()), allowed(&now.plan), "up", args.output.json)?;
+    carry_out(&world, &resource::all(world.site()), &now.plan, allowed(&now.plan), "up", args.output.json)?;
     site::remember(world.site(), &file)?;
-    let after = look(&world)?;
-    prove(&world, &after.seen)?;
-    summary(world.site(), &after.seen, args.output.json);
+    let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
+    prove(urls.as_ref())?;
+    summary(world.site(), urls, args.output.json);
     Ok(DONE)
 }
 
@@ -154,6 +154,7 @@ fn config_file(found: &Found, args: &args::Up) -> Result<PathBuf, Error> {
 pub fn carry_out(
     world: &World,
     resources: &[Box<dyn Resource>],
+    plan: &Plan,
     allowed: Risk,
     command: &str,
     json: bool,
@@ -178,7 +179,7 @@ pub fn carry_out(
             unfinished.command, unfinished.since
         ));
     }
-    let ended = run::run(resources, world, &journal, allowed, listener.as_ref())?;
+    let ended = run::run(resources, plan, world, &journal, allowed, listener.as_ref())?;
     told(ended)
 }
 
@@ -196,8 +197,8 @@ fn told(ended: Ended) -> Result<(), Error> {
 }
 
 /// Asks both services from outside the guest, as clients would.
-fn prove(world: &World, seen: &Observed) -> Result<(), Error> {
-    let Some((synapse, web)) = addresses(world.site(), seen) else { return Ok(()) };
+fn prove(urls: Option<&(String, String)>) -> Result<(), Error> {
+    let Some((synapse, web)) = urls else { return Ok(()) };
     check::answers(&format!("{synapse}/_matrix/client/versions"))?;
     check::answers(&format!("{web}/config.json"))?;
     Ok(())
@@ -210,8 +211,7 @@ pub fn addresses(site: &Site, seen: &Observed) -> Option<(String, String)> {
     Some((format!("http://{address}:{}", ports.synapse), format!("http://{address}:{}", ports.web)))
 }
 
-fn summary(site: &Site, seen: &Observed, json: bool) {
-    let addresses = addresses(site, seen);
+fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
     if json {
         let urls = addresses.map(|(synapse, web)| serde_json::json!({"synapse": synapse, "client": web}));
         output::data(
@@ -240,6 +240,7 @@ pub fn machine_start(config: Option<&Path>) -> Result<u8, Error> {
     let wanted = ["machine/network", "guest/running"];
     let resources: Vec<Box<dyn Resource>> =
         resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();
-    carry_out(&world, &resources, Risk::None, "machine-start", false)?;
+    let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
+    carry_out(&world, &resources, &plan, Risk::None, "machine-start", false)?;
     super::OK
 }

@@ -1,12 +1,16 @@
 //! The executor: works off a plan, side by side where nothing speaks against
 //! it, looking again at the world just before each step.
 
-use std::{collections::BTreeMap, sync::mpsc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::mpsc,
+    time::Instant,
+};
 
 use matrix_podman_core::{
     effect::Effect,
     observed::Observed,
-    plan::{self, Schedule, Standing},
+    plan::{self, Plan, Schedule, Standing},
     resource::{Diff, Resource, ResourceId, Risk, lower_first},
 };
 
@@ -29,8 +33,12 @@ pub struct Ended {
 
 /// Brings all resources to where they should be. Stops beginning new work at
 /// the first failure, and lets what is under way finish.
+///
+/// What `plan` found settled is looked at again only behind something that was
+/// changed meanwhile.
 pub fn run(
     resources: &[Box<dyn Resource>],
+    plan: &Plan,
     world: &World,
     journal: &Journal,
     allowed: Risk,
@@ -38,6 +46,13 @@ pub fn run(
 ) -> Result<Ended, Failure> {
     let by_id: BTreeMap<ResourceId, &dyn Resource> = resources.iter().map(|r| (r.id(), r.as_ref())).collect();
     let mut schedule = Schedule::new(resources);
+    let settled: BTreeSet<&ResourceId> = plan
+        .entries
+        .iter()
+        .filter_map(|entry| matches!(entry.diff, Diff::Settled { .. }).then_some(&entry.id))
+        .collect();
+    // What was changed, and what stands behind that.
+    let mut changed: BTreeSet<ResourceId> = BTreeSet::new();
     let mut ended = Ended::default();
     std::thread::scope(|scope| {
         let (report, reports) = mpsc::channel();
@@ -45,8 +60,15 @@ pub fn run(
             while ended.failed.is_empty()
                 && let Some(id) = schedule.take()
             {
-                let report = report.clone();
                 let resource = by_id[&id];
+                let behind_change = resource.needs().iter().any(|need| changed.contains(need));
+                if behind_change {
+                    changed.insert(id.clone());
+                } else if settled.contains(&id) {
+                    schedule.finish(&id, Standing::Done);
+                    continue;
+                }
+                let report = report.clone();
                 scope.spawn(move || {
                     let work = Work { resource, id: &id, world, journal, allowed, listener };
                     let result = work.settle();
@@ -60,6 +82,9 @@ pub fn run(
             match result {
                 Ok(what) => {
                     schedule.finish(&id, Standing::Done);
+                    if !what.is_empty() {
+                        changed.insert(id);
+                    }
                     ended.done.extend(what);
                 }
                 Err(failure) => {
