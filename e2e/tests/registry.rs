@@ -24,6 +24,11 @@ fn main() -> ExitCode {
         // Podman in the new guest does not trust a registry without TLS.
         let up = lab.run(&["up", "--yes"]).exits(1);
         assert!(up.stderr.contains(&place(lab)), "it names the image\n{}", up.evidence());
+        assert!(
+            up.stderr.contains("HTTP response to HTTPS client"),
+            "it shows Podman's reason\n{}",
+            up.evidence()
+        );
         assert!(up.stderr.contains("next:"), "{}", up.evidence());
         assert!(guest.runs(), "the guest is left as it is");
     });
@@ -58,6 +63,8 @@ fn main() -> ExitCode {
     });
     s.test("with the registry away the server runs, restarts and has nothing to do", || {
         registry.take().unwrap().kill();
+        let url = format!("http://{}/v2/", place(lab));
+        http("GET", &url, None, None).expect_err("the registry must be away");
         lab.settled();
         guest.shut_down();
         guest.start();
@@ -85,11 +92,20 @@ fn registry() -> (Lab, Running) {
             place(&lab)
         ),
     );
-    let registry = Invocation::new([&program, "serve", &config.display().to_string()])
-        .within(Duration::from_secs(3600))
-        .start();
+    // It does not outlive the test, however that ends.
+    let mut registry = Invocation::new([
+        "setpriv",
+        "--pdeathsig=KILL",
+        "--",
+        &program,
+        "serve",
+        &config.display().to_string(),
+    ])
+    .within(Duration::from_secs(3600))
+    .start();
     let url = format!("http://{}/v2/", place(&lab));
     wait_until("the registry answers", Duration::from_secs(20), || match http("GET", &url, None, None)? {
+        _ if !registry.is_running() => panic!("the registry has ended: {}", registry.said()),
         (200, _) => Ok(()),
         (status, answer) => Err(format!("{status} {answer}")),
     });
