@@ -1,10 +1,11 @@
 //! A place for one site.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::Duration,
 };
 
@@ -64,6 +65,7 @@ pub struct Lab {
     pub domain: String,
     /// Its number, which tells the networks apart.
     pub number: u8,
+    sessions: Mutex<BTreeMap<String, crate::Session>>,
     _lock: File,
     _number_lock: File,
 }
@@ -91,6 +93,7 @@ impl Lab {
             folder,
             domain: format!("{name}.{DOMAIN}"),
             number,
+            sessions: Mutex::default(),
             _lock: lock,
             _number_lock: number_lock,
         }
@@ -296,11 +299,17 @@ impl Lab {
     /// Logs a user in, who is made first where there is none.
     #[track_caller]
     pub fn user(&self, name: &str, password: &str) -> crate::Session {
+        let mut sessions = self.sessions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(session) = sessions.get(name) {
+            return session.clone();
+        }
         let matrix = self.matrix();
-        matrix.try_login(name, password).unwrap_or_else(|_| {
+        let session = matrix.try_login(name, password).unwrap_or_else(|_| {
             self.add_user(name, password);
             matrix.login(name, password)
-        })
+        });
+        sessions.insert(name.to_owned(), session.clone());
+        session
     }
 
     /// What the journals and states on this machine hold of the site, as text.

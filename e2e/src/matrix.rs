@@ -44,6 +44,18 @@ pub fn http(
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
+/// Waits as long as the server asks a client to wait that comes too often.
+fn patiently(mut request: impl FnMut() -> Result<(u16, Value), String>) -> Result<(u16, Value), String> {
+    for _ in 0..10 {
+        let answer = request()?;
+        match (answer.0, answer.1["retry_after_ms"].as_u64()) {
+            (429, Some(millis)) => std::thread::sleep(Duration::from_millis(millis + 50)),
+            _ => return Ok(answer),
+        }
+    }
+    request()
+}
+
 /// A Matrix server.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -81,8 +93,8 @@ impl Matrix {
             "identifier": {"type": "m.id.user", "user": name},
             "password": password,
         });
-        let (status, answer) =
-            http("POST", &format!("{}/_matrix/client/v3/login", self.url), None, Some(&body))?;
+        let url = format!("{}/_matrix/client/v3/login", self.url);
+        let (status, answer) = patiently(|| http("POST", &url, None, Some(&body)))?;
         match (status, answer["access_token"].as_str(), answer["user_id"].as_str()) {
             (200, Some(token), Some(user_id)) => {
                 Ok(Session { matrix: self.clone(), token: token.to_owned(), user_id: user_id.to_owned() })
@@ -102,7 +114,7 @@ impl Session {
     /// A request of this user below `/_matrix/client`.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let url = format!("{}/_matrix/client{path}", self.matrix.url);
-        match http(method, &url, Some(&self.token), body)? {
+        match patiently(|| http(method, &url, Some(&self.token), body))? {
             (200, answer) => Ok(answer),
             (status, answer) => Err(format!("{method} {path}: {status} {answer}")),
         }
