@@ -1,5 +1,7 @@
 //! Cut off anywhere, continued from nothing but the world: the same end.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use crate::{
@@ -58,27 +60,27 @@ fn cut_off_everywhere(name: &str, start: &MemoryWorld) {
     let acts = record(&mut undisturbed);
     is_settled(&undisturbed, name);
     let wanted = undisturbed.end_state();
-    let continued = |mut world: MemoryWorld, case: String| {
-        bring_up(&mut world);
-        assert_eq!(world.end_state(), wanted, "{case}");
+    // Many cuts leave the same world; from each it is enough to go on once.
+    let mut known = BTreeSet::new();
+    let mut continued = |mut world: MemoryWorld, cut: Cut, case: String| {
+        world.cut(cut);
+        if known.insert(format!("{world:?}")) {
+            bring_up(&mut world);
+            assert_eq!(world.end_state(), wanted, "{name}: {cut:?} cut {case}");
+        }
     };
     for (n, (before, effect)) in acts.iter().enumerate() {
+        let mut inside = before.clone();
+        inside.apply(effect, Extent::Part).unwrap();
         for cut in CUTS {
-            let case = |moment: &str| format!("{name}: {cut:?} cut {moment} act {n}, {}", effect.describe());
-            let mut world = before.clone();
-            world.cut(cut);
-            continued(world, case("before"));
-            let mut world = before.clone();
-            world.apply(effect, Extent::Part).unwrap();
-            world.cut(cut);
-            continued(world, case("inside"));
+            let act = effect.describe();
+            continued(before.clone(), cut, format!("before act {n}, {act}"));
+            continued(inside.clone(), cut, format!("inside act {n}, {act}"));
         }
     }
     // After each act is before the next one; this is after the last.
     for cut in CUTS {
-        let mut world = undisturbed.clone();
-        world.cut(cut);
-        continued(world, format!("{name}: {cut:?} cut after the last act"));
+        continued(undisturbed.clone(), cut, "after the last act".to_owned());
     }
 }
 
@@ -130,7 +132,7 @@ fn moment() -> impl Strategy<Value = Moment> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Side by side in any order, cut off up to three times: the same end.
     #[test]
