@@ -15,7 +15,7 @@ const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
 const REGISTRY: &str = "domain = \"chat.home.arpa\"\n[images]\nsource = \"registry\"\n";
 
 fn text(world: &MemoryWorld) -> String {
-    PlanText { plan: &plan_for(world), diffs: true, settled: true }.to_string()
+    PlanText { plan: &plan_for(world), reasons: true, diffs: true, settled: true }.to_string()
 }
 
 /// The plan as `plan --json` has it, without the files' contents, which other
