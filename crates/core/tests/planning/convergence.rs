@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use matrix_podman_core::plan::diff_lines;
 use proptest::prelude::*;
 
 use crate::{
     drive::{End, Moment, bring_up, in_order, plan_for, record, run},
-    memory::{Cut, Extent, MemoryWorld, site},
+    memory::{Cut, EndState, Extent, MemoryWorld, site},
 };
 
 const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
@@ -30,6 +31,14 @@ fn fresh(toml: &str, registries: bool) -> MemoryWorld {
     let mut world = MemoryWorld::fresh(&site(toml));
     world.registries = registries;
     world
+}
+
+/// Fails with what differs, and nothing else.
+fn same_end(end: &EndState, wanted: &EndState, case: &str) {
+    if end != wanted {
+        let lines = diff_lines(&format!("{wanted:#?}"), &format!("{end:#?}"));
+        panic!("{case}: another end than undisturbed:\n{}", lines.join("\n"));
+    }
 }
 
 /// A world that is finished has nothing left to do.
@@ -66,7 +75,7 @@ fn cut_off_everywhere(name: &str, start: &MemoryWorld) {
         world.cut(cut);
         if known.insert(format!("{world:?}")) {
             bring_up(&mut world);
-            assert_eq!(world.end_state(), wanted, "{name}: {cut:?} cut {case}");
+            same_end(&world.end_state(), &wanted, &format!("{name}: {cut:?} cut {case}"));
         }
     };
     for (n, (before, effect)) in acts.iter().enumerate() {
@@ -120,7 +129,7 @@ fn a_run_that_is_cut_off_after_every_second_act_ends() {
     let cut = Some((Moment::After(2), Cut::Program));
     let ended = (0..100).any(|_| matches!(run(&mut world, &mut in_order, cut), End::Done(_)));
     assert!(ended);
-    assert_eq!(world.end_state(), undisturbed.end_state());
+    same_end(&world.end_state(), &undisturbed.end_state(), "every second act");
 }
 
 fn moment() -> impl Strategy<Value = Moment> {
@@ -153,6 +162,6 @@ proptest! {
         }
         let end = run(&mut world, &mut choose, None);
         prop_assert!(matches!(end, End::Done(_)), "{name}: {end:?}");
-        prop_assert_eq!(world.end_state(), undisturbed.end_state());
+        same_end(&world.end_state(), &undisturbed.end_state(), name);
     }
 }
