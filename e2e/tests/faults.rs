@@ -32,6 +32,13 @@ fn main() -> ExitCode {
     let mut s = Scenario::begin("faults");
     let lab = s.foundation("a first up that is cut off again and again makes a healthy server", cut_off);
     let lab = &lab;
+    s.test("the process that connects machine and guest can be killed in the middle of a change", || {
+        lab.set("[synapse]", "max_upload_size", "\"120M\"");
+        cut_off_at(lab, "restart synapse", Blow::Connection, Duration::from_millis(300));
+        lab.up();
+        lab.healthy();
+        lab.settled();
+    });
     two_at_once(&mut s, lab);
     sources(&mut s, lab);
     images(&mut s, lab);
@@ -62,7 +69,6 @@ fn cut_off() -> Lab {
         ("start the guest", Blow::Run),
         ("install tree", Blow::Agent),
         ("load synapse", Blow::Guest),
-        ("load postgres_db", Blow::Connection),
         ("make the PostgreSQL", Blow::Run),
         ("start synapse", Blow::Run),
     ]
