@@ -29,6 +29,7 @@ pub enum Input<'a> {
 /// A program to run.
 pub struct Program<'a> {
     argv: Vec<String>,
+    named: Option<String>,
     env: Vec<(String, String)>,
     input: Input<'a>,
     deadline: Option<Duration>,
@@ -39,10 +40,22 @@ impl<'a> Program<'a> {
     pub fn new<S: AsRef<str>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(|word| word.as_ref().to_owned()).collect(),
+            named: None,
             env: Vec::new(),
             input: Input::None,
             deadline: None,
         }
+    }
+
+    /// Ends it when this program is ended, even by SIGKILL: it would go on
+    /// writing where the next run begins anew. Not for what must be finished
+    /// once it was begun, such as an installation of packages.
+    #[must_use]
+    pub fn ends_with_us(mut self) -> Self {
+        let tied = ["setpriv", "--pdeathsig=TERM", "--"].map(str::to_owned);
+        self.named = Some(self.name());
+        self.argv.splice(0..0, tied);
+        self
     }
 
     /// Sets an environment variable. Never a secret.
@@ -68,7 +81,7 @@ impl<'a> Program<'a> {
 
     /// The program's name, for messages.
     fn name(&self) -> String {
-        self.argv.iter().take(2).cloned().collect::<Vec<_>>().join(" ")
+        self.named.clone().unwrap_or_else(|| self.argv.iter().take(2).cloned().collect::<Vec<_>>().join(" "))
     }
 
     fn command(&self) -> Command {
@@ -272,6 +285,13 @@ mod tests {
     fn input_reaches_the_program() {
         let output = Program::new(["cat"]).input(Input::Bytes(b"hello")).output();
         assert_eq!((output.status, output.stdout.as_slice()), (Some(0), b"hello".as_slice()));
+    }
+
+    #[test]
+    fn what_ends_with_us_keeps_its_name() {
+        let failure =
+            Program::new(["ls", "/nowhere-at-all"]).ends_with_us().run("list a folder", &|_| {}).unwrap_err();
+        assert!(failure.why.starts_with("ls /nowhere-at-all ended with status 2"), "{failure}");
     }
 
     #[test]

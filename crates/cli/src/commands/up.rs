@@ -63,7 +63,7 @@ pub fn refuse(world: &World, look: &Look) -> Result<(), Error> {
     let mut blocked = look.plan.blocked();
     if let Some((id, why, hint)) = blocked.next() {
         // A config that cannot be, for a server that exists, is wrong use.
-        return Err(if id.as_str() == "lock" {
+        return Err(if id.as_str() == "server-name" {
             Error::usage(why, hint)
         } else {
             Failure::new(format!("make {} what the config says", world.site().config.site()), why)

@@ -67,9 +67,10 @@ pub fn sysctl_settings(facts: &Facts) -> Vec<(String, u32)> {
     }
     for which in ["all", "default"] {
         let ipv6: &[(&str, u32)] = if facts.ipv6 {
+            // 0: a guest that was without IPv6 gets it now, not at its next start.
             // 2: Podman's networks turn forwarding on, and with 1 the guest
             // would then stop listening to its router.
-            &[("accept_redirects", 0), ("accept_source_route", 0), ("accept_ra", 2)]
+            &[("disable_ipv6", 0), ("accept_redirects", 0), ("accept_source_route", 0), ("accept_ra", 2)]
         } else {
             &[("disable_ipv6", 1)]
         };

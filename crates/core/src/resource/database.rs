@@ -36,9 +36,13 @@ impl Resource for Cluster {
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        // All questions are put before the first answer is looked at, so that
+        // they travel together.
+        let states: Vec<_> =
+            MAJORS.map(|major| (major, seen.meta(Side::Guest, &version_file(major)))).collect();
         let mut there = Vec::new();
-        for major in MAJORS {
-            if seen.meta(Side::Guest, &version_file(major))?.is_some() {
+        for (major, state) in states {
+            if state?.is_some() {
                 there.push(major);
             }
         }

@@ -32,8 +32,7 @@ const UNWANTED: [&str; 5] = ["openssh-server", "exim4-base", "exim4-daemon-light
 pub(super) const UPGRADE_STAMP: &str = "/var/lib/matrix-podman/upgraded";
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    let mut all: Vec<Box<dyn Resource>> =
-        vec![Box::new(Upgraded { site: site.clone() }), Box::new(Packages { site: site.clone() })];
+    let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Upgraded), Box::new(Packages { site: site.clone() })];
     if site.backend == Backend::Lxc {
         all.push(Box::new(Unwanted { site: site.clone() }));
     }
@@ -42,9 +41,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// All packages were brought up to date once, before the stack came. From then
 /// on, unattended-upgrades keeps them so.
-struct Upgraded {
-    site: Site,
-}
+struct Upgraded;
 
 impl Resource for Upgraded {
     fn id(&self) -> ResourceId {
@@ -52,7 +49,7 @@ impl Resource for Upgraded {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready(&self.site)
+        guest_ready()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -237,7 +237,7 @@ impl Resource for PodmanSettings {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready(&self.site)
+        guest_ready()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -263,7 +263,7 @@ impl Resource for StackFiles {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        let mut needs = guest_ready(&self.site);
+        let mut needs = guest_ready();
         needs.push(ResourceId::new("secrets"));
         needs
     }

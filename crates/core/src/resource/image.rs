@@ -66,6 +66,15 @@ pub fn image_tag(service: Service, wanted: &str) -> String {
 /// From where the image of `service` comes. A choice once made stays: what the
 /// lock names is not looked for elsewhere because a registry is away today.
 pub fn decide_source(site: &Site, service: Service, seen: &Observed) -> Seen<ImageSource> {
+    decide(site, service, &|| read_lock(seen), seen)
+}
+
+fn decide(
+    site: &Site,
+    service: Service,
+    lock: &dyn Fn() -> Seen<Option<Lock>>,
+    seen: &Observed,
+) -> Seen<ImageSource> {
     let choice = choice(site, service);
     if let Some(archive) = &choice.archive {
         return Ok(ImageSource::Archive(archive.clone()));
@@ -76,7 +85,7 @@ pub fn decide_source(site: &Site, service: Service, seen: &Observed) -> Seen<Ima
         SourceChoice::Registry => Ok(registry()),
         SourceChoice::Build => Ok(build()),
         SourceChoice::Auto => {
-            let locked = read_lock(seen)?.and_then(|lock| lock.images.get(&service).cloned());
+            let locked = lock()?.and_then(|lock| lock.images.get(&service).cloned());
             if let Some(locked) = locked {
                 for source in [registry(), build()] {
                     if locked.wanted == wanted(service, &source) {
@@ -115,7 +124,7 @@ fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<Lock
     let lock = read_lock(seen)?;
     let mut names = Vec::new();
     for service in Service::ALL {
-        let wanted = wanted(service, &decide_source(site, service, seen)?);
+        let wanted = wanted(service, &decide(site, service, &|| Ok(lock.clone()), seen)?);
         let locked =
             lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();
         names.push((service, image_tag(service, &wanted), locked));

@@ -25,28 +25,15 @@ impl Resource for LockFile {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        // A lock says that the server was made, which includes its secrets.
-        Service::ALL.into_iter().map(image::id).chain([ResourceId::new("secrets")]).collect()
+        // A lock says that the server was made, which includes its secrets, and
+        // never names an image that cannot read the data.
+        let made = ["secrets", "database"].map(ResourceId::new);
+        Service::ALL.into_iter().map(image::id).chain(made).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let config = &self.site.config;
         let before = image::read_lock(seen)?;
-        if let Some(lock) = &before
-            && lock.server_name != config.server_name
-        {
-            return Ok(Diff::Blocked {
-                why: format!(
-                    "this server was made as {}, and the config now says {}; the name is part of every user id, \
-                     room and signature, so it can never change",
-                    lock.server_name, config.server_name
-                ),
-                hint: format!(
-                    "write server_name = \"{}\" again, or make a second site with another guest.name",
-                    lock.server_name
-                ),
-            });
-        }
         let mut lock = Lock::new(config.server_name.clone());
         for service in Service::ALL {
             match image::resolved(&self.site, service, seen)? {

@@ -26,6 +26,7 @@ mod image;
 mod lock;
 mod machine;
 mod secrets;
+mod server_name;
 mod service;
 mod stack;
 mod synapse;
@@ -204,6 +205,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     };
     for family in [
         boot::all(site),
+        server_name::all(site),
         debian::all(site),
         files::all(site),
         secrets::all(site),
@@ -230,12 +232,10 @@ impl<const N: usize> ConcatBoxes for [Vec<Box<dyn Resource>>; N] {
     }
 }
 
-/// Resources that everything in the guest needs: a guest that can be spoken to.
-fn guest_ready(site: &Site) -> Vec<ResourceId> {
-    match site.backend {
-        Backend::Lxc => vec![ResourceId::new("guest/program")],
-        Backend::ThisMachine => Vec::new(),
-    }
+/// What everything in the guest needs: a guest that can be spoken to, and that
+/// is this server's.
+fn guest_ready() -> Vec<ResourceId> {
+    vec![server_name::id()]
 }
 
 /// A sentence so that it can stand behind others: its first letter small.

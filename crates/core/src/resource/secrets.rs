@@ -24,7 +24,7 @@ impl Resource for Secrets {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready(&self.site)
+        guest_ready()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

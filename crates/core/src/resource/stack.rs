@@ -68,7 +68,7 @@ impl Resource for Networks {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready(&self.site)
+        guest_ready()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -99,8 +99,12 @@ impl Resource for Unit {
         // come first.
         let mut needs =
             vec![image::id(self.service), ResourceId::new("unit/stack"), ResourceId::new("stack/files")];
-        if self.service == Service::Synapse {
-            needs.push(ResourceId::new("synapse/config"));
+        match self.service {
+            // A unit whose image is of another major version than the data would
+            // make an empty cluster at the guest's next start.
+            Service::Postgres => needs.push(ResourceId::new("database")),
+            Service::Synapse => needs.push(ResourceId::new("synapse/config")),
+            Service::Redis | Service::Web => {}
         }
         needs
     }

@@ -1,6 +1,11 @@
 //! Debian packages.
 
-use std::{fs, path::Path, sync::Mutex, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use matrix_podman_core::name::{AbsPath, Mode, Owner};
 
@@ -9,6 +14,8 @@ use crate::{failure::Failure, guest::wire::Saying, process::Program};
 
 /// How long another apt may hold its lock before it is a failure.
 const LOCK: &str = "DPkg::Lock::Timeout=600";
+/// The same, for the locks that apt has no patience with.
+const OTHERS: Duration = Duration::from_secs(600);
 /// How long a whole apt run may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Package lists younger than this are not fetched again.
@@ -58,11 +65,21 @@ pub(super) fn upgrade(stamp: &AbsPath, sink: &Sink) -> Result<(), Failure> {
 
 fn update(sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("the list of Debian packages".to_owned()));
-    // Without this, apt calls it a success when a source cannot be reached.
-    Program::new(["apt-get", "update", "--error-on=any", "-o", LOCK])
-        .deadline(PATIENCE)
-        .run("fetch the list of Debian packages", &line(sink))
-        .map_err(explain)
+    let started = Instant::now();
+    loop {
+        // Without this, apt calls it a success when a source cannot be reached.
+        let result = Program::new(["apt-get", "update", "--error-on=any", "-o", LOCK])
+            .deadline(PATIENCE)
+            .run("fetch the list of Debian packages", &line(sink));
+        match result {
+            // apt's own patience with locks does not cover that of its lists.
+            Err(failure) if is_locked(&failure) && started.elapsed() < OTHERS => {
+                sink(Saying::WaitsFor("another apt to end".to_owned()));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            result => return result.map_err(explain),
+        }
+    }
 }
 
 /// A power cut in the middle of an installation leaves packages half
@@ -139,6 +156,10 @@ fn progress(line: &str) -> Option<Saying> {
     Some(Saying::Share { percent: percent as u8, at: at.to_owned() })
 }
 
+fn is_locked(failure: &Failure) -> bool {
+    failure.evidence.iter().any(|line| line.contains("Could not get lock"))
+}
+
 fn explain(failure: Failure) -> Failure {
     let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
     let hint = if said("Temporary failure resolving")
@@ -148,7 +169,7 @@ fn explain(failure: Failure) -> Failure {
         "the package source cannot be reached: see that this side has a working network and DNS, then run the same again"
     } else if said("No space left on device") || said("enough free space") {
         "the disk is full: make room, then run the same again"
-    } else if said("Could not get lock") {
+    } else if is_locked(&failure) {
         "another apt is at work: wait until it has ended, then run the same again"
     } else {
         "what is there is left as it is; run the same again to go on"

@@ -108,6 +108,7 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         "--directory",
         &rootfs.display().to_string(),
     ])
+    .ends_with_us()
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
     file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)?;

@@ -13,6 +13,8 @@ use crate::{
 
 /// How long it may take, all packages fetched over a slow line.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// Begins the name of an archive that is not finished.
+const PARTIAL: &str = ".rootfs-";
 /// What makes a Debian system a guest, besides what the stack needs.
 const BASE: [&str; 3] = ["systemd", "systemd-sysv", "dbus"];
 
@@ -23,8 +25,9 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
     let archive = Path::new(archive.as_str());
     let folder = archive.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).doing(|| doing)?;
+    remove_leftovers(folder);
     let partial =
-        tempfile::Builder::new().prefix(".rootfs-").suffix(".tar").tempfile_in(folder).doing(|| doing)?;
+        tempfile::Builder::new().prefix(PARTIAL).suffix(".tar").tempfile_in(folder).doing(|| doing)?;
     let include: Vec<&str> = BASE.into_iter().chain(packages.iter().map(String::as_str)).collect();
     let argv = [
         "mmdebstrap".to_owned(),
@@ -45,6 +48,7 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
         partial.path().display().to_string(),
     ];
     Program::new(argv)
+        .ends_with_us()
         .deadline(PATIENCE)
         .run(doing, &|line| sink(Saying::Line(line.trim_start_matches("I: ").to_owned())))
         .map_err(|failure| {
@@ -53,4 +57,19 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
     partial.as_file().sync_all().doing(|| doing)?;
     partial.persist(archive).map_err(|e| e.error).doing(|| doing)?;
     file::sync_folder(folder).doing(|| doing)
+}
+
+/// Removes what killed attempts left. Another site's attempt that is under way
+/// on this machine has a young file, which is left alone.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let ours = entry.file_name().to_string_lossy().starts_with(PARTIAL);
+        let modified = entry.metadata().and_then(|m| m.modified());
+        let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PATIENCE));
+        if ours && old {
+            // One that stays only takes room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }

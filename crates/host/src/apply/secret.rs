@@ -24,7 +24,10 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
     let content = match fs::read(path) {
         // An empty file is what a full disk leaves; it is no secret.
         Ok(there) if !there.is_empty() => there,
-        _ => fresh(secret)?.into_bytes(),
+        Ok(_) => fresh(secret)?.into_bytes(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fresh(secret)?.into_bytes(),
+        // One that cannot be read today is never replaced.
+        Err(e) => return Err(e).doing(|| format!("read {}", path.display())),
     };
     file::write(path, &content, MODE, owner)
 }

@@ -64,6 +64,11 @@ pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<(
         }
         // Whoever still reads data gets no more.
         open.clear();
+        if let Ok(mut lock) = lock.lock()
+            && let Some(lock) = lock.as_mut()
+        {
+            lock.finishing();
+        }
         Ok(())
     })
 }

@@ -22,7 +22,9 @@ use crate::{
 
 /// How long a run waits for another one's last act. A killed run's guest side
 /// finishes what it had begun, such as an installation of packages.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 120 });
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 600 });
+/// How long the guest's side of a killed run takes at most to notice that.
+const NOTICES: Duration = Duration::from_millis(700);
 
 /// Who holds the lock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct LockHolder {
     pub since: String,
     /// The host that it was typed on.
     pub host: String,
+    /// Whether it was cut off, and only its last act is being finished.
+    #[serde(default)]
+    pub finishing: bool,
 }
 
 impl LockHolder {
@@ -46,6 +51,7 @@ impl LockHolder {
             pid: std::process::id(),
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             host: host.trim().to_owned(),
+            finishing: false,
         }
     }
 }
@@ -53,7 +59,8 @@ impl LockHolder {
 /// A lock that is held; dropping it lets go.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
+    holder: LockHolder,
 }
 
 impl RunLock {
@@ -78,21 +85,34 @@ impl RunLock {
                 return Err(error).doing(doing);
             }
             let other = read_holder(&mut file);
-            // From the guest it cannot be seen whether a process outside lives.
-            let lives = other.as_ref().is_some_and(|o| o.host == holder.host && alive(o.pid));
-            if lives || started.elapsed() > PATIENCE {
+            let lives = other.as_ref().is_some_and(|o| !o.finishing);
+            if lives && started.elapsed() > NOTICES || started.elapsed() > PATIENCE {
                 return Err(held_by(other));
             }
             let who = other
                 .map_or_else(|| "an earlier run".to_owned(), |o| format!("`{}` of {}", o.command, o.since));
-            sink(Saying::WaitsFor(format!("{who} to finish its last act")));
+            if !lives {
+                sink(Saying::WaitsFor(format!("{who} to finish its last act")));
+            }
             std::thread::sleep(Duration::from_millis(200));
         }
-        let text = serde_json::to_vec(holder).doing(doing)?;
-        file.set_len(0).doing(doing)?;
-        file.rewind().doing(doing)?;
-        file.write_all(&text).doing(doing)?;
-        Ok(Self { _file: file })
+        let mut lock = Self { file, holder: holder.clone() };
+        lock.write().doing(doing)?;
+        Ok(lock)
+    }
+
+    /// Says that its holder was cut off and that only what it had begun is
+    /// still being finished. That nobody can be told is no reason to stop.
+    pub fn finishing(&mut self) {
+        self.holder.finishing = true;
+        let _ = self.write();
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        let text = serde_json::to_vec(&self.holder)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&text)
     }
 }
 
@@ -103,13 +123,14 @@ fn read_holder(file: &mut File) -> Option<LockHolder> {
     serde_json::from_str(&text).ok()
 }
 
-fn alive(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
-}
-
 fn held_by(holder: Option<LockHolder>) -> Failure {
     let failure = |why: String| Failure::new("begin", why);
     match holder {
+        Some(h) if h.finishing => failure(format!(
+            "`matrix-podman {}` of {} was cut off, and its last act in the guest has not ended yet",
+            h.command, h.since
+        ))
+        .hint("wait some minutes, then run the same again"),
         Some(h) => failure(format!(
             "`matrix-podman {}` (process {} on {}) has been at work on this site since {}",
             h.command, h.pid, h.host, h.since
@@ -136,5 +157,19 @@ mod tests {
         );
         drop(held);
         RunLock::take(&path, &LockHolder::this("destroy"), &|_| {}).unwrap();
+    }
+
+    #[test]
+    fn the_last_act_of_a_run_that_was_cut_off_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.lock");
+        let mut held = RunLock::take(&path, &LockHolder::this("up"), &|_| {}).unwrap();
+        held.finishing();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        RunLock::take(&path, &LockHolder::this("up"), &|_| {}).unwrap();
+        ends.join().unwrap();
     }
 }

@@ -1,0 +1,167 @@
+//! Cut off anywhere, continued from nothing but the world: the same end.
+
+use std::collections::BTreeSet;
+
+use matrix_podman_core::plan::diff_lines;
+use proptest::prelude::*;
+
+use crate::{
+    drive::{End, Moment, bring_up, in_order, plan_for, record, run},
+    memory::{Cut, EndState, Extent, MemoryWorld, site},
+};
+
+const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
+const EXTRA: &str = "domain = \"chat.home.arpa\"\n[guest]\nextra_packages = [\"htop\", \"vim-tiny\", \"jq\"]\n\
+                     [synapse]\nregistration = \"token\"\n";
+const HERE: &str = "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"this-machine\"\n";
+
+const CUTS: [Cut; 3] = [Cut::Program, Cut::Guest, Cut::Machine];
+
+/// Sites that differ in what has to be done for them.
+fn sites() -> [(&'static str, &'static str, bool); 4] {
+    [
+        ("built images", DEFAULT, false),
+        ("pulled images", DEFAULT, true),
+        ("more", EXTRA, false),
+        ("here", HERE, false),
+    ]
+}
+
+fn fresh(toml: &str, registries: bool) -> MemoryWorld {
+    let mut world = MemoryWorld::fresh(&site(toml));
+    world.registries = registries;
+    world
+}
+
+/// Fails with what differs, and nothing else.
+fn same_end(end: &EndState, wanted: &EndState, case: &str) {
+    if end != wanted {
+        let lines = diff_lines(&format!("{wanted:#?}"), &format!("{end:#?}"));
+        panic!("{case}: another end than undisturbed:\n{}", lines.join("\n"));
+    }
+}
+
+/// A world that is finished has nothing left to do.
+fn is_settled(world: &MemoryWorld, case: &str) {
+    let plan = plan_for(world);
+    let open: Vec<_> = plan
+        .entries
+        .iter()
+        .filter(|entry| !matches!(entry.diff, matrix_podman_core::resource::Diff::Settled { .. }))
+        .collect();
+    assert!(open.is_empty(), "{case}: {open:#?}");
+}
+
+#[test]
+fn a_run_that_nobody_disturbs_settles_everything() {
+    for (name, toml, registries) in sites() {
+        let mut world = fresh(toml, registries);
+        assert!(bring_up(&mut world) > 20, "{name}");
+        is_settled(&world, name);
+        assert_eq!(bring_up(&mut world), 0, "{name}: a second run does nothing");
+    }
+}
+
+/// Cuts the run that `start` needs off before, inside and after each of its
+/// effects, in each way, continues it, and compares the ends.
+fn cut_off_everywhere(name: &str, start: &MemoryWorld) {
+    let mut undisturbed = start.clone();
+    let acts = record(&mut undisturbed);
+    is_settled(&undisturbed, name);
+    let wanted = undisturbed.end_state();
+    // Many cuts leave the same world; from each it is enough to go on once.
+    let mut known = BTreeSet::new();
+    let mut continued = |mut world: MemoryWorld, cut: Cut, case: String| {
+        world.cut(cut);
+        if known.insert(format!("{world:?}")) {
+            bring_up(&mut world);
+            same_end(&world.end_state(), &wanted, &format!("{name}: {cut:?} cut {case}"));
+        }
+    };
+    for (n, (before, effect)) in acts.iter().enumerate() {
+        let mut inside = before.clone();
+        inside.apply(effect, Extent::Part).unwrap();
+        for cut in CUTS {
+            let act = effect.describe();
+            continued(before.clone(), cut, format!("before act {n}, {act}"));
+            continued(inside.clone(), cut, format!("inside act {n}, {act}"));
+        }
+    }
+    // After each act is before the next one; this is after the last.
+    for cut in CUTS {
+        continued(undisturbed.clone(), cut, "after the last act".to_owned());
+    }
+}
+
+#[test]
+fn a_first_run_with_built_images_can_be_cut_off_everywhere() {
+    cut_off_everywhere("built images", &fresh(DEFAULT, false));
+}
+
+#[test]
+fn a_first_run_with_pulled_images_can_be_cut_off_everywhere() {
+    cut_off_everywhere("pulled images", &fresh(EXTRA, true));
+}
+
+#[test]
+fn a_first_run_on_this_machine_can_be_cut_off_everywhere() {
+    cut_off_everywhere("this machine", &fresh(HERE, false));
+}
+
+/// The same for a change of a server that runs, with people's data in it.
+#[test]
+fn a_change_can_be_cut_off_everywhere() {
+    let mut world = fresh(DEFAULT, false);
+    bring_up(&mut world);
+    let after = site(
+        "domain = \"chat.home.arpa\"\ntimezone = \"Europe/Zurich\"\n[guest]\nmemory = \"3G\"\nipv6 = true\n\
+         [synapse]\nmax_upload_size = \"50M\"\n[web]\nbrand = \"Club\"\n[postgres]\nmax_connections = 60\n",
+    );
+    cut_off_everywhere("change", &world.with_site(&after));
+}
+
+/// Cut off again and again, a run still gets nearer to its end each time.
+#[test]
+fn a_run_that_is_cut_off_after_every_second_act_ends() {
+    let mut undisturbed = fresh(DEFAULT, false);
+    bring_up(&mut undisturbed);
+    let mut world = fresh(DEFAULT, false);
+    let cut = Some((Moment::After(2), Cut::Program));
+    let ended = (0..100).any(|_| matches!(run(&mut world, &mut in_order, cut), End::Done(_)));
+    assert!(ended);
+    same_end(&world.end_state(), &undisturbed.end_state(), "every second act");
+}
+
+fn moment() -> impl Strategy<Value = Moment> {
+    (1..70_usize, 0..3).prop_map(|(n, which)| match which {
+        0 => Moment::Before(n),
+        1 => Moment::Inside(n),
+        _ => Moment::After(n),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Side by side in any order, cut off up to three times: the same end.
+    #[test]
+    fn any_order_and_any_cuts_lead_to_the_same_end(
+        which in 0..4_usize,
+        choices in proptest::collection::vec(any::<usize>(), 1..400),
+        cuts in proptest::collection::vec((moment(), proptest::sample::select(CUTS.to_vec())), 0..3),
+    ) {
+        let (name, toml, registries) = sites()[which];
+        let mut undisturbed = fresh(toml, registries);
+        bring_up(&mut undisturbed);
+        let mut world = fresh(toml, registries);
+        let mut choices = choices.iter().cycle();
+        let mut choose = |_: usize| *choices.next().unwrap_or(&0);
+        for cut in cuts {
+            let end = run(&mut world, &mut choose, Some(cut));
+            prop_assert!(!matches!(end, End::Failed(..)), "{name}: {end:?}");
+        }
+        let end = run(&mut world, &mut choose, None);
+        prop_assert!(matches!(end, End::Done(_)), "{name}: {end:?}");
+        same_end(&world.end_state(), &undisturbed.end_state(), name);
+    }
+}

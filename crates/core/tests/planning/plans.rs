@@ -1,0 +1,151 @@
+//! Plans as people and programs read them.
+
+use matrix_podman_core::{
+    fact::{ContainerState, Health},
+    plan::PlanText,
+    resource::Diff,
+};
+
+use crate::{
+    drive::{End, bring_up, in_order, plan_for, run},
+    memory::{Cut, MemoryWorld, path, site},
+};
+
+const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
+const REGISTRY: &str = "domain = \"chat.home.arpa\"\n[images]\nsource = \"registry\"\n";
+
+fn text(world: &MemoryWorld) -> String {
+    PlanText { plan: &plan_for(world), reasons: true, diffs: true, settled: true }.to_string()
+}
+
+/// The plan as `plan --json` has it, without the files' contents, which other
+/// snapshots hold.
+fn json(world: &MemoryWorld) -> String {
+    let mut plan = serde_json::to_value(plan_for(world)).unwrap();
+    for entry in plan["entries"].as_array_mut().unwrap() {
+        for change in entry["changes"].as_array_mut().into_iter().flatten() {
+            for key in ["before", "after"] {
+                if let Some(content) = change[key].as_str() {
+                    change[key] = format!("{} lines", content.lines().count()).into();
+                }
+            }
+        }
+    }
+    serde_json::to_string_pretty(&plan).unwrap()
+}
+
+fn up(toml: &str) -> MemoryWorld {
+    let mut world = MemoryWorld::fresh(&site(toml));
+    world.registries = true;
+    bring_up(&mut world);
+    world
+}
+
+#[test]
+fn a_fresh_machine() {
+    let world = MemoryWorld::fresh(&site(DEFAULT));
+    insta::assert_snapshot!(text(&world));
+    insta::assert_snapshot!("a_fresh_machine_json", json(&world));
+}
+
+#[test]
+fn nothing_to_do() {
+    let world = up(DEFAULT);
+    assert!(plan_for(&world).is_settled());
+    insta::assert_snapshot!(text(&world));
+}
+
+#[test]
+fn one_setting_changes_one_service() {
+    let world =
+        up(DEFAULT).with_site(&site("domain = \"chat.home.arpa\"\n[synapse]\nmax_upload_size = \"50M\"\n"));
+    insta::assert_snapshot!(text(&world));
+    insta::assert_snapshot!("one_setting_json", json(&world));
+}
+
+#[test]
+fn a_stopped_guest() {
+    let mut world = up(DEFAULT);
+    world.cut(Cut::Guest);
+    insta::assert_snapshot!(text(&world));
+}
+
+#[test]
+fn a_guest_of_somebody_else_with_that_name() {
+    let mut world = up(DEFAULT);
+    let config = path("/var/lib/lxc/matrix/config");
+    world.machine.files.get_mut(&config).unwrap().content = "lxc.uts.name = matrix\n".to_owned();
+    insta::assert_snapshot!(only_blocked(&world));
+    let other = up("domain = \"other.home.arpa\"\n").with_site(&site(DEFAULT));
+    insta::assert_snapshot!("a_guest_of_another_site", only_blocked(&other));
+}
+
+#[test]
+fn another_server_name_is_refused() {
+    let world =
+        up(DEFAULT).with_site(&site("domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n"));
+    insta::assert_snapshot!(only_blocked(&world));
+}
+
+/// Where the guest does not run, the name in it is seen only during the run;
+/// nothing may have been written by then.
+#[test]
+fn another_server_name_writes_nothing_into_a_guest_that_was_stopped() {
+    let mut world = up(DEFAULT);
+    world.cut(Cut::Guest);
+    let before = world.guest_mut().place.clone();
+    let mut world = world.with_site(&site("domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n"));
+    let End::Failed(id, why) = run(&mut world, &mut in_order, None) else { panic!("it went through") };
+    assert_eq!(id.as_str(), "server-name");
+    assert!(why.contains("can never change"), "{why}");
+    assert_eq!(world.guest_mut().place, before);
+}
+
+#[test]
+fn data_of_another_postgresql_are_left_alone() {
+    let mut world = up(REGISTRY);
+    world.versions.insert(matrix_podman_core::service::Service::Postgres, "18.1".to_owned());
+    let newer = site(
+        "domain = \"chat.home.arpa\"\n[images]\nsource = \"registry\"\n\
+         [images.postgres]\nreference = \"docker.io/library/postgres:18.1\"\n",
+    );
+    let mut world = world.with_site(&newer);
+    let before = world.guest_mut().place.clone();
+    // That the image is of another version is known once it is there.
+    let End::Failed(id, _) = run(&mut world, &mut in_order, None) else { panic!("it went through") };
+    assert_eq!(id.as_str(), "database");
+    // A unit with the new image would make an empty cluster at the next boot.
+    assert_eq!(world.guest_mut().place, before);
+    insta::assert_snapshot!(only_blocked(&world));
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_restarted() {
+    let mut world = up(DEFAULT);
+    let synapse: &mut ContainerState = world.guest_mut().containers.get_mut("synapse").unwrap();
+    synapse.health = Health::Unhealthy;
+    let redis: &mut ContainerState = world.guest_mut().containers.get_mut("redis").unwrap();
+    redis.state = "exited".to_owned();
+    let plan = plan_for(&world);
+    let steps: Vec<_> = plan
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.diff {
+            Diff::Change(step) => Some(format!("{}: {}, {}", entry.id, step.what, step.why)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "service/redis: Start Redis, it does not run",
+            "service/synapse: Restart Synapse, it runs but does not answer",
+        ]
+    );
+}
+
+/// What cannot be done, as a person reads it.
+fn only_blocked(world: &MemoryWorld) -> String {
+    let plan = plan_for(world);
+    plan.blocked().map(|(id, why, hint)| format!("{id}: {why}\n  {hint}\n")).collect()
+}
