@@ -80,9 +80,24 @@ async function logIn() {
   }
   await page.locator("#username").fill(args.user);
   await page.locator("#password").fill(readFileSync(args["password-file"], "utf8").trimEnd());
-  await page.getByRole("button", { name: "Log In", exact: true }).click();
+  await submit();
   await page.locator(".LeftPanel").waitFor();
   return prefilled;
+}
+
+/** Logs in; when the server says that somebody comes too often, later again, as a person would. */
+async function submit() {
+  const button = page.getByRole("button", { name: "Log In", exact: true });
+  for (;;) {
+    const answered = page.waitForResponse((r) => r.url().includes("/login") && r.request().method() === "POST");
+    await button.click();
+    const response = await answered;
+    if (response.status() !== 429) {
+      return;
+    }
+    const { retry_after_ms: pause = 5_000 } = await response.json();
+    await page.waitForTimeout(pause + 100);
+  }
 }
 
 /** Waits a little for something that need not come, such as the first room of a new user. */
