@@ -202,7 +202,17 @@ fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     }
     let ports = [site.config.ports.synapse.get(), site.config.ports.web.get()];
     let taken = seen.taken_ports(Side::Guest, ports)?;
-    Ok(Some(match taken.first() {
+    // One that our own service listens on, after a run that was cut off, say,
+    // is in the right hands.
+    let ours = [Service::Synapse, Service::Web]
+        .map(|service| Ok(seen.container(service.name())?.is_some_and(|c| c.state == "running")));
+    let mut others = Vec::new();
+    for (port, ours) in ports.into_iter().zip(ours) {
+        if taken.contains(&port) && !ours? {
+            others.push(port);
+        }
+    }
+    Ok(Some(match others.first() {
         Some(port) => Check::fail(
             "ports",
             format!("something listens on port {port} already"),
