@@ -1,7 +1,21 @@
 //! Speed and size, with the floor beside each figure.
 
-/// Measures and prints the table; `arguments` choose what.
+use crate::phase::{self, cargo};
+
+/// Measures and prints the table; `arguments` are handed on.
 pub fn run(arguments: &[String]) -> Result<(), String> {
-    let _ = arguments;
-    Err("there is nothing to measure with yet".to_owned())
+    phase::run(cargo().args(["build", "--release", "--locked", "--package", "matrix-podman"]))?;
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "matrix-podman-e2e",
+        "--bin",
+        "bench",
+        "--",
+    ]);
+    phase::run(command.args(arguments))
 }

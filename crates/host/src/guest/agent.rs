@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufReader, Read, Write},
+    os::fd::{AsFd, OwnedFd},
     process::{Command, Stdio},
     sync::{
         Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::wire::{
     CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
@@ -21,13 +25,15 @@ use crate::{
     synapse,
 };
 
+/// How long one look at the other end takes.
+const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How many pieces of data may wait for a slow reader.
 const PIECES_WAITING: usize = 8;
 
 /// Serves one connection until its other end is gone. Work that was begun is
 /// finished even then, with the lock held: half a package installation is
 /// worse than a late one.
-pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<()> {
+pub fn serve(input: impl Read + AsFd + Send, output: impl Write + Send) -> io::Result<()> {
     let output = Mutex::new(output);
     let lock: Mutex<Option<RunLock>> = Mutex::new(None);
     let hello = Reply::Hello {
@@ -36,9 +42,14 @@ pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<(
         digest: run::own_digest().map_err(io::Error::other)?,
     };
     say(&output, 0, &hello);
+    let other_end = input.as_fd().try_clone_to_owned()?;
     let mut input = BufReader::with_capacity(CHUNK, input);
+    let ended = AtomicBool::new(false);
     let mut open: BTreeMap<u32, SyncSender<Vec<u8>>> = BTreeMap::new();
     std::thread::scope(|scope| {
+        let (watched, over) = (&lock, &ended);
+        scope.spawn(move || watch(&other_end, over, watched));
+        let _ended = SetOnDrop(&ended);
         while let Some(frame) = read_frame::<Request>(&mut input)? {
             match frame {
                 Frame::Data { id, bytes } => {
@@ -64,13 +75,34 @@ pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<(
         }
         // Whoever still reads data gets no more.
         open.clear();
-        if let Ok(mut lock) = lock.lock()
-            && let Some(lock) = lock.as_mut()
-        {
-            lock.finishing();
-        }
         Ok(())
     })
+}
+
+/// Notes in the lock when the other end is gone. The reader may notice much
+/// later: it takes data only as fast as they are used.
+fn watch(other_end: &OwnedFd, ended: &AtomicBool, lock: &Mutex<Option<RunLock>>) {
+    let gone = || {
+        let mut ends = [PollFd::new(other_end, PollFlags::empty())];
+        // A poll that fails is tried again, as one that ran out of time.
+        poll(&mut ends, Some(&WATCH)).is_ok_and(|n| n > 0)
+            && ends[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    };
+    while !ended.load(Ordering::Relaxed) && !gone() {}
+    if let Ok(mut lock) = lock.lock()
+        && let Some(lock) = lock.as_mut()
+    {
+        lock.finishing();
+    }
+}
+
+/// Sets a flag when it goes, however that comes about.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Sends a reply. When nobody listens any more, there is nobody to tell.
