@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufReader, Read, Write},
+    os::fd::AsFd,
     process::{Command, Stdio},
     sync::{
         Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
 };
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::wire::{
     CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
@@ -27,9 +31,16 @@ const PIECES_WAITING: usize = 8;
 /// Serves one connection until its other end is gone. Work that was begun is
 /// finished even then, with the lock held: half a package installation is
 /// worse than a late one.
-pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<()> {
+///
+/// `until_gone` returns when the other end is gone, which can be long before
+/// all that it had sent has been read.
+pub fn serve(
+    input: impl Read + Send,
+    output: impl Write + Send,
+    until_gone: impl FnOnce() + Send,
+) -> io::Result<()> {
     let output = Mutex::new(output);
-    let lock: Mutex<Option<RunLock>> = Mutex::new(None);
+    let lock = Held::default();
     let hello = Reply::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,6 +50,10 @@ pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<(
     let mut input = BufReader::with_capacity(CHUNK, input);
     let mut open: BTreeMap<u32, SyncSender<Vec<u8>>> = BTreeMap::new();
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until_gone();
+            lock.finishing();
+        });
         while let Some(frame) = read_frame::<Request>(&mut input)? {
             match frame {
                 Frame::Data { id, bytes } => {
@@ -64,13 +79,46 @@ pub fn serve(input: impl Read + Send, output: impl Write + Send) -> io::Result<(
         }
         // Whoever still reads data gets no more.
         open.clear();
-        if let Ok(mut lock) = lock.lock()
+        lock.finishing();
+        Ok(())
+    })
+}
+
+/// Returns when the writing end of a pipe is gone, read or not.
+pub fn until_gone(pipe: impl AsFd) {
+    // Nothing is asked for; a hang-up is always told.
+    let mut polled = [PollFd::new(&pipe, PollFlags::empty())];
+    while poll(&mut polled, None).is_err_and(|e| e == rustix::io::Errno::INTR) {}
+}
+
+/// The guest's lock, once it was asked for.
+#[derive(Default)]
+struct Held {
+    lock: Mutex<Option<RunLock>>,
+    gone: AtomicBool,
+}
+
+impl Held {
+    fn take(&self, holder: &run::LockHolder, sink: &Sink) -> Result<(), Failure> {
+        let taken = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
+        if let Ok(mut lock) = self.lock.lock() {
+            *lock = Some(taken);
+        }
+        if self.gone.load(Ordering::SeqCst) {
+            self.finishing();
+        }
+        Ok(())
+    }
+
+    /// Whoever asked for it is gone; what it had begun is still being finished.
+    fn finishing(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        if let Ok(mut lock) = self.lock.lock()
             && let Some(lock) = lock.as_mut()
         {
             lock.finishing();
         }
-        Ok(())
-    })
+    }
 }
 
 /// Sends a reply. When nobody listens any more, there is nobody to tell.
@@ -85,7 +133,7 @@ fn answer(
     request: Request,
     data: DataReader,
     output: &Mutex<impl Write + Send>,
-    lock: &Mutex<Option<RunLock>>,
+    lock: &Held,
 ) -> Reply {
     let sink = |saying: Saying| say(output, id, &Reply::Said(saying));
     let done = |result: Result<(), Failure>| match result {
@@ -97,18 +145,10 @@ fn answer(
         Request::Apply(effect) => done(apply::apply(&effect, &sink)),
         Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
-        Request::Lock(holder) => done(take_lock(lock, holder, &sink)),
+        Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, output),
         Request::AddUser(user) => done(synapse::add_user(&user)),
     }
-}
-
-fn take_lock(lock: &Mutex<Option<RunLock>>, holder: run::LockHolder, sink: &Sink) -> Result<(), Failure> {
-    let taken = RunLock::take(&run::lock_file_here("guest"), &holder, sink)?;
-    if let Ok(mut lock) = lock.lock() {
-        *lock = Some(taken);
-    }
-    Ok(())
 }
 
 /// Runs a command and sends what it prints as data; both its streams in one,
