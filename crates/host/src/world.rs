@@ -119,9 +119,9 @@ impl World {
 
     /// From now on holds the guest's own lock too, whenever there is a guest to
     /// speak to: a run typed inside it is then kept out.
-    pub fn hold(&self, holder: &LockHolder) -> Result<(), Failure> {
+    pub fn hold(&self, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {
         if self.site.backend == Backend::ThisMachine {
-            let lock = RunLock::take(&run::lock_file_here("guest"), holder, &|_| {})?;
+            let lock = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
             if let Ok(mut own) = self.own_lock.lock() {
                 *own = Some(lock);
             }
@@ -132,6 +132,15 @@ impl World {
         }
         // The connection that looked held no lock; the next one does.
         self.hang_up();
+        if let (Some(doorway), Ok(GuestState::Running { .. })) = (self.doorway(), self.guest_state())
+            // A guest that does not answer yet is locked once it does.
+            && let Ok(connection) = Connection::open(&doorway)
+        {
+            connection.call(&Request::Lock(holder.clone()), sink)?;
+            if let Ok(mut slot) = self.guest.write() {
+                *slot = Some(Arc::new(connection));
+            }
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub fn run(digest: bool) -> Result<u8, Error> {
         output::data(&run::own_digest()?);
         return super::OK;
     }
-    agent::serve(io::stdin(), io::stdout()).map_err(|e| Failure::new("serve the connection", e))?;
+    agent::serve(io::stdin(), io::stdout(), || agent::until_gone(io::stdin()))
+        .map_err(|e| Failure::new("serve the connection", e))?;
     super::OK
 }

@@ -15,7 +15,7 @@ pub fn run(config: Option<&Path>, args: &args::Restart) -> Result<u8, Error> {
     let listener = output::listener(false);
     let holder = LockHolder::this("restart");
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
-    world.hold(&holder)?;
+    world.hold(&holder, &|_| {})?;
     let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
     let services = Service::ALL.into_iter().filter(|s| named.is_empty() || named.contains(s));
     for service in services {

@@ -163,10 +163,9 @@ pub fn carry_out(
     let folder = site::state_folder(world.site());
     let holder = LockHolder::this(command);
     let note = |text: String| listener.on(&Event::Note { text });
-    let _lock = RunLock::take(&folder.join("run.lock"), &holder, &|saying| {
-        listener.on(&Event::Said { id: "lock", saying: &saying });
-    })?;
-    world.hold(&holder)?;
+    let waits = |saying| listener.on(&Event::Said { id: "lock", saying: &saying });
+    let _lock = RunLock::take(&folder.join("run.lock"), &holder, &waits)?;
+    world.hold(&holder, &waits)?;
     let (journal, unfinished) = Journal::open(&folder.join("journal.jsonl"), command)?;
     if let Some(unfinished) = unfinished {
         let acts = if unfinished.acts.is_empty() {

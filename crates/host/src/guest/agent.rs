@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufReader, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     process::{Command, Stdio},
     sync::{
         Mutex,
@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::wire::{
     CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
@@ -25,31 +25,35 @@ use crate::{
     synapse,
 };
 
-/// How long one look at the other end takes.
-const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How many pieces of data may wait for a slow reader.
 const PIECES_WAITING: usize = 8;
 
 /// Serves one connection until its other end is gone. Work that was begun is
 /// finished even then, with the lock held: half a package installation is
 /// worse than a late one.
-pub fn serve(input: impl Read + AsFd + Send, output: impl Write + Send) -> io::Result<()> {
+///
+/// `until_gone` returns when the other end is gone, which can be long before
+/// all that it had sent has been read.
+pub fn serve(
+    input: impl Read + Send,
+    output: impl Write + Send,
+    until_gone: impl FnOnce() + Send,
+) -> io::Result<()> {
     let output = Mutex::new(output);
-    let lock: Mutex<Option<RunLock>> = Mutex::new(None);
+    let lock = Held::default();
     let hello = Reply::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         digest: run::own_digest().map_err(io::Error::other)?,
     };
     say(&output, 0, &hello);
-    let other_end = input.as_fd().try_clone_to_owned()?;
     let mut input = BufReader::with_capacity(CHUNK, input);
-    let ended = AtomicBool::new(false);
     let mut open: BTreeMap<u32, SyncSender<Vec<u8>>> = BTreeMap::new();
     std::thread::scope(|scope| {
-        let (watched, over) = (&lock, &ended);
-        scope.spawn(move || watch(&other_end, over, watched));
-        let _ended = SetOnDrop(&ended);
+        scope.spawn(|| {
+            until_gone();
+            lock.finishing();
+        });
         while let Some(frame) = read_frame::<Request>(&mut input)? {
             match frame {
                 Frame::Data { id, bytes } => {
@@ -75,33 +79,45 @@ pub fn serve(input: impl Read + AsFd + Send, output: impl Write + Send) -> io::R
         }
         // Whoever still reads data gets no more.
         open.clear();
+        lock.finishing();
         Ok(())
     })
 }
 
-/// Notes in the lock when the other end is gone. The reader may notice much
-/// later: it takes data only as fast as they are used.
-fn watch(other_end: &OwnedFd, ended: &AtomicBool, lock: &Mutex<Option<RunLock>>) {
-    let gone = || {
-        let mut ends = [PollFd::new(other_end, PollFlags::empty())];
-        // A poll that fails is tried again, as one that ran out of time.
-        poll(&mut ends, Some(&WATCH)).is_ok_and(|n| n > 0)
-            && ends[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
-    };
-    while !ended.load(Ordering::Relaxed) && !gone() {}
-    if let Ok(mut lock) = lock.lock()
-        && let Some(lock) = lock.as_mut()
-    {
-        lock.finishing();
-    }
+/// Returns when the writing end of a pipe is gone, read or not.
+pub fn until_gone(pipe: impl AsFd) {
+    // Nothing is asked for; a hang-up is always told.
+    let mut polled = [PollFd::new(&pipe, PollFlags::empty())];
+    while poll(&mut polled, None).is_err_and(|e| e == rustix::io::Errno::INTR) {}
 }
 
-/// Sets a flag when it goes, however that comes about.
-struct SetOnDrop<'a>(&'a AtomicBool);
+/// The guest's lock, once it was asked for.
+#[derive(Default)]
+struct Held {
+    lock: Mutex<Option<RunLock>>,
+    gone: AtomicBool,
+}
 
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Held {
+    fn take(&self, holder: &run::LockHolder, sink: &Sink) -> Result<(), Failure> {
+        let taken = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
+        if let Ok(mut lock) = self.lock.lock() {
+            *lock = Some(taken);
+        }
+        if self.gone.load(Ordering::SeqCst) {
+            self.finishing();
+        }
+        Ok(())
+    }
+
+    /// Whoever asked for it is gone; what it had begun is still being finished.
+    fn finishing(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        if let Ok(mut lock) = self.lock.lock()
+            && let Some(lock) = lock.as_mut()
+        {
+            lock.finishing();
+        }
     }
 }
 
@@ -117,7 +133,7 @@ fn answer(
     request: Request,
     data: DataReader,
     output: &Mutex<impl Write + Send>,
-    lock: &Mutex<Option<RunLock>>,
+    lock: &Held,
 ) -> Reply {
     let sink = |saying: Saying| say(output, id, &Reply::Said(saying));
     let done = |result: Result<(), Failure>| match result {
@@ -129,18 +145,10 @@ fn answer(
         Request::Apply(effect) => done(apply::apply(&effect, &sink)),
         Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
-        Request::Lock(holder) => done(take_lock(lock, holder, &sink)),
+        Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, output),
         Request::AddUser(user) => done(synapse::add_user(&user)),
     }
-}
-
-fn take_lock(lock: &Mutex<Option<RunLock>>, holder: run::LockHolder, sink: &Sink) -> Result<(), Failure> {
-    let taken = RunLock::take(&run::lock_file_here("guest"), &holder, sink)?;
-    if let Ok(mut lock) = lock.lock() {
-        *lock = Some(taken);
-    }
-    Ok(())
 }
 
 /// Runs a command and sends what it prints as data; both its streams in one,

@@ -24,7 +24,7 @@ use crate::{
 /// finishes what it had begun, such as an installation of packages.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 600 });
 /// How long the guest's side of a killed run takes at most to notice that.
-const NOTICES: Duration = Duration::from_millis(700);
+const NOTICES: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1500 });
 
 /// Who holds the lock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
