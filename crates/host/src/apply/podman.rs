@@ -28,12 +28,15 @@ pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> R
         .deadline(PULL)
         .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
-            let cut = failure.evidence.iter().any(|line| line.contains("unexpected EOF"));
-            failure.hint(if cut {
+            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+            let hint = if said("unexpected EOF") {
                 "the archive ends too early or is no OCI archive: make or fetch it again"
+            } else if said("o space left on device") {
+                "the disk of the guest is full: make room there, then run the same again"
             } else {
-                "see that the guest has room (`df /var/lib/containers`), then run the same again"
-            })
+                "`podman load` in the guest shows more; run the same again once its cause is mended"
+            };
+            failure.hint(hint)
         })?;
     // `Loaded image: name` for each; an archive without a name gives an id.
     let loaded = said.lines().rev().find_map(|line| line.strip_prefix("Loaded image: ")).map(str::trim);
