@@ -237,7 +237,7 @@ fn images(s: &mut Scenario, lab: &Lab) {
         use_archive(&good);
         lab.up();
         let odd = lab.path("odd.tar");
-        fs::copy(archive("redis"), &odd).unwrap();
+        fs::copy(archive("postgres"), &odd).unwrap();
         use_archive(&odd);
         let before = incarnations(lab);
         let failed = lab.run(&["up", "--yes"]).exits(1);

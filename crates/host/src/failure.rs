@@ -30,6 +30,17 @@ impl Failure {
         self
     }
 
+    /// The same, saying what to do about a full disk where that is what it was,
+    /// whatever was being done when it was full.
+    #[must_use]
+    pub fn about_full_disk(self, whose: &str) -> Self {
+        let full = |text: &String| text.contains("o space left on device") || text.contains("os error 28");
+        if full(&self.why) || self.evidence.iter().any(full) {
+            return self.hint(format!("{whose} disk is full: make room (`df -h` there shows where)"));
+        }
+        self
+    }
+
     /// The same with lines that show it.
     #[must_use]
     pub fn evidence(mut self, lines: Vec<String>) -> Self {
