@@ -65,19 +65,26 @@ pub(super) fn upgrade(stamp: &AbsPath, sink: &Sink) -> Result<(), Failure> {
 
 fn update(sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("the list of Debian packages".to_owned()));
+    // Without this, apt calls it a success when a source cannot be reached.
+    patiently(sink, &|| {
+        Program::new(["apt-get", "update", "--error-on=any", "-o", LOCK])
+            .deadline(PATIENCE)
+            .run("fetch the list of Debian packages", &line(sink))
+    })
+    .map_err(explain)
+}
+
+/// Waits for locks that the programs themselves do not wait for: apt's of its
+/// lists, dpkg's of everything.
+fn patiently(sink: &Sink, run: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
     let started = Instant::now();
     loop {
-        // Without this, apt calls it a success when a source cannot be reached.
-        let result = Program::new(["apt-get", "update", "--error-on=any", "-o", LOCK])
-            .deadline(PATIENCE)
-            .run("fetch the list of Debian packages", &line(sink));
-        match result {
-            // apt's own patience with locks does not cover that of its lists.
+        match run() {
             Err(failure) if is_locked(&failure) && started.elapsed() < OTHERS => {
                 sink(Saying::WaitsFor("another apt to end".to_owned()));
                 std::thread::sleep(Duration::from_secs(1));
             }
-            result => return result.map_err(explain),
+            result => return result,
         }
     }
 }
@@ -97,9 +104,12 @@ fn recover(sink: &Sink) -> Result<(), Failure> {
         return Ok(());
     }
     sink(Saying::WaitsFor("an interrupted installation to be finished".to_owned()));
-    let configure = Program::new(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
-        .deadline(PATIENCE)
-        .run("finish an interrupted installation", &line(sink));
+    // What looks interrupted may be another apt at work.
+    let configure = patiently(sink, &|| {
+        Program::new(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
+            .deadline(PATIENCE)
+            .run("finish an interrupted installation", &line(sink))
+    });
     // What could not be configured for want of another package, this mends.
     apt(&["install", "--fix-broken"], &[])
         .run("mend an interrupted installation", &line(sink))
@@ -157,7 +167,9 @@ fn progress(line: &str) -> Option<Saying> {
 }
 
 fn is_locked(failure: &Failure) -> bool {
-    failure.evidence.iter().any(|line| line.contains("Could not get lock"))
+    let locked =
+        |line: &String| line.contains("Could not get lock") || line.contains("lock was locked by another");
+    failure.evidence.iter().any(locked)
 }
 
 fn explain(failure: Failure) -> Failure {
