@@ -104,17 +104,16 @@ fn recover(sink: &Sink) -> Result<(), Failure> {
         return Ok(());
     }
     sink(Saying::WaitsFor("an interrupted installation to be finished".to_owned()));
-    // What looks interrupted may be another apt at work.
-    let configure = patiently(sink, &|| {
+    // What looks interrupted may be another apt at work. What cannot be
+    // configured for want of another package, the next act mends.
+    let _ = patiently(sink, &|| {
         Program::new(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
             .deadline(PATIENCE)
             .run("finish an interrupted installation", &line(sink))
     });
-    // What could not be configured for want of another package, this mends.
     apt(&["install", "--fix-broken"], &[])
         .run("mend an interrupted installation", &line(sink))
-        .map_err(explain)?;
-    configure
+        .map_err(explain)
 }
 
 fn lists_are_fresh() -> bool {
