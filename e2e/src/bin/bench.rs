@@ -16,7 +16,7 @@ use std::{
 use matrix_podman_e2e::{Guest, Lab, binary, wait_until};
 
 /// How often each short thing is measured; the median counts.
-const TIMES: usize = 5;
+const TIMES: usize = 3;
 /// The largest the program may be.
 const MAX_BINARY: u64 = 25 << 20;
 
