@@ -54,7 +54,13 @@ pub fn serve(
             until_gone();
             lock.finishing();
         });
-        while let Some(frame) = read_frame::<Request>(&mut input)? {
+        let end = loop {
+            let frame = match read_frame::<Request>(&mut input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(()),
+                // Cut off in the middle of a frame, or noise.
+                Err(error) => break Err(error),
+            };
             match frame {
                 Frame::Data { id, bytes } => {
                     let end = bytes.is_empty();
@@ -76,11 +82,12 @@ pub fn serve(
                     });
                 }
             }
-        }
-        // Whoever still reads data gets no more.
+        };
+        // Whoever still reads data gets no more, however the connection ended:
+        // the work that waits for them would otherwise wait for ever.
         open.clear();
         lock.finishing();
-        Ok(())
+        end
     })
 }
 
@@ -216,5 +223,24 @@ impl Read for DataReader {
                 Err(_) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was cut")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_cut_in_the_middle_of_a_frame_leaves_nobody_waiting() {
+        let mut sent = Vec::new();
+        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::Turn)).unwrap();
+        write_data(&mut sent, 1, b"half").unwrap();
+        write_data(&mut sent, 1, b"never arrives whole").unwrap();
+        sent.truncate(sent.len() - 5);
+        let (done, waits) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = done.send(serve(sent.as_slice(), io::sink(), || {}).is_err());
+        });
+        assert_eq!(waits.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 }
