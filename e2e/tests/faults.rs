@@ -81,7 +81,9 @@ fn cut_off() -> Lab {
     }
     let last = lab.up();
     assert!(last.stdout.contains("is up."), "{}", last.evidence());
-    assert!(last.stderr.contains("was cut off at: start synapse"), "{}", last.evidence());
+    // What else was under way then differs.
+    let told = last.stderr.lines().any(|l| l.contains("was cut off at: ") && l.contains("start synapse"));
+    assert!(told, "{}", last.evidence());
     nothing_is_lost(&lab, &mut kept);
     lab.healthy();
     lab.settled();
@@ -242,9 +244,9 @@ fn images(s: &mut Scenario, lab: &Lab) {
         let before = incarnations(lab);
         let failed = lab.run(&["up", "--yes"]).exits(1);
         tells(&failed, &["the web client", "matrix-podman logs element-web", "goes on from it"]);
-        let mut after = incarnations(lab);
-        after.remove("element-web");
-        assert!(after.iter().all(|(name, it)| before[name] == *it), "the others are left alone");
+        for other in SERVICES.into_iter().filter(|service| *service != "element-web") {
+            assert_eq!(lab.guest().incarnation(other), before[other], "{other} is left alone");
+        }
         use_archive(&good);
         lab.up();
         lab.healthy();
@@ -351,7 +353,7 @@ fn full_disk(s: &mut Scenario, lab: &Lab) {
         lab.up();
         lab.becomes_healthy(Duration::from_secs(60));
 
-        // While the database starts.
+        // While the database starts, which may or may not do without more room.
         lab.guest().sh("systemctl stop synapse postgres_db");
         disk.fill();
         let failed = lab.command(&["up", "--yes"]).within(Duration::from_secs(120)).run();
