@@ -44,6 +44,12 @@ pub fn container_file(service: Service) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{service}.container"))
 }
 
+/// The file of labels that the container of `service` gets when it starts.
+/// Quadlet leaves names with this ending alone.
+pub fn labels_file(service: Service) -> AbsPath {
+    AbsPath::known(format!("{QUADLET}/{service}.labels"))
+}
+
 /// The Quadlet file of the network called `name`.
 pub fn network_file(name: &str) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{name}.network"))

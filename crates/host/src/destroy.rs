@@ -105,6 +105,7 @@ fn destroy_here() -> Result<(), Failure> {
         // A unit that is not there needs no stopping.
         Program::new(["systemctl", "stop", "--", &service.unit()]).deadline(QUICK).output();
         file::remove(Path::new(layout::container_file(service).as_str()))?;
+        file::remove(Path::new(layout::labels_file(service).as_str()))?;
     }
     Program::new(["systemctl", "disable", "--now", "--", layout::STACK_UNIT]).deadline(QUICK).output();
     for name in [layout::DB_NETWORK, layout::EDGE_NETWORK] {

@@ -23,29 +23,37 @@ const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Dr
 
 /// The units of all four services.
 pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
-    Service::ALL.into_iter().map(|service| container(service, config, lock, facts)).collect()
+    let both = Service::ALL.into_iter().map(|service| container(service, config, lock, facts));
+    Ok(both.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// The unit of `service`.
+/// The labels and the unit of `service`.
+///
+/// The label that changes with every setting is in a file of its own, so that
+/// the unit stays as it is and systemd need not read all units anew for it.
 pub fn container(
     service: Service,
     config: &Config,
     lock: &Lock,
     facts: &Facts,
-) -> Result<DesiredFile, MissingImage> {
-    let mut spec = stack::container(service, config, lock, facts)?;
-    spec.config_digest = full_digest(&spec);
+) -> Result<[DesiredFile; 2], MissingImage> {
+    let spec = stack::container(service, config, lock, facts)?;
     let why = match service {
         Service::Postgres => "How systemd and Podman run PostgreSQL",
         Service::Redis => "How systemd and Podman run Redis",
         Service::Synapse => "How systemd and Podman run Synapse",
         Service::Web => "How systemd and Podman run the web client",
     };
-    Ok(DesiredFile::public(
-        layout::container_file(service),
-        unit::to_string(HEADER, &container_sections(&spec)),
-        why,
-    ))
+    let unit = unit::to_string(HEADER, &container_sections(&spec));
+    let label = format!("{}={}\n", layout::CONFIG_LABEL, full_digest(&unit, &spec).hex());
+    Ok([
+        DesiredFile::public(
+            layout::labels_file(service),
+            label,
+            "Tells which unit and config a container has",
+        ),
+        DesiredFile::public(layout::container_file(service), unit, why),
+    ])
 }
 
 /// The label that the container of `service` has when it was made from this
@@ -57,14 +65,14 @@ pub fn config_label(
     facts: &Facts,
 ) -> Result<String, MissingImage> {
     let spec = stack::container(service, config, lock, facts)?;
-    Ok(full_digest(&spec).hex().to_owned())
+    let unit = unit::to_string(HEADER, &container_sections(&spec));
+    Ok(full_digest(&unit, &spec).hex().to_owned())
 }
 
-/// Digest over the unit itself, whose label holds the digest over all that the
-/// service reads beside it.
-fn full_digest(spec: &ContainerSpec) -> Digest {
-    let text = unit::to_string(HEADER, &container_sections(spec));
-    Digest::of_sha256(&Sha256::digest(text.as_bytes()))
+/// Digest over the unit and over all that the service reads beside it.
+fn full_digest(unit: &str, spec: &ContainerSpec) -> Digest {
+    let both = Sha256::new().chain_update(unit).chain_update(spec.config_digest.hex());
+    Digest::of_sha256(&both.finalize())
 }
 
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
@@ -135,7 +143,7 @@ fn container_section(spec: &ContainerSpec) -> Section {
         .raw("HealthStartupRetries", "0")
         .raw("StopTimeout", spec.stop_timeout.0)
         .raw("LogDriver", "journald")
-        .words("Label", [format!("{}={}", layout::CONFIG_LABEL, spec.config_digest.hex())])
+        .words("PodmanArgs", [format!("--label-file={}", layout::labels_file(spec.service))])
         .words("PodmanArgs", spec.stop_signal.map(|signal| format!("--stop-signal={signal}")))
 }
 

@@ -117,13 +117,16 @@ impl Resource for Unit {
                 format!("the image of {} is not there yet", self.service),
             ));
         };
-        let file = quadlet::container(self.service, &self.site.config, &lock, &facts)
+        let files = quadlet::container(self.service, &self.site.config, &lock, &facts)
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
-        let difference = compare(&[], &[file], seen)?;
+        let difference = compare(&[], &files, seen)?;
         if difference.is_empty() {
             return Ok(Diff::settled("it is as it should be"));
         }
-        Ok(difference.step("the unit", vec![Effect::ReloadUnits { side: Side::Guest }]))
+        let unit = layout::container_file(self.service);
+        let reload = difference.changes.iter().any(|change| change.path == unit);
+        let after = reload.then_some(Effect::ReloadUnits { side: Side::Guest });
+        Ok(difference.step(&format!("{}'s unit", self.service.title()), after.into_iter().collect()))
     }
 }
 

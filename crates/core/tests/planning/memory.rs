@@ -799,10 +799,10 @@ fn container_of(guest: &Guest, service: Service) -> Result<ContainerState, Strin
     if service == Service::Synapse && !files.contains_key(&layout::in_root("synapse/homeserver.yaml")) {
         return Err("synapse: there is no homeserver.yaml".to_owned());
     }
-    let label = unit.content.lines().find_map(|line| {
-        line.strip_prefix("Label=").and_then(|l| l.trim_matches('"').strip_prefix(layout::CONFIG_LABEL))
-    });
-    let label = label.and_then(|l| l.strip_prefix('=')).expect("the unit has a label").to_owned();
+    let labels =
+        files.get(&layout::labels_file(service)).ok_or_else(|| format!("{service} has no labels"))?;
+    let label = labels.content.trim_end().strip_prefix(layout::CONFIG_LABEL);
+    let label = label.and_then(|l| l.strip_prefix('=')).expect("a label").to_owned();
     Ok(ContainerState {
         name: service.name().to_owned(),
         state: "running".to_owned(),
