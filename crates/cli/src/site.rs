@@ -25,6 +25,24 @@ pub struct Found {
     pub site: Site,
     /// Its config file; `None` when it came from flags alone.
     pub file: Option<PathBuf>,
+    /// What stood in it.
+    text: String,
+}
+
+impl Found {
+    /// Fails when the config file says something else by now: a plan made from
+    /// what it said would undo what another run did since.
+    pub fn is_still_so(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        match fs::read_to_string(file) {
+            Ok(now) if now == self.text => Ok(()),
+            _ => {
+                Err(Failure::new("go on with this plan", format!("{} was changed meanwhile", file.display()))
+                    .hint("nothing was changed; run the same again")
+                    .into())
+            }
+        }
+    }
 }
 
 /// What flags may do beside a config file.
@@ -49,7 +67,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
             ));
         }
         let config = Config::parse_with("", "--domain", &overrides, &defaults)?;
-        return Ok(Found { site: site(config, &machine, false)?, file: None });
+        return Ok(Found { site: site(config, &machine, false)?, file: None, text: String::new() });
     };
     let text = fs::read_to_string(&file).map_err(|e| {
         Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config")
@@ -72,7 +90,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     }
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     let in_guest = file == Path::new(layout::applied_config().as_str());
-    Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file) })
+    Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file), text })
 }
 
 fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, Error> {

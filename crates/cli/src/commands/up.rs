@@ -43,7 +43,8 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     }
     confirm(&now.plan, args)?;
     let file = config_file(&found, args)?;
-    carry_out(&world, &resource::all(world.site()), &now.plan, allowed(&now.plan), "up", args.output.json)?;
+    let resources = resource::all(world.site());
+    carry_out(&world, &found, &resources, &now.plan, allowed(&now.plan), "up", args.output.json)?;
     site::remember(world.site(), &file)?;
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
@@ -153,6 +154,7 @@ fn config_file(found: &Found, args: &args::Up) -> Result<PathBuf, Error> {
 /// Runs resources under the lock, with the journal.
 pub fn carry_out(
     world: &World,
+    found: &Found,
     resources: &[Box<dyn Resource>],
     plan: &Plan,
     allowed: Risk,
@@ -166,6 +168,7 @@ pub fn carry_out(
     let waits = |saying| listener.on(&Event::Said { id: "lock", saying: &saying });
     let _lock = RunLock::take(&folder.join("run.lock"), &holder, &waits)?;
     world.hold(&holder, &waits)?;
+    found.is_still_so()?;
     let (journal, unfinished) = Journal::open(&folder.join("journal.jsonl"), command)?;
     if let Some(unfinished) = unfinished {
         let acts = if unfinished.acts.is_empty() {
@@ -235,11 +238,11 @@ fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
 
 /// Brings up network and guest, and nothing else: at the machine's boot.
 pub fn machine_start(config: Option<&Path>) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, found) = super::world(config)?;
     let wanted = ["machine/network", "guest/running"];
     let resources: Vec<Box<dyn Resource>> =
         resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
-    carry_out(&world, &resources, &plan, Risk::None, "machine-start", false)?;
+    carry_out(&world, &found, &resources, &plan, Risk::None, "machine-start", false)?;
     super::OK
 }
