@@ -10,6 +10,7 @@ pub mod check;
 pub mod destroy;
 pub mod failure;
 pub mod guest;
+mod lanes;
 pub mod probe;
 pub mod process;
 pub mod run;

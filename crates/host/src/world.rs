@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use matrix_podman_core::{
@@ -20,6 +20,7 @@ use crate::{
         Connection, Doorway,
         wire::{NewUser, Request, Saying},
     },
+    lanes::LoadLanes,
     probe,
     run::{self, LockHolder, RunLock},
     synapse,
@@ -29,47 +30,13 @@ use crate::{
 /// open, so even a long chain of "if so, then" ends far below.
 const ROUNDS: usize = 20;
 
-/// How many images are loaded at once: more only get in each other's way, and
-/// the longest should not wait for the others.
-const LOADS: usize = 2;
-
-/// A number of permits, taken in no particular order.
-struct Permits {
-    left: Mutex<usize>,
-    given_back: Condvar,
-}
-
-/// One of [`Permits`]; dropping it gives it back.
-struct Permit<'a>(&'a Permits);
-
-impl Permits {
-    fn new(count: usize) -> Self {
-        Self { left: Mutex::new(count), given_back: Condvar::new() }
-    }
-
-    fn take(&self) -> Permit<'_> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left =
-            self.given_back.wait_while(left, |left| *left == 0).unwrap_or_else(PoisonError::into_inner);
-        *left -= 1;
-        Permit(self)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.given_back.notify_one();
-    }
-}
-
 /// A machine and the guest on it.
 pub struct World {
     site: Site,
     guest: RwLock<Option<Arc<Connection>>>,
     holder: RwLock<Option<LockHolder>>,
     own_lock: Mutex<Option<RunLock>>,
-    loads: Permits,
+    loads: LoadLanes,
 }
 
 impl World {
@@ -80,7 +47,7 @@ impl World {
             guest: RwLock::new(None),
             holder: RwLock::new(None),
             own_lock: Mutex::new(None),
-            loads: Permits::new(LOADS),
+            loads: LoadLanes::default(),
         }
     }
 
@@ -304,7 +271,7 @@ impl World {
         // Here, not in the guest: who waits must not have sent anything yet,
         // since all that is sent takes turns on one connection.
         sink(Saying::WaitsFor("its turn to be loaded".to_owned()));
-        let _permit = self.loads.take();
+        let _lane = self.loads.take(service);
         let doing = || format!("read the image {}", archive.display());
         let mut file = std::fs::File::open(&archive).doing(doing)?;
         let total = file.metadata().doing(doing)?.len();

@@ -19,8 +19,8 @@ pub(super) fn reload() -> Result<(), Failure> {
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run("make systemd read its units", &|_| {})
 }
 
+/// systemd reads its units anew by itself when one is enabled.
 pub(super) fn enable(unit: &str, start: bool, sink: &Sink) -> Result<(), Failure> {
-    reload()?;
     Program::new(["systemctl", "enable", "--", unit]).deadline(QUICK).run(
         &format!("enable {unit}"),
         &|line| {
