@@ -13,6 +13,26 @@ pub(crate) const GUEST_PREFIX: &str = "e2e-";
 /// Names of the tests' bridges begin with this.
 pub(crate) const BRIDGE_PREFIX: &str = "mpe2e";
 
+/// Where the tests' guests lie until [`empty_trash`].
+pub const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
+
+/// Moves a guest's folder out of the way. Removing tens of thousands of files
+/// makes ext4 slow to make new ones for minutes (it does not give out inodes
+/// again that were freed just before), so that is done after the last test.
+fn discard(folder: &Path) {
+    let place = (0..).map(|n| Path::new(TRASH).join(n.to_string())).find(|place| !place.exists());
+    let moved =
+        fs::create_dir_all(TRASH).and_then(|()| place.map_or(Ok(()), |place| fs::rename(folder, place)));
+    if let Err(error) = moved {
+        println!("  (cannot remove {}: {error})", folder.display());
+    }
+}
+
+/// Removes for good what tests made and were done with.
+pub fn empty_trash() {
+    let _ = fs::remove_dir_all(TRASH);
+}
+
 /// Removes a guest by force.
 pub(crate) fn remove_guest(name: &str) {
     assert!(name.starts_with(GUEST_PREFIX), "{name} is not a guest of the tests");
@@ -25,9 +45,7 @@ pub(crate) fn remove_guest(name: &str) {
         if partial == name && guest.runs() {
             Invocation::new(["lxc-stop", "--name", name, "--kill"]).quietly().run();
         }
-        if let Err(error) = fs::remove_dir_all(&folder) {
-            println!("  (cannot remove {}: {error})", folder.display());
-        }
+        discard(&folder);
     }
     let _ = fs::remove_file(format!("/var/log/lxc/matrix-podman-{name}.log"));
 }

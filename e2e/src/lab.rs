@@ -389,18 +389,11 @@ fn sweep(locks: &Path) {
     }
 }
 
-/// Removes site and folder of a lab: through the program first, as a person
-/// would, then by force.
+/// Removes site and folder of a lab. Not through the program's `destroy`, which
+/// has tests of its own: see [`cleaning::empty_trash`].
 fn remove(name: &str) {
     let folder = labs().join(name);
     let guest = format!("{GUEST_PREFIX}{name}");
-    if folder.join("matrix.toml").exists() && Guest::new(&guest).exists() {
-        let program = binary().display().to_string();
-        let ran = Invocation::new([program.as_str(), "destroy", "--yes"]).folder(&folder).quietly().run();
-        if ran.code != 0 {
-            println!("  (destroy did not do it, so by force)\n{}", ran.evidence());
-        }
-    }
     cleaning::remove_guest(&guest);
     for site in [format!("{name}.{DOMAIN}"), format!("matrix.{name}.{DOMAIN}")] {
         let _ = fs::remove_dir_all(cleaning::site_state(&site));

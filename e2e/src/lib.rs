@@ -28,6 +28,7 @@ mod wait;
 mod watcher;
 
 pub use archives::{archive, make_archives};
+pub use cleaning::{TRASH, empty_trash};
 pub use command::{Invocation, Ran, Running};
 pub use guest::Guest;
 pub use lab::{DOMAIN, Lab, binary};

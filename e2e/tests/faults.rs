@@ -170,6 +170,8 @@ fn two_at_once(s: &mut Scenario, lab: &Lab) {
         let before = journal(lab).len();
         let first = lab.command(&["up", "--yes"]).start();
         wait_for_act(lab, before, "restart synapse");
+        // However slow this machine is, the first one is still at work.
+        let still = Paused::on_machine(first.id());
         let refused = lab.run(&["up", "--yes"]).exits(1);
         assert!(refused.took < Duration::from_secs(10), "{}", refused.evidence());
         for word in ["`matrix-podman up`", &format!("process {}", first.id()), "since 20"] {
@@ -178,6 +180,7 @@ fn two_at_once(s: &mut Scenario, lab: &Lab) {
         let inside = lab.guest().command(["matrix-podman", "up", "--yes"]).run().exits(1);
         assert!(inside.took < Duration::from_secs(10), "{}", inside.evidence());
         assert!(inside.stderr.contains(&format!("process {}", first.id())), "{}", inside.evidence());
+        drop(still);
         first.wait().ok();
         lab.settled();
     });
@@ -189,12 +192,45 @@ fn two_at_once(s: &mut Scenario, lab: &Lab) {
             let units = lab.guest().command(["systemctl", "is-active", "synapse"]).quietly().run();
             if units.text() == "activating" { Ok(()) } else { Err(units.text().to_owned()) }
         });
+        let still = Paused::in_guest(lab);
         let refused = lab.run(&["up", "--yes"]).exits(1);
         assert!(refused.took < Duration::from_secs(10), "{}", refused.evidence());
         assert!(refused.stderr.contains(&format!("on {}", lab.guest().name)), "{}", refused.evidence());
+        drop(still);
         inside.wait().ok();
         lab.settled();
     });
+}
+
+/// A run that is stopped where it is, holding what it holds, until this is
+/// dropped.
+struct Paused {
+    go_on: Box<dyn Fn()>,
+}
+
+impl Paused {
+    fn on_machine(process: u32) -> Self {
+        let signal = move |name: &str| {
+            Invocation::new(["kill", name, &process.to_string()]).run().ok();
+        };
+        signal("-STOP");
+        Self { go_on: Box::new(move || signal("-CONT")) }
+    }
+
+    fn in_guest(lab: &Lab) -> Self {
+        let guest = lab.guest();
+        let signal = move |name: &str| {
+            guest.exec(["pkill", name, "--exact", "--full", "matrix-podman up --yes"]).ok();
+        };
+        signal("-STOP");
+        Self { go_on: Box::new(move || signal("-CONT")) }
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        (self.go_on)();
+    }
 }
 
 fn sources(s: &mut Scenario, lab: &Lab) {

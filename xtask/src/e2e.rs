@@ -7,6 +7,9 @@ use crate::{
     tools,
 };
 
+/// Where the tests put guests that they are done with.
+const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
+
 /// Runs them, one after the other: they are about one machine. A filter is a
 /// part of a file's name in e2e/tests, else of tests' names.
 pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
@@ -27,6 +30,9 @@ pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
         command.arg(filter);
     }
     let result = phase::run(&mut command);
+    // What the tests are done with and left for the end, because deleting it
+    // would have slowed the next ones (`cleaning` in e2e says why).
+    let _ = fs::remove_dir_all(TRASH);
     let not_run = not_run(&list);
     result?;
     match not_run {

@@ -5,6 +5,10 @@
 //! itself in the same guest: LXC's own boot, Podman's own load, Synapse's own
 //! start. Images and root file system must have been made before; the first
 //! `up` of this program sees to that and is not measured.
+//!
+//! Nothing is deleted before the end: ext4 does not give out inodes again that
+//! were freed in the last minutes, and searches past tens of thousands of them
+//! for every new file, which would be measured instead of the program.
 
 use std::{
     fs,
@@ -13,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_e2e::{Guest, Lab, binary, wait_until};
+use matrix_podman_e2e::{Guest, Lab, TRASH, binary, empty_trash, wait_until};
 
 /// How often each short thing is measured; the median counts.
 const TIMES: usize = 3;
@@ -32,9 +36,8 @@ struct Figure {
 
 fn main() {
     println!("Preparing: a first `up`, which leaves images and root file system at hand.");
-    let warm = Lab::with_config("bench-warm");
-    warm.up().ok();
-    drop(warm);
+    empty_trash();
+    Lab::with_config("bench-warm").up().ok();
 
     println!("Measuring.");
     let lab = Lab::with_config("bench");
@@ -57,6 +60,7 @@ fn main() {
     let missed = figures.iter().filter(|f| !f.met).count();
     println!("\n{} of {} figures are as wanted.", figures.len() - missed, figures.len());
     drop(lab);
+    empty_trash();
     if missed > 0 {
         std::process::exit(1);
     }
@@ -68,15 +72,10 @@ fn first(lab: &Lab, measured: Duration) -> Figure {
     let guest = lab.guest();
     let unpack = timed_unpack();
     let (own_boot, _) = boot_floor(&guest);
-    // The same images again, one alone at a time, into the same storage.
-    guest.sh("systemctl stop matrix-stack.service; podman rmi --all --force >/dev/null").ok();
-    let postgres = load(&guest, "postgres");
+    guest.sh("systemctl stop matrix-stack.service").ok();
+    let postgres = median_of(|time| load(&guest, "postgres", time));
+    let synapse = median_of(|time| load(&guest, "synapse", time));
     let initdb = initdb(&guest);
-    let synapse = load(&guest, "synapse");
-    for other in ["redis", "element-web"] {
-        load(&guest, other);
-    }
-    // Everything is as it was; `up` only has to see that and start.
     lab.up().ok();
     let synapse_start = synapse_first_start(&guest, lab);
     lab.up().ok();
@@ -144,10 +143,10 @@ fn one_setting(lab: &Lab) -> Figure {
             until_answers(lab, Duration::from_secs(120));
         })
     };
-    let mut size = 100;
+    let mut days = 30;
     let change = || {
-        size += 1;
-        lab.set("[synapse]", "max_upload_size", &format!("\"{size}M\""));
+        days += 1;
+        lab.set("[synapse]", "remote_media_lifetime", &format!("\"{days}d\""));
         timed(|| {
             lab.up().ok();
         })
@@ -195,9 +194,8 @@ fn boot_floor(guest: &Guest) -> (Duration, Duration) {
 
 /// Unpacking the root file system, which a guest cannot do without.
 fn timed_unpack() -> Duration {
-    let folder = PathBuf::from("/var/lib/lxc/.matrix-podman-bench-unpack");
-    let elapsed = median(|| {
-        let _ = fs::remove_dir_all(&folder);
+    median_of(|time| {
+        let folder = PathBuf::from(TRASH).join(format!("unpacked-{time}"));
         fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         timed(|| {
             let done = Command::new("tar")
@@ -206,13 +204,12 @@ fn timed_unpack() -> Duration {
                 .status();
             assert!(done.is_ok_and(|s| s.success()), "tar failed");
         })
-    });
-    let _ = fs::remove_dir_all(&folder);
-    elapsed
+    })
 }
 
-/// Loading the newest archive of a recipe, alone.
-fn load(guest: &Guest, recipe: &str) -> Duration {
+/// Loading the newest archive of a recipe, alone, into an empty storage.
+fn load(guest: &Guest, recipe: &str, time: usize) -> Duration {
+    let storage = format!("--root=/var/lib/bench-{recipe}-{time}");
     let prefix = format!("{recipe}-");
     let archive = fs::read_dir("/var/cache/matrix-podman/images")
         .unwrap_or_else(|e| panic!("the cache: {e}"))
@@ -226,7 +223,7 @@ fn load(guest: &Guest, recipe: &str) -> Duration {
     let file = fs::File::open(&archive).unwrap_or_else(|e| panic!("{}: {e}", archive.display()));
     timed(|| {
         let done = Command::new("lxc-attach")
-            .args(["--name", &guest.name, "--clear-env", "--", "podman", "load", "--quiet"])
+            .args(["--name", &guest.name, "--clear-env", "--", "podman", &storage, "load", "--quiet"])
             .stdin(file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -239,7 +236,7 @@ fn load(guest: &Guest, recipe: &str) -> Duration {
 fn initdb(guest: &Guest) -> Duration {
     timed(|| {
         guest
-            .sh("image=$(podman images --quiet | head -1); \
+            .sh("image=$(sed -n 's/^Image=//p' /etc/containers/systemd/postgres_db.container); \
                 podman run --rm --network=none --user 70:70 --tmpfs /var/lib/postgresql:mode=1777 \
                 --entrypoint initdb \"$image\" --encoding=UTF8 --locale=C --data-checksums \
                 --username=synapse -D /var/lib/postgresql/x >/dev/null")
@@ -328,7 +325,12 @@ fn timed(act: impl FnOnce()) -> Duration {
 }
 
 fn median(mut measure: impl FnMut() -> Duration) -> Duration {
-    let mut all: Vec<Duration> = (0..TIMES).map(|_| measure()).collect();
+    median_of(|_| measure())
+}
+
+/// The median; `measure` is told how many came before.
+fn median_of(measure: impl FnMut(usize) -> Duration) -> Duration {
+    let mut all: Vec<Duration> = (0..TIMES).map(measure).collect();
     all.sort();
     all[TIMES / 2]
 }
