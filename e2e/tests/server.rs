@@ -408,6 +408,26 @@ fn changed(s: &mut Scenario, lab: &Lab) {
         assert_eq!(config["brand"], "Family chat", "{config}");
         lab.settled();
     });
+    s.test(
+        "IPv6 that is turned on later reaches the containers that speak to the world, and them alone",
+        || {
+            let address = |service: &str| {
+                let networks = guest.inspect(service)["NetworkSettings"]["Networks"].clone();
+                let networks = networks.as_object().cloned().unwrap_or_default();
+                networks.values().any(|n| n["GlobalIPv6Address"].as_str().is_some_and(|a| !a.is_empty()))
+            };
+            lab.set("[guest]", "ipv6", "true");
+            lab.up();
+            lab.healthy();
+            assert_eq!(SERVICES.map(address), [false, false, true, true], "of {SERVICES:?}");
+            lab.settled();
+            lab.unset("ipv6");
+            lab.up();
+            lab.healthy();
+            assert_eq!(SERVICES.map(address), [false; 4], "of {SERVICES:?}");
+            lab.settled();
+        },
+    );
     s.test("what was changed by hand in the guest is put right", || {
         let before = incarnations(&guest);
         guest.sh("echo '# mine' >> /etc/sysctl.d/99-hardening.conf; systemctl stop redis.service").ok();

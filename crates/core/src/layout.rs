@@ -16,6 +16,14 @@ pub const BINARY: &str = "/usr/local/bin/matrix-podman";
 pub const DB_NETWORK: &str = "matrix-db";
 /// Network of Synapse and the web client.
 pub const EDGE_NETWORK: &str = "matrix-edge";
+/// The same with IPv6. Podman never changes a network that is there, so the one
+/// with other settings has another name.
+pub const EDGE_NETWORK_IPV6: &str = "matrix-edge-ipv6";
+
+/// The network of what is reached from outside.
+pub const fn edge_network(ipv6: bool) -> &'static str {
+    if ipv6 { EDGE_NETWORK_IPV6 } else { EDGE_NETWORK }
+}
 /// Label of a container with the digest of everything that its service reads.
 pub const CONFIG_LABEL: &str = "matrix-podman.config";
 

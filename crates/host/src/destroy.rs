@@ -108,7 +108,7 @@ fn destroy_here() -> Result<(), Failure> {
         file::remove(Path::new(layout::labels_file(service).as_str()))?;
     }
     Program::new(["systemctl", "disable", "--now", "--", layout::STACK_UNIT]).deadline(QUICK).output();
-    for name in [layout::DB_NETWORK, layout::EDGE_NETWORK] {
+    for name in [layout::DB_NETWORK, layout::EDGE_NETWORK, layout::EDGE_NETWORK_IPV6] {
         Program::new(["systemctl", "stop", "--", &format!("{name}-network.service")])
             .deadline(QUICK)
             .output();

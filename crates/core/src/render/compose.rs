@@ -185,7 +185,8 @@ pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile
     let compose = Compose {
         name: PROJECT,
         services: specs.iter().map(|spec| (spec.service.name(), ComposeService::of(spec))).collect(),
-        networks: [network(layout::DB_NETWORK, true), network(layout::EDGE_NETWORK, false)].into(),
+        networks: [network(layout::DB_NETWORK, true), network(layout::edge_network(facts.ipv6), false)]
+            .into(),
         podman: PodmanExtension { in_pod: false },
     };
     let mut env = format!(

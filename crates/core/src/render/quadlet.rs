@@ -185,7 +185,7 @@ pub fn networks(facts: &Facts) -> [DesiredFile; 2] {
             "Network of database, cache and Synapse, without a way in or out",
         ),
         network(
-            layout::EDGE_NETWORK,
+            layout::edge_network(facts.ipv6),
             Section::new("Network").maybe("IPv6", facts.ipv6.then_some("true")),
             "Network of Synapse and the web client",
         ),

@@ -197,7 +197,7 @@ pub fn container(
         }
         Service::Redis => services::redis(&mut spec),
         Service::Synapse => services::synapse(&mut spec, config, facts),
-        Service::Web => services::web(&mut spec, config),
+        Service::Web => services::web(&mut spec, config, facts),
     }
     for secret in secrets_of(service, config) {
         spec.mounts.push(Mount::read(layout::secret(secret), secret.in_container()));

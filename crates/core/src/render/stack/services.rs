@@ -55,7 +55,7 @@ pub(super) fn synapse(spec: &mut ContainerSpec, config: &Config, facts: &Facts) 
         size: upload_space(config.synapse.max_upload_size, facts.guest_memory),
     }];
     // The network with a way out first: its gateway becomes the default route.
-    spec.networks = vec![layout::EDGE_NETWORK, layout::DB_NETWORK];
+    spec.networks = vec![layout::edge_network(facts.ipv6), layout::DB_NETWORK];
     spec.port =
         Some(Publish { bind: config.ports.bind, host: config.ports.synapse, container: homeserver::PORT });
     spec.health = Health::of(vec![
@@ -71,7 +71,7 @@ pub(super) fn synapse(spec: &mut ContainerSpec, config: &Config, facts: &Facts) 
     spec.start_timeout = Seconds(30 * 60);
 }
 
-pub(super) fn web(spec: &mut ContainerSpec, config: &Config) {
+pub(super) fn web(spec: &mut ContainerSpec, config: &Config, facts: &Facts) {
     spec.environment.extend([
         ("ELEMENT_WEB_PORT", element::PORT.to_string()),
         // The server below is complete; with a folder that is not there the
@@ -82,7 +82,7 @@ pub(super) fn web(spec: &mut ContainerSpec, config: &Config) {
         Mount::read(layout::in_root("element-config.json"), element::CONFIG),
         Mount::read(layout::in_root("element-nginx.conf"), element::NGINX),
     ]);
-    spec.networks = vec![layout::EDGE_NETWORK];
+    spec.networks = vec![layout::edge_network(facts.ipv6)];
     spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.web, container: element::PORT });
     spec.health = Health::of(
         ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"].map(str::to_owned).to_vec(),
