@@ -27,6 +27,8 @@ use crate::{
 pub const LXC: &str = "/var/lib/lxc";
 /// How long a guest may take to have a working systemd.
 const BOOT: Duration = Duration::from_secs(120);
+/// What is active once a guest has booted.
+const BOOTED: &str = "multi-user.target";
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 /// An archive younger than this needs no update before it is used.
@@ -212,17 +214,20 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let started = Instant::now();
     let doorway = doorway(name);
     loop {
-        // `--wait` needs D-Bus, which comes a moment after PID 1.
-        let output =
-            Program::new(doorway.argv(&["systemctl", "is-system-running", "--wait"])).deadline(BOOT).output();
+        // Not whether all of it runs: that would wait for the stack's own start.
+        let output = Program::new(doorway.argv(&["systemctl", "is-active", BOOTED])).deadline(BOOT).output();
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let up = matches!(said.as_str(), "running" | "degraded");
+        let up = said == "active";
         let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });
         if up && has_address {
             return ids_are_shifted(&doorway, &doing);
         }
         if started.elapsed() > BOOT {
-            let why = if up { "it has no address".to_owned() } else { format!("its systemd says {said:?}") };
+            let why = if up {
+                "it has no address".to_owned()
+            } else {
+                format!("its systemd says that {BOOTED} is {said:?}")
+            };
             return Err(Failure::new(doing, format!("{why} after {} s", BOOT.as_secs()))
                 .evidence(last_lines(&log))
                 .hint(format!("`lxc-attach --name {name} -- systemctl list-jobs` shows what it waits for")));
