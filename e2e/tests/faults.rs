@@ -270,6 +270,17 @@ fn images(s: &mut Scenario, lab: &Lab) {
         lab.up();
         lab.healthy();
         lab.settled();
+        // The server does not need it any more.
+        fs::rename(&torn, lab.path("elsewhere.tar")).unwrap();
+        lab.settled();
+    });
+    s.test("an archive that was replaced by a newer one is loaded, and the service runs from it", || {
+        let replaced = lab.path("torn.tar");
+        fs::copy(&good, &replaced).unwrap();
+        lab.run(&["plan", "--exit-code"]).exits(3).says("Load ");
+        lab.up();
+        lab.healthy();
+        lab.settled();
     });
     s.test("an image that does not start fails with its last words, and the others stay up", || {
         use_archive(&good);

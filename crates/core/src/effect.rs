@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::Side,
+    fact::{Edition, Side},
     layout::Secret,
     name::{AbsPath, Cidr4, ImageRef, Mode, Owner},
     service::Service,
@@ -214,7 +214,12 @@ pub enum ImageSource {
     /// Pulled by the guest. A tag is resolved once; the lock holds the digest.
     Registry(ImageRef),
     /// An OCI archive on the machine.
-    Archive(AbsPath),
+    Archive {
+        /// The archive.
+        path: AbsPath,
+        /// Which edition of it; unknown when it is not there.
+        edition: Option<Edition>,
+    },
     /// Built on the machine from packages.
     Build {
         /// Version of the packaged program; the newest when absent.
@@ -312,7 +317,7 @@ impl Effect {
             Effect::PushProgram { name } => format!("put matrix-podman into the guest {name}"),
             Effect::ObtainImage { service, from, .. } => match from {
                 ImageSource::Registry(reference) => format!("pull {reference}"),
-                ImageSource::Archive(path) => format!("load {service} from {path}"),
+                ImageSource::Archive { path, .. } => format!("load {service} from {path}"),
                 ImageSource::Build { .. } => format!("build {service} from packages"),
             },
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),

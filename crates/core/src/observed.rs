@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fact::{
-        ContainerState, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side, UnitState,
-        Value,
+        ContainerState, Edition, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side,
+        UnitState, Value,
     },
     name::AbsPath,
 };
@@ -82,6 +82,14 @@ impl Observed {
     pub fn meta(&self, side: Side, path: &AbsPath) -> Seen<Option<&FileState>> {
         match self.get(side, Fact::Meta(path.clone()))? {
             Value::File(state) => Ok(state.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Which edition of the file at `path` is there.
+    pub fn edition(&self, side: Side, path: &AbsPath) -> Seen<Option<Edition>> {
+        match self.get(side, Fact::Edition(path.clone()))? {
+            Value::Edition(edition) => Ok(*edition),
             other => Err(mismatch(other)),
         }
     }

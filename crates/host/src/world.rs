@@ -265,7 +265,7 @@ impl World {
                     None => apply::apply(effect, sink),
                 };
             }
-            ImageSource::Archive(path) => path.as_str().into(),
+            ImageSource::Archive { path, .. } => path.as_str().into(),
             ImageSource::Build { version } => apply::build::image(service, version.as_deref(), sink)?,
         };
         // Here, not in the guest: who waits must not have sent anything yet,

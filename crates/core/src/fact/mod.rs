@@ -37,6 +37,8 @@ pub enum Fact {
     /// What is at a path; never the content, but its digest when it is a file of
     /// moderate size.
     Meta(AbsPath),
+    /// Which edition of a large file is there, without reading it.
+    Edition(AbsPath),
     /// Which of these Debian packages are installed, and their versions.
     Packages(BTreeSet<String>),
     /// Which of these commands are in `PATH`.
@@ -108,6 +110,15 @@ pub struct FileState {
     pub age: u64,
 }
 
+/// What tells one content of a file from the next without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edition {
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was last written, in seconds since 1970.
+    pub written: u64,
+}
+
 /// What kind of thing is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -127,6 +138,8 @@ pub enum FileKind {
 pub enum Value {
     /// To [`Fact::File`] and [`Fact::Meta`]: `None` when nothing is there.
     File(Option<FileState>),
+    /// To [`Fact::Edition`]: `None` when nothing is there.
+    Edition(Option<Edition>),
     /// To [`Fact::Packages`] and [`Fact::Commands`]: what is there, with its
     /// version or path.
     Found(BTreeMap<String, String>),
@@ -201,6 +214,7 @@ impl Fact {
             Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
             Fact::File(_)
             | Fact::Meta(_)
+            | Fact::Edition(_)
             | Fact::Commands(_)
             | Fact::System
             | Fact::LxcGuest(_)
@@ -235,6 +249,7 @@ impl Fact {
     pub fn nowhere(&self) -> Option<Value> {
         Some(match self {
             Fact::File(_) | Fact::Meta(_) => Value::File(None),
+            Fact::Edition(_) => Value::Edition(None),
             Fact::Packages(_) | Fact::Commands(_) => Value::Found(BTreeMap::new()),
             Fact::Units(_) => Value::Units(BTreeMap::new()),
             Fact::Containers => Value::Containers(Vec::new()),

@@ -6,10 +6,10 @@ use super::{Diff, Resource, ResourceId, Site};
 use crate::{
     config::{ImageChoice, SourceChoice},
     effect::{Effect, ImageSource},
-    fact::{Fact, ImageState, Side},
+    fact::{Edition, Fact, ImageState, Side},
     layout,
     lock::{Lock, LockedImage},
-    name::{Digest, ImageRef},
+    name::{AbsPath, Digest, ImageRef},
     observed::{Gap, Observed, Seen},
     service::Service,
 };
@@ -50,11 +50,21 @@ fn origins(service: Service) -> &'static str {
 pub fn wanted(service: Service, source: &ImageSource) -> String {
     match source {
         ImageSource::Registry(reference) => format!("registry {reference}"),
-        ImageSource::Archive(path) => format!("archive {path}"),
+        ImageSource::Archive { path, edition: None } => format!("archive {path}"),
+        ImageSource::Archive { path, edition: Some(edition) } => {
+            format!("archive {path} of {} bytes written at {}", edition.size, edition.written)
+        }
         ImageSource::Build { version } => {
             format!("build {service} {}", version.as_deref().unwrap_or("newest"))
         }
     }
+}
+
+/// The edition that the words of [`wanted`] speak of, when they are about `archive`.
+fn edition_in(wanted: &str, archive: &AbsPath) -> Option<Edition> {
+    let rest = wanted.strip_prefix(&format!("archive {archive} of "))?;
+    let (size, written) = rest.split_once(" bytes written at ")?;
+    Some(Edition { size: size.parse().ok()?, written: written.parse().ok()? })
 }
 
 /// The local name of an image that was obtained as `wanted`.
@@ -77,7 +87,12 @@ fn decide(
 ) -> Seen<ImageSource> {
     let choice = choice(site, service);
     if let Some(archive) = &choice.archive {
-        return Ok(ImageSource::Archive(archive.clone()));
+        // What is in the guest stays when its archive is taken away.
+        let edition = match seen.edition(Side::Machine, archive)? {
+            Some(edition) => Some(edition),
+            None => lock()?.and_then(|lock| edition_in(&lock.images.get(&service)?.wanted, archive)),
+        };
+        return Ok(ImageSource::Archive { path: archive.clone(), edition });
     }
     let registry = || ImageSource::Registry(choice.reference.clone());
     let build = || ImageSource::Build { version: choice.build_version.clone() };
@@ -208,7 +223,7 @@ impl Resource for Image {
             ImageSource::Registry(reference) => {
                 (format!("Pull {reference}"), format!("{title} runs from it, by digest"))
             }
-            ImageSource::Archive(path) => (format!("Load {path}"), format!("{title} runs from it")),
+            ImageSource::Archive { path, .. } => (format!("Load {path}"), format!("{title} runs from it")),
             ImageSource::Build { .. } => (
                 format!("Build the image {} from {} packages", self.service, origins(self.service)),
                 match self.site.config.images.source {
@@ -233,6 +248,16 @@ impl Resource for Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edition_reads_back_from_the_words() {
+        let path = AbsPath::parse("/srv/a.tar").unwrap();
+        let edition = Some(Edition { size: 12, written: 34 });
+        let source = ImageSource::Archive { path: path.clone(), edition };
+        let words = wanted(Service::Redis, &source);
+        assert_eq!(edition_in(&words, &path), edition);
+        assert_eq!(edition_in(&words, &AbsPath::parse("/srv/a").unwrap()), None);
+    }
 
     #[test]
     fn repositories() {

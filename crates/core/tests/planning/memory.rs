@@ -292,6 +292,7 @@ impl MemoryWorld {
                 Value::File(Some(file_state(&Node::file(if self.forwarding { "1\n" } else { "0\n" }), true)))
             }
             Fact::File(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, true))),
+            Fact::Edition(_) => Value::Edition(None),
             Fact::Meta(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, false))),
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
@@ -324,6 +325,7 @@ impl MemoryWorld {
                 }
                 None => Value::File(guest.place.files.get(path).map(|node| file_state(node, true))),
             },
+            Fact::Edition(_) => Value::Edition(None),
             Fact::Meta(path) => Value::File(guest.place.files.get(path).map(|node| file_state(node, false))),
             Fact::Packages(names) => Value::Found(installed(&guest.place, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),

@@ -17,7 +17,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    fact::{Ask, Fact, FileKind, FileState, Value},
+    fact::{Ask, Edition, Fact, FileKind, FileState, Value},
     name::{AbsPath, Digest, Mode, Owner},
     observed::Answer,
 };
@@ -49,6 +49,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     match fact {
         Fact::File(path) => file(path, true).map(Value::File),
         Fact::Meta(path) => file(path, false).map(Value::File),
+        Fact::Edition(path) => edition(path).map(Value::Edition),
         Fact::Commands(names) => Ok(Value::Found(
             names
                 .iter()
@@ -92,6 +93,16 @@ fn process_lives(pid_file: &AbsPath) -> bool {
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok())
         .is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+}
+
+fn edition(path: &AbsPath) -> Result<Option<Edition>, String> {
+    match std::fs::metadata(path.as_str()) {
+        Ok(meta) => {
+            Ok(Some(Edition { size: meta.size(), written: u64::try_from(meta.mtime()).unwrap_or_default() }))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("{path}: {e}")),
+    }
 }
 
 fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String> {
