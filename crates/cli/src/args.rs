@@ -1,10 +1,17 @@
 //! The arguments, as clap reads them; help, completions and man pages come
 //! from here.
 
+mod people;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use matrix_podman_core::{name::Localpart, service::Service};
+use matrix_podman_core::service::Service;
+
+pub use people::{
+    Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
+    UserList, UserLogout, UserServiceAccount, UserSetPassword,
+};
 
 /// Creates and keeps a self-hosted Matrix server.
 #[derive(Debug, Parser)]
@@ -47,6 +54,9 @@ pub enum Command {
     /// People with an account
     #[command(subcommand)]
     User(User),
+    /// Invite tokens: who has one may make an account
+    #[command(subcommand)]
+    Token(Token),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -208,31 +218,6 @@ pub struct Destroy {
     pub yes: bool,
 }
 
-/// `user`
-#[derive(Debug, Subcommand)]
-pub enum User {
-    /// Make an account
-    Add(UserAdd),
-}
-
-/// `user add`
-#[derive(Debug, clap::Args)]
-pub struct UserAdd {
-    /// Name without @ and server
-    pub name: Localpart,
-    /// May administer the server
-    #[arg(long)]
-    pub admin: bool,
-    /// Name that others see
-    #[arg(long, value_name = "NAME")]
-    pub display_name: Option<String>,
-    /// Read the password from the first line of a file; - is standard input
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub output: Json,
-}
-
 impl Args {
     /// Whether the command was asked for JSON.
     pub fn json(&self) -> bool {
@@ -241,7 +226,8 @@ impl Args {
             Command::Up(up) => up.output.json,
             Command::Status(status) => status.json,
             Command::Logs(logs) => logs.json,
-            Command::User(User::Add(add)) => add.output.json,
+            Command::User(user) => user.json(),
+            Command::Token(token) => token.json(),
             _ => false,
         }
     }

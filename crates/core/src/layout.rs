@@ -47,6 +47,13 @@ pub fn secret(secret: Secret) -> AbsPath {
     AbsPath::known(format!("{SECRETS}/{}", secret.file_name()))
 }
 
+/// Where the access token of the program's own account on the server stands
+/// (see [`crate::people`]). Only root in the guest reads it, no service does; a
+/// token that is lost or no longer works is replaced, so no copy is needed.
+pub fn admin_token() -> AbsPath {
+    AbsPath::known(format!("{SECRETS}/admin-token"))
+}
+
 /// The Quadlet file of `service`.
 pub fn container_file(service: Service) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{service}.container"))

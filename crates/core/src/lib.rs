@@ -14,6 +14,7 @@ pub mod layout;
 pub mod lock;
 pub mod name;
 pub mod observed;
+pub mod people;
 pub mod plan;
 pub mod render;
 pub mod resource;

@@ -10,6 +10,7 @@ use matrix_podman_core::{
     fact::{Fact, GuestState, Side, Value},
     layout::Secret,
     observed::{Answer, Observed},
+    people,
     resource::{Backend, Site},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     failure::{Doing, Failure},
     guest::{
         Connection, Doorway,
-        wire::{NewUser, Request, Saying},
+        wire::{Request, Saying},
     },
     lanes::LoadLanes,
     probe,
@@ -74,7 +75,7 @@ impl World {
         }
         let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
         if slot.is_none() {
-            let connection = Connection::open(&doorway)?;
+            let connection = Connection::open(&doorway).map_err(|failure| self.explained(failure))?;
             let holder = self.holder.read().map(|h| h.clone()).unwrap_or_default();
             if let Some(holder) = holder {
                 connection.call(&Request::Lock(holder), &|_| {})?;
@@ -82,6 +83,19 @@ impl World {
             *slot = Some(Arc::new(connection));
         }
         Ok(slot.clone())
+    }
+
+    /// Why the guest cannot be spoken to, where its state says that already.
+    fn explained(&self, failure: Failure) -> Failure {
+        let name = &self.site.config.guest.name;
+        match self.guest_state() {
+            Ok(GuestState::Absent) => {
+                Failure::new(failure.doing, "there is no such guest yet").hint("`matrix-podman up` makes it")
+            }
+            Ok(GuestState::Stopped { .. }) => Failure::new(failure.doing, format!("{name} does not run"))
+                .hint("`matrix-podman up` starts it"),
+            _ => failure,
+        }
     }
 
     /// From now on holds the guest's own lock too, whenever there is a guest to
@@ -126,11 +140,12 @@ impl World {
         }
     }
 
-    /// Makes a user.
-    pub fn add_user(&self, user: &NewUser) -> Result<(), Failure> {
+    /// Asks Synapse something about people; only the program in the guest speaks
+    /// with it.
+    pub fn people(&self, call: &people::Call) -> Result<people::Answer, Failure> {
         match self.guest()? {
-            Some(guest) => guest.call(&Request::AddUser(user.clone()), &|_| {}),
-            None => synapse::add_user(user),
+            Some(guest) => guest.people(call),
+            None => synapse::answer(call),
         }
     }
 

@@ -5,12 +5,12 @@ mod destroy;
 mod documents;
 mod init;
 mod logs;
+mod people;
 mod plan;
 mod render;
 mod restart;
 mod status;
 mod up;
-mod user;
 
 use std::path::Path;
 
@@ -36,7 +36,8 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Restart(restart) => restart::run(config, &restart),
         Command::Render(render) => render::run(config, &render),
         Command::Destroy(destroy) => destroy::run(config, &destroy),
-        Command::User(user) => user::run(config, &user),
+        Command::User(user) => people::user::run(config, &user),
+        Command::Token(token) => people::token::run(config, &token),
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { folder } => documents::man(&folder),
         Command::Agent { digest } => agent::run(digest),

@@ -3,6 +3,8 @@
 
 mod json;
 mod plain;
+mod qr;
+mod table;
 mod terminal;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -14,6 +16,8 @@ use crate::error::Error;
 
 pub use json::JsonLines;
 pub use plain::Plain;
+pub use qr::lines as qr_lines;
+pub use table::{Table, harmless};
 pub use terminal::Terminal;
 
 /// What is wrong.

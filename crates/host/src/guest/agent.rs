@@ -154,7 +154,10 @@ fn answer(
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, output),
-        Request::AddUser(user) => done(synapse::add_user(&user)),
+        Request::People(call) => match synapse::answer(&call) {
+            Ok(answer) => Reply::People(Box::new(answer)),
+            Err(failure) => Reply::Failed(failure),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer};
+use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer, people};
 
 use super::wire::{
     CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
@@ -123,6 +123,17 @@ impl Connection {
         answers.ok_or_else(|| self.lost())
     }
 
+    /// Asks Synapse, through the guest, something about people.
+    pub fn people(&self, call: &people::Call) -> Result<people::Answer, Failure> {
+        let mut answer = None;
+        self.ask(&Request::People(Box::new(call.clone())), None, &|_| {}, &mut |incoming| {
+            if let Incoming::Reply(Reply::People(found)) = incoming {
+                answer = Some(*found);
+            }
+        })?;
+        answer.ok_or_else(|| self.lost())
+    }
+
     /// Has the guest do something.
     pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         self.call(&Request::Apply(Box::new(effect.clone())), sink)
@@ -196,7 +207,7 @@ impl Connection {
                 Incoming::Reply(Reply::Said(saying)) => sink(saying),
                 Incoming::Reply(Reply::Failed(failure)) => return Err(failure),
                 Incoming::Reply(reply @ (Reply::Done | Reply::Ended(_))) => return Ok(reply),
-                incoming @ Incoming::Reply(Reply::Answers(_)) => {
+                incoming @ Incoming::Reply(Reply::Answers(_) | Reply::People(_)) => {
                     on(incoming);
                     return Ok(Reply::Done);
                 }
@@ -253,7 +264,12 @@ fn distribute(mut from: impl Read, waiting: &Waiting) {
         let last = matches!(
             incoming,
             Incoming::Reply(
-                Reply::Done | Reply::Failed(_) | Reply::Answers(_) | Reply::Ended(_) | Reply::Hello { .. }
+                Reply::Done
+                    | Reply::Failed(_)
+                    | Reply::Answers(_)
+                    | Reply::People(_)
+                    | Reply::Ended(_)
+                    | Reply::Hello { .. }
             )
         );
         let Ok(mut waiting) = waiting.lock() else { return };

@@ -5,13 +5,13 @@
 
 use std::io::{self, Read, Write};
 
-use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, name::Localpart, observed::Answer};
+use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Failure, run::LockHolder};
 
 /// Changes when the two sides would no longer understand each other.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Longest frame that is accepted; data come in smaller pieces.
 const MAX_FRAME: u32 = 64 << 20;
 /// How much data one frame carries.
@@ -39,27 +39,8 @@ pub enum Request {
     /// Run one of the program's own read-only or operator-given commands and
     /// send what it prints.
     Follow(Vec<String>),
-    /// Make a user.
-    AddUser(NewUser),
-}
-
-/// A user to be made.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct NewUser {
-    /// Name without server.
-    pub localpart: Localpart,
-    /// The password.
-    pub password: String,
-    /// Whether they may administer the server.
-    pub admin: bool,
-    /// Name that others see.
-    pub display_name: Option<String>,
-}
-
-impl std::fmt::Debug for NewUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NewUser({}, password hidden)", self.localpart)
-    }
+    /// Ask Synapse something about people.
+    People(Box<people::Call>),
 }
 
 /// What the guest says back.
@@ -78,6 +59,8 @@ pub enum Reply {
     Said(Saying),
     /// Answers to [`Request::Observe`], in its order.
     Answers(Vec<Answer>),
+    /// Answer to [`Request::People`].
+    People(Box<people::Answer>),
     /// It is done.
     Done,
     /// The end of a followed command.

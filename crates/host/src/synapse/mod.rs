@@ -1,0 +1,196 @@
+//! Synapse's admin API, spoken to from inside the guest and nowhere else.
+
+mod people;
+mod register;
+mod service;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
+
+use matrix_podman_core::{
+    config::Config,
+    fact::{Fact, Value},
+    layout,
+    observed::Answer as Observation,
+    render::homeserver,
+    service::Service,
+};
+use serde_json::Value as Json;
+
+pub use people::answer;
+
+use crate::{failure::Failure, probe};
+
+/// How long an answer may take; hashing a password takes most of a second, and
+/// ending an account that is in many rooms more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+/// What Synapse answered, whatever it was.
+#[derive(Debug)]
+struct Response {
+    status: u16,
+    body: Json,
+}
+
+impl Response {
+    fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Matrix's own word for what went wrong.
+    fn code(&self) -> &str {
+        self.body.get("errcode").and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// The failure that this is, for a case that nobody foresaw.
+    fn failure(&self, doing: &str) -> Failure {
+        let said = match self.body.get("error").and_then(Json::as_str) {
+            Some(said) => format!("Synapse answered {} {}: {said}", self.status, self.code()),
+            None => format!("Synapse answered {}", self.status),
+        };
+        Failure::new(doing, said).hint("`matrix-podman logs synapse` may say more")
+    }
+}
+
+/// Synapse's address, and how to ask it something.
+struct Api {
+    agent: ureq::Agent,
+    base: String,
+}
+
+impl Api {
+    /// Of the Synapse in this guest.
+    fn here() -> Self {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // A proxy that the environment names must not see any of this.
+            .proxy(None)
+            .build()
+            .into();
+        Self { agent, base: format!("http://{}", address()) }
+    }
+
+    /// One request. `doing` completes "could not …". An answer of any status is
+    /// a response; a failure is that there was none.
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Json>,
+        doing: &str,
+    ) -> Result<Response, Failure> {
+        let url = format!("{}{path}", self.base);
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let answered = match method {
+            Method::Get | Method::Delete => {
+                let mut request =
+                    if method == Method::Get { self.agent.get(url) } else { self.agent.delete(url) };
+                if let Some(bearer) = &bearer {
+                    request = request.header("authorization", bearer);
+                }
+                request.call()
+            }
+            Method::Post | Method::Put => {
+                let mut request =
+                    if method == Method::Post { self.agent.post(url) } else { self.agent.put(url) };
+                if let Some(bearer) = &bearer {
+                    request = request.header("authorization", bearer);
+                }
+                request.send_json(body.unwrap_or(&Json::Object(serde_json::Map::new())))
+            }
+        };
+        let mut response = answered.map_err(|error| silent(doing, &error.to_string()))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().map_err(|error| silent(doing, &error.to_string()))?;
+        Ok(Response { status, body: serde_json::from_str(&text).unwrap_or(Json::Null) })
+    }
+}
+
+/// What systemd says of Synapse's unit: whether it is loaded, whether it is active.
+fn unit_state() -> (String, String) {
+    let unit = Service::Synapse.unit();
+    match probe::answer(&Fact::Units(BTreeSet::from([unit.clone()]))) {
+        Observation::Known(Value::Units(units)) => {
+            units.get(&unit).map(|state| (state.load.clone(), state.active.clone())).unwrap_or_default()
+        }
+        _ => Default::default(),
+    }
+}
+
+/// Fails when Synapse cannot answer yet, or not at all: its port takes
+/// connections long before it answers.
+fn ready(doing: &str) -> Result<(), Failure> {
+    let (load, active) = unit_state();
+    Err(match (load.as_str(), active.as_str()) {
+        (_, "active") => return Ok(()),
+        ("not-found" | "", _) => {
+            Failure::new(doing, "there is no Synapse here yet").hint("`matrix-podman up` makes it")
+        }
+        (_, "activating") => Failure::new(doing, "Synapse is still starting")
+            .hint("wait a little and try again; `matrix-podman logs synapse` says why when it takes long"),
+        _ => Failure::new(doing, "Synapse does not run")
+            .hint("`matrix-podman status` shows all services, `matrix-podman up` mends what it can"),
+    })
+}
+
+/// Why there is no answer.
+fn silent(doing: &str, error: &str) -> Failure {
+    match ready(doing) {
+        Err(failure) => failure,
+        Ok(()) => Failure::new(doing, format!("Synapse does not answer ({error})"))
+            .hint("`matrix-podman logs synapse` may say why, `matrix-podman up` mends what it can"),
+    }
+}
+
+/// Where Synapse's port is published, as the applied config says.
+fn address() -> SocketAddrV4 {
+    let path = layout::applied_config();
+    let text = fs::read_to_string(path.as_str()).unwrap_or_default();
+    match Config::parse(&text, path.as_str()) {
+        Ok(config) => {
+            let bind = config.ports.bind;
+            let address = if bind.is_unspecified() { Ipv4Addr::LOCALHOST } else { bind };
+            SocketAddrV4::new(address, config.ports.synapse.get())
+        }
+        Err(_) => SocketAddrV4::new(Ipv4Addr::LOCALHOST, homeserver::PORT),
+    }
+}
+
+/// Text as one segment of a path.
+fn segment(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_one_segment_of_a_path() {
+        assert_eq!(segment("@a/b:c.de"), "%40a%2Fb%3Ac.de");
+        assert_eq!(segment("../x?y"), "..%2Fx%3Fy");
+    }
+}
