@@ -13,10 +13,11 @@ const HEADER: &str = "\
 
 impl Config {
     /// The config with every value explicit, for the guest's `matrix.toml`.
-    /// Reading it yields an equal config.
+    /// Reading it yields an equal config, but for `[edge]`: the edge is asked
+    /// and changed from outside only, and the guest knows nothing of it.
     pub fn to_applied_toml(&self) -> String {
         let mut text = HEADER.to_owned();
-        for section in keys::SECTIONS {
+        for section in keys::SECTIONS.iter().filter(|section| !section.path.starts_with("edge.")) {
             let lines: Vec<String> = keys::in_section(section.path)
                 .filter_map(|key| key.value_in(self).map(|value| format!("{} = {value}\n", key.name())))
                 .collect();

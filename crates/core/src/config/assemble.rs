@@ -6,7 +6,7 @@ use super::{
         AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
     },
-    network,
+    edge, network,
     read::{Got, Reader},
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };
@@ -29,6 +29,8 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let postgres = postgres(r, memory);
     let turn = turn(r);
     let web = web(r);
+    let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
+    let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
     let (matrix_url, chat_url) = urls?;
     Some(Config {
         domain: domain?,
@@ -43,6 +45,8 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         postgres,
         turn,
         web,
+        edge,
+        well_known,
     })
 }
 

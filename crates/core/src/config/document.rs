@@ -151,6 +151,11 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
                 sections().filter(|path| !path.contains('.')).map(in_brackets).collect();
             format!("known here are {}, and the sections {}", known.join(", "), sections.join(" "))
         }
+        prefix if known.is_empty() => {
+            let below = |path: &&str| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+            let sections: Vec<String> = sections().filter(below).map(in_brackets).collect();
+            format!("below [{prefix}] there are {}", sections.join(" and "))
+        }
         prefix => format!("known in [{prefix}] are {}", known.join(", ")),
     };
     (problem, hint)
@@ -169,7 +174,7 @@ fn syntax_words(source: Source<'_>, at: usize, message: &str) -> (String, Option
             return told("a value is missing here", "write one, or remove the line");
         }
         // Somebody may have written a secret where the path of its file is wanted.
-        let showable = !bare.contains(['"', '\'']) && !before.contains("secret");
+        let showable = !bare.contains(['"', '\'']) && !before.contains("secret") && !before.contains("token");
         let hint =
             if showable { format!("write {:?}", shorten(bare)) } else { "put it in quotes".to_owned() };
         told("text has to stand in quotes", &hint)

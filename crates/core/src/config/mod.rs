@@ -5,6 +5,7 @@
 mod applied;
 mod assemble;
 mod document;
+mod edge;
 pub mod init;
 mod keys;
 mod mistake;
@@ -19,6 +20,7 @@ mod types;
 use std::net::Ipv4Addr;
 
 pub use self::{
+    edge::is_uuid,
     mistake::{Mistake, Mistakes},
     read::{Defaults, Override},
 };
@@ -58,6 +60,10 @@ pub struct Config {
     pub turn: Option<Turn>,
     /// `[web]`
     pub web: Web,
+    /// `[edge]`: what stands between the internet and the guest.
+    pub edge: Edge,
+    /// `[well_known]`
+    pub well_known: WellKnown,
 }
 
 /// Where the two published services listen in the guest.
@@ -267,7 +273,149 @@ pub struct Web {
     pub custom_servers: bool,
 }
 
+/// `[edge]`: each part is there only when the operator named it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Edge {
+    /// `[edge.cloudflare]`
+    pub cloudflare: Option<Cloudflare>,
+    /// `[edge.npm]`
+    pub npm: Option<Npm>,
+}
+
+/// Where a credential is found when it is needed; never the credential.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Credential {
+    /// A file on the machine that only its owner may read.
+    pub file: Option<AbsPath>,
+    /// The environment variable that is taken where no file is named.
+    pub variable: String,
+}
+
+/// `[edge.cloudflare]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cloudflare {
+    /// The tunnel's name or id.
+    pub tunnel: String,
+    /// Whether it is made when there is none of that name.
+    pub create_tunnel: bool,
+    /// The zone that the public names are in.
+    pub zone: Domain,
+    /// The API token.
+    pub token: Credential,
+    /// Where the tunnel delivers, without a path.
+    pub service: String,
+    /// Whether cloudflared checks the certificate there.
+    pub verify_origin: bool,
+    /// Networks that cloudflared comes from.
+    pub connectors: Vec<Cidr4>,
+    /// Whether a rule keeps Cloudflare from caching the Matrix host.
+    pub cache_rule: bool,
+    /// Zone-wide settings that may be changed.
+    pub zone_settings: Vec<ZoneSetting>,
+}
+
+/// A setting of a whole zone at Cloudflare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum ZoneSetting {
+    /// `ssl`
+    Ssl,
+    /// `always_use_https`
+    AlwaysUseHttps,
+    /// `min_tls_version`
+    MinTlsVersion,
+}
+
+/// `[edge.npm]`: Nginx Proxy Manager.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Npm {
+    /// Where it is administered.
+    pub address: String,
+    /// Who logs in.
+    pub identity: String,
+    /// The password.
+    pub secret: Credential,
+    /// Where the hosts' certificate comes from.
+    pub certificate: CertificateChoice,
+    /// A Cloudflare token for NPM's own use, to ask for certificates.
+    pub dns_token: Credential,
+    /// The guest as NPM reaches it, where that differs.
+    pub forward_host: Option<String>,
+    /// Whether browsers are told to remember HTTPS.
+    pub hsts: bool,
+}
+
+/// `edge.npm.certificate`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateChoice {
+    /// One that is there, else one from Let's Encrypt.
+    Request,
+    /// One that is there.
+    Existing,
+    /// None.
+    None,
+}
+
+/// `well_known.apex`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApexChoice {
+    /// The edge sends the domain's well-known paths to this server.
+    Here,
+    /// The domain's own web server answers them.
+    Elsewhere,
+}
+
+/// `[well_known]`: what clients and servers are told of this one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WellKnown {
+    /// Who answers for the domain itself.
+    pub apex: ApexChoice,
+    /// `m.identity_server`
+    pub identity_server: Option<String>,
+    /// `org.matrix.msc3575.proxy`
+    pub sliding_sync_proxy: Option<String>,
+    /// `org.matrix.msc4143.rtc_foci`
+    pub rtc_foci: Vec<String>,
+    /// `support_page`
+    pub support_page: Option<String>,
+    /// E-mail address of the administrator.
+    pub support_email: Option<String>,
+    /// Matrix id of the administrator.
+    pub support_user: Option<String>,
+}
+
+impl Default for WellKnown {
+    fn default() -> Self {
+        Self {
+            apex: ApexChoice::Here,
+            identity_server: None,
+            sliding_sync_proxy: None,
+            rtc_foci: Vec::new(),
+            support_page: None,
+            support_email: None,
+            support_user: None,
+        }
+    }
+}
+
 impl Config {
+    /// The host of `matrix_url`.
+    pub fn matrix_host(&self) -> &str {
+        edge::host_of(&self.matrix_url)
+    }
+
+    /// The host of `chat_url`.
+    pub fn chat_host(&self) -> &str {
+        edge::host_of(&self.chat_url)
+    }
+
+    /// The domain, where its own web address has to answer for the server: user
+    /// ids end with it, and the edge is to answer.
+    pub fn apex_host(&self) -> Option<&str> {
+        let name = self.server_name.host();
+        let asked = name != self.matrix_host() && !self.server_name.as_str().contains(':');
+        (asked && self.well_known.apex == ApexChoice::Here).then_some(name)
+    }
+
     /// The site's name, which `destroy` wants typed: its domain.
     pub fn site(&self) -> &str {
         self.domain.as_str()

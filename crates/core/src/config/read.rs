@@ -193,7 +193,10 @@ impl<'a> Reader<'a> {
             ),
         };
         // Somebody may have written the secret itself where its file is wanted.
-        let show = |value: &str| (!key.path().ends_with("secret_file")).then(|| shorten(value));
+        let secret = ["secret_file", "token_file", "secret_variable", "token_variable"]
+            .iter()
+            .any(|end| key.path().ends_with(end));
+        let show = |value: &str| (!secret).then(|| shorten(value));
         let place = if let Some(given) = self.flags.get(key.path()) {
             mistake.flag = Some(given.flag.clone());
             mistake.value = show(&given.value);

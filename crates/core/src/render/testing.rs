@@ -3,8 +3,8 @@
 
 use crate::{
     config::{
-        Address, BackendChoice, Config, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
-        Registration, SourceChoice, Synapse, Turn, Web,
+        Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
+        Registration, SourceChoice, Synapse, Turn, Web, WellKnown,
     },
     lock::{Lock, LockedImage},
     name::{AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, Timezone},
@@ -63,6 +63,8 @@ pub(super) fn default_config() -> Config {
         postgres: Postgres { shared_buffers: None, max_connections: 100 },
         turn: None,
         web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
+        edge: Edge::default(),
+        well_known: WellKnown::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table of all keys: the single source for reading, for the hints about
 //! unknown keys, the JSON Schema, the reference page and the file of `init`.
 
+pub(super) mod edge;
 pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod services;
@@ -169,11 +170,24 @@ pub(super) static SECTIONS: &[Section] = &[
         doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
     },
     Section { path: "web", doc: "The web client." },
+    Section {
+        path: "edge",
+        doc: "What stands between the internet and the guest. Each part is left alone unless it is named.",
+    },
+    Section {
+        path: "edge.cloudflare",
+        doc: "A Cloudflare tunnel that leads people to the server. Without `tunnel` Cloudflare is left alone.",
+    },
+    Section {
+        path: "edge.npm",
+        doc: "Nginx Proxy Manager, which stands before the guest. Without `address` it is left alone.",
+    },
+    Section { path: "well_known", doc: "What clients and other servers are told of this server." },
 ];
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, images::ALL, services::ALL].into_iter().flatten().copied()
+    [site::ALL, guest::ALL, images::ALL, services::ALL, edge::ALL].into_iter().flatten().copied()
 }
 
 /// The key at `path`.

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{Flaw, TextType, enum_schema, nearest};
-use crate::config::{BackendChoice, LogLevel, SourceChoice};
+use crate::config::{ApexChoice, BackendChoice, CertificateChoice, LogLevel, SourceChoice, ZoneSetting};
 
 /// `synapse.registration`; `open` needs a reason beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,9 @@ choice! {
     BackendChoice { "auto" = Auto, "lxc" = Lxc, "this-machine" = ThisMachine }
     SourceChoice { "auto" = Auto, "registry" = Registry, "build" = Build }
     LogLevel { "debug" = Debug, "info" = Info, "warning" = Warning, "error" = Error }
+    ApexChoice { "here" = Here, "elsewhere" = Elsewhere }
+    CertificateChoice { "request" = Request, "existing" = Existing, "none" = None }
+    ZoneSetting { "ssl" = Ssl, "always_use_https" = AlwaysUseHttps, "min_tls_version" = MinTlsVersion }
     RegistrationChoice { "closed" = Closed, "token" = Token, "open" = Open }
 }
 

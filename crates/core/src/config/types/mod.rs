@@ -3,6 +3,7 @@
 
 mod address;
 mod choice;
+mod edge;
 mod list;
 mod number;
 mod text;
@@ -21,6 +22,7 @@ use crate::name::Invalid;
 pub(super) use self::{
     address::{AddressChoice, PublicUrl, Subnet, TurnUri},
     choice::RegistrationChoice,
+    edge::{Email, EnvName, NetworkCidr, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
     text::{TextType, enum_schema, nearest, zone_is_known},

@@ -1,0 +1,238 @@
+//! `[edge]` and `[well_known]`, read and checked together.
+
+use super::{
+    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown,
+    keys::{AnyKey, Follows, Key, edge as keys},
+    read::Reader,
+    types::{EnvName, Flaw, SecretPath, Words},
+};
+use crate::name::{Domain, ServerName};
+
+pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(String, String)>) -> Edge {
+    let npm = npm(r);
+    let cloudflare = cloudflare(r, domain, npm.as_ref());
+    if let Some((matrix, chat)) = urls {
+        let reached = |url: &String| url.strip_prefix("https://").is_some_and(|rest| !rest.contains(':'));
+        for url in [matrix, chat] {
+            if cloudflare.is_some() && !reached(url) {
+                r.complain(
+                    &keys::TUNNEL,
+                    Flaw::new(format!("the tunnel leads only to https:// on its usual port, and {url} is another"))
+                        .hint("remove the port and write https:// in matrix_url and chat_url, or remove the tunnel"),
+                );
+            }
+        }
+        if cloudflare.is_some() && host_of(matrix) == host_of(chat) || npm.is_some() && host_of(matrix) == host_of(chat) {
+            r.complain(
+                if npm.is_some() { &keys::NPM_ADDRESS } else { &keys::TUNNEL as &dyn AnyKey },
+                Flaw::new("matrix_url and chat_url have the same name, and each needs one of its own here")
+                    .hint("give them two names"),
+            );
+        }
+    }
+    Edge { cloudflare, npm }
+}
+
+/// The host of an address.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', ':']).next().unwrap_or(rest)
+}
+
+fn credential(
+    r: &mut Reader<'_>,
+    file: &Key<SecretPath, Follows>,
+    variable: &Key<EnvName>,
+) -> (Credential, bool) {
+    let (file, variable) = (r.optional(file), r.value(variable));
+    let written = file.written() || variable.written();
+    (Credential { file: file.value.map(|path| path.0), variable: variable.value.0 }, written)
+}
+
+/// Complains about keys that a part needs which nobody asked for.
+fn useless(r: &mut Reader<'_>, switch: &dyn AnyKey, keys: &[(&dyn AnyKey, bool)]) {
+    for (key, _) in keys.iter().filter(|(_, written)| *written) {
+        r.complain(
+            *key,
+            Flaw::new(format!("without {} this would have no effect", switch.path()))
+                .hint(format!("write {} = {}", switch.name(), switch.example())),
+        );
+    }
+}
+
+fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) -> Option<Cloudflare> {
+    let tunnel = r.optional(&keys::TUNNEL);
+    let create_tunnel = r.value(&keys::CREATE_TUNNEL);
+    let zone = r.optional(&keys::ZONE);
+    let (token, token_written) =
+        credential(r, &keys::CLOUDFLARE_TOKEN_FILE, &keys::CLOUDFLARE_TOKEN_VARIABLE);
+    let service = r.optional(&keys::SERVICE);
+    let verify_origin = r.value(&keys::VERIFY_ORIGIN);
+    let connectors = r.value(&keys::CONNECTORS);
+    let cache_rule = r.value(&keys::CACHE_RULE);
+    let zone_settings = r.value(&keys::ZONE_SETTINGS);
+    let Some(Words(tunnel_name)) = tunnel.value else {
+        if tunnel.sound() {
+            useless(
+                r,
+                &keys::TUNNEL,
+                &[
+                    (&keys::CREATE_TUNNEL, create_tunnel.written()),
+                    (&keys::ZONE, zone.written()),
+                    (&keys::CLOUDFLARE_TOKEN_FILE, token_written),
+                    (&keys::SERVICE, service.written()),
+                    (&keys::VERIFY_ORIGIN, verify_origin.written()),
+                    (&keys::CONNECTORS, connectors.written()),
+                    (&keys::CACHE_RULE, cache_rule.written()),
+                    (&keys::ZONE_SETTINGS, zone_settings.written()),
+                ],
+            );
+        }
+        return None;
+    };
+    if create_tunnel.value && is_uuid(&tunnel_name) {
+        r.complain(
+            &keys::CREATE_TUNNEL,
+            Flaw::new("tunnel is an id, and Cloudflare chooses the ids of new tunnels")
+                .hint("name the tunnel, as in tunnel = \"home\""),
+        );
+    }
+    let service_url = match (&service.value, npm) {
+        (Some(url), _) => url.0.clone(),
+        (None, Some(npm)) => {
+            let scheme = if npm.certificate == CertificateChoice::None { "http" } else { "https" };
+            format!("{scheme}://{}", host_of(&npm.address))
+        }
+        (None, None) => {
+            if service.sound() {
+                r.complain(
+                    &keys::TUNNEL,
+                    Flaw::new("where does the tunnel deliver?").hint(format!(
+                        "name the reverse proxy with service = {}, or Nginx Proxy Manager with edge.npm.address",
+                        keys::SERVICE.example()
+                    )),
+                );
+            }
+            String::new()
+        }
+    };
+    if service_url.split_once("://").is_some_and(|(_, rest)| rest.contains('/')) {
+        r.complain(
+            &keys::SERVICE,
+            Flaw::new("the tunnel delivers to a whole server: a path cannot stand here").hint("remove the path"),
+        );
+    }
+    Some(Cloudflare {
+        tunnel: tunnel_name,
+        create_tunnel: create_tunnel.value,
+        zone: zone.value.or_else(|| domain.cloned())?,
+        token,
+        service: service_url,
+        verify_origin: verify_origin.value,
+        connectors: connectors.value.0.into_iter().map(|network| network.0).collect(),
+        cache_rule: cache_rule.value,
+        zone_settings: zone_settings.value.0,
+    })
+}
+
+/// Whether a tunnel is named by its id.
+pub fn is_uuid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts.iter().all(|part| part.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+fn npm(r: &mut Reader<'_>) -> Option<Npm> {
+    let address = r.optional(&keys::NPM_ADDRESS);
+    let identity = r.optional(&keys::NPM_IDENTITY);
+    let (secret, secret_written) = credential(r, &keys::NPM_SECRET_FILE, &keys::NPM_SECRET_VARIABLE);
+    let certificate = r.value(&keys::NPM_CERTIFICATE);
+    let (dns_token, dns_written) = credential(r, &keys::NPM_DNS_TOKEN_FILE, &keys::NPM_DNS_TOKEN_VARIABLE);
+    let forward_host = r.optional(&keys::NPM_FORWARD_HOST);
+    let hsts = r.value(&keys::NPM_HSTS);
+    let sound = address.sound();
+    let Some(url) = address.value else {
+        if sound {
+            useless(
+                r,
+                &keys::NPM_ADDRESS,
+                &[
+                    (&keys::NPM_IDENTITY, identity.written()),
+                    (&keys::NPM_SECRET_FILE, secret_written),
+                    (&keys::NPM_CERTIFICATE, certificate.written()),
+                    (&keys::NPM_DNS_TOKEN_FILE, dns_written),
+                    (&keys::NPM_FORWARD_HOST, forward_host.written()),
+                    (&keys::NPM_HSTS, hsts.written()),
+                ],
+            );
+        }
+        return None;
+    };
+    if url.0.starts_with("http://") && public_address(host_of(&url.0)) {
+        r.complain(
+            &keys::NPM_ADDRESS,
+            Flaw::new("NPM's password would cross the internet for everybody to read")
+                .hint("write https://, or the address that NPM has in your own network"),
+        );
+    }
+    if identity.value.is_none() && identity.sound() {
+        r.complain(
+            &keys::NPM_ADDRESS,
+            Flaw::new("NPM lets nobody in without an identity")
+                .hint(format!("add identity = {}", keys::NPM_IDENTITY.example())),
+        );
+    }
+    let host_ok =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if forward_host.value.as_ref().is_some_and(|host| !host.0.chars().all(host_ok)) {
+        r.complain(
+            &keys::NPM_FORWARD_HOST,
+            Flaw::new("this is not a name or an IPv4 address")
+                .hint(format!("for example forward_host = {}", keys::NPM_FORWARD_HOST.example())),
+        );
+    }
+    Some(Npm {
+        address: url.0,
+        identity: identity.value.map(|email| email.0).unwrap_or_default(),
+        secret,
+        certificate: certificate.value,
+        dns_token,
+        forward_host: forward_host.value.map(|words| words.0),
+        hsts: hsts.value,
+    })
+}
+
+/// Whether a host is an IPv4 address that everybody can reach.
+fn public_address(host: &str) -> bool {
+    host.parse::<std::net::Ipv4Addr>()
+        .is_ok_and(|a| !(a.is_private() || a.is_loopback() || a.is_link_local() || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64)))
+}
+
+pub(super) fn well_known(
+    r: &mut Reader<'_>,
+    domain: Option<&Domain>,
+    server_name: Option<&ServerName>,
+) -> WellKnown {
+    let apex = r.value(&keys::APEX);
+    if apex.written()
+        && apex.value == ApexChoice::Elsewhere
+        && let (Some(domain), Some(name)) = (domain, server_name)
+        && name.host() != domain.as_str()
+    {
+        r.complain(
+            &keys::APEX,
+            Flaw::new(format!("server_name is {name}, so nothing is asked of {domain} and this would have no effect"))
+                .hint("remove it"),
+        );
+    }
+    WellKnown {
+        apex: apex.value,
+        identity_server: r.optional(&keys::IDENTITY_SERVER).value.map(|url| url.0),
+        sliding_sync_proxy: r.optional(&keys::SLIDING_SYNC_PROXY).value.map(|url| url.0),
+        rtc_foci: r.value(&keys::RTC_FOCI).value.0.into_iter().map(|url| url.0).collect(),
+        support_page: r.optional(&keys::SUPPORT_PAGE).value.map(|url| url.0),
+        support_email: r.optional(&keys::SUPPORT_EMAIL).value.map(|email| email.0),
+        support_user: r.optional(&keys::SUPPORT_USER).value.map(|user| user.0),
+    }
+}
+
