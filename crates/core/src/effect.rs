@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    edge::Act,
     fact::{Edition, Side},
     layout::Secret,
     name::{AbsPath, Cidr4, ImageRef, Mode, Owner},
@@ -206,6 +207,8 @@ pub enum Effect {
         /// Whether the parser is asked; there is nothing to lose before the first start.
         check: bool,
     },
+    /// Changes something at the edge. Holds no credential.
+    Edge(Act),
 }
 
 /// Where an image comes from, decided.
@@ -283,6 +286,7 @@ impl Effect {
             | Effect::ObtainImage { .. }
             | Effect::InitDatabase { .. }
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
+            Effect::Edge(_) => Side::Edge,
         }
     }
 
@@ -322,6 +326,7 @@ impl Effect {
             },
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
+            Effect::Edge(act) => act.describe(),
         }
     }
 }

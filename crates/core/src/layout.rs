@@ -12,6 +12,8 @@ pub const QUADLET: &str = "/etc/containers/systemd";
 pub const STACK_UNIT: &str = "matrix-stack.service";
 /// The program, in the guest.
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
+/// Folder of what the program remembers on the side that it runs on.
+pub const STATE: &str = "/var/lib/matrix-podman";
 /// Network of database, cache and Synapse; no way out, none in.
 pub const DB_NETWORK: &str = "matrix-db";
 /// Network of Synapse and the web client.

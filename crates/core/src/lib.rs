@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod config;
+pub mod edge;
 pub mod effect;
 pub mod fact;
 pub mod layout;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
         ContainerState, Edition, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side,
         UnitState, Value,
@@ -188,6 +189,35 @@ impl Observed {
     pub fn taken_ports(&self, side: Side, ports: impl IntoIterator<Item = u16>) -> Seen<&BTreeSet<u16>> {
         match self.get(side, Fact::TakenPorts(ports.into_iter().collect()))? {
             Value::Ports(ports) => Ok(ports),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What an API of the edge answers, or why it refuses. An API in trouble
+    /// has not answered.
+    pub fn edge<T: serde::de::DeserializeOwned>(&self, question: Question) -> Seen<Result<T, Refusal>> {
+        let subject = question.subject();
+        match self.get(Side::Edge, Fact::Edge(question))? {
+            Value::Edge(reply) => match reply.as_ref() {
+                Reply::Found { body, .. } => T::deserialize(body)
+                    .map(Ok)
+                    .map_err(|e| Gap::Unknown(format!("{subject}: the answer has an unexpected form: {e}"))),
+                Reply::Refused(refusal) if refusal.kind == RefusalKind::Trouble => {
+                    Err(Gap::Unknown(refusal.why.clone()))
+                }
+                Reply::Refused(refusal) => Ok(Err(refusal.clone())),
+            },
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// When `question` was answered, in UTC; empty when it was refused.
+    pub fn edge_answered_at(&self, question: Question) -> Seen<String> {
+        match self.get(Side::Edge, Fact::Edge(question))? {
+            Value::Edge(reply) => Ok(match reply.as_ref() {
+                Reply::Found { at, .. } => at.clone(),
+                Reply::Refused(_) => String::new(),
+            }),
             other => Err(mismatch(other)),
         }
     }

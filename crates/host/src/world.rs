@@ -16,6 +16,7 @@ use matrix_podman_core::{
 
 use crate::{
     apply::{self, Sink},
+    edge::{AskPerson, Edge},
     failure::{Doing, Failure},
     guest::{
         Connection, Doorway,
@@ -38,18 +39,25 @@ pub struct World {
     holder: RwLock<Option<LockHolder>>,
     own_lock: Mutex<Option<RunLock>>,
     loads: LoadLanes,
+    edge: Edge,
 }
 
 impl World {
     /// The world of `site`; nothing is opened yet.
     pub fn new(site: Site) -> Self {
         Self {
+            edge: Edge::new(&site.config.edge),
             site,
             guest: RwLock::new(None),
             holder: RwLock::new(None),
             own_lock: Mutex::new(None),
             loads: LoadLanes::default(),
         }
+    }
+
+    /// From now on lets a person be asked for what only they know.
+    pub fn ask_with(&mut self, ask: Box<AskPerson>) {
+        self.edge.ask_with(ask);
     }
 
     /// The site.
@@ -172,6 +180,14 @@ impl World {
     }
 
     fn answer(&self, wanted: BTreeSet<(Side, Fact)>, seen: &mut Observed) {
+        let (edge, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(side, _)| *side == Side::Edge);
+        for (side, fact) in edge {
+            let answer = match &fact {
+                Fact::Edge(question) => self.edge.answer(question),
+                _ => Answer::Unknown("this is no question to the edge".to_owned()),
+            };
+            seen.insert(side, fact, answer);
+        }
         let (machine, guest): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
         let guest: Vec<Fact> = guest.into_iter().map(|(_, fact)| fact).collect();
@@ -250,6 +266,7 @@ impl World {
                     None => apply::secret::put(Secret::Turn, file),
                 }
             }
+            Effect::Edge(act) => self.edge.act(act, sink),
             effect if effect.side() == Side::Machine => apply::apply(effect, sink),
             effect => match self.guest()? {
                 Some(guest) => guest.apply(effect, sink),

@@ -47,7 +47,7 @@ pub enum Verdict {
 }
 
 impl Check {
-    fn pass(id: &'static str, evidence: impl Into<String>) -> Self {
+    pub(crate) fn pass(id: &'static str, evidence: impl Into<String>) -> Self {
         Self { id, verdict: Verdict::Pass { evidence: evidence.into() } }
     }
 
@@ -55,8 +55,12 @@ impl Check {
         Self { id, verdict: Verdict::Fail { why: why.into(), hint: hint.into() } }
     }
 
-    fn weaker(id: &'static str, missing: impl Into<String>, consequence: impl Into<String>) -> Self {
+    pub(crate) fn weaker(id: &'static str, missing: impl Into<String>, consequence: impl Into<String>) -> Self {
         Self { id, verdict: Verdict::Weaker { missing: missing.into(), consequence: consequence.into() } }
+    }
+
+    pub(crate) fn unknown(id: &'static str, why: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Unknown { why: why.into() } }
     }
 
     /// Whether the work can go on.

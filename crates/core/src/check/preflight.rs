@@ -4,7 +4,7 @@ use super::{Check, Verdict};
 use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
     observed::{Gap, Observed, Seen},
-    resource::{Backend, Site},
+    resource::{self, Backend, Site},
     service::Service,
     size::Bytes,
 };
@@ -42,6 +42,7 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
             Ok(check) => check,
             Err(gap) => Some(unknown(id, gap)),
         })
+        .chain(resource::edge_checks(site, seen))
         .collect()
 }
 

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use podman::{ContainerState, Health, ImageState};
 pub use system::{GuestState, MachineInfo, UnitState};
 
-use crate::name::{AbsPath, Digest, Invalid, Mode, Owner};
+use crate::{
+    edge::{Question, Reply},
+    name::{AbsPath, Digest, Invalid, Mode, Owner},
+};
 
 /// Where a question is asked or an act is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub enum Side {
     Machine,
     /// The system container that the stack lives in.
     Guest,
+    /// What stands between the internet and the guest; asked and changed from
+    /// the machine that the operator works on, never from the guest.
+    Edge,
 }
 
 /// A question to the world.
@@ -69,6 +75,8 @@ pub enum Fact {
     GuestProgram,
     /// Whether the program installed on the side asked is the one that asks.
     InstalledProgram,
+    /// What an API of the edge says.
+    Edge(Question),
 }
 
 /// How a probe finds the answer.
@@ -161,6 +169,8 @@ pub enum Value {
     Yes(bool),
     /// To [`Fact::TakenPorts`].
     Ports(BTreeSet<u16>),
+    /// To [`Fact::Edge`].
+    Edge(Box<Reply>),
 }
 
 /// An LXC container that is already on the machine.
@@ -224,6 +234,7 @@ impl Fact {
             | Fact::TakenPorts(_)
             | Fact::GuestProgram
             | Fact::InstalledProgram
+            | Fact::Edge(_)
             | Fact::Reachable(_) => return Ask::Builtin,
         })
     }
@@ -262,6 +273,7 @@ impl Fact {
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
+            | Fact::Edge(_)
             | Fact::Reachable(_) => return None,
         })
     }

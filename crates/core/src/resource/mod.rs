@@ -19,6 +19,7 @@ use crate::{
 mod boot;
 mod database;
 mod debian;
+mod edge;
 mod export;
 mod files;
 mod guest;
@@ -31,6 +32,7 @@ mod service;
 mod stack;
 mod synapse;
 
+pub use edge::{edge_checks, edge_way};
 pub use guest::{guest_address, lxc_spec};
 pub use image::{decide_source, image_tag, read_lock, wanted};
 pub use machine::BRIDGE_PID_FILES;
@@ -216,6 +218,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         stack::all(site),
         service::all(site),
         export::all(site),
+        edge::all(site),
     ] {
         all.extend(family);
     }

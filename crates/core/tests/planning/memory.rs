@@ -310,7 +310,7 @@ impl MemoryWorld {
             Fact::GuestProgram => Value::Yes(self.guest.as_ref().is_some_and(|g| g.running && g.program)),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Units(names) => Value::Units(units(names, &self.enabled, &BTreeSet::new())),
-            Fact::Containers | Fact::Images(_) => {
+            Fact::Containers | Fact::Images(_) | Fact::Edge(_) => {
                 panic!("{fact:?} is a question to the guest")
             }
         }
@@ -318,6 +318,7 @@ impl MemoryWorld {
 
     fn answer_in_guest(&self, guest: &Guest, fact: &Fact) -> Value {
         match fact {
+            Fact::Edge(_) => panic!("the guest is never asked about the edge"),
             Fact::File(path) => match path.as_str().strip_prefix("/proc/sys/") {
                 Some(key) => {
                     let value = guest.kernel.get(&key.replace('/', ".")).cloned();
@@ -438,6 +439,7 @@ impl MemoryWorld {
             assert!(ready, "{} in a guest that cannot be spoken to", effect.describe());
         }
         match effect {
+            Effect::Edge(_) => panic!("no site here names an edge"),
             // Whole or not at all: made beside their place, then renamed there.
             Effect::MakeDir { .. }
             | Effect::WriteFile { .. }

@@ -62,7 +62,10 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
-        Effect::ObtainImage { .. } | Effect::TakeTurnSecret { .. } | Effect::PushProgram { .. } => {
+        Effect::ObtainImage { .. }
+        | Effect::TakeTurnSecret { .. }
+        | Effect::PushProgram { .. }
+        | Effect::Edge(_) => {
             Err(Failure::new(effect.describe(), "it takes both sides; this is a mistake in matrix-podman"))
         }
     }

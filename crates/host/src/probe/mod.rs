@@ -67,6 +67,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
             crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
         }
         Fact::GuestProgram
+        | Fact::Edge(_)
         | Fact::Packages(_)
         | Fact::Units(_)
         | Fact::Containers

@@ -155,6 +155,7 @@ impl Work<'_> {
             let whose = match effect.side() {
                 Side::Machine => "this machine's",
                 Side::Guest => "the guest's",
+                Side::Edge => "the edge's",
             };
             let result = self
                 .world

@@ -18,7 +18,7 @@ pub use lock::{LockHolder, RunLock};
 use crate::failure::{Doing, Failure};
 
 /// Folder of what the program remembers on the side that it runs on.
-pub const STATE: &str = "/var/lib/matrix-podman";
+pub const STATE: &str = layout::STATE;
 
 /// The file whose lock keeps a second run of the same kind out.
 pub fn lock_file_here(name: &str) -> PathBuf {

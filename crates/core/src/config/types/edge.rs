@@ -29,7 +29,7 @@ impl TextType for ServiceUrl {
         if port.is_some_and(|p| !matches!(p.parse::<u16>(), Ok(1..)) || p.starts_with(['0', '+'])) {
             return Err(Flaw::new("what follows the colon is not a port between 1 and 65535"));
         }
-        let path_ok = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '#' | '?');
+        let path_ok = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '#' | '?' | '$');
         if path.is_some_and(|path| !path.chars().all(path_ok)) {
             return Err(Flaw::new("the path holds letters that cannot stand there"));
         }
@@ -125,7 +125,7 @@ impl TextType for Email {
         let good = text.split_once('@').is_some_and(|(name, host)| {
             !name.is_empty() && !host.is_empty() && !host.contains('@') && text.len() <= 254
         });
-        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
+        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
         if good && text.chars().all(graphic) {
             Ok(Self(text.to_owned()))
         } else {
@@ -153,7 +153,7 @@ impl TextType for UserId {
             .strip_prefix('@')
             .and_then(|rest| rest.split_once(':'))
             .is_some_and(|(name, server)| !name.is_empty() && !server.is_empty() && text.len() <= 255);
-        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
+        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
         if good && text.chars().all(graphic) {
             Ok(Self(text.to_owned()))
         } else {

@@ -1,0 +1,125 @@
+//! HAProxy's config, as sections of lines of words.
+
+use super::super::proxy::{ADMIN_PATH, CORS, PATIENCE, PUBLIC_PATHS, TlsFiles, Upstream, Way};
+
+struct Section {
+    head: [String; 2],
+    lines: Vec<Vec<String>>,
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+/// A word as HAProxy reads it back. Inside single quotes nothing is special.
+fn quoted(word: &str) -> String {
+    if word.is_empty() || word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '#' | '$')) {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    } else {
+        word.to_owned()
+    }
+}
+
+pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
+    let usual = format!("/etc/haproxy/certs/{}.pem", way.matrix);
+    let certificate = tls.map_or(usual.as_str(), |tls| &tls.certificate);
+    let mut sections = vec![
+        Section {
+            head: ["frontend".into(), "matrix_http".into()],
+            lines: vec![
+                words(["mode", "http"]),
+                words(["timeout", "client", "30s"]),
+                words(["bind", ":80"]),
+                words(["http-request", "redirect", "scheme", "https", "code", "301"]),
+            ],
+        },
+        Section { head: ["frontend".into(), "matrix_https".into()], lines: frontend(way, certificate) },
+    ];
+    sections.extend([("synapse", &way.synapse), ("element_web", &way.web)].map(|(name, to)| backend(name, to)));
+    let mut text = format!(
+        "# Written by matrix-podman edge show haproxy.\n# {certificate} holds the certificate and, behind it or in the same name with .key, its key.\n"
+    );
+    for section in sections {
+        text.push_str(&format!("\n{}\n", section.head.join(" ")));
+        for line in section.lines {
+            let line: Vec<String> = line.iter().map(|word| quoted(word)).collect();
+            text.push_str(&format!("    {}\n", line.join(" ")));
+        }
+    }
+    text
+}
+
+fn backend(name: &str, to: &Upstream) -> Section {
+    Section {
+        head: ["backend".into(), name.into()],
+        lines: vec![
+            words(["mode", "http"]),
+            words(["timeout", "connect", "10s"]),
+            words(["timeout", "server", PATIENCE]),
+            words(["server", "guest", &format!("{}:{}", to.host, to.port)]),
+        ],
+    }
+}
+
+fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
+    let mut lines = vec![
+        words(["mode", "http"]),
+        words(["timeout", "client", PATIENCE]),
+        words(["bind", ":443", "ssl", "crt", certificate, "alpn", "h2,http/1.1"]),
+        words(["acl", "matrix_host", "req.hdr(host),field(1,:),lower", "-m", "str", &way.matrix]),
+        words(["acl", "chat_host", "req.hdr(host),field(1,:),lower", "-m", "str", &way.chat]),
+        words(["acl", "well_known_host", "req.hdr(host),field(1,:),lower", "-m", "str", &way.matrix]),
+    ];
+    if let Some(apex) = &way.apex {
+        lines.push(words(["acl", "well_known_host", "req.hdr(host),field(1,:),lower", "-m", "str", apex]));
+    }
+    let mut public = words(["acl", "public_path", "path_beg"]);
+    public.extend(PUBLIC_PATHS.iter().map(|path| format!("{path}/")));
+    lines.push(public);
+    // In the place of whatever came: Synapse believes the first address.
+    lines.push(words(["http-request", "set-header", "X-Forwarded-For", "%[src]"]));
+    if let Some(networks) = &way.tunnel {
+        let mut from = words(["acl", "from_tunnel", "src"]);
+        from.extend(networks.iter().map(ToString::to_string));
+        lines.push(from);
+        lines.push(words(["acl", "tunnel_says", "req.hdr(CF-Connecting-IP)", "-m", "found"]));
+        lines.push(words([
+            "http-request",
+            "set-header",
+            "X-Forwarded-For",
+            "%[req.hdr(CF-Connecting-IP)]",
+            "if",
+            "from_tunnel",
+            "tunnel_says",
+        ]));
+    }
+    lines.push(words(["http-request", "set-header", "X-Forwarded-Proto", way.scheme]));
+    lines.push(words([
+        "http-request", "deny", "deny_status", "413", "if", "{", "req.hdr_val(content-length)", "gt",
+        &way.max_body.0.to_string(), "}",
+    ]));
+    for document in &way.documents {
+        let mut answer =
+            words(["http-request", "return", "status", "200", "content-type", "application/json", "string", &document.json]);
+        for (name, value) in CORS {
+            answer.extend(words(["hdr", name, value]));
+        }
+        answer.extend(words(["if", "well_known_host", "{", "path", document.path, "}"]));
+        lines.push(answer);
+    }
+    let refuse = |status: &str, condition: &[&str]| {
+        let mut line = words(["http-request", "deny", "deny_status", status]);
+        line.extend(condition.iter().map(|word| (*word).to_owned()));
+        line
+    };
+    lines.push(refuse("403", &["if", "{", "path,url_dec", "-m", "beg", ADMIN_PATH, "}"]));
+    lines.push(words([
+        "http-request", "redirect", "location", &format!("{}/", way.chat_url), "code", "302", "if", "matrix_host", "{",
+        "path", "/", "}",
+    ]));
+    lines.push(refuse("404", &["if", "!chat_host", "!matrix_host"]));
+    lines.push(refuse("404", &["if", "matrix_host", "!public_path"]));
+    lines.push(words(["use_backend", "synapse", "if", "matrix_host", "public_path"]));
+    lines.push(words(["default_backend", "element_web"]));
+    lines
+}

@@ -1,0 +1,122 @@
+//! The way in: what should be at Cloudflare and at Nginx Proxy Manager.
+//!
+//! Who may not touch something learns it from `edge/cloudflare/access` and
+//! `edge/npm/access`, with the way out; the others then only wait.
+
+mod cache;
+mod certificate;
+mod checks;
+mod cloudflare;
+mod host;
+mod npm;
+mod record;
+mod routes;
+mod setting;
+mod tunnel;
+
+pub use checks::edge_checks;
+
+use super::{Diff, FileChange, Resource, ResourceId, Site, guest::guest_address, service};
+use crate::{
+    edge::{
+        Question, Refusal,
+        cloudflare::{Tunnel, Zone},
+        proxy::{self, Way},
+    },
+    fact::Side,
+    name::AbsPath,
+    observed::{Gap, Observed, Seen},
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    [cloudflare::all(site), npm::all(site)].into_iter().flatten().collect()
+}
+
+/// The edge comes last: a door is opened when there is something behind it.
+fn behind_the_stack() -> Vec<ResourceId> {
+    vec![service::id(Service::Synapse), service::id(Service::Web)]
+}
+
+/// Why a comparison ends early.
+enum Stop {
+    /// Something is not known yet.
+    Gap(Gap),
+    /// It is decided.
+    Diff(Diff),
+}
+
+impl From<Gap> for Stop {
+    fn from(gap: Gap) -> Self {
+        Stop::Gap(gap)
+    }
+}
+
+impl From<Diff> for Stop {
+    fn from(diff: Diff) -> Self {
+        Stop::Diff(diff)
+    }
+}
+
+/// A comparison that ended early is a comparison all the same.
+fn decided(result: Result<Diff, Stop>) -> Seen<Diff> {
+    match result {
+        Ok(diff) | Err(Stop::Diff(diff)) => Ok(diff),
+        Err(Stop::Gap(gap)) => Err(gap),
+    }
+}
+
+fn blocked(refusal: &Refusal) -> Diff {
+    Diff::Blocked { why: refusal.why.clone(), hint: refusal.hint.clone() }
+}
+
+/// What an API answers; whom it does not let in waits for `…/access`.
+fn asked<T: serde::de::DeserializeOwned>(seen: &Observed, question: Question, what: &str) -> Result<T, Stop> {
+    seen.edge(question)?.map_err(|refusal: Refusal| Diff::later(what, refusal.why).into())
+}
+
+/// The zone, once it can be worked on.
+fn zone(site: &Site, seen: &Observed, what: &str) -> Result<Zone, Stop> {
+    let name = zone_name(site);
+    let zones: Vec<Zone> = asked(seen, Question::Zone(name.clone()), what)?;
+    zones
+        .into_iter()
+        .find(|zone| zone.name == name)
+        .ok_or_else(|| Diff::later(what, format!("Cloudflare shows no zone {name}")).into())
+}
+
+fn zone_name(site: &Site) -> String {
+    site.config.edge.cloudflare.as_ref().map(|cloudflare| cloudflare.zone.to_string()).unwrap_or_default()
+}
+
+/// The tunnels that are called as the config says, by id or by name.
+fn tunnels_named(site: &Site, tunnels: Vec<Tunnel>) -> Vec<Tunnel> {
+    let Some(cloudflare) = &site.config.edge.cloudflare else { return Vec::new() };
+    tunnels.into_iter().filter(|t| t.id == cloudflare.tunnel || t.name == cloudflare.tunnel).collect()
+}
+
+/// The tunnel with its zone, once there is one.
+fn tunnel(site: &Site, seen: &Observed, what: &str) -> Result<(Zone, Tunnel), Stop> {
+    let zone = zone(site, seen, what)?;
+    let all: Vec<Tunnel> = asked(seen, Question::Tunnels { account: zone.account.id.clone() }, what)?;
+    match tunnels_named(site, all).pop() {
+        Some(tunnel) => Ok((zone, tunnel)),
+        None => Err(Diff::later(what, "there is no tunnel yet").into()),
+    }
+}
+
+/// The way to the guest as a reverse proxy goes it; none while the guest has no address.
+pub fn edge_way(site: &Site, seen: &Observed) -> Seen<Option<Way>> {
+    let named = site.config.edge.npm.as_ref().and_then(|npm| npm.forward_host.clone());
+    let host = match named {
+        Some(host) => Some(host),
+        None => guest_address(site, seen)?.map(|address| address.to_string()),
+    };
+    Ok(host.map(|host| proxy::way(&site.config, &host)))
+}
+
+/// A change of something at the edge, shown like that of a file.
+fn change(name: String, before: Option<String>, after: String) -> FileChange {
+    FileChange { side: Side::Edge, path: AbsPath::known(name), before, after }
+}
+
