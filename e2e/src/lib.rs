@@ -23,6 +23,7 @@ mod machine;
 mod matrix;
 mod scenario;
 mod snapshot;
+pub mod standin;
 mod tools;
 mod wait;
 mod watcher;

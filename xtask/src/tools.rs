@@ -10,13 +10,18 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 6] = [
+const NEEDED: [(&str, &str); 11] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("python3", "python3"),
     ("script", "bsdutils"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("caddy", "caddy"),
 ];
 
 /// Installs what is missing.

@@ -1,6 +1,7 @@
 //! The arguments, as clap reads them; help, completions and man pages come
 //! from here.
 
+mod edge;
 mod people;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use matrix_podman_core::service::Service;
 
+pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
@@ -57,6 +59,9 @@ pub enum Command {
     /// Invite tokens: who has one may make an account
     #[command(subcommand)]
     Token(Token),
+    /// The way in: for a person to do by hand, for another proxy, or taken down
+    #[command(subcommand)]
+    Edge(Edge),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -216,6 +221,9 @@ pub struct Destroy {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
+    /// Leave what was made at Cloudflare and Nginx Proxy Manager
+    #[arg(long)]
+    pub keep_edge: bool,
 }
 
 impl Args {
@@ -228,6 +236,7 @@ impl Args {
             Command::Logs(logs) => logs.json,
             Command::User(user) => user.json(),
             Command::Token(token) => token.json(),
+            Command::Edge(Edge::Guide(guide)) => guide.output.json,
             _ => false,
         }
     }

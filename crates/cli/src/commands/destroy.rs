@@ -1,15 +1,20 @@
-//! `destroy`: remove the guest and everything in it.
+//! `destroy`: remove the guest and everything in it, and what was made at the edge.
 
 use std::path::Path;
 
-use matrix_podman_core::{fact::GuestState, observed::Observed, resource::Backend};
+use matrix_podman_core::{
+    fact::GuestState,
+    observed::Observed,
+    resource::{Backend, Takedown},
+};
 use matrix_podman_host::{
     destroy,
     failure::Failure,
     run::{LockHolder, RunLock},
+    world::World,
 };
 
-use super::up::ask;
+use super::{edge, up::ask};
 use crate::{
     args,
     error::Error,
@@ -21,34 +26,22 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     let (world, _) = super::world(config)?;
     let site_name = world.site().config.site().to_owned();
     let name = world.site().config.guest.name.to_string();
-    if world.site().backend == Backend::Lxc {
-        let mut seen = Observed::default();
-        let state = world
-            .look(&mut seen, |seen| seen.lxc(&name).cloned())?
-            .map_err(|_| Failure::new(format!("look at the guest {name}"), "its state is not known"))?;
-        match state.site() {
-            _ if state == GuestState::Absent => {
-                site::forget(world.site());
-                output::say(&format!("there is no guest {name}; nothing was changed"));
-                return super::OK;
-            }
-            Some(site) if site == site_name => {}
-            other => {
-                return Err(Error::usage(
-                    format!(
-                        "the container {name} is not of {site_name} but of {}",
-                        other.unwrap_or("somebody else")
-                    ),
-                    "it is left alone",
-                ));
-            }
-        }
+    let there = guest_is_there(&world, &site_name, &name)?;
+    let made = if args.keep_edge { Takedown::default() } else { made_at_the_edge(&world)? };
+    if !there && made.acts.is_empty() {
+        site::forget(world.site());
+        output::say(&format!("there is no guest {name}; nothing was changed"));
+        return super::OK;
     }
     output::say(&styled(RED, &format!("This removes {site_name} for good:")));
-    for line in destroy::losses(&world) {
+    let losses = if there { destroy::losses(&world) } else { Vec::new() };
+    for line in losses.iter().chain(made.acts.iter().map(|(what, _)| what)).filter(|line| !line.is_empty()) {
         output::say(&format!("  - {line}"));
     }
     output::say("Kept: matrix.toml, the journal, images and root file systems made for the next guest.");
+    for line in &made.stays {
+        output::say(&format!("Kept: {line}."));
+    }
     if !args.yes {
         if !output::can_ask() {
             return Err(Error::usage("nobody can be asked whether to remove all this", "add --yes"));
@@ -63,8 +56,41 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     }
     let holder = LockHolder::this("destroy");
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
-    destroy::destroy(&world)?;
+    // The way in goes first, so that nobody comes to a closed door.
+    edge::carry_out(&world, &made)?;
+    if there {
+        destroy::destroy(&world)?;
+    }
     site::forget(world.site());
     output::say(&format!("{site_name} is removed."));
     super::OK
+}
+
+/// Whether there is a guest; one of somebody else's is an error.
+fn guest_is_there(world: &World, site_name: &str, name: &str) -> Result<bool, Error> {
+    if world.site().backend != Backend::Lxc {
+        return Ok(true);
+    }
+    let state = world
+        .look(&mut Observed::default(), |seen| seen.lxc(name).cloned())?
+        .map_err(|_| Failure::new(format!("look at the guest {name}"), "its state is not known"))?;
+    match state.site() {
+        _ if state == GuestState::Absent => Ok(false),
+        Some(site) if site == site_name => Ok(true),
+        other => Err(Error::usage(
+            format!("the container {name} is not of {site_name} but of {}", other.unwrap_or("somebody else")),
+            "it is left alone",
+        )),
+    }
+}
+
+/// What was made at the edge; where it cannot be seen, it can be left.
+fn made_at_the_edge(world: &World) -> Result<Takedown, Error> {
+    edge::made_there(world).map_err(|error| match error {
+        Error::Failed(failure) => {
+            let hint = failure.hint.clone().unwrap_or_default();
+            failure.hint(format!("{hint}; --keep-edge removes the rest and leaves the edge as it is")).into()
+        }
+        other => other,
+    })
 }

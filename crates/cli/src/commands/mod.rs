@@ -3,6 +3,7 @@
 mod agent;
 mod destroy;
 mod documents;
+mod edge;
 mod init;
 mod logs;
 mod people;
@@ -20,6 +21,7 @@ use matrix_podman_host::world::World;
 use crate::{
     args::{Args, Command, Settings},
     error::{DONE, Error},
+    output,
     site::{self, Found},
 };
 
@@ -38,6 +40,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),
         Command::Token(token) => people::token::run(config, &token),
+        Command::Edge(edge) => edge::run(config, &edge),
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { folder } => documents::man(&folder),
         Command::Agent { digest } => agent::run(digest),
@@ -49,7 +52,16 @@ pub fn run(args: Args) -> Result<u8, Error> {
 /// alone.
 fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
     let found = site::find(config, &Settings::default(), site::Flags::MustAgree)?;
-    Ok((World::new(found.site.clone()), found))
+    Ok((open(found.site.clone()), found))
+}
+
+/// The world of a site; a person at a terminal may be asked for a code.
+fn open(site: resource::Site) -> World {
+    let mut world = World::new(site);
+    if output::can_ask() {
+        world.ask_with(Box::new(|question| up::ask(question).ok().flatten()));
+    }
+    world
 }
 
 /// Everything that is known before a run.

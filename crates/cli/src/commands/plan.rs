@@ -6,7 +6,6 @@ use matrix_podman_core::{
     check::{Check, Verdict},
     plan::PlanText,
 };
-use matrix_podman_host::world::World;
 use serde_json::json;
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
 
 pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
     let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
-    let world = World::new(found.site);
+    let world = super::open(found.site);
     let look = super::look(&world)?;
     if args.output.json {
         let value = json!({"site": world.site().config.site(), "checks": look.checks, "plan": look.plan});

@@ -30,7 +30,7 @@ use crate::{
 
 pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     let found = site::find(config, &args.settings, Flags::MustAgree)?;
-    let world = World::new(found.site.clone());
+    let world = super::open(found.site.clone());
     let now = look(&world)?;
     refuse(&world, &now)?;
     if now.plan.is_settled() {

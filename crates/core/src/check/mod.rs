@@ -55,7 +55,11 @@ impl Check {
         Self { id, verdict: Verdict::Fail { why: why.into(), hint: hint.into() } }
     }
 
-    pub(crate) fn weaker(id: &'static str, missing: impl Into<String>, consequence: impl Into<String>) -> Self {
+    pub(crate) fn weaker(
+        id: &'static str,
+        missing: impl Into<String>,
+        consequence: impl Into<String>,
+    ) -> Self {
         Self { id, verdict: Verdict::Weaker { missing: missing.into(), consequence: consequence.into() } }
     }
 

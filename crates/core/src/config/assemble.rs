@@ -2,11 +2,12 @@
 
 use super::{
     Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse, Turn, Web,
+    edge,
     keys::{
         AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
     },
-    edge, network,
+    network,
     read::{Got, Reader},
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };

@@ -11,18 +11,27 @@ use crate::name::{Domain, ServerName};
 pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(String, String)>) -> Edge {
     let npm = npm(r);
     let cloudflare = cloudflare(r, domain, npm.as_ref());
+    let connectors = r.value(&keys::CONNECTORS);
+    let tunnelled = cloudflare.is_some() || connectors.written();
+    let connectors = tunnelled.then(|| connectors.value.0.iter().map(|network| network.0).collect());
     if let Some((matrix, chat)) = urls {
         let reached = |url: &String| url.strip_prefix("https://").is_some_and(|rest| !rest.contains(':'));
         for url in [matrix, chat] {
             if cloudflare.is_some() && !reached(url) {
                 r.complain(
                     &keys::TUNNEL,
-                    Flaw::new(format!("the tunnel leads only to https:// on its usual port, and {url} is another"))
-                        .hint("remove the port and write https:// in matrix_url and chat_url, or remove the tunnel"),
+                    Flaw::new(format!(
+                        "the tunnel leads only to https:// on its usual port, and {url} is another"
+                    ))
+                    .hint(
+                        "remove the port and write https:// in matrix_url and chat_url, or remove the tunnel",
+                    ),
                 );
             }
         }
-        if cloudflare.is_some() && host_of(matrix) == host_of(chat) || npm.is_some() && host_of(matrix) == host_of(chat) {
+        if cloudflare.is_some() && host_of(matrix) == host_of(chat)
+            || npm.is_some() && host_of(matrix) == host_of(chat)
+        {
             r.complain(
                 if npm.is_some() { &keys::NPM_ADDRESS } else { &keys::TUNNEL as &dyn AnyKey },
                 Flaw::new("matrix_url and chat_url have the same name, and each needs one of its own here")
@@ -30,7 +39,7 @@ pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(S
             );
         }
     }
-    Edge { cloudflare, npm }
+    Edge { cloudflare, npm, connectors }
 }
 
 /// The host of an address.
@@ -54,8 +63,11 @@ fn useless(r: &mut Reader<'_>, switch: &dyn AnyKey, keys: &[(&dyn AnyKey, bool)]
     for (key, _) in keys.iter().filter(|(_, written)| *written) {
         r.complain(
             *key,
-            Flaw::new(format!("without {} this would have no effect", switch.path()))
-                .hint(format!("write {} = {}", switch.name(), switch.example())),
+            Flaw::new(format!("without {} this would have no effect", switch.path())).hint(format!(
+                "write {} = {}",
+                switch.name(),
+                switch.example()
+            )),
         );
     }
 }
@@ -68,7 +80,6 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
         credential(r, &keys::CLOUDFLARE_TOKEN_FILE, &keys::CLOUDFLARE_TOKEN_VARIABLE);
     let service = r.optional(&keys::SERVICE);
     let verify_origin = r.value(&keys::VERIFY_ORIGIN);
-    let connectors = r.value(&keys::CONNECTORS);
     let cache_rule = r.value(&keys::CACHE_RULE);
     let zone_settings = r.value(&keys::ZONE_SETTINGS);
     let Some(Words(tunnel_name)) = tunnel.value else {
@@ -82,7 +93,6 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
                     (&keys::CLOUDFLARE_TOKEN_FILE, token_written),
                     (&keys::SERVICE, service.written()),
                     (&keys::VERIFY_ORIGIN, verify_origin.written()),
-                    (&keys::CONNECTORS, connectors.written()),
                     (&keys::CACHE_RULE, cache_rule.written()),
                     (&keys::ZONE_SETTINGS, zone_settings.written()),
                 ],
@@ -119,7 +129,8 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
     if service_url.split_once("://").is_some_and(|(_, rest)| rest.contains('/')) {
         r.complain(
             &keys::SERVICE,
-            Flaw::new("the tunnel delivers to a whole server: a path cannot stand here").hint("remove the path"),
+            Flaw::new("the tunnel delivers to a whole server: a path cannot stand here")
+                .hint("remove the path"),
         );
     }
     Some(Cloudflare {
@@ -129,7 +140,6 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
         token,
         service: service_url,
         verify_origin: verify_origin.value,
-        connectors: connectors.value.0.into_iter().map(|network| network.0).collect(),
         cache_rule: cache_rule.value,
         zone_settings: zone_settings.value.0,
     })
@@ -182,8 +192,7 @@ fn npm(r: &mut Reader<'_>) -> Option<Npm> {
                 .hint(format!("add identity = {}", keys::NPM_IDENTITY.example())),
         );
     }
-    let host_ok =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let host_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if forward_host.value.as_ref().is_some_and(|host| !host.0.chars().all(host_ok)) {
         r.complain(
             &keys::NPM_FORWARD_HOST,
@@ -204,8 +213,12 @@ fn npm(r: &mut Reader<'_>) -> Option<Npm> {
 
 /// Whether a host is an IPv4 address that everybody can reach.
 fn public_address(host: &str) -> bool {
-    host.parse::<std::net::Ipv4Addr>()
-        .is_ok_and(|a| !(a.is_private() || a.is_loopback() || a.is_link_local() || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64)))
+    host.parse::<std::net::Ipv4Addr>().is_ok_and(|a| {
+        !(a.is_private()
+            || a.is_loopback()
+            || a.is_link_local()
+            || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64))
+    })
 }
 
 pub(super) fn well_known(
@@ -221,8 +234,10 @@ pub(super) fn well_known(
     {
         r.complain(
             &keys::APEX,
-            Flaw::new(format!("server_name is {name}, so nothing is asked of {domain} and this would have no effect"))
-                .hint("remove it"),
+            Flaw::new(format!(
+                "server_name is {name}, so nothing is asked of {domain} and this would have no effect"
+            ))
+            .hint("remove it"),
         );
     }
     WellKnown {
@@ -235,4 +250,3 @@ pub(super) fn well_known(
         support_user: r.optional(&keys::SUPPORT_USER).value.map(|user| user.0),
     }
 }
-

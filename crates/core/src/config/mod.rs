@@ -280,6 +280,9 @@ pub struct Edge {
     pub cloudflare: Option<Cloudflare>,
     /// `[edge.npm]`
     pub npm: Option<Npm>,
+    /// Networks that a tunnel's cloudflared comes from, where there is a tunnel:
+    /// the one of `cloudflare`, or one that is set up by hand.
+    pub connectors: Option<Vec<Cidr4>>,
 }
 
 /// Where a credential is found when it is needed; never the credential.
@@ -306,8 +309,6 @@ pub struct Cloudflare {
     pub service: String,
     /// Whether cloudflared checks the certificate there.
     pub verify_origin: bool,
-    /// Networks that cloudflared comes from.
-    pub connectors: Vec<Cidr4>,
     /// Whether a rule keeps Cloudflare from caching the Matrix host.
     pub cache_rule: bool,
     /// Zone-wide settings that may be changed.

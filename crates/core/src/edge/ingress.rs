@@ -186,7 +186,12 @@ mod tests {
     }
 
     fn hosts(config: &Json) -> Vec<String> {
-        rules(config).iter().map(|rule| format!("{}{}", rule["hostname"].as_str().unwrap_or("-"), rule["path"].as_str().unwrap_or(""))).collect()
+        rules(config)
+            .iter()
+            .map(|rule| {
+                format!("{}{}", rule["hostname"].as_str().unwrap_or("-"), rule["path"].as_str().unwrap_or(""))
+            })
+            .collect()
     }
 
     #[test]
@@ -211,7 +216,10 @@ mod tests {
         assert_eq!(merged["warp-routing"], config["warp-routing"]);
         // Everything else is what it was, byte for byte.
         let others: Vec<Json> = rules(&merged).into_iter().filter(|r| r["hostname"] != "m.a.de").collect();
-        assert_eq!(serde_json::to_string(&others).unwrap(), serde_json::to_string(&config["ingress"]).unwrap());
+        assert_eq!(
+            serde_json::to_string(&others).unwrap(),
+            serde_json::to_string(&config["ingress"]).unwrap()
+        );
         assert_eq!(merge(&merged, &[ours("m.a.de")]), merged, "twice is once");
     }
 

@@ -9,6 +9,7 @@
 //! does.
 
 pub mod cloudflare;
+pub mod guide;
 pub mod ingress;
 pub mod npm;
 pub mod proxy;

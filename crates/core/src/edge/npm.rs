@@ -112,7 +112,14 @@ pub enum Role {
 }
 
 /// All fields of a proxy host that is written.
-pub fn wanted(way: &Way, role: Role, npm: &Npm, version: Version, certificate: Option<u64>, plain_tunnel: bool) -> Json {
+pub fn wanted(
+    way: &Way,
+    role: Role,
+    npm: &Npm,
+    version: Version,
+    certificate: Option<u64>,
+    plain_tunnel: bool,
+) -> Json {
     let (name, to) = match role {
         Role::Matrix => (&way.matrix, &way.synapse),
         Role::Client => (&way.chat, &way.web),
@@ -195,8 +202,14 @@ fn tidy(key: &str, value: &Json) -> Json {
             .map(|location| {
                 let mut location = location.clone();
                 if let Some(fields) = location.as_object_mut() {
-                    const KNOWN: [&str; 6] =
-                        ["path", "forward_scheme", "forward_host", "forward_port", "forward_path", "advanced_config"];
+                    const KNOWN: [&str; 6] = [
+                        "path",
+                        "forward_scheme",
+                        "forward_host",
+                        "forward_port",
+                        "forward_path",
+                        "advanced_config",
+                    ];
                     fields.retain(|key, value| KNOWN.contains(&key.as_str()) && !value.is_null());
                 }
                 location
@@ -209,8 +222,15 @@ fn tidy(key: &str, value: &Json) -> Json {
         ("advanced_config", Json::Null) => json!(""),
         ("meta", Json::Null) => json!({}),
         (
-            "ssl_forced" | "http2_support" | "hsts_enabled" | "hsts_subdomains" | "block_exploits"
-            | "caching_enabled" | "allow_websocket_upgrade" | "trust_forwarded_proto" | "enabled",
+            "ssl_forced"
+            | "http2_support"
+            | "hsts_enabled"
+            | "hsts_subdomains"
+            | "block_exploits"
+            | "caching_enabled"
+            | "allow_websocket_upgrade"
+            | "trust_forwarded_proto"
+            | "enabled",
             Json::Number(number),
         ) => json!(number.as_u64() != Some(0)),
         _ => value.clone(),
@@ -222,7 +242,9 @@ pub fn as_wanted(host: &Json, wanted: &Json) -> Json {
     let now = writable(host);
     wanted
         .as_object()
-        .map(|fields| fields.keys().map(|key| (key.clone(), now.get(key).cloned().unwrap_or(Json::Null))).collect())
+        .map(|fields| {
+            fields.keys().map(|key| (key.clone(), now.get(key).cloned().unwrap_or(Json::Null))).collect()
+        })
         .unwrap_or_default()
 }
 
@@ -307,7 +329,11 @@ mod tests {
     #[test]
     fn versions_are_compared() {
         let version = |minor, revision| Version { major: 2, minor, revision };
-        assert!(version(13, 6).at_least(13, 6) && !version(13, 5).at_least(13, 6) && version(0, 0).at_least(15, 0));
+        assert!(
+            version(13, 6).at_least(13, 6)
+                && !version(13, 5).at_least(13, 6)
+                && version(0, 0).at_least(15, 0)
+        );
         assert_eq!(certificate_meta(version(12, 6), "a@b")["letsencrypt_agree"], true);
         assert_eq!(certificate_meta(version(13, 0), "a@b").get("letsencrypt_agree"), None);
     }

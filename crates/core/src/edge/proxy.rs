@@ -73,7 +73,7 @@ pub fn way(config: &Config, host: &str) -> Way {
         max_body: config.synapse.max_upload_size,
         scheme: if config.matrix_url.starts_with("http://") { "http" } else { "https" },
         documents: well_known::documents(config),
-        tunnel: config.edge.cloudflare.as_ref().map(|cloudflare| cloudflare.connectors.clone()),
+        tunnel: config.edge.connectors.clone(),
         hsts: config.edge.npm.as_ref().is_some_and(|npm| npm.hsts),
     }
 }
@@ -169,6 +169,14 @@ fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
     block
 }
 
+/// Networks that a tunnel comes from where nobody named them: this machine and
+/// the private ones.
+pub fn usual_connectors() -> Vec<Cidr4> {
+    [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
+        .map(|(a, b, prefix)| Cidr4::known(a, b, 0, 0, prefix))
+        .to_vec()
+}
+
 /// Where a proxy finds its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -240,7 +248,10 @@ mod tests {
     fn the_advanced_block_without_a_tunnel_takes_the_address_that_connected() {
         let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
         let block = npm_advanced(&way(&config, "10.86.42.20"));
-        assert!(block.contains("X-Forwarded-For $realip_remote_addr;") && !block.contains("real_ip_header"), "{block}");
+        assert!(
+            block.contains("X-Forwarded-For $realip_remote_addr;") && !block.contains("real_ip_header"),
+            "{block}"
+        );
     }
 
     #[test]

@@ -330,8 +330,12 @@ impl Act {
             Act::WriteCacheRule { .. } => "write the cache rule".to_owned(),
             Act::RemoveCacheRule { .. } => "remove the cache rule".to_owned(),
             Act::RemoveTunnel { name, .. } => format!("remove the tunnel {name} at Cloudflare"),
-            Act::RequestCertificate { names, .. } => format!("request a certificate for {}", names.join(" and ")),
-            Act::RemoveCertificate { names, .. } => format!("remove the certificate of {}", names.join(" and ")),
+            Act::RequestCertificate { names, .. } => {
+                format!("request a certificate for {}", names.join(" and "))
+            }
+            Act::RemoveCertificate { names, .. } => {
+                format!("remove the certificate of {}", names.join(" and "))
+            }
             Act::WriteHost(host) => format!("write the proxy host {}", host.name),
             Act::RemoveHost { name, .. } => format!("remove the proxy host {name}"),
         }

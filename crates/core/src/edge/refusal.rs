@@ -58,20 +58,29 @@ fn cloudflare(status: u16, body: &Json, subject: &str, permission: &str) -> Opti
     let chained = first["error_chain"][0]["message"].as_str();
     let said = chained.or(first["message"].as_str()).unwrap_or("it gave no reason");
     let make = |kind, why: String, hint: &str| Some(Refusal { kind, why, hint: hint.to_owned(), code });
-    let token_hint = "make a token at https://dash.cloudflare.com/profile/api-tokens and put it where matrix.toml says";
+    let token_hint =
+        "make a token at https://dash.cloudflare.com/profile/api-tokens and put it where matrix.toml says";
     match (status, code) {
-        (_, Some(6003 | 6111 | 6103 | 9106 | 1000 | 1001)) => make(
+        (_, Some(6003 | 6111 | 6103 | 9106 | 1000 | 1001)) => {
+            make(RefusalKind::Credential, format!("Cloudflare does not know the token ({said})"), token_hint)
+        }
+        (401, _) => make(
             RefusalKind::Credential,
-            format!("Cloudflare does not know the token ({said})"),
+            format!("Cloudflare does not accept the token ({said})"),
             token_hint,
         ),
-        (401, _) => make(RefusalKind::Credential, format!("Cloudflare does not accept the token ({said})"), token_hint),
         (403, _) | (_, Some(10000 | 9109)) => make(
             RefusalKind::Permission,
             format!("the token may not touch {subject} ({said})"),
-            &format!("add the permission \"{permission}\" to the token at https://dash.cloudflare.com/profile/api-tokens"),
+            &format!(
+                "add the permission \"{permission}\" to the token at https://dash.cloudflare.com/profile/api-tokens"
+            ),
         ),
-        (404, _) => make(RefusalKind::NotFound, format!("Cloudflare knows no such thing ({said})"), "look at matrix.toml"),
+        (404, _) => make(
+            RefusalKind::NotFound,
+            format!("Cloudflare knows no such thing ({said})"),
+            "look at matrix.toml",
+        ),
         (429 | 500.., _) => make(
             RefusalKind::Trouble,
             format!("Cloudflare cannot answer just now ({status}: {said})"),
@@ -120,7 +129,9 @@ mod tests {
     #[test]
     fn the_missing_permission_is_named() {
         let body = json!({"success": false, "errors": [{"code": 10000, "message": "Authentication error"}]});
-        let refused = refusal(Api::Cloudflare, 403, &body, "the zone's cache rules", "Zone / Cache Rules: Edit").unwrap();
+        let refused =
+            refusal(Api::Cloudflare, 403, &body, "the zone's cache rules", "Zone / Cache Rules: Edit")
+                .unwrap();
         assert_eq!(refused.kind, RefusalKind::Permission);
         assert!(refused.hint.contains("Zone / Cache Rules: Edit"), "{refused:?}");
     }

@@ -50,7 +50,9 @@ mod tests {
         )
         .unwrap();
         let way = proxy::way(&config, "10.86.42.20");
-        for (name, proxy) in [("caddy", Proxy::Caddy), ("haproxy", Proxy::Haproxy), ("traefik", Proxy::Traefik)] {
+        for (name, proxy) in
+            [("caddy", Proxy::Caddy), ("haproxy", Proxy::Haproxy), ("traefik", Proxy::Traefik)]
+        {
             insta::assert_snapshot!(name, show(&way, proxy, None));
         }
     }

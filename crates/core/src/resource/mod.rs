@@ -32,7 +32,7 @@ mod service;
 mod stack;
 mod synapse;
 
-pub use edge::{edge_checks, edge_way};
+pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, lxc_spec};
 pub use image::{decide_source, image_tag, read_lock, wanted};
 pub use machine::BRIDGE_PID_FILES;

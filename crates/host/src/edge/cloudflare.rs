@@ -61,7 +61,14 @@ impl Cloudflare {
         Ok(Json::Array(all))
     }
 
-    fn call(&self, method: Method, path: &str, body: Option<&Json>, subject: &str, permission: &str) -> Outcome<(Json, Json)> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Json>,
+        subject: &str,
+        permission: &str,
+    ) -> Outcome<(Json, Json)> {
         let token = credential::read(&self.config.token, "token for Cloudflare", "edge.cloudflare.token")
             .map_err(Trouble::Refused)?;
         let url = format!("{}{path}", base().map_err(Trouble::Refused)?);
@@ -75,8 +82,9 @@ impl Cloudflare {
     }
 
     fn get<T: serde::de::DeserializeOwned>(&self, question: &Question) -> Outcome<T> {
-        serde_json::from_value(self.ask(question)?)
-            .map_err(|e| Trouble::Silent(format!("{}: the answer has an unexpected form: {e}", question.subject())))
+        serde_json::from_value(self.ask(question)?).map_err(|e| {
+            Trouble::Silent(format!("{}: the answer has an unexpected form: {e}", question.subject()))
+        })
     }
 
     /// Writes. One that was not answered may have been done all the same, so
@@ -91,14 +99,20 @@ impl Cloudflare {
     pub(super) fn act(&self, act: &Act) -> Result<(), Failure> {
         let _one = self.writing.lock();
         let done = match act {
-            Act::CreateTunnel { account, name, token_file } => return self.create_tunnel(act, account, name, token_file),
+            Act::CreateTunnel { account, name, token_file } => {
+                return self.create_tunnel(act, account, name, token_file);
+            }
             Act::WriteRoutes { account, tunnel, before, after } => {
                 return self.write_routes(act, account, tunnel, before, after);
             }
             Act::WriteRecord { zone, id, record } => self.write_record(act, zone, id.as_deref(), record),
-            Act::RemoveRecord { zone, id, .. } => self.remove(act, &format!("/zones/{zone}/dns_records/{id}")),
+            Act::RemoveRecord { zone, id, .. } => {
+                self.remove(act, &format!("/zones/{zone}/dns_records/{id}"))
+            }
             Act::WriteSetting { zone, setting, value } => self.write_setting(act, zone, setting, value),
-            Act::WriteCacheRule { zone, place, rule } => self.write_cache_rule(act, zone, place.as_ref(), rule),
+            Act::WriteCacheRule { zone, place, rule } => {
+                self.write_cache_rule(act, zone, place.as_ref(), rule)
+            }
             Act::RemoveCacheRule { zone, ruleset, rule } => {
                 self.remove(act, &format!("/zones/{zone}/rulesets/{ruleset}/rules/{rule}"))
             }
@@ -122,7 +136,13 @@ impl Cloudflare {
         }
     }
 
-    fn create_tunnel(&self, act: &Act, account: &str, name: &str, token_file: &AbsPath) -> Result<(), Failure> {
+    fn create_tunnel(
+        &self,
+        act: &Act,
+        account: &str,
+        name: &str,
+        token_file: &AbsPath,
+    ) -> Result<(), Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let find = || -> Outcome<Option<Tunnel>> {
             let all: Vec<Tunnel> = self.get(&Question::Tunnels { account: account.to_owned() })?;
@@ -139,11 +159,15 @@ impl Cloudflare {
             found = find().map_err(fail)?;
         }
         let Some(tunnel) = found else {
-            return Err(Failure::new(act.describe(), "Cloudflare did not answer, and there is no such tunnel")
-                .hint("run the same again"));
+            return Err(Failure::new(
+                act.describe(),
+                "Cloudflare did not answer, and there is no such tunnel",
+            )
+            .hint("run the same again"));
         };
         let path = format!("/accounts/{account}/cfd_tunnel/{}/token", tunnel.id);
-        let (token, _) = self.call(Method::Get, &path, None, "the tunnel's token", act.permission()).map_err(fail)?;
+        let (token, _) =
+            self.call(Method::Get, &path, None, "the tunnel's token", act.permission()).map_err(fail)?;
         let Some(token) = token.as_str() else {
             return Err(Failure::new(act.describe(), "Cloudflare gave no token for its cloudflared"));
         };
@@ -151,7 +175,14 @@ impl Cloudflare {
         file::write(token_file.as_str().as_ref(), text.as_bytes(), Mode(0o600), Owner::ROOT)
     }
 
-    fn write_routes(&self, act: &Act, account: &str, tunnel: &str, before: &Json, after: &Json) -> Result<(), Failure> {
+    fn write_routes(
+        &self,
+        act: &Act,
+        account: &str,
+        tunnel: &str,
+        before: &Json,
+        after: &Json,
+    ) -> Result<(), Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let question = Question::TunnelConfig { account: account.to_owned(), tunnel: tunnel.to_owned() };
         let read = || match self.get::<TunnelConfig>(&question) {
@@ -164,8 +195,11 @@ impl Cloudflare {
             return Ok(());
         }
         if !ingress::same(&now, before) {
-            return Err(Failure::new(act.describe(), "somebody else changed the tunnel's routes at the same time")
-                .hint("nothing was written; run the same again, and look at the plan"));
+            return Err(Failure::new(
+                act.describe(),
+                "somebody else changed the tunnel's routes at the same time",
+            )
+            .hint("nothing was written; run the same again, and look at the plan"));
         }
         let path = format!("/accounts/{account}/cfd_tunnel/{tunnel}/configurations");
         self.write(act, Method::Put, &path, Some(&json!({ "config": after }))).map_err(fail)?;
@@ -174,7 +208,9 @@ impl Cloudflare {
             return Ok(());
         }
         if ingress::same(&now, before) {
-            return Err(Failure::new(act.describe(), "Cloudflare did not take the routes").hint("run the same again"));
+            return Err(
+                Failure::new(act.describe(), "Cloudflare did not take the routes").hint("run the same again")
+            );
         }
         Err(Failure::new(act.describe(), "what Cloudflare has now is not what was written: somebody else is editing the routes")
             .hint("look at the tunnel's routes at Cloudflare, then run the same again: it adds only what is missing"))
@@ -191,7 +227,9 @@ impl Cloudflare {
         }
         let body = record.body();
         let written = match id {
-            Some(id) => self.write(act, Method::Patch, &format!("/zones/{zone}/dns_records/{id}"), Some(&body)),
+            Some(id) => {
+                self.write(act, Method::Patch, &format!("/zones/{zone}/dns_records/{id}"), Some(&body))
+            }
             None => self.write(act, Method::Post, &format!("/zones/{zone}/dns_records"), Some(&body)),
         };
         match written {
@@ -208,11 +246,22 @@ impl Cloudflare {
     fn write_setting(&self, act: &Act, zone: &str, setting: &str, value: &str) -> Outcome<()> {
         let path = format!("/zones/{zone}/settings/{setting}");
         self.write(act, Method::Patch, &path, Some(&json!({ "value": value })))?;
-        let now: Setting = self.get(&Question::Setting { zone: zone.to_owned(), setting: setting.to_owned() })?;
-        if now.value == value { Ok(()) } else { Err(Trouble::Silent(format!("afterwards {setting} is {}", now.value))) }
+        let now: Setting =
+            self.get(&Question::Setting { zone: zone.to_owned(), setting: setting.to_owned() })?;
+        if now.value == value {
+            Ok(())
+        } else {
+            Err(Trouble::Silent(format!("afterwards {setting} is {}", now.value)))
+        }
     }
 
-    fn write_cache_rule(&self, act: &Act, zone: &str, place: Option<&(String, Option<String>)>, rule: &Json) -> Outcome<()> {
+    fn write_cache_rule(
+        &self,
+        act: &Act,
+        zone: &str,
+        place: Option<&(String, Option<String>)>,
+        rule: &Json,
+    ) -> Outcome<()> {
         let question = Question::CacheRules { zone: zone.to_owned() };
         let read = || match self.get::<Ruleset>(&question) {
             Ok(rules) => Ok(Some(rules)),
@@ -253,13 +302,14 @@ fn subject(act: &Act) -> String {
 
 fn base() -> Result<String, Refusal> {
     let Ok(given) = std::env::var(BASE_VARIABLE) else { return Ok(BASE.to_owned()) };
-    let local = given
-        .strip_prefix("http://127.0.0.1:")
-        .and_then(|rest| rest.split('/').next()?.parse::<u16>().ok());
+    let local =
+        given.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split('/').next()?.parse::<u16>().ok());
     match local {
         Some(_) => Ok(given.trim_end_matches('/').to_owned()),
         None => Err(Refusal::credential(
-            format!("{BASE_VARIABLE} names an address that is not on this machine, and the token is not sent there"),
+            format!(
+                "{BASE_VARIABLE} names an address that is not on this machine, and the token is not sent there"
+            ),
             format!("unset {BASE_VARIABLE}"),
         )),
     }

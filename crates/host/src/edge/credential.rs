@@ -44,7 +44,10 @@ pub(super) fn read(credential: &Credential, whose: &str, keys: &str) -> Result<S
         None => {
             let text = std::env::var(&credential.variable).map_err(|_| {
                 Refusal::credential(
-                    format!("there is no {whose}: the environment variable {} is not set", credential.variable),
+                    format!(
+                        "there is no {whose}: the environment variable {} is not set",
+                        credential.variable
+                    ),
                     format!("put it into a file that only you may read, and name that file with {keys}_file"),
                 )
             })?;

@@ -48,13 +48,21 @@ impl Npm {
         format!("{}/api{path}", self.config.address)
     }
 
-    fn send(&self, method: Method, path: &str, bearer: Option<&Secret>, body: Option<&Json>, patience: Duration) -> Outcome<(u16, Json)> {
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&Secret>,
+        body: Option<&Json>,
+        patience: Duration,
+    ) -> Outcome<(u16, Json)> {
         http::send(&Call { method, url: &self.url(path), bearer, body, patience })
     }
 
     /// Logs in. A wrong password is told with status 400, never 401.
     fn log_in(&self) -> Outcome<Secret> {
-        let secret = credential::read(&self.config.secret, "password for NPM", "edge.npm.secret").map_err(Trouble::Refused)?;
+        let secret = credential::read(&self.config.secret, "password for NPM", "edge.npm.secret")
+            .map_err(Trouble::Refused)?;
         let body = json!({"identity": self.config.identity, "secret": secret.reveal()});
         let (status, answer) = self.send(Method::Post, "/tokens", None, Some(&body), http::PATIENCE)?;
         let wrong = |why: &str| {
@@ -91,7 +99,14 @@ impl Npm {
     }
 
     /// A request of who is logged in; one login for all of them.
-    fn call(&self, method: Method, path: &str, body: Option<&Json>, subject: &str, patience: Duration) -> Outcome<Json> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Json>,
+        subject: &str,
+        patience: Duration,
+    ) -> Outcome<Json> {
         for again in [true, false] {
             let session = {
                 let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +150,9 @@ impl Npm {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         match act {
             Act::WriteHost(host) => self.write_host(act, host),
-            Act::RemoveHost { id, .. } => self.remove(&format!("/nginx/proxy-hosts/{id}"), "the proxy host").map_err(fail),
+            Act::RemoveHost { id, .. } => {
+                self.remove(&format!("/nginx/proxy-hosts/{id}"), "the proxy host").map_err(fail)
+            }
             Act::RequestCertificate { names, meta } => self.request_certificate(act, names, meta, sink),
             Act::RemoveCertificate { id, .. } => {
                 self.remove(&format!("/nginx/certificates/{id}"), "the certificate").map_err(fail)
@@ -165,7 +182,13 @@ impl Npm {
                 let path = format!("/nginx/proxy-hosts/{id}");
                 self.call(Method::Put, &path, Some(&host.fields), "the proxy hosts", http::PATIENCE)
             }
-            None => self.call(Method::Post, "/nginx/proxy-hosts", Some(&host.fields), "the proxy hosts", http::PATIENCE),
+            None => self.call(
+                Method::Post,
+                "/nginx/proxy-hosts",
+                Some(&host.fields),
+                "the proxy hosts",
+                http::PATIENCE,
+            ),
         };
         // Neither an answer nor a refusal says for sure what is there now.
         let now = self.hosts().map_err(fail)?.into_iter().find(|now| api::has_name(now, &host.name));
@@ -187,8 +210,11 @@ impl Npm {
         if api::as_wanted(&now, &host.fields)["advanced_config"] != host.fields["advanced_config"]
             || api::as_wanted(&now, &host.fields)["forward_host"] != host.fields["forward_host"]
         {
-            return Err(Failure::new(act.describe(), "what NPM has now is not what was written: somebody else is editing it")
-                .hint("run the same again, and look at the plan"));
+            return Err(Failure::new(
+                act.describe(),
+                "what NPM has now is not what was written: somebody else is editing it",
+            )
+            .hint("run the same again, and look at the plan"));
         }
         Ok(())
     }
@@ -208,7 +234,13 @@ impl Npm {
         }
     }
 
-    fn request_certificate(&self, act: &Act, names: &[String], meta: &Json, sink: &Sink) -> Result<(), Failure> {
+    fn request_certificate(
+        &self,
+        act: &Act,
+        names: &[String],
+        meta: &Json,
+        sink: &Sink,
+    ) -> Result<(), Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let all = self.ask(&Question::NpmCertificates).map_err(fail)?;
         let all: Vec<Certificate> = serde_json::from_value(all).unwrap_or_default();

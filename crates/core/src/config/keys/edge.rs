@@ -73,10 +73,11 @@ super::keys! {
     CONNECTORS: Key<List<NetworkCidr>> = Key {
         path: "edge.cloudflare.connectors",
         fallback: Fixed(|| List(NetworkCidr::private())),
-        of: |c| c.edge.cloudflare.as_ref().map(|cf| List(cf.connectors.iter().copied().map(NetworkCidr).collect())),
+        of: |c| c.edge.connectors.as_ref().map(|all| List(all.iter().copied().map(NetworkCidr).collect())),
         example: r#"["192.168.1.7/32"]"#,
         doc: "Networks that cloudflared connects to the reverse proxy from. Only what comes from there is believed \
-              about people's addresses. Name cloudflared's own address where people share a network with the proxy.",
+              about people's addresses. Name cloudflared's own address where people share a network with the proxy. \
+              Written without tunnel, it says that a tunnel which is set up by hand leads to the proxy.",
         init: false,
     };
     CACHE_RULE: Key<bool> = Key {

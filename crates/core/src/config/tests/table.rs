@@ -42,8 +42,15 @@ fn defaults_and_examples_are_good_values() {
             let text = format!("{domain}{} = {value}\n", key.path());
             if let Err(mistakes) = Config::parse(&text, "matrix.toml") {
                 for mistake in mistakes.list() {
-                    let about_others =
-                        ["effect", "own bridge", "without the secret", "which bridge", "spammers", "lets nobody in", "where does the tunnel"];
+                    let about_others = [
+                        "effect",
+                        "own bridge",
+                        "without the secret",
+                        "which bridge",
+                        "spammers",
+                        "lets nobody in",
+                        "where does the tunnel",
+                    ];
                     assert!(about_others.iter().any(|words| mistake.problem.contains(words)), "{mistake}");
                 }
             }

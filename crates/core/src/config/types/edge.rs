@@ -23,13 +23,19 @@ impl TextType for ServiceUrl {
         }
         let (host, port) = authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p)));
         let host_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
-        if host.is_empty() || !host.chars().all(host_ok) || host.starts_with(['.', '-']) || host.ends_with('.') {
+        if host.is_empty()
+            || !host.chars().all(host_ok)
+            || host.starts_with(['.', '-'])
+            || host.ends_with('.')
+        {
             return Err(Flaw::new(format!("{host:?} is not a name or an IPv4 address")));
         }
         if port.is_some_and(|p| !matches!(p.parse::<u16>(), Ok(1..)) || p.starts_with(['0', '+'])) {
             return Err(Flaw::new("what follows the colon is not a port between 1 and 65535"));
         }
-        let path_ok = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '#' | '?' | '$');
+        let path_ok = |c: char| {
+            c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '#' | '?' | '$')
+        };
         if path.is_some_and(|path| !path.chars().all(path_ok)) {
             return Err(Flaw::new("the path holds letters that cannot stand there"));
         }
@@ -50,9 +56,7 @@ pub(in crate::config) struct NetworkCidr(pub Cidr4);
 impl NetworkCidr {
     /// This machine and the private networks.
     pub(in crate::config) fn private() -> Vec<Self> {
-        [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
-            .map(|(a, b, prefix)| Self(Cidr4::known(a, b, 0, 0, prefix)))
-            .to_vec()
+        crate::edge::proxy::usual_connectors().into_iter().map(Self).collect()
     }
 }
 
@@ -96,7 +100,11 @@ impl TextType for EnvName {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let ok = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        if text.is_empty() || text.len() > 100 || !text.chars().all(ok) || text.starts_with(|c: char| c.is_ascii_digit()) {
+        if text.is_empty()
+            || text.len() > 100
+            || !text.chars().all(ok)
+            || text.starts_with(|c: char| c.is_ascii_digit())
+        {
             // Somebody may have written the secret itself: it is not repeated.
             return Err(Flaw::new("a variable's name holds A-Z, 0-9 and _, and does not begin with a digit"));
         }
@@ -125,7 +133,8 @@ impl TextType for Email {
         let good = text.split_once('@').is_some_and(|(name, host)| {
             !name.is_empty() && !host.is_empty() && !host.contains('@') && text.len() <= 254
         });
-        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
+        let graphic =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
         if good && text.chars().all(graphic) {
             Ok(Self(text.to_owned()))
         } else {
@@ -153,7 +162,8 @@ impl TextType for UserId {
             .strip_prefix('@')
             .and_then(|rest| rest.split_once(':'))
             .is_some_and(|(name, server)| !name.is_empty() && !server.is_empty() && text.len() <= 255);
-        let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
+        let graphic =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`' | '$');
         if good && text.chars().all(graphic) {
             Ok(Self(text.to_owned()))
         } else {

@@ -36,7 +36,8 @@ fn write(text: &mut String, line: &Line, depth: usize) {
 
 /// A word as Caddy's lexer reads it back. Braces around a placeholder stay.
 fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '`' | '\\' | '#'));
+    let plain = !word.is_empty()
+        && !word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '`' | '\\' | '#'));
     if plain { word.to_owned() } else { format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
@@ -67,7 +68,8 @@ fn site(way: &Way, tls: Option<&TlsFiles>, host: &str, inside: Vec<Line>) -> Lin
     if let Some(networks) = &way.tunnel {
         let mut from = vec!["remote_ip".to_owned()];
         from.extend(networks.iter().map(ToString::to_string));
-        let matcher = vec![Line { words: from, inside: Vec::new() }, line(["header", "CF-Connecting-IP", "*"])];
+        let matcher =
+            vec![Line { words: from, inside: Vec::new() }, line(["header", "CF-Connecting-IP", "*"])];
         lines.push(block(["@tunnel"], matcher));
         lines.push(line(["vars", "@tunnel", "client", "{header.CF-Connecting-IP}"]));
     }

@@ -13,7 +13,9 @@ fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
 
 /// A word as HAProxy reads it back. Inside single quotes nothing is special.
 fn quoted(word: &str) -> String {
-    if word.is_empty() || word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '#' | '$')) {
+    if word.is_empty()
+        || word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '#' | '$'))
+    {
         format!("'{}'", word.replace('\'', "'\\''"))
     } else {
         word.to_owned()
@@ -35,7 +37,8 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         },
         Section { head: ["frontend".into(), "matrix_https".into()], lines: frontend(way, certificate) },
     ];
-    sections.extend([("synapse", &way.synapse), ("element_web", &way.web)].map(|(name, to)| backend(name, to)));
+    sections
+        .extend([("synapse", &way.synapse), ("element_web", &way.web)].map(|(name, to)| backend(name, to)));
     let mut text = format!(
         "# Written by matrix-podman edge show haproxy.\n# {certificate} holds the certificate and, behind it or in the same name with .key, its key.\n"
     );
@@ -95,12 +98,28 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
     }
     lines.push(words(["http-request", "set-header", "X-Forwarded-Proto", way.scheme]));
     lines.push(words([
-        "http-request", "deny", "deny_status", "413", "if", "{", "req.hdr_val(content-length)", "gt",
-        &way.max_body.0.to_string(), "}",
+        "http-request",
+        "deny",
+        "deny_status",
+        "413",
+        "if",
+        "{",
+        "req.hdr_val(content-length)",
+        "gt",
+        &way.max_body.0.to_string(),
+        "}",
     ]));
     for document in &way.documents {
-        let mut answer =
-            words(["http-request", "return", "status", "200", "content-type", "application/json", "string", &document.json]);
+        let mut answer = words([
+            "http-request",
+            "return",
+            "status",
+            "200",
+            "content-type",
+            "application/json",
+            "string",
+            &document.json,
+        ]);
         for (name, value) in CORS {
             answer.extend(words(["hdr", name, value]));
         }
@@ -114,8 +133,18 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
     };
     lines.push(refuse("403", &["if", "{", "path,url_dec", "-m", "beg", ADMIN_PATH, "}"]));
     lines.push(words([
-        "http-request", "redirect", "location", &format!("{}/", way.chat_url), "code", "302", "if", "matrix_host", "{",
-        "path", "/", "}",
+        "http-request",
+        "redirect",
+        "location",
+        &format!("{}/", way.chat_url),
+        "code",
+        "302",
+        "if",
+        "matrix_host",
+        "{",
+        "path",
+        "/",
+        "}",
     ]));
     lines.push(refuse("404", &["if", "!chat_host", "!matrix_host"]));
     lines.push(refuse("404", &["if", "matrix_host", "!public_path"]));

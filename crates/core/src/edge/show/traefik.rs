@@ -35,11 +35,27 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         }),
     );
     if let Some(tls) = tls {
-        root.insert("tls".to_owned(), json!({"certificates": [{"certFile": tls.certificate, "keyFile": tls.key}]}));
+        root.insert(
+            "tls".to_owned(),
+            json!({"certificates": [{"certFile": tls.certificate, "keyFile": tls.key}]}),
+        );
     }
     let text = serde_saphyr::to_string(&Json::Object(root)).unwrap_or_default();
-    format!(
-        "# Written by matrix-podman edge show traefik: a file for Traefik's file provider.\n\
-         # Traefik must not trust X-Forwarded-For of others: leave forwardedHeaders.insecure off.\n{text}"
-    )
+    let mut notes = vec![
+        "# Written by matrix-podman edge show traefik: a file for Traefik's file provider.".to_owned(),
+        "# Its entry point is called websecure. Leave forwardedHeaders.insecure off there: Synapse believes what it is told."
+            .to_owned(),
+    ];
+    if way.tunnel.is_some() {
+        notes.push(
+            "# Traefik cannot take people's addresses from CF-Connecting-IP alone: behind a tunnel Synapse sees cloudflared's."
+                .to_owned(),
+        );
+    }
+    if let Some(apex) = &way.apex {
+        notes.push(format!(
+            "# The web server of {apex} has to answer what `matrix-podman edge show well-known` prints."
+        ));
+    }
+    format!("{}\n{text}", notes.join("\n"))
 }

@@ -47,7 +47,9 @@ impl Rule {
         };
         let rules: Ruleset = match seen.edge(question.clone())? {
             Ok(rules) => rules,
-            Err(refusal) if refusal.kind == RefusalKind::NotFound => return write(None, "the zone has no cache rules yet"),
+            Err(refusal) if refusal.kind == RefusalKind::NotFound => {
+                return write(None, "the zone has no cache rules yet");
+            }
             Err(_) => asked(seen, question, &what)?,
         };
         match rules.rules.iter().find(|rule| rule["ref"] == wanted["ref"]) {

@@ -16,7 +16,10 @@ use crate::{
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     match &site.config.edge.npm {
         Some(npm) if npm.certificate != CertificateChoice::None => {
-            vec![Box::new(Certificate { site: site.clone(), may_request: npm.certificate == CertificateChoice::Request })]
+            vec![Box::new(Certificate {
+                site: site.clone(),
+                may_request: npm.certificate == CertificateChoice::Request,
+            })]
         }
         _ => Vec::new(),
     }
@@ -86,7 +89,10 @@ impl Certificate {
         }
         Ok(Diff::Change(Step {
             what,
-            why: format!("NPM has none for {}; it proves to Let's Encrypt that the names are yours through a DNS record", bare[0]),
+            why: format!(
+                "NPM has none for {}; it proves to Let's Encrypt that the names are yours through a DNS record",
+                bare[0]
+            ),
             risk: Risk::None,
             changes: Vec::new(),
             effects: vec![

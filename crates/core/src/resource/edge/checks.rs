@@ -16,10 +16,13 @@ pub fn edge_checks(site: &Site, seen: &Observed) -> Vec<Check> {
     let zones: Seen<Result<Vec<Zone>, _>> = seen.edge(Question::Zone(cloudflare.zone.to_string()));
     // What keeps us from asking is said by the plan itself.
     let Ok(Ok(zones)) = zones else { return Vec::new() };
-    let Some(zone) = zones.into_iter().find(|zone| zone.name == cloudflare.zone.as_str()) else { return Vec::new() };
+    let Some(zone) = zones.into_iter().find(|zone| zone.name == cloudflare.zone.as_str()) else {
+        return Vec::new();
+    };
     let mut checks = vec![upload(site, &zone)];
     let setting = |id: &str| -> Seen<Option<String>> {
-        let found = seen.edge::<Setting>(Question::Setting { zone: zone.id.clone(), setting: id.to_owned() })?;
+        let found =
+            seen.edge::<Setting>(Question::Setting { zone: zone.id.clone(), setting: id.to_owned() })?;
         Ok(found.ok().and_then(|setting| setting.value.as_str().map(str::to_owned)))
     };
     let bots = seen.edge::<Bots>(Question::Bots { zone: zone.id.clone() });
@@ -73,7 +76,10 @@ fn upload(site: &Site, zone: &Zone) -> Check {
     }
     Check::weaker(
         "upload-size",
-        format!("files of up to {wanted} may be sent, but Cloudflare's plan {plan} stops at {} MB", limit.0 / 1_000_000),
+        format!(
+            "files of up to {wanted} may be sent, but Cloudflare's plan {plan} stops at {} MB",
+            limit.0 / 1_000_000
+        ),
         "larger ones fail without a good reason on people's screens: write synapse.max_upload_size = \"95M\"",
     )
 }

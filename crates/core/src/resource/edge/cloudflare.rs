@@ -1,8 +1,8 @@
 //! Whether Cloudflare lets us do what is wanted, asked before anything else.
 
 use super::{
-    Diff, Observed, Question, Refusal, Resource, ResourceId, Seen, Site, Stop, behind_the_stack, blocked, decided,
-    tunnels_named, zone_name,
+    Diff, Observed, Question, Refusal, Resource, ResourceId, Seen, Site, Stop, behind_the_stack, blocked,
+    decided, tunnels_named, zone_name,
 };
 use super::{cache, record, routes, setting, tunnel};
 use crate::{
@@ -130,7 +130,8 @@ impl Access {
         if zone.status != "active" {
             return Err(Diff::Blocked {
                 why: format!("the zone {name} is not active at Cloudflare but {}", zone.status),
-                hint: "its domain has to name Cloudflare's name servers: the zone's overview page says which".to_owned(),
+                hint: "its domain has to name Cloudflare's name servers: the zone's overview page says which"
+                    .to_owned(),
             }
             .into());
         }

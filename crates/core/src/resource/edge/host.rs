@@ -3,7 +3,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, certificate, change, decided, edge_way, npm};
+use super::{
+    Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, certificate, change, decided,
+    edge_way, npm,
+};
 use crate::{
     config::CertificateChoice,
     edge::{
@@ -92,14 +95,19 @@ impl Host {
         let Some(way) = edge_way(&self.site, seen)? else {
             return Ok(Diff::later(what, "the guest has no address yet"));
         };
-        let wanted = api::wanted(&way, self.role, settings, version, certificate, npm::plain_tunnel(&self.site));
+        let wanted =
+            api::wanted(&way, self.role, settings, version, certificate, npm::plain_tunnel(&self.site));
         let site = self.site.config.site();
         let before = now.map(|now| api::as_wanted(now, &wanted));
         let equal = before.as_ref() == Some(&wanted);
         let marked = now.is_some_and(|now| api::is_marked(now, site));
         let error = now.and_then(api::nginx_error);
         if equal && error.is_none() && marked {
-            return Ok(Diff::settled(format!("NPM leads {name} to {}:{}", wanted["forward_host"].as_str().unwrap_or_default(), wanted["forward_port"])));
+            return Ok(Diff::settled(format!(
+                "NPM leads {name} to {}:{}",
+                wanted["forward_host"].as_str().unwrap_or_default(),
+                wanted["forward_port"]
+            )));
         }
         let mut fields = wanted.clone();
         let ours = now.is_none_or(|now| api::made_for(now, site));
@@ -108,9 +116,15 @@ impl Host {
             what,
             why: match (now, error) {
                 (None, _) => "NPM knows no such host".to_owned(),
-                (Some(_), Some(error)) => format!("its nginx does not serve the host: {}", error.lines().last().unwrap_or(error)),
-                (Some(_), None) if !marked && equal => "the host is there; it is only marked as this server's".to_owned(),
-                (Some(_), None) if !marked => "a host of that name is there and is taken over; what it says changes as shown".to_owned(),
+                (Some(_), Some(error)) => {
+                    format!("its nginx does not serve the host: {}", error.lines().last().unwrap_or(error))
+                }
+                (Some(_), None) if !marked && equal => {
+                    "the host is there; it is only marked as this server's".to_owned()
+                }
+                (Some(_), None) if !marked => {
+                    "a host of that name is there and is taken over; what it says changes as shown".to_owned()
+                }
                 (Some(_), None) => "it says something else".to_owned(),
             },
             risk: Risk::None,
@@ -135,7 +149,10 @@ impl Host {
             let names = api::names(host);
             if names.len() > 1 {
                 return blocked(
-                    format!("{name} shares a proxy host in NPM with {}", names.iter().filter(|n| **n != name.as_str()).copied().collect::<Vec<_>>().join(", ")),
+                    format!(
+                        "{name} shares a proxy host in NPM with {}",
+                        names.iter().filter(|n| **n != name.as_str()).copied().collect::<Vec<_>>().join(", ")
+                    ),
                     format!("take {name} out of that host in NPM; it then gets one of its own"),
                 );
             }
@@ -146,12 +163,16 @@ impl Host {
                 );
             }
         }
-        for (question, kind) in [(Question::NpmRedirections, "redirection host"), (Question::NpmDeadHosts, "404 host")] {
+        for (question, kind) in
+            [(Question::NpmRedirections, "redirection host"), (Question::NpmDeadHosts, "404 host")]
+        {
             let others: Vec<Json> = asked(seen, question, what)?;
             if others.iter().any(|host| api::has_name(host, name)) {
                 return blocked(
                     format!("{name} is a {kind} in NPM"),
-                    format!("remove that {kind} in NPM if the name is meant for this server; else choose another name"),
+                    format!(
+                        "remove that {kind} in NPM if the name is meant for this server; else choose another name"
+                    ),
                 );
             }
         }

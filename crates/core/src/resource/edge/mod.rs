@@ -12,9 +12,11 @@ mod npm;
 mod record;
 mod routes;
 mod setting;
+mod takedown;
 mod tunnel;
 
 pub use checks::edge_checks;
+pub use takedown::{Takedown, edge_takedown};
 
 use super::{Diff, FileChange, Resource, ResourceId, Site, guest::guest_address, service};
 use crate::{
@@ -119,4 +121,3 @@ pub fn edge_way(site: &Site, seen: &Observed) -> Seen<Option<Way>> {
 fn change(name: String, before: Option<String>, after: String) -> FileChange {
     FileChange { side: Side::Edge, path: AbsPath::known(name), before, after }
 }
-

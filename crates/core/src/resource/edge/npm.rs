@@ -1,8 +1,8 @@
 //! Whether Nginx Proxy Manager lets us do what is wanted, asked before anything else.
 
 use super::{
-    Diff, Observed, Question, Refusal, Resource, ResourceId, Seen, Site, Stop, behind_the_stack, blocked, certificate,
-    decided, host,
+    Diff, Observed, Question, Refusal, Resource, ResourceId, Seen, Site, Stop, behind_the_stack, blocked,
+    certificate, decided, host,
 };
 use crate::{
     config::{CertificateChoice, Npm},
@@ -21,9 +21,13 @@ pub(super) fn id() -> ResourceId {
     ResourceId::new("edge/npm/access")
 }
 
-/// Whether the tunnel comes over plain HTTP to hosts that force HTTPS.
+/// Whether a tunnel may come over plain HTTP to hosts that force HTTPS. Of one
+/// that is set up by hand nobody here knows.
 pub(super) fn plain_tunnel(site: &Site) -> bool {
-    site.config.edge.cloudflare.as_ref().is_some_and(|cloudflare| cloudflare.service.starts_with("http://"))
+    match &site.config.edge.cloudflare {
+        Some(cloudflare) => cloudflare.service.starts_with("http://"),
+        None => site.config.edge.connectors.is_some(),
+    }
 }
 
 /// The version, once NPM answers.
@@ -61,7 +65,8 @@ impl Access {
         if !status.setup {
             return Ok(Diff::Blocked {
                 why: format!("NPM at {address} has no user yet: whoever opens it first owns it"),
-                hint: "open it in a browser, make the first user, and give its address and password here".to_owned(),
+                hint: "open it in a browser, make the first user, and give its address and password here"
+                    .to_owned(),
             });
         }
         if !status.version.at_least(12, 0) {
@@ -75,7 +80,10 @@ impl Access {
         if self.npm.certificate != CertificateChoice::None {
             let certificates: Result<serde_json::Value, Refusal> = seen.edge(Question::NpmCertificates)?;
             certificates.map_err(|refusal| Stop::Diff(blocked(&refusal)))?;
-            if plain_tunnel(&self.site) && !status.version.at_least(14, 0) {
+            if self.site.config.edge.cloudflare.is_some()
+                && plain_tunnel(&self.site)
+                && !status.version.at_least(14, 0)
+            {
                 return Ok(Diff::Blocked {
                     why: format!(
                         "NPM {} would send everybody who comes through the tunnel round in circles: the tunnel delivers by \

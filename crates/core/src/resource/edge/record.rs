@@ -1,6 +1,8 @@
 //! The DNS records of the public names.
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, decided, routes};
+use super::{
+    Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, decided, routes,
+};
 use crate::{
     edge::{
         Act, Record, adopted_mark,
@@ -17,8 +19,11 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         .into_iter()
         .flatten()
         .map(|host| {
-            Box::new(Name { site: site.clone(), host: host.to_owned(), apex: config.apex_host() == Some(host) })
-                as Box<dyn Resource>
+            Box::new(Name {
+                site: site.clone(),
+                host: host.to_owned(),
+                apex: config.apex_host() == Some(host),
+            }) as Box<dyn Resource>
         })
         .collect()
 }
@@ -48,20 +53,24 @@ impl Name {
         let host = &self.host;
         let what = format!("Lead the name {host} to the tunnel");
         let zone = super::zone(&self.site, seen, &what)?;
-        let all: Vec<DnsRecord> = asked(seen, Question::Records { zone: zone.id.clone(), host: host.clone() }, &what)?;
+        let all: Vec<DnsRecord> =
+            asked(seen, Question::Records { zone: zone.id.clone(), host: host.clone() }, &what)?;
         // Only these decide where browsers go.
         let leading: Vec<DnsRecord> = all
             .into_iter()
-            .filter(|r| r.name.eq_ignore_ascii_case(host) && matches!(r.kind.as_str(), "A" | "AAAA" | "CNAME" | "HTTPS" | "NS"))
+            .filter(|r| {
+                r.name.eq_ignore_ascii_case(host)
+                    && matches!(r.kind.as_str(), "A" | "AAAA" | "CNAME" | "HTTPS" | "NS")
+            })
             .collect();
         let site = self.site.config.site();
         let is_ours = |record: &DnsRecord| record.comment.as_deref() == Some(&mark(site));
         // A name in use is told of before there is a tunnel.
         let found = super::tunnel(&self.site, seen, &what);
         let target = found.as_ref().ok().map(|(_, tunnel)| tunnel_target(&tunnel.id));
-        let stranger = leading.iter().find(|r| {
-            !(r.kind == "CNAME" && (is_ours(r) || target.as_deref() == Some(r.content.as_str())))
-        });
+        let stranger = leading
+            .iter()
+            .find(|r| !(r.kind == "CNAME" && (is_ours(r) || target.as_deref() == Some(r.content.as_str()))));
         if let Some(record) = stranger {
             return Ok(self.taken(record));
         }
@@ -79,7 +88,9 @@ impl Name {
             _ => mark(site),
         };
         let record = Record { host: host.clone(), target: target.clone(), comment };
-        let line = |content: &str, proxied: bool| format!("CNAME {content}{}\n", if proxied { " (proxied)" } else { "" });
+        let line = |content: &str, proxied: bool| {
+            format!("CNAME {content}{}\n", if proxied { " (proxied)" } else { "" })
+        };
         Ok(Diff::Change(Step {
             what,
             why: match now {
@@ -93,21 +104,30 @@ impl Name {
                 now.map(|now| line(&now.content, now.proxied)),
                 line(&target, true),
             )],
-            effects: vec![Effect::Edge(Act::WriteRecord { zone: zone.id, id: now.map(|now| now.id.clone()), record })],
+            effects: vec![Effect::Edge(Act::WriteRecord {
+                zone: zone.id,
+                id: now.map(|now| now.id.clone()),
+                record,
+            })],
         }))
     }
 
     fn taken(&self, record: &DnsRecord) -> Diff {
         let host = &self.host;
         Diff::Blocked {
-            why: format!("{host} is in use already: it is a {} that leads to {}", record.kind, record.content),
+            why: format!(
+                "{host} is in use already: it is a {} that leads to {}",
+                record.kind, record.content
+            ),
             hint: if self.apex {
                 format!(
                     "if {host} has a web site of its own, write well_known.apex = \"elsewhere\" and have the site answer \
                      what `matrix-podman edge guide` says; if it has none, remove the record at Cloudflare"
                 )
             } else {
-                format!("remove the record at Cloudflare if {host} is meant for this server; else choose other names with matrix_url and chat_url")
+                format!(
+                    "remove the record at Cloudflare if {host} is meant for this server; else choose other names with matrix_url and chat_url"
+                )
             },
         }
     }

@@ -1,6 +1,8 @@
 //! The tunnel's routes: ours among those of others.
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, decided, tunnel};
+use super::{
+    Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, decided, tunnel,
+};
 use crate::{
     edge::{Act, cloudflare::TunnelConfig, ingress},
     effect::Effect,
@@ -70,13 +72,22 @@ impl Routes {
         };
         let effects = vec![
             tunnel::write_record(&self.site, &made),
-            Effect::Edge(Act::WriteRoutes { account, tunnel: found.id, before: now.clone(), after: after.clone() }),
+            Effect::Edge(Act::WriteRoutes {
+                account,
+                tunnel: found.id,
+                before: now.clone(),
+                after: after.clone(),
+            }),
         ];
         Ok(Diff::Change(Step {
             what,
             why: format!("the tunnel {} has no such route, or another", found.name),
             risk: Risk::None,
-            changes: vec![change(format!("/cloudflare/tunnel/{}/routes", found.name), Some(text(&now)), text(&after))],
+            changes: vec![change(
+                format!("/cloudflare/tunnel/{}/routes", found.name),
+                Some(text(&now)),
+                text(&after),
+            )],
             effects,
         }))
     }

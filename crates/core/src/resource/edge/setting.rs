@@ -1,6 +1,8 @@
 //! Settings of the whole zone, touched only where the config names them.
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, cloudflare, decided};
+use super::{
+    Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, change, cloudflare, decided,
+};
 use crate::{
     config::ZoneSetting,
     edge::{Act, cloudflare::Setting as Found},
@@ -10,7 +12,9 @@ use crate::{
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let named = site.config.edge.cloudflare.iter().flat_map(|cloudflare| cloudflare.zone_settings.iter());
-    named.map(|setting| Box::new(Setting { site: site.clone(), setting: *setting }) as Box<dyn Resource>).collect()
+    named
+        .map(|setting| Box::new(Setting { site: site.clone(), setting: *setting }) as Box<dyn Resource>)
+        .collect()
 }
 
 struct Setting {
@@ -44,13 +48,19 @@ impl Setting {
             return Ok(Diff::settled(format!("{id} is {now}")));
         };
         if !found.editable {
-            return Ok(Diff::settled(format!("{id} is {now}, and Cloudflare lets nobody change it in this zone")));
+            return Ok(Diff::settled(format!(
+                "{id} is {now}, and Cloudflare lets nobody change it in this zone"
+            )));
         }
         Ok(Diff::Change(Step {
             what: format!("Set {id} of the zone {} to {wanted}", zone.name),
             why: format!("it is {now}; this concerns every name in the zone, and zone_settings allows it"),
             risk: Risk::None,
-            changes: vec![change(format!("/cloudflare/zone/{id}"), Some(format!("{now}\n")), format!("{wanted}\n"))],
+            changes: vec![change(
+                format!("/cloudflare/zone/{id}"),
+                Some(format!("{now}\n")),
+                format!("{wanted}\n"),
+            )],
             effects: vec![Effect::Edge(Act::WriteSetting {
                 zone: zone.id,
                 setting: id.to_owned(),

@@ -1,6 +1,9 @@
 //! The tunnel itself, made where that is wanted.
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Side, Site, Stop, asked, cloudflare, decided, tunnels_named, zone};
+use super::{
+    Diff, Observed, Question, Resource, ResourceId, Seen, Side, Site, Stop, asked, cloudflare, decided,
+    tunnels_named, zone,
+};
 use crate::{
     edge::{
         Act,
@@ -39,7 +42,9 @@ impl Resource for Tunnel {
 
 impl Tunnel {
     fn compare(&self, seen: &Observed) -> Result<Diff, Stop> {
-        let Some(wanted) = &self.site.config.edge.cloudflare else { return Ok(Diff::settled("none is wanted")) };
+        let Some(wanted) = &self.site.config.edge.cloudflare else {
+            return Ok(Diff::settled("none is wanted"));
+        };
         let what = format!("Look for the tunnel {}", wanted.tunnel);
         let zone = zone(&self.site, seen, &what)?;
         let account = zone.account.id.clone();

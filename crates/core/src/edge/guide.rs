@@ -1,0 +1,313 @@
+//! The way in for a person who does it by hand: numbered steps with their own
+//! names, addresses and blocks, nothing left to replace.
+
+mod print;
+
+pub use print::{html, markdown, terminal};
+
+use serde::Serialize;
+
+use super::{
+    ingress,
+    proxy::{self, Way},
+};
+use crate::config::{CertificateChoice, Config};
+
+/// A guide.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Guide {
+    /// Its title.
+    pub title: String,
+    /// What it leads to.
+    pub intro: String,
+    /// What is to be done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// What is done.
+    pub title: String,
+    /// How.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// A paragraph.
+    Text(String),
+    /// Fields of a form, and what goes into them.
+    Fields(Vec<(String, String)>),
+    /// A block to paste, and its language.
+    Block(&'static str, String),
+}
+
+fn text(words: impl Into<String>) -> Part {
+    Part::Text(words.into())
+}
+
+fn fields<const N: usize>(all: [(&str, &str); N]) -> Part {
+    Part::Fields(all.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+}
+
+/// The guide for `config`, with NPM on the machine `proxy_host`.
+pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
+    let tunnelled = config.edge.npm.is_none() || config.edge.connectors.is_some();
+    let way = Way {
+        tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(proxy::usual_connectors)),
+        ..way.clone()
+    };
+    let mut steps = vec![certificate(config, &way), matrix_host(&way), chat_host(&way)];
+    if let Some(apex) = &way.apex {
+        steps.push(apex_step(&way, apex, tunnelled));
+    }
+    if tunnelled {
+        steps.extend([routes(config, &way, proxy_host), zone(config, &way)]);
+    } else {
+        steps.push(forwarding(&way, proxy_host));
+    }
+    steps.push(check(&way));
+    Guide {
+        title: format!("The way in to {}", config.server_name),
+        intro: format!(
+            "People reach the server at {} and the web client at {}. {} Nginx Proxy Manager (NPM) on {proxy_host} takes \
+             them in and leads them to the guest at {}. Everything below is for this server; nothing in it has to be replaced.",
+            config.matrix_url,
+            config.chat_url,
+            if tunnelled {
+                "They come through a Cloudflare tunnel."
+            } else {
+                "They come through your router."
+            },
+            way.synapse.host,
+        ),
+        steps,
+    }
+}
+
+fn certificate(config: &Config, way: &Way) -> Step {
+    let existing = config.edge.npm.as_ref().is_some_and(|npm| npm.certificate == CertificateChoice::Existing);
+    let names =
+        [Some(&way.matrix), Some(&way.chat)].into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+    let mut parts = vec![
+        text("In NPM: SSL Certificates, Add SSL Certificate, Let's Encrypt."),
+        fields([("Domain Names", &names), ("Use a DNS Challenge", "on"), ("DNS Provider", "Cloudflare")]),
+        text(
+            "The credentials want a Cloudflare token that may do \"Zone / DNS: Edit\" in this zone and nothing else; make \
+             one at https://dash.cloudflare.com/profile/api-tokens. NPM keeps it, to renew the certificate.",
+        ),
+    ];
+    if existing {
+        parts.insert(0, text("If NPM has a certificate for these names already, go on."));
+    }
+    Step { title: "Get a certificate".to_owned(), parts }
+}
+
+fn matrix_host(way: &Way) -> Step {
+    Step {
+        title: format!("Lead {} to Synapse", way.matrix),
+        parts: vec![
+            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+            fields([
+                ("Domain Names", &way.matrix),
+                ("Scheme", "http"),
+                ("Forward Hostname / IP", &way.synapse.host),
+                ("Forward Port", &way.synapse.port.to_string()),
+                ("Cache Assets", "off: it would store people's pictures"),
+                ("Block Common Exploits", "off: it refuses logins through other services"),
+                ("Websockets Support", "on"),
+                ("SSL: Certificate", "the one from step 1"),
+                ("SSL: Force SSL", "on"),
+                ("SSL: HTTP/2 Support", "on"),
+            ]),
+            text("Into the tab Advanced, all of this:"),
+            Part::Block("nginx", proxy::npm_advanced(way)),
+        ],
+    }
+}
+
+fn chat_host(way: &Way) -> Step {
+    Step {
+        title: format!("Lead {} to the web client", way.chat),
+        parts: vec![
+            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+            fields([
+                ("Domain Names", &way.chat),
+                ("Scheme", "http"),
+                ("Forward Hostname / IP", &way.web.host),
+                ("Forward Port", &way.web.port.to_string()),
+                ("Cache Assets", "off"),
+                ("Block Common Exploits", "off"),
+                ("Websockets Support", "on"),
+                ("SSL: Certificate", "the one from step 1"),
+                ("SSL: Force SSL", "on"),
+                ("SSL: HTTP/2 Support", "on"),
+            ]),
+            text("The tab Advanced stays empty."),
+        ],
+    }
+}
+
+fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
+    let mut parts = vec![text(format!(
+        "User ids end with {apex}, so other servers and apps ask https://{apex} where this server is. If {apex} has a web \
+         site, have it answer these addresses with exactly this, as application/json, and with the header \
+         Access-Control-Allow-Origin: *"
+    ))];
+    for document in &way.documents {
+        parts.push(text(format!("https://{apex}{}", document.path)));
+        parts.push(Part::Block("json", format!("{}\n", document.json)));
+    }
+    if tunnelled {
+        parts.push(text(format!(
+            "If {apex} comes through the same tunnel, or has no web site, add a route there in step 5 instead, before any \
+             other of {apex}."
+        )));
+    } else {
+        parts.push(text(format!("If NPM serves {apex} too, put this into the Advanced tab of that host:")));
+        parts.push(Part::Block("nginx", proxy::npm_apex_advanced(way)));
+    }
+    Step { title: format!("Have {apex} say where the server is"), parts }
+}
+
+fn routes(config: &Config, way: &Way, proxy_host: &str) -> Step {
+    let service = config
+        .edge
+        .cloudflare
+        .as_ref()
+        .map_or_else(|| format!("https://{proxy_host}"), |cloudflare| cloudflare.service.clone());
+    let (scheme, address) = service.split_once("://").unwrap_or(("https", &service));
+    let scheme = scheme.to_uppercase();
+    let mut parts = vec![text(
+        "At https://one.dash.cloudflare.com: Networks, Tunnels, your tunnel, Public Hostnames (Published application \
+         routes). Add one for each name; Cloudflare makes the DNS record with it. If there is a route for a wildcard (a name \
+         that begins with *), drag these above it.",
+    )];
+    let mut route = |name: &str, path: &str, origin: &str| {
+        let mut all = vec![("Hostname".to_owned(), name.to_owned())];
+        if !path.is_empty() {
+            all.push(("Path".to_owned(), path.to_owned()));
+        }
+        all.push(("Service: Type".to_owned(), scheme.clone()));
+        all.push(("Service: URL".to_owned(), address.to_owned()));
+        if scheme == "HTTPS" {
+            all.push(("TLS: Origin Server Name".to_owned(), origin.to_owned()));
+        }
+        if name != origin {
+            all.push(("HTTP Settings: HTTP Host Header".to_owned(), origin.to_owned()));
+        }
+        parts.push(Part::Fields(all));
+    };
+    route(&way.matrix, "", &way.matrix);
+    route(&way.chat, "", &way.chat);
+    if let Some(apex) = &way.apex {
+        route(apex, ingress::APEX_PATH, &way.matrix);
+    }
+    Step { title: "Lead the names through the tunnel".to_owned(), parts }
+}
+
+fn zone(config: &Config, way: &Way) -> Step {
+    let zone = config.edge.cloudflare.as_ref().map_or(&config.domain, |cloudflare| &cloudflare.zone);
+    let mut parts = vec![
+        text(format!(
+            "At https://dash.cloudflare.com, in the zone of {zone}. The first four concern every name in it."
+        )),
+        fields([
+            ("SSL/TLS, Overview", "Full, or Full (strict)"),
+            ("SSL/TLS, Edge Certificates, Always Use HTTPS", "on"),
+            ("SSL/TLS, Edge Certificates, Minimum TLS Version", "1.2"),
+            (
+                "Security, Bots, Bot Fight Mode",
+                "off: it keeps other Matrix servers out, and no rule can except them",
+            ),
+        ]),
+        text("Caching, Cache Rules, Create rule, so that nothing private is stored at Cloudflare:"),
+        fields([
+            ("Rule name", "matrix"),
+            ("Custom filter expression", &format!("(http.host eq \"{}\")", way.matrix)),
+            ("Cache eligibility", "Bypass cache"),
+        ]),
+    ];
+    if way.max_body.0 > 100_000_000 {
+        parts.push(text(format!(
+            "Cloudflare's plans Free and Pro stop at files of 100 MB, and this server takes {}. Write max_upload_size = \
+             \"95M\" below [synapse] in matrix.toml, so that people are told before they wait.",
+            way.max_body
+        )));
+    }
+    Step { title: "Set what Cloudflare does on the way".to_owned(), parts }
+}
+
+fn forwarding(way: &Way, proxy_host: &str) -> Step {
+    Step {
+        title: "Let people in".to_owned(),
+        parts: vec![text(format!(
+            "At your DNS provider, have {} and {} lead to your public address. In your router, forward the TCP ports 80 \
+                 and 443 to {proxy_host}.",
+            way.matrix, way.chat
+        ))],
+    }
+}
+
+fn check(way: &Way) -> Step {
+    let name = way.apex.as_ref().unwrap_or(&way.matrix);
+    let line = |url: String| format!("curl --fail --silent --show-error {url}\n");
+    let mut commands = line(format!("https://{}/_matrix/client/versions", way.matrix));
+    for document in &way.documents {
+        commands.push_str(&line(format!("https://{name}{}", document.path)));
+    }
+    commands.push_str(&format!(
+        "curl --silent --output /dev/null --write-out '%{{http_code}}\\n' https://{}{}/v1/server_version\n",
+        way.matrix,
+        proxy::ADMIN_PATH
+    ));
+    Step {
+        title: "See whether it works".to_owned(),
+        parts: vec![
+            text("From any machine on the internet. The last one has to say 403."),
+            Part::Block("sh", commands),
+            text(format!("Then open {} and log in.", way.chat_url)),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Defaults;
+
+    fn made(config: &Config) -> Guide {
+        guide(config, &proxy::way(config, "10.86.42.20"), "192.168.1.5")
+    }
+
+    #[test]
+    fn for_a_person_with_only_a_domain() {
+        let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
+        insta::assert_snapshot!("terminal", terminal(&made(&config)));
+        insta::assert_snapshot!("markdown", markdown(&made(&config)));
+    }
+
+    #[test]
+    fn html_lets_nothing_through() {
+        let config = Config::parse(
+            "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n[well_known]\nsupport_email = \"a&b@home.arpa\"",
+            "matrix.toml",
+        )
+        .unwrap();
+        let page = html(&made(&config));
+        assert!(page.contains("a&amp;b@home.arpa") && !page.contains("a&b"), "{page}");
+        assert!(page.contains("/.well-known/matrix/support"));
+    }
+
+    #[test]
+    fn nothing_is_left_to_replace() {
+        let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
+        let text = markdown(&made(&config));
+        for word in ["example.", "YOUR_", "<your", "$DOMAIN", "TODO"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+    }
+}
