@@ -64,7 +64,7 @@ pub enum When {
     After,
 }
 
-/// Holds a client at its n-th write.
+/// Holds a client at one of its writes.
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<GateState>,
@@ -73,17 +73,25 @@ pub struct Gate {
 
 #[derive(Default)]
 struct GateState {
-    seen: usize,
-    stop: Option<(usize, When, mpsc::Sender<String>)>,
+    stop: Option<Stop>,
     closed: bool,
 }
 
+struct Stop {
+    part: &'static str,
+    /// How many such writes pass before.
+    left: usize,
+    when: When,
+    report: mpsc::Sender<()>,
+}
+
 impl Gate {
-    /// Stops the client at its write number `at`, counted from 0 and from now
-    /// on; what it was comes out of the channel.
-    pub fn stop_at(&self, at: usize, when: When) -> mpsc::Receiver<String> {
-        let (send, receive) = mpsc::channel();
-        *self.state.lock().unwrap() = GateState { seen: 0, stop: Some((at, when, send)), closed: false };
+    /// Stops the client at the write number `number`, counted from 0 and from
+    /// now on, whose method and path have `part` in them; the channel says when.
+    pub fn stop_at(&self, part: &'static str, number: usize, when: When) -> mpsc::Receiver<()> {
+        let (report, receive) = mpsc::channel();
+        let stop = Some(Stop { part, left: number, when, report });
+        *self.state.lock().unwrap() = GateState { stop, closed: false };
         receive
     }
 
@@ -93,27 +101,24 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    fn pass(&self, asked: &Asked, when: When, number: usize) {
+    fn pass(&self, asked: &Asked, when: When) {
         let mut state = self.state.lock().unwrap();
-        if let Some((at, wanted, report)) = &state.stop
-            && *at == number
-            && *wanted == when
+        if let Some(stop) = &mut state.stop
+            && asked.is_write()
+            && stop.when == when
+            && asked.line().contains(stop.part)
         {
-            let _ = report.send(asked.line());
-            state.closed = true;
+            if stop.left == 0 {
+                let _ = stop.report.send(());
+                state.closed = true;
+            } else {
+                stop.left -= 1;
+            }
         }
         // While the gate is closed nothing else begins either.
         while state.closed {
             state = self.opened.wait(state).unwrap();
         }
-    }
-
-    fn number(&self, asked: &Asked) -> Option<usize> {
-        let mut state = self.state.lock().unwrap();
-        asked.is_write().then(|| {
-            state.seen += 1;
-            state.seen - 1
-        })
     }
 }
 
@@ -186,10 +191,9 @@ fn serve(stream: TcpStream, gate: &Gate, handler: &Handler, log: &Mutex<Vec<Aske
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let asked = Asked { method, path, query, authorization, body };
     log.lock().unwrap().push(asked.clone());
-    let number = gate.number(&asked).unwrap_or(usize::MAX);
-    gate.pass(&asked, When::Before, number);
+    gate.pass(&asked, When::Before);
     let answer = handler(&asked);
-    gate.pass(&asked, When::After, number);
+    gate.pass(&asked, When::After);
     let text = if answer.body.is_null() { String::new() } else { answer.body.to_string() };
     let retry = answer.retry_after.map_or_else(String::new, |s| format!("retry-after: {s}\r\n"));
     let mut stream = stream;

@@ -227,8 +227,12 @@ fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
     if let Some((synapse, web)) = &addresses {
         output::data(&format!("  Web client    {web}"));
         output::data(&format!("  Homeserver    {synapse}"));
-        output::data(&format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
-        output::data(&format!("  {} to the web client (docs/guides/first-server.md)", config.chat_url));
+        if config.edge.cloudflare.is_some() || config.edge.npm.is_some() {
+            output::data(&format!("  From outside  {}, led to {}", config.chat_url, config.matrix_url));
+        } else {
+            output::data(&format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
+            output::data(&format!("  {} to the web client (matrix-podman edge guide)", config.chat_url));
+        }
     }
     output::data(&format!("\n{}", styled(BOLD, "Next")));
     output::data("  matrix-podman user add NAME --admin   make yourself an account");

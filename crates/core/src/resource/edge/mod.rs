@@ -13,6 +13,8 @@ mod record;
 mod routes;
 mod setting;
 mod takedown;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub use checks::edge_checks;
