@@ -86,6 +86,21 @@ fn guest_is_there(world: &World, site_name: &str, name: &str) -> Result<bool, Er
 
 /// What was made at the edge; where it cannot be seen, it can be left.
 fn made_at_the_edge(world: &World) -> Result<Takedown, Error> {
+    let config = &world.site().config;
+    let parts = [("cloudflare", config.edge.cloudflare.is_some()), ("npm", config.edge.npm.is_some())];
+    let folder = site::state_folder(world.site());
+    for (part, named) in parts {
+        let record = folder.join(format!("edge-{part}.json"));
+        if !named && record.exists() {
+            return Err(Error::usage(
+                format!(
+                    "{} says that something was made at the edge, and this config has no [edge.{part}] to reach it by",
+                    record.display()
+                ),
+                "name the config that has it with --config, or add --keep-edge to leave it there",
+            ));
+        }
+    }
     edge::made_there(world).map_err(|error| match error {
         Error::Failed(failure) => {
             let hint = failure.hint.clone().unwrap_or_default();
