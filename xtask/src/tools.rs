@@ -24,6 +24,9 @@ const NEEDED: [(&str, &str); 11] = [
     ("caddy", "caddy"),
 ];
 
+/// Those that Debian starts when it installs them.
+const SERVERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+
 /// Installs what is missing.
 pub fn install() -> Result<(), String> {
     let mut missing: Vec<&str> =
@@ -41,7 +44,14 @@ pub fn install() -> Result<(), String> {
         run(&mut command)
     };
     apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat())
+    apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat())?;
+    // Their tests start them by themselves, and want the ports free.
+    let servers: Vec<&str> = missing.into_iter().filter(|package| SERVERS.contains(package)).collect();
+    if servers.is_empty() || !Path::new("/run/systemd/system").exists() {
+        return Ok(());
+    }
+    let mut command = Command::new("systemctl");
+    run(command.args(["disable", "--now", "--"]).args(servers))
 }
 
 fn has(command: &str) -> bool {
