@@ -45,6 +45,8 @@ pub enum Command {
     Up(Up),
     /// Show how the server is
     Status(Json),
+    /// Find out what is wrong, and what mends it
+    Doctor(Doctor),
     /// Show what the services say
     Logs(Logs),
     /// Restart services, all of them when none is named
@@ -152,6 +154,19 @@ pub struct Up {
     pub output: Json,
 }
 
+/// `doctor`
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// Mend what can be mended safely: `up` and restarts, one after the other
+    #[arg(long, conflicts_with = "json")]
+    pub fix: bool,
+    /// Ask nothing
+    #[arg(long, short, requires = "fix")]
+    pub yes: bool,
+    #[command(flatten)]
+    pub output: Json,
+}
+
 /// A service's name on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ServiceName {
@@ -234,6 +249,7 @@ impl Args {
             Command::Up(up) => up.output.json,
             Command::Status(status) => status.json,
             Command::Logs(logs) => logs.json,
+            Command::Doctor(doctor) => doctor.output.json,
             Command::User(user) => user.json(),
             Command::Token(token) => token.json(),
             Command::Edge(Edge::Guide(guide)) => guide.output.json,

@@ -9,6 +9,7 @@
 pub mod check;
 pub mod config;
 pub mod edge;
+pub mod doctor;
 pub mod effect;
 pub mod fact;
 pub mod layout;

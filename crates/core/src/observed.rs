@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        ContainerState, Edition, Fact, FileState, GuestState, ImageState, MachineInfo, Neighbour, Side,
-        UnitState, Value,
+        ContainerState, Edition, Fact, FileState, GuestState, ImageState, MachineInfo, Mounts, Neighbour,
+        Newest, Ran, Room, Side, UnitState, Value,
     },
     name::AbsPath,
 };
@@ -220,6 +220,93 @@ impl Observed {
             }),
             other => Err(mismatch(other)),
         }
+    }
+
+    /// The last lines of a unit's log in the guest.
+    pub fn journal(&self, unit: &str) -> Seen<&[String]> {
+        self.lines(Fact::Journal(unit.to_owned()))
+    }
+
+    /// The answer of lines to a question about the guest.
+    pub fn lines(&self, fact: Fact) -> Seen<&[String]> {
+        match self.get(Side::Guest, fact)? {
+            Value::Lines(lines) => Ok(lines),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The answer of one text to a question about the guest.
+    pub fn text(&self, fact: Fact) -> Seen<&str> {
+        match self.get(Side::Guest, fact)? {
+            Value::Text(text) => Ok(text),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Room on the file system of `path`, where there is such a path.
+    pub fn room(&self, side: Side, path: &AbsPath) -> Seen<Option<Room>> {
+        match self.get(side, Fact::Room(path.clone()))? {
+            Value::Room(room) => Ok(*room),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The guest's clock beside the newest of `files` there.
+    pub fn newest(&self, files: impl IntoIterator<Item = AbsPath>) -> Seen<&Newest> {
+        match self.get(Side::Guest, Fact::Newest(files.into_iter().collect()))? {
+            Value::Newest(clock) => Ok(clock),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// How many processes of the LXC container `name` were killed for lack of
+    /// memory, where that is counted.
+    pub fn oom_kills(&self, name: &str) -> Seen<Option<u64>> {
+        match self.get(Side::Machine, Fact::OomKills(name.to_owned()))? {
+            Value::Count(count) => Ok(*count),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// How a trial container fared.
+    pub fn canary(&self, image: &str, networks: &[&str], name: &str) -> Seen<&Ran> {
+        let networks = networks.iter().map(|n| (*n).to_owned()).collect();
+        let fact = Fact::Canary { image: image.to_owned(), networks, name: name.to_owned() };
+        match self.get(Side::Guest, fact)? {
+            Value::Ran(trial) => Ok(trial),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Whether a container that runs finds `name`.
+    pub fn lookup(&self, container: &str, name: &str) -> Seen<&Ran> {
+        match self
+            .get(Side::Guest, Fact::Lookup { container: container.to_owned(), name: name.to_owned() })?
+        {
+            Value::Ran(trial) => Ok(trial),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What is inside the container `name`, if it is there.
+    pub fn mounts(&self, name: &str) -> Seen<Option<&Mounts>> {
+        match self.get(Side::Guest, Fact::Mounts(name.to_owned()))? {
+            Value::Mounts(inside) => Ok(inside.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Which programs in the guest listen on which ports.
+    pub fn listeners(&self) -> Seen<&BTreeMap<u16, String>> {
+        match self.get(Side::Guest, Fact::Listeners)? {
+            Value::Listeners(all) => Ok(all),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Whether a name server answers the guest anything.
+    pub fn name_server(&self, address: std::net::Ipv4Addr) -> Seen<bool> {
+        self.yes(Side::Guest, Fact::NameServer(address))
     }
 
     /// The answer to a question of yes or no.

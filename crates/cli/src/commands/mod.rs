@@ -2,6 +2,7 @@
 
 mod agent;
 mod destroy;
+mod doctor;
 mod documents;
 mod edge;
 mod init;
@@ -34,6 +35,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Plan(plan) => plan::run(config, &plan),
         Command::Up(up) => up::run(config, &up),
         Command::Status(status) => status::run(config, &status),
+        Command::Doctor(doctor) => doctor::run(config, &doctor),
         Command::Logs(logs) => logs::run(config, &logs),
         Command::Restart(restart) => restart::run(config, &restart),
         Command::Render(render) => render::run(config, &render),

@@ -11,12 +11,18 @@ use crate::{args, error::Error, output, site};
 const PATIENCE: Seconds = Seconds(2100);
 
 pub fn run(config: Option<&Path>, args: &args::Restart) -> Result<u8, Error> {
+    let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
+    services(config, &named)?;
+    super::OK
+}
+
+/// Restarts `named`, or all when none is, in the order in which they start.
+pub fn services(config: Option<&Path>, named: &[Service]) -> Result<(), Error> {
     let (world, _) = super::world(config)?;
     let listener = output::listener(false);
     let holder = LockHolder::this("restart");
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     world.hold(&holder, &|_| {})?;
-    let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
     let services = Service::ALL.into_iter().filter(|s| named.is_empty() || named.contains(s));
     for service in services {
         let effect = Effect::StartService { service, restart: true, timeout: PATIENCE };
@@ -36,5 +42,5 @@ pub fn run(config: Option<&Path>, args: &args::Restart) -> Result<u8, Error> {
         }
         result?;
     }
-    super::OK
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! ([`Fact::ask`]), and so does the parser of what comes back
 //! ([`Fact::parse`]), so that `plan` and `status` cannot change anything.
 
+mod ailment;
 mod podman;
 mod system;
 
@@ -14,12 +15,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use ailment::{Mounts, Newest, Ran, Room};
 pub use podman::{ContainerState, Health, ImageState};
 pub use system::{GuestState, MachineInfo, UnitState};
 
 use crate::{
     edge::{Question, Reply},
-    name::{AbsPath, Digest, Invalid, Mode, Owner},
+    name::{AbsPath, Digest, Invalid, Mode, Owner, ServerName},
 };
 
 /// Where a question is asked or an act is done.
@@ -77,6 +79,45 @@ pub enum Fact {
     InstalledProgram,
     /// What an API of the edge says.
     Edge(Question),
+    /// The last lines of a systemd unit's log since boot.
+    Journal(String),
+    /// Room on the file system of a path.
+    Room(AbsPath),
+    /// The clock, and the newest of these files.
+    Newest(BTreeSet<AbsPath>),
+    /// How many processes of an LXC container were killed for lack of memory
+    /// since it was started.
+    OomKills(String),
+    /// Whether a container of this image can be run: with these networks, it
+    /// looks this name up.
+    Canary {
+        /// What to run.
+        image: String,
+        /// Podman's networks; none at all when empty.
+        networks: Vec<String>,
+        /// A name.
+        name: String,
+    },
+    /// Whether a container that runs finds a name.
+    Lookup {
+        /// The container.
+        container: String,
+        /// The name.
+        name: String,
+    },
+    /// What is mounted into a container.
+    Mounts(String),
+    /// Which programs listen on TCP ports.
+    Listeners,
+    /// What Redis answers to somebody with Synapse's password.
+    RedisPing,
+    /// Whether the name server with that address answers anything.
+    NameServer(Ipv4Addr),
+    /// The ids of the keys that the newest event of the server with that name
+    /// is signed with, as the database has it.
+    SigningKeysInUse(ServerName),
+    /// The id of the server's signing key, as its file has it.
+    SigningKeyOnDisk,
 }
 
 /// How a probe finds the answer.
@@ -171,6 +212,22 @@ pub enum Value {
     Ports(BTreeSet<u16>),
     /// To [`Fact::Edge`].
     Edge(Box<Reply>),
+    /// To [`Fact::Journal`] and [`Fact::SigningKeysInUse`].
+    Lines(Vec<String>),
+    /// To [`Fact::Room`]: `None` when there is no such path.
+    Room(Option<Room>),
+    /// To [`Fact::Newest`].
+    Newest(Newest),
+    /// To [`Fact::OomKills`]: `None` where the kernel does not count them.
+    Count(Option<u64>),
+    /// To [`Fact::Canary`] and [`Fact::Lookup`].
+    Ran(Ran),
+    /// To [`Fact::Mounts`].
+    Mounts(Option<Mounts>),
+    /// To [`Fact::Listeners`].
+    Listeners(BTreeMap<u16, String>),
+    /// To [`Fact::RedisPing`] and [`Fact::SigningKeyOnDisk`].
+    Text(String),
 }
 
 /// An LXC container that is already on the machine.
@@ -222,6 +279,58 @@ impl Fact {
                 argv
             }
             Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
+            Fact::Journal(unit) => argv(&[
+                "journalctl",
+                &format!("--unit={unit}"),
+                "--boot",
+                "--lines=200",
+                "--output=cat",
+                "--no-pager",
+                "--quiet",
+            ]),
+            Fact::Canary { image, networks, name } => {
+                let mut argv = argv(&[
+                    "podman",
+                    "run",
+                    "--rm",
+                    "--pull=never",
+                    "--read-only",
+                    "--cap-drop=all",
+                    "--security-opt=no-new-privileges",
+                    "--log-driver=none",
+                    "--user=65534:65534",
+                    "--entrypoint=getent",
+                ]);
+                match networks.as_slice() {
+                    [] => argv.push("--network=none".to_owned()),
+                    some => argv.extend(some.iter().map(|network| format!("--network={network}"))),
+                }
+                argv.extend([image, "hosts", name].map(str::to_owned));
+                argv
+            }
+            Fact::Lookup { container, name } => argv(&["podman", "exec", container, "getent", "hosts", name]),
+            Fact::Mounts(container) => argv(&["podman", "container", "inspect", "--", container]),
+            Fact::Listeners => {
+                argv(&["ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header"])
+            }
+            Fact::SigningKeysInUse(server) => argv(&[
+                "podman",
+                "exec",
+                "--env=PGOPTIONS=-c statement_timeout=8000 -c default_transaction_read_only=on",
+                "postgres_db",
+                "psql",
+                "--no-psqlrc",
+                "--tuples-only",
+                "--no-align",
+                "--username=synapse",
+                "--dbname=synapse",
+                "--command",
+                &format!(
+                    "SELECT jsonb_object_keys(json::jsonb->'signatures'->'{server}') FROM event_json \
+                     WHERE event_id = (SELECT event_id FROM events WHERE sender LIKE '@%:{server}' \
+                     ORDER BY stream_ordering DESC LIMIT 1)"
+                ),
+            ]),
             Fact::File(_)
             | Fact::Meta(_)
             | Fact::Edition(_)
@@ -235,6 +344,12 @@ impl Fact {
             | Fact::GuestProgram
             | Fact::InstalledProgram
             | Fact::Edge(_)
+            | Fact::Room(_)
+            | Fact::Newest(_)
+            | Fact::OomKills(_)
+            | Fact::RedisPing
+            | Fact::NameServer(_)
+            | Fact::SigningKeyOnDisk
             | Fact::Reachable(_) => return Ask::Builtin,
         })
     }
@@ -252,6 +367,21 @@ impl Fact {
             },
             Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
             Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
+            Fact::Journal(_) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
+            Fact::Canary { .. } | Fact::Lookup { .. } => Ok(Value::Ran(ailment::parse_ran(output))),
+            Fact::Mounts(_) => match output.status {
+                Some(0) => ailment::parse_mounts(&output.stdout).map(Value::Mounts),
+                _ => Ok(Value::Mounts(None)),
+            },
+            Fact::Listeners => Ok(Value::Listeners(ailment::parse_listeners(&output.stdout))),
+            Fact::SigningKeysInUse(_) => match output.status {
+                Some(0) => {
+                    let mut keys = ailment::parse_lines(&output.stdout);
+                    keys.retain(|key| !key.trim().is_empty());
+                    Ok(Value::Lines(keys))
+                }
+                _ => Err(Invalid::new(last_line(&output.stderr))),
+            },
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -274,6 +404,18 @@ impl Fact {
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Edge(_)
+            | Fact::Journal(_)
+            | Fact::Room(_)
+            | Fact::Newest(_)
+            | Fact::OomKills(_)
+            | Fact::Canary { .. }
+            | Fact::Lookup { .. }
+            | Fact::Mounts(_)
+            | Fact::Listeners
+            | Fact::RedisPing
+            | Fact::NameServer(_)
+            | Fact::SigningKeysInUse(_)
+            | Fact::SigningKeyOnDisk
             | Fact::Reachable(_) => return None,
         })
     }

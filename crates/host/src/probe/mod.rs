@@ -3,6 +3,7 @@
 //! Nothing here changes anything: questions are [`Fact`]s, and the commands
 //! that answer them stand in the core.
 
+mod ailment;
 mod lxc;
 mod net;
 mod system;
@@ -63,6 +64,12 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
         Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
+        Fact::Room(path) => ailment::room(path).map(Value::Room),
+        Fact::Newest(files) => Ok(Value::Newest(ailment::newest(files))),
+        Fact::OomKills(name) => Ok(Value::Count(ailment::oom_kills(name))),
+        Fact::RedisPing => ailment::redis_ping().map(Value::Text),
+        Fact::NameServer(address) => Ok(Value::Yes(ailment::name_server(*address))),
+        Fact::SigningKeyOnDisk => ailment::signing_key_id().map(Value::Text),
         Fact::InstalledProgram => {
             crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
         }
@@ -72,6 +79,12 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Units(_)
         | Fact::Containers
         | Fact::Images(_)
+        | Fact::Journal(_)
+        | Fact::Canary { .. }
+        | Fact::Lookup { .. }
+        | Fact::Mounts(_)
+        | Fact::Listeners
+        | Fact::SigningKeysInUse(_)
         | Fact::NatTable(_) => Err("this question is not answered here".to_owned()),
     }
 }

@@ -143,9 +143,9 @@ fn ready(doing: &str) -> Result<(), Failure> {
             Failure::new(doing, "there is no Synapse here yet").hint("`matrix-podman up` makes it")
         }
         (_, "activating") => Failure::new(doing, "Synapse is still starting")
-            .hint("wait a little and try again; `matrix-podman logs synapse` says why when it takes long"),
+            .hint("wait a little and try again; `matrix-podman doctor` says why when it takes long"),
         _ => Failure::new(doing, "Synapse does not run")
-            .hint("`matrix-podman status` shows all services, `matrix-podman up` mends what it can"),
+            .hint("`matrix-podman doctor` finds out why, `matrix-podman status` shows all services"),
     })
 }
 
@@ -154,7 +154,7 @@ fn silent(doing: &str, error: &str) -> Failure {
     match ready(doing) {
         Err(failure) => failure,
         Ok(()) => Failure::new(doing, format!("Synapse does not answer ({error})"))
-            .hint("`matrix-podman logs synapse` may say why, `matrix-podman up` mends what it can"),
+            .hint("`matrix-podman doctor` finds out why"),
     }
 }
 

@@ -1,0 +1,58 @@
+//! What differs from the config: the plan says it, for free.
+
+use super::{Case, Found, Mend};
+use crate::{
+    resource::{Diff, lower_first},
+    service::Service,
+};
+
+/// What `up` could not make right.
+pub(super) fn blocked(case: &Case<'_>) -> Found {
+    // Told by causes of their own.
+    let told = |id: &str| id == "database" || (id == "secrets" && case.has("synapse/key-missing"));
+    Ok(case.plan.blocked().find(|(id, _, _)| !told(id.as_str())).map(|(id, why, hint)| {
+        (
+            format!("`matrix-podman up` cannot go on: {why}."),
+            vec![format!("{id} in `matrix-podman plan`")],
+            Mend::Type(hint.to_owned()),
+        )
+    }))
+}
+
+/// What `up` would change, beside starting what other causes are about.
+pub(super) fn drift(case: &Case<'_>) -> Found {
+    let explained = |id: &str| {
+        Service::ALL.into_iter().any(|service| {
+            let family = match service {
+                Service::Postgres => "database/",
+                Service::Redis => "redis/",
+                Service::Synapse => "synapse/",
+                Service::Web => "web/",
+            };
+            id == format!("service/{service}")
+                && (case.has(family)
+                    || case.has("service/")
+                    || case.has("ports/")
+                    || case.has("runtime/")
+                    || case.has("database/"))
+        })
+    };
+    let changes: Vec<String> = case
+        .plan
+        .entries
+        .iter()
+        .filter(|entry| !explained(entry.id.as_str()))
+        .filter_map(|entry| match &entry.diff {
+            Diff::Change(step) => Some(format!("{}: {}", lower_first(&step.what), step.why)),
+            _ => None,
+        })
+        .collect();
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let what = match changes.len() {
+        1 => "One thing is not as matrix.toml says.".to_owned(),
+        more => format!("{more} things are not as matrix.toml says."),
+    };
+    Ok(Some((what, changes.into_iter().take(12).collect(), Mend::Up)))
+}

@@ -1,0 +1,227 @@
+//! What everything in the guest stands on: disk, clock, names, memory, and a
+//! container runtime that works.
+
+use super::{Case, Found, Mend};
+use crate::{
+    fact::{Ran, Room, Side},
+    layout,
+    name::AbsPath,
+    observed::Seen,
+    resource::{Backend, read_lock},
+    service::Service,
+    size::Bytes,
+};
+
+/// Below this, services fail to write.
+const FULL: u64 = 256 << 20;
+/// Below this, it is time to do something.
+const LOW: u64 = 2 << 30;
+/// So many more files must be possible.
+const FILES: u64 = 1000;
+/// How far a file may seem to come from the future: clocks are set in steps.
+const AHEAD: u64 = 300;
+
+/// The places in the guest that something is written to, and that may be file
+/// systems of their own.
+fn places() -> Vec<(Side, AbsPath)> {
+    let guest = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
+    let more = ["/var/lib/containers", "/var/log"].map(AbsPath::known);
+    [AbsPath::known(layout::ROOT)].into_iter().chain(guest).chain(more).map(|p| (Side::Guest, p)).collect()
+}
+
+fn rooms<'a>(case: &Case<'a>) -> Seen<Vec<(AbsPath, Room)>> {
+    // All are asked before the first answer is looked at.
+    let asked: Vec<_> =
+        places().into_iter().map(|(side, path)| (case.seen.room(side, &path), path)).collect();
+    let mut rooms: Vec<(AbsPath, Room)> = Vec::new();
+    for (room, path) in asked {
+        // A file system is told of once, by its first place.
+        if let Some(room) = room?
+            && !rooms.iter().any(|(_, other)| *other == room)
+        {
+            rooms.push((path, room));
+        }
+    }
+    Ok(rooms)
+}
+
+/// `812.5 MiB`
+fn human(bytes: u64) -> String {
+    let unit = if bytes >= 1 << 30 { (1u64 << 30, "GiB") } else { (1u64 << 20, "MiB") };
+    let tenths = bytes / (unit.0 / 10);
+    format!("{}.{} {}", tenths / 10, tenths % 10, unit.1)
+}
+
+fn is_full(room: Room) -> bool {
+    // A small file system of its own is full when a tenth of that is left.
+    room.free < FULL.min(room.total / 10) || room.files_free.is_some_and(|files| files < FILES)
+}
+
+pub(super) fn disk_full(case: &Case<'_>) -> Found {
+    Ok(rooms(case)?.into_iter().find(|(_, room)| is_full(*room)).map(|(path, room)| {
+        let what = format!("The disk that holds {path} is full.");
+        let evidence = match room.files_free {
+            Some(files) if files < FILES => format!("{files} more files can be made there"),
+            _ => format!("{} of {} are free there", human(room.free), human(room.total)),
+        };
+        (what, vec![evidence], make_room(case))
+    }))
+}
+
+fn make_room(case: &Case<'_>) -> Mend {
+    let look = "du --one-file-system --max-depth=2 /opt/matrix /var/lib/containers /var/log";
+    Mend::Type(format!("{} shows what takes the room: make some, or give the disk more", case.in_guest(look)))
+}
+
+pub(super) fn disk_low(case: &Case<'_>) -> Found {
+    if case.has("disk/full") {
+        return Ok(None);
+    }
+    let low = |room: &Room| room.free < LOW.min(room.total / 5);
+    Ok(rooms(case)?.into_iter().find(|(_, room)| low(room)).map(|(path, room)| {
+        (
+            format!("The disk that holds {path} is nearly full."),
+            vec![format!("{} of {} are free there", human(room.free), human(room.total))],
+            make_room(case),
+        )
+    }))
+}
+
+pub(super) fn clock(case: &Case<'_>) -> Found {
+    let files = (13..=20)
+        .map(|major| layout::in_root(&format!("postgresdata/{major}/docker/global/pg_control")))
+        .chain([layout::lock_file(), layout::applied_config(), AbsPath::known("/var/lib/dpkg/status")]);
+    let clock = case.seen.newest(files)?;
+    Ok(match &clock.file {
+        Some((path, written)) if *written > clock.now + AHEAD => Some((
+            "The clock is wrong: it is behind what was already written.".to_owned(),
+            vec![format!("{path} was last written {} from now", span(written - clock.now))],
+            // A guest has the machine's clock and cannot set it.
+            Mend::Type("timedatectl set-ntp true   (on the machine, whose clock the guest uses)".to_owned()),
+        )),
+        _ => None,
+    })
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..=7199 => format!("{} minutes", seconds / 60),
+        7200..=172_799 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+pub(super) fn names(case: &Case<'_>) -> Found {
+    let servers = case.seen.system(Side::Guest)?.resolvers.clone();
+    let edit = || {
+        let mend = if case.drifts("machine/network") {
+            Mend::Up
+        } else {
+            Mend::Type(format!(
+                "{} shows them; name a server that answers",
+                case.in_guest("cat /etc/resolv.conf")
+            ))
+        };
+        ("The guest cannot look up any name.".to_owned(), mend)
+    };
+    if servers.is_empty() {
+        let (what, mend) = edit();
+        return Ok(Some((what, vec!["/etc/resolv.conf names no server".to_owned()], mend)));
+    }
+    // Others than IPv4 addresses cannot be asked about here and count as good.
+    let asked: Vec<_> =
+        servers.iter().map(|text| text.parse().map_or(Ok(true), |at| case.seen.name_server(at))).collect();
+    for answer in asked {
+        if answer? {
+            return Ok(None);
+        }
+    }
+    let (what, mend) = edit();
+    Ok(Some((what, vec![format!("{} does not answer", servers.join(", "))], mend)))
+}
+
+pub(super) fn memory(case: &Case<'_>) -> Found {
+    let guest = &case.site.config.guest;
+    if case.site.backend != Backend::Lxc {
+        return Ok(None);
+    }
+    Ok(case.seen.oom_kills(guest.name.as_str())?.filter(|kills| *kills > 0).map(|kills| {
+        let more = Bytes(guest.memory.0 + guest.memory.0.div_ceil(2)).as_mib();
+        (
+            "The guest ran out of memory, and the kernel ended processes in it.".to_owned(),
+            vec![format!("{kills} killed since the guest was started; it may use {}", guest.memory)],
+            Mend::Type(format!("write guest.memory = \"{more}M\" in matrix.toml, then `matrix-podman up`")),
+        )
+    }))
+}
+
+/// The trial container, with or without the stack's networks.
+fn trial<'a>(case: &Case<'a>, networks: &[&str], name: &str) -> Seen<Option<&'a Ran>> {
+    // Synapse's image has `getent` in it, official and built alike.
+    let lock = read_lock(case.seen)?;
+    let Some(image) = lock.and_then(|lock| lock.images.get(&Service::Synapse).map(|i| i.run.clone())) else {
+        return Ok(None);
+    };
+    case.seen.canary(&image, networks, name).map(Some)
+}
+
+/// Podman's own exit statuses for a container that it could not run.
+fn could_not_run(trial: &Ran) -> bool {
+    matches!(trial.status, None | Some(125 | 126))
+}
+
+pub(super) fn runtime(case: &Case<'_>) -> Found {
+    let Some(trial) = trial(case, &[], "localhost")? else { return Ok(None) };
+    if !could_not_run(trial) {
+        return Ok(None);
+    }
+    let mend = match case.site.backend {
+        _ if case.drifts("guest/podman") || case.drifts("guest/packages") => Mend::Up,
+        _ => {
+            let command = case.in_guest("apt-get install --reinstall crun podman conmon netavark");
+            Mend::Type(format!("{command}   (if an upgrade broke it, go back to the version before)"))
+        }
+    };
+    Ok(Some(("Containers cannot be started in the guest.".to_owned(), tail(trial), mend)))
+}
+
+fn tail(trial: &Ran) -> Vec<String> {
+    match trial.said.as_slice() {
+        [] => vec!["a trial container did not start in time".to_owned()],
+        said => said[said.len().saturating_sub(3)..].to_vec(),
+    }
+}
+
+/// Whether containers find each other by name.
+pub(super) fn container_names(case: &Case<'_>) -> Found {
+    let runs = |service: Service| -> Seen<bool> {
+        Ok(case.seen.container(service.name())?.is_some_and(|c| c.state == "running"))
+    };
+    if case.has("runtime/") || !runs(Service::Postgres)? {
+        return Ok(None);
+    }
+    let postgres = Service::Postgres.name();
+    // A trial container would make Podman start the name server anew, so one
+    // that runs already is asked where there is one.
+    let (trial, who) = if runs(Service::Synapse)? {
+        (case.seen.lookup(Service::Synapse.name(), postgres)?, Service::Synapse.name())
+    } else {
+        match trial(case, &[layout::DB_NETWORK], postgres)? {
+            Some(trial) if could_not_run(trial) => {
+                let what = "Containers cannot be connected to the stack's networks.".to_owned();
+                return Ok(Some((what, tail(trial), Mend::Restart(Service::Postgres))));
+            }
+            Some(trial) => (trial, "a trial container"),
+            None => return Ok(None),
+        }
+    };
+    Ok(match trial.status {
+        // `getent`'s own word for "not found".
+        Some(2) => Some((
+            "Containers cannot find each other by name.".to_owned(),
+            vec![format!("{who} does not find {postgres} in the network {}", layout::DB_NETWORK)],
+            Mend::Restart(Service::Synapse),
+        )),
+        _ => None,
+    })
+}

@@ -1,0 +1,84 @@
+//! The guest itself: there, ours, running, reachable.
+
+use super::{Case, Found, Mend};
+use crate::{
+    fact::{GuestState, Side},
+    observed::{Gap, Seen},
+    resource::Backend,
+};
+
+fn state<'a>(case: &Case<'a>) -> Seen<Option<&'a GuestState>> {
+    match case.site.backend {
+        Backend::ThisMachine => Ok(None),
+        Backend::Lxc => case.seen.lxc(case.site.config.guest.name.as_str()).map(Some),
+    }
+}
+
+pub(super) fn absent(case: &Case<'_>) -> Found {
+    let name = &case.site.config.guest.name;
+    Ok(match state(case)? {
+        Some(GuestState::Absent) => Some((
+            format!("There is no guest {name} yet."),
+            vec![format!("/var/lib/lxc/{name} is not there")],
+            Mend::Up,
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn foreign(case: &Case<'_>) -> Found {
+    let Some(state) = state(case)? else { return Ok(None) };
+    let name = &case.site.config.guest.name;
+    let site = case.site.config.site();
+    Ok(match state.site() {
+        Some(own) if own == site => None,
+        other => Some((
+            format!("The container {name} is not the guest of {site}."),
+            vec![match other {
+                Some(other) => format!("its config says that it belongs to {other}"),
+                None => "its config does not carry matrix-podman's mark".to_owned(),
+            }],
+            Mend::Type("write the name of this site's guest in matrix.toml: guest.name = \"…\"".to_owned()),
+        )),
+    })
+}
+
+pub(super) fn stopped(case: &Case<'_>) -> Found {
+    let name = &case.site.config.guest.name;
+    Ok(match state(case)? {
+        Some(GuestState::Stopped { .. }) => Some((
+            format!("The guest {name} does not run."),
+            vec!["LXC says that it is stopped".to_owned()],
+            Mend::Up,
+        )),
+        _ => None,
+    })
+}
+
+/// Nothing else in the guest can be asked about without the program there.
+pub(super) fn program(case: &Case<'_>) -> Found {
+    match case.seen.system(Side::Guest) {
+        Ok(_) => Ok(None),
+        Err(Gap::NotAsked) => Err(Gap::NotAsked),
+        Err(Gap::Unknown(why)) => Ok(Some((
+            "The guest runs, but the program in it does not answer.".to_owned(),
+            vec![why],
+            Mend::Up,
+        ))),
+    }
+}
+
+pub(super) fn address(case: &Case<'_>) -> Found {
+    if case.seen.system(Side::Guest)?.address.is_some() {
+        return Ok(None);
+    }
+    let name = &case.site.config.guest.name;
+    let evidence = vec!["it has no address, or no way out (`ip address`, `ip route` there)".to_owned()];
+    let what = "The guest is not connected to any network.".to_owned();
+    let mend = match case.site.backend {
+        _ if case.drifts("machine/network") => Mend::Up,
+        Backend::Lxc => Mend::Type(format!("lxc-stop --name {name} && matrix-podman up")),
+        Backend::ThisMachine => Mend::Type("systemctl restart networking".to_owned()),
+    };
+    Ok(Some((what, evidence, mend)))
+}

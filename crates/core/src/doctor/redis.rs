@@ -1,0 +1,40 @@
+//! Redis.
+
+use super::{Case, Found, Mend};
+use crate::{
+    doctor::service::last_words,
+    fact::Fact,
+    layout::{self, Secret},
+    service::Service,
+};
+
+pub(super) fn stopped(case: &Case<'_>) -> Found {
+    let runs = case.seen.container(Service::Redis.name())?.is_some_and(|c| c.state == "running");
+    if runs || case.has("runtime/broken") {
+        return Ok(None);
+    }
+    let log = case.seen.journal(&Service::Redis.unit())?;
+    Ok(Some(("Redis does not run.".to_owned(), last_words(log), Mend::Up)))
+}
+
+/// Redis runs and does not take Synapse's password.
+pub(super) fn refuses(case: &Case<'_>) -> Found {
+    if case.has("redis/") || case.has("runtime/broken") {
+        return Ok(None);
+    }
+    let answer = case.seen.text(Fact::RedisPing)?;
+    if answer == "+PONG" {
+        return Ok(None);
+    }
+    // A password file that was changed is made anew from the other one.
+    let acl = layout::secret(Secret::RedisAcl);
+    let mend = if answer.starts_with("-WRONGPASS") || answer.starts_with("-NOAUTH") {
+        Mend::Type(format!(
+            "{} && matrix-podman up && matrix-podman restart redis",
+            case.in_guest(&format!("rm {acl}"))
+        ))
+    } else {
+        Mend::Restart(Service::Redis)
+    };
+    Ok(Some(("Redis refuses Synapse.".to_owned(), vec![format!("it answers: {answer}")], mend)))
+}

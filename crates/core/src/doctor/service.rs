@@ -1,0 +1,144 @@
+//! What any service may suffer from.
+
+use super::{Case, Found, Mend};
+use crate::{fact::Health, service::Service};
+
+/// How many lines of a log are shown.
+const LINES: usize = 3;
+/// Longest line that is shown.
+const WIDTH: usize = 240;
+
+/// A published port that another program listens on while the service is away.
+pub(super) fn ports(case: &Case<'_>) -> Found {
+    let config = &case.site.config.ports;
+    for (service, port, key) in
+        [(Service::Synapse, config.synapse.get(), "synapse"), (Service::Web, config.web.get(), "web")]
+    {
+        if case.is_well(service)?
+            || case.seen.container(service.name())?.is_some_and(|c| c.state == "running")
+        {
+            continue;
+        }
+        let log = case.seen.journal(&service.unit())?;
+        let holder = case.seen.listeners()?.get(&port);
+        let complaint = log.iter().rev().find(|line| line.contains("address already in use"));
+        if let (Some(holder), Some(complaint)) = (holder, complaint) {
+            return Ok(Some((
+                format!("Port {port} of {} is taken by another program.", service.title()),
+                vec![format!("{holder} listens on {port}"), shorten(complaint)],
+                Mend::Type(format!(
+                    "{} names it: stop it, or choose another ports.{key} in matrix.toml and `matrix-podman up`",
+                    case.in_guest(&format!("ss -ltnp sport = :{port}"))
+                )),
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// A service that is away for a reason that nobody foresaw.
+pub(super) fn fails(case: &Case<'_>) -> Found {
+    if case.has("runtime/broken") {
+        return Ok(None);
+    }
+    for service in Service::ALL {
+        let explained = match service {
+            Service::Postgres => case.has("database/"),
+            Service::Redis => case.has("redis/"),
+            Service::Synapse => {
+                case.has("synapse/") || case.has("database/") || !case.is_well(Service::Postgres)?
+            }
+            Service::Web => case.has("web/"),
+        };
+        let container = case.seen.container(service.name())?;
+        if explained || case.is_well(service)? {
+            continue;
+        }
+        // What is only about to start needs nothing.
+        let unit = case
+            .seen
+            .units(crate::fact::Side::Guest, [service.unit().as_str()])?
+            .get(&service.unit())
+            .cloned();
+        let unit = unit.unwrap_or_default();
+        if case.has("ports/") && container.is_none_or(|c| c.state != "running") {
+            continue;
+        }
+        let log = case.seen.journal(&service.unit())?;
+        let title = service.title();
+        let (what, mend) = match container.map(|c| (c.state.as_str(), c.health)) {
+            Some(("running", Health::Starting)) if unit.restarts == 0 => (
+                format!("{} is still starting.", upper(title)),
+                Mend::Type("wait a little, then `matrix-podman doctor`".to_owned()),
+            ),
+            Some(("running", Health::Unhealthy)) => {
+                (format!("{} runs but does not answer.", upper(title)), Mend::Restart(service))
+            }
+            _ if unit.restarts > 0 => (
+                format!("{} does not stay up: it was restarted {} times.", upper(title), unit.restarts),
+                Mend::Type(format!("matrix-podman logs {service}   (its last lines say why)")),
+            ),
+            _ => (format!("{} does not run.", upper(title)), Mend::Up),
+        };
+        return Ok(Some((what, last_words(log), mend)));
+    }
+    Ok(None)
+}
+
+fn upper(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The last lines of a log that say something about the program itself, not
+/// about systemd's and Podman's work around it.
+pub(super) fn last_words(log: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> =
+        log.iter().rev().filter(|line| is_said(line)).take(LINES).map(|line| shorten(line)).collect();
+    lines.reverse();
+    lines
+}
+
+/// Whether a line is what the program said.
+fn is_said(line: &str) -> bool {
+    let text = line.trim();
+    let hash = |word: &str| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit());
+    !(text.is_empty()
+        || text.starts_with("***")
+        || text.starts_with("conmon ")
+        || text.contains(".service: ")
+        || ["Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start "]
+            .iter()
+            .any(|word| text.starts_with(word) && text.contains(".service"))
+        || text.split_whitespace().any(hash))
+}
+
+/// A line that fits a terminal.
+pub(super) fn shorten(line: &str) -> String {
+    let line = line.trim();
+    match line.char_indices().nth(WIDTH) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_cleared_of_what_systemd_and_podman_say() {
+        let log = [
+            "Starting synapse.service - Matrix: Synapse...",
+            "2026-11-23 08:09:31.69 +0000 UTC m=+0.09 container remove fda24fb663cf66f682a0d928ab8f23032bcc5acdcb87feaf144f02c49896c98f (image=localhost/x)",
+            "psycopg2.OperationalError: connection refused",
+            "",
+            "conmon dd5ff1007e42a415d102 <nwarn>: Failed to add inotify watch",
+            "synapse.service: Main process exited, code=exited, status=1/FAILURE",
+            "Failed to start synapse.service - Matrix: Synapse.",
+            "fda24fb663cf66f682a0d928ab8f23032bcc5acdcb87feaf144f02c49896c98f",
+        ]
+        .map(str::to_owned);
+        assert_eq!(last_words(&log), ["psycopg2.OperationalError: connection refused"]);
+    }
+}

@@ -1,0 +1,325 @@
+//! Synapse: why it does not start, from its own last words; and its signing key.
+
+use super::{Case, Found, Mend};
+use crate::{
+    doctor::service::{last_words, shorten},
+    fact::{Fact, Health, Side},
+    layout::{self, Secret},
+    name::AbsPath,
+    observed::Seen,
+    service::Service,
+};
+
+/// Why Synapse did not start, as its log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reason {
+    /// Its config cannot be read: the key and the line, as far as it says.
+    Config {
+        key: Option<String>,
+        line: Option<u32>,
+    },
+    /// Its signing key cannot be read.
+    Key,
+    Password,
+    Locale,
+    TooNew,
+    TooOld,
+    Away,
+}
+
+/// The last reason in a log and the lines that say it; what came before may be
+/// mended already.
+fn reason(log: &[String]) -> Option<(Reason, Vec<String>)> {
+    for (at, line) in log.iter().enumerate().rev() {
+        // A start that succeeded has overcome what stands above.
+        if line.contains("Started synapse.service") {
+            return None;
+        }
+        let text = line.trim();
+        let found = if text.contains("password authentication failed for user") {
+            Reason::Password
+        } else if text.contains("IncorrectDatabaseSetup") {
+            Reason::Locale
+        } else if text.contains("Cannot use this database as it is too") {
+            Reason::TooNew
+        } else if text.starts_with("psycopg2.OperationalError") {
+            Reason::Away
+        } else if text.starts_with("Error in configuration") {
+            let explained = log[at..].iter().filter(|l| !l.trim().is_empty());
+            let lines: Vec<String> = explained.take(2).map(|l| shorten(l)).collect();
+            let key = text.split('\'').nth(1).map(str::to_owned);
+            return Some((Reason::Config { key, line: None }, lines));
+        } else if text.starts_with("yaml.") {
+            // The place is given in the lines that follow, the last one counts.
+            let rest: Vec<&String> = log[at..].iter().take(10).collect();
+            let line = rest.iter().rev().find_map(|l| line_number(l));
+            let mut lines = vec![shorten(text)];
+            lines.extend(rest.iter().rev().find(|l| line_number(l).is_some()).map(|l| shorten(l)));
+            return Some((Reason::Config { key: None, line }, lines));
+        } else if let Some(frames) = traceback_above(log, at) {
+            let of = |path: &str| frames.iter().any(|frame| frame.contains(path));
+            if of("in _upgrade_existing_database") {
+                Reason::TooOld
+            } else if of("/signedjson/key.py") || of("/synapse/config/key.py") {
+                Reason::Key
+            } else if of("/synapse/config/") {
+                let key = frames.iter().rev().find_map(|frame| key_of(frame));
+                Reason::Config { key, line: None }
+            } else {
+                continue;
+            }
+        } else {
+            continue;
+        };
+        return Some((found, last_words(std::slice::from_ref(line))));
+    }
+    None
+}
+
+/// `  in "/data/homeserver.yaml", line 5, column 3`
+fn line_number(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("homeserver.yaml\", line ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The frames above the line at `at`, if that is the one with which a
+/// traceback ends: `ValueError: …` below indented lines.
+fn traceback_above(log: &[String], at: usize) -> Option<&[String]> {
+    let last = &log[at];
+    let is_error = !last.starts_with(' ')
+        && last.split_once(':').is_some_and(|(name, _)| {
+            // `psycopg2.errors.DuplicateColumn: …`
+            let class = name.rsplit('.').next().unwrap_or_default();
+            !name.contains(' ') && class.starts_with(|c: char| c.is_ascii_uppercase())
+        });
+    if !is_error {
+        return None;
+    }
+    let start = log[..at].iter().rposition(|line| line.starts_with("Traceback (most recent call last)"))?;
+    Some(&log[start + 1..at])
+}
+
+/// The key that a line of Synapse's source asks its config for.
+fn key_of(source: &str) -> Option<String> {
+    let (_, rest) = source.split_once("config.get(\"").or_else(|| source.split_once("config[\""))?;
+    rest.split('"').next().map(str::to_owned)
+}
+
+/// Synapse's last words, when it is not well and its database is there.
+fn diagnosis(case: &Case<'_>) -> Seen<Option<(Reason, Vec<String>)>> {
+    let well = case.is_well(Service::Synapse)?;
+    if well || case.has("runtime/broken") || case.has("ports/") || case.has("synapse/") {
+        return Ok(None);
+    }
+    Ok(reason(case.seen.journal(&Service::Synapse.unit())?))
+}
+
+fn config_file() -> AbsPath {
+    layout::in_root("synapse/homeserver.yaml")
+}
+
+pub(super) fn key_missing(case: &Case<'_>) -> Found {
+    let path = layout::secret(Secret::SigningKey);
+    // Before the first `up` there is nothing to be missed.
+    if crate::resource::read_lock(case.seen)?.is_none() || case.seen.meta(Side::Guest, &path)?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some((
+        "The server's signing key is gone; without it other servers no longer believe that this is the same server."
+            .to_owned(),
+        vec![format!("{path} is not there")],
+        Mend::Type("put the file back from a backup of the guest; a new one is never made over a server that exists".to_owned()),
+    )))
+}
+
+pub(super) fn key_broken(case: &Case<'_>) -> Found {
+    Ok(match diagnosis(case)? {
+        Some((Reason::Key, lines)) => Some((
+            "Synapse does not start: its signing key cannot be read.".to_owned(),
+            lines,
+            Mend::Type(format!(
+                "put {} back from a backup of the guest; a new key would make this another server to all others",
+                layout::secret(Secret::SigningKey)
+            )),
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn config(case: &Case<'_>) -> Found {
+    let Some((Reason::Config { key, line }, mut lines)) = diagnosis(case)? else { return Ok(None) };
+    let path = config_file();
+    let file = case.seen.file(Side::Guest, &path)?;
+    let content = file.and_then(|f| f.content.as_deref()).unwrap_or_default();
+    // What the log does not say, the file does.
+    let line = line.or_else(|| {
+        let top = key.as_deref()?.split('.').next()?.to_owned();
+        let at = content.lines().position(|l| l.split(':').next() == Some(top.as_str()))?;
+        u32::try_from(at + 1).ok()
+    });
+    let place = match (&key, line) {
+        (Some(key), Some(line)) => format!("{key} in line {line}"),
+        (Some(key), None) => key.clone(),
+        (None, Some(line)) => format!("line {line}"),
+        (None, None) => "what it says below".to_owned(),
+    };
+    if let Some(text) = line.and_then(|n| content.lines().nth(n as usize - 1)) {
+        lines.insert(0, shorten(&format!("{path}:{}: {}", line.unwrap_or_default(), text.trim())));
+    }
+    let mend = if case.drifts("synapse/config") {
+        Mend::Up
+    } else {
+        Mend::Type("change in matrix.toml what it names, then `matrix-podman up`".to_owned())
+    };
+    Ok(Some((format!("Synapse does not start: it refuses its config at {place}."), lines, mend)))
+}
+
+pub(super) fn password(case: &Case<'_>) -> Found {
+    Ok(match diagnosis(case)? {
+        Some((Reason::Password, lines)) => Some((
+            "Synapse does not start: PostgreSQL does not take its password.".to_owned(),
+            lines,
+            // It is made anew from the password that PostgreSQL was given.
+            Mend::Type(format!(
+                "{} && matrix-podman up",
+                case.in_guest(&format!("rm {}", layout::secret(Secret::Pgpass)))
+            )),
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn locale(case: &Case<'_>) -> Found {
+    Ok(match diagnosis(case)? {
+        Some((Reason::Locale, lines)) => Some((
+            "Synapse does not start: its database has the wrong locale or encoding.".to_owned(),
+            lines,
+            Mend::Type(
+                "dump the database, make it anew with UTF-8 and locale C, and load the dump: Synapse's docs/postgres.md says how"
+                    .to_owned(),
+            ),
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn too_new(case: &Case<'_>) -> Found {
+    Ok(match diagnosis(case)? {
+        Some((Reason::TooNew, lines)) => Some((
+            "Synapse does not start: its database was changed by a newer Synapse than this one.".to_owned(),
+            lines,
+            Mend::Type(
+                "use the newer image again ([images.synapse] in matrix.toml), or restore the backup from before it"
+                    .to_owned(),
+            ),
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn too_old(case: &Case<'_>) -> Found {
+    Ok(match diagnosis(case)? {
+        Some((Reason::TooOld, lines)) => Some((
+            "Synapse does not start: it cannot bring its database, which is of an older Synapse, up to its own version.".to_owned(),
+            lines,
+            Mend::Type(
+                "run the version before again, or one between the two first ([images.synapse] in matrix.toml)".to_owned(),
+            ),
+        )),
+        _ => None,
+    })
+}
+
+pub(super) fn away(case: &Case<'_>) -> Found {
+    if case.is_well(Service::Synapse)?
+        || case.has("runtime/broken")
+        || case.has("synapse/")
+        || case.has("database/")
+    {
+        return Ok(None);
+    }
+    let postgres = case.seen.container(Service::Postgres.name())?;
+    let what = match postgres.map(|c| (c.state.as_str(), c.health)) {
+        Some(("running", Health::Healthy)) => match diagnosis(case)? {
+            Some((Reason::Away, lines)) => {
+                let what = "Synapse does not start: it does not reach its database.";
+                return Ok(Some((what.to_owned(), lines, Mend::Restart(Service::Synapse))));
+            }
+            _ => return Ok(None),
+        },
+        Some(("running", _)) => "Synapse waits for its database, which is not ready.",
+        _ => "Synapse has no database: PostgreSQL does not run.",
+    };
+    let log = case.seen.journal(&Service::Postgres.unit())?;
+    Ok(Some((what.to_owned(), last_words(log), Mend::Up)))
+}
+
+/// The key in the file is another one than that with which the newest event of
+/// this server is signed.
+pub(super) fn key_changed(case: &Case<'_>) -> Found {
+    if case.has("synapse/key") || !case.is_well(Service::Postgres)? {
+        return Ok(None);
+    }
+    let server = &case.site.config.server_name;
+    let asked =
+        (case.seen.lines(Fact::SigningKeysInUse(server.clone())), case.seen.text(Fact::SigningKeyOnDisk));
+    let (used, on_disk) = (asked.0?, asked.1?);
+    // Nothing was signed yet, or it is the same.
+    if used.is_empty() || used.iter().any(|key| key.trim() == on_disk) {
+        return Ok(None);
+    }
+    Ok(Some((
+        "The server's signing key is not the one that its last messages were signed with.".to_owned(),
+        vec![
+            format!("{} holds {on_disk}", layout::secret(Secret::SigningKey)),
+            format!("the newest message of {server} is signed with {}", used.join(", ")),
+        ],
+        Mend::Type(
+            "put the old signing.key back from a backup of the guest, then `matrix-podman restart synapse`"
+                .to_owned(),
+        ),
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn reasons_are_read_from_what_synapse_really_prints() {
+        for (text, reason_wanted, evidence) in [
+            (include_str!("logs/password.txt"), Reason::Password, "password authentication failed"),
+            (include_str!("logs/locale.txt"), Reason::Locale, "collation"),
+            (include_str!("logs/schema-new.txt"), Reason::TooNew, "too new"),
+            (include_str!("logs/schema-old.txt"), Reason::TooOld, "syntax error"),
+            (include_str!("logs/key-garbage.txt"), Reason::Key, "seed must be"),
+            (
+                include_str!("logs/config-key.txt"),
+                Reason::Config { key: Some("max_upload_size".to_owned()), line: None },
+                "invalid literal",
+            ),
+            (
+                include_str!("logs/config-error.txt"),
+                Reason::Config { key: None, line: None },
+                "open registration",
+            ),
+            (include_str!("logs/config-yaml.txt"), Reason::Config { key: None, line: Some(5) }, "line 5"),
+        ] {
+            let (found, lines) = reason(&log(text)).unwrap_or_else(|| panic!("nothing in {text}"));
+            assert_eq!(found, reason_wanted);
+            assert!(lines.iter().any(|l| l.contains(evidence)), "{evidence:?} in {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_overcome_is_no_reason() {
+        let mut lines = log(include_str!("logs/password.txt"));
+        lines.push("Started synapse.service - Matrix: Synapse.".to_owned());
+        assert_eq!(reason(&lines), None);
+        assert_eq!(reason(&[]), None);
+    }
+}
