@@ -137,9 +137,9 @@ fn database(s: &mut Scenario, lab: &Lab) {
         lab.up();
         healthy(lab);
     });
-    s.test("Synapse without its database", || {
+    s.test("a database that does not run", || {
         guest.sh("systemctl mask --runtime postgres_db; systemctl stop postgres_db").ok();
-        shows(lab, "synapse/database-away", "PostgreSQL does not run");
+        shows(lab, "database/stopped", "PostgreSQL does not run");
         guest.sh("systemctl unmask --runtime postgres_db; systemctl start postgres_db").ok();
         lab.up();
         healthy(lab);
@@ -152,6 +152,13 @@ fn database(s: &mut Scenario, lab: &Lab) {
             "password authentication failed",
             "cp -p /opt/matrix/secrets/pgpass /root/pgpass; sed -i 's/[0-9a-f]*$/wrong/' /opt/matrix/secrets/pgpass".to_owned(),
             "cat /root/pgpass >/opt/matrix/secrets/pgpass".to_owned(),
+        ),
+        (
+            "a database that lets nobody in over the network",
+            "synapse/database-away",
+            "no pg_hba.conf entry",
+            format!("sed -i 's/^host/#host/' /opt/matrix/postgresdata/*/docker/pg_hba.conf; {psql}=synapse --command='SELECT pg_reload_conf()'"),
+            format!("sed -i 's/^#host/host/' /opt/matrix/postgresdata/*/docker/pg_hba.conf; {psql}=synapse --command='SELECT pg_reload_conf()'"),
         ),
         (
             "a database with the wrong locale",

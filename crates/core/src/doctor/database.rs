@@ -1,7 +1,11 @@
 //! PostgreSQL.
 
 use super::{Case, Found, Mend};
-use crate::{doctor::service::last_words, resource::Diff, service::Service};
+use crate::{
+    doctor::service::{journal, last_words},
+    resource::Diff,
+    service::Service,
+};
 
 /// The data and the image are of different major versions: the plan knows.
 pub(super) fn version(case: &Case<'_>) -> Found {
@@ -19,7 +23,7 @@ pub(super) fn broken(case: &Case<'_>) -> Found {
     if case.has("database/") || case.is_well(Service::Postgres)? {
         return Ok(None);
     }
-    let log = case.seen.journal(&Service::Postgres.unit())?;
+    let log = journal(case, Service::Postgres)?;
     let words: [(&str, &str, Mend); 4] = [
         (
             "No space left on device",
@@ -48,4 +52,14 @@ pub(super) fn broken(case: &Case<'_>) -> Found {
         }
     }
     Ok(None)
+}
+
+pub(super) fn stopped(case: &Case<'_>) -> Found {
+    let runs = case.seen.container(Service::Postgres.name())?.is_some_and(|c| c.state == "running");
+    if runs || case.has("database/") || case.has("runtime/broken") {
+        return Ok(None);
+    }
+    let log = journal(case, Service::Postgres)?;
+    let what = "PostgreSQL does not run, so Synapse has no database.";
+    Ok(Some((what.to_owned(), last_words(log), Mend::Up)))
 }

@@ -149,6 +149,7 @@ const CAUSES: &[Cause] = &[
     cause("ports/taken", service::ports),
     cause("database/version", database::version),
     cause("database/broken", database::broken),
+    cause("database/stopped", database::stopped),
     cause("runtime/names", ground::container_names),
     cause("redis/stopped", redis::stopped),
     cause("redis/refuses", redis::refuses),

@@ -2,7 +2,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    doctor::service::last_words,
+    doctor::service::{journal, last_words},
     fact::Fact,
     layout::{self, Secret},
     service::Service,
@@ -13,7 +13,7 @@ pub(super) fn stopped(case: &Case<'_>) -> Found {
     if runs || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = case.seen.journal(&Service::Redis.unit())?;
+    let log = journal(case, Service::Redis)?;
     Ok(Some(("Redis does not run.".to_owned(), last_words(log), Mend::Up)))
 }
 

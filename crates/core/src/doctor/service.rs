@@ -1,7 +1,7 @@
 //! What any service may suffer from.
 
 use super::{Case, Found, Mend};
-use crate::{fact::Health, service::Service};
+use crate::{fact::Health, observed::Seen, service::Service};
 
 /// How many lines of a log are shown.
 const LINES: usize = 3;
@@ -19,7 +19,7 @@ pub(super) fn ports(case: &Case<'_>) -> Found {
         {
             continue;
         }
-        let log = case.seen.journal(&service.unit())?;
+        let log = journal(case, service)?;
         let holder = case.seen.listeners()?.get(&port);
         let complaint = log.iter().rev().find(|line| line.contains("address already in use"));
         if let (Some(holder), Some(complaint)) = (holder, complaint) {
@@ -64,7 +64,7 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
         if case.has("ports/") && container.is_none_or(|c| c.state != "running") {
             continue;
         }
-        let log = case.seen.journal(&service.unit())?;
+        let log = journal(case, service)?;
         let title = service.title();
         let (what, mend) = match container.map(|c| (c.state.as_str(), c.health)) {
             Some(("running", Health::Starting)) if unit.restarts == 0 => (
@@ -88,6 +88,21 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
 fn upper(title: &str) -> String {
     let mut letters = title.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What a service's log has of the tries since it last came up: what stands
+/// before that was overcome.
+pub(super) fn latest(log: &[String], service: Service) -> &[String] {
+    let up = format!("Started {}", service.unit());
+    match log.iter().rposition(|line| line.starts_with(&up)) {
+        Some(at) => &log[at + 1..],
+        None => log,
+    }
+}
+
+/// The log of `service` since it last came up.
+pub(super) fn journal<'a>(case: &Case<'a>, service: Service) -> Seen<&'a [String]> {
+    Ok(latest(case.seen.journal(&service.unit())?, service))
 }
 
 /// The last lines of a log that say something about the program itself, not
@@ -125,6 +140,13 @@ pub(super) fn shorten(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_overcome_is_left_out() {
+        let log = ["FATAL: old", "Started redis.service - Matrix: Redis.", "FATAL: new"].map(str::to_owned);
+        assert_eq!(latest(&log, Service::Redis), ["FATAL: new"]);
+        assert_eq!(latest(&log, Service::Web).len(), 3);
+    }
 
     #[test]
     fn a_log_is_cleared_of_what_systemd_and_podman_say() {

@@ -2,8 +2,8 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    doctor::service::{last_words, shorten},
-    fact::{Fact, Health, Side},
+    doctor::service::{journal, last_words, shorten},
+    fact::{Fact, Side},
     layout::{self, Secret},
     name::AbsPath,
     observed::Seen,
@@ -31,10 +31,6 @@ enum Reason {
 /// mended already.
 fn reason(log: &[String]) -> Option<(Reason, Vec<String>)> {
     for (at, line) in log.iter().enumerate().rev() {
-        // A start that succeeded has overcome what stands above.
-        if line.contains("Started synapse.service") {
-            return None;
-        }
         let text = line.trim();
         let found = if text.contains("password authentication failed for user") {
             Reason::Password
@@ -111,7 +107,7 @@ fn diagnosis(case: &Case<'_>) -> Seen<Option<(Reason, Vec<String>)>> {
     if well || case.has("runtime/broken") || case.has("ports/") || case.has("synapse/") {
         return Ok(None);
     }
-    Ok(reason(case.seen.journal(&Service::Synapse.unit())?))
+    Ok(reason(journal(case, Service::Synapse)?))
 }
 
 fn config_file() -> AbsPath {
@@ -238,20 +234,20 @@ pub(super) fn away(case: &Case<'_>) -> Found {
     {
         return Ok(None);
     }
-    let postgres = case.seen.container(Service::Postgres.name())?;
-    let what = match postgres.map(|c| (c.state.as_str(), c.health)) {
-        Some(("running", Health::Healthy)) => match diagnosis(case)? {
-            Some((Reason::Away, lines)) => {
-                let what = "Synapse does not start: it does not reach its database.";
-                return Ok(Some((what.to_owned(), lines, Mend::Restart(Service::Synapse))));
-            }
-            _ => return Ok(None),
-        },
-        Some(("running", _)) => "Synapse waits for its database, which is not ready.",
-        _ => "Synapse has no database: PostgreSQL does not run.",
+    let ready = case.is_well(Service::Postgres)?;
+    let (what, lines, mend) = match diagnosis(case)? {
+        Some((Reason::Away, lines)) if ready => (
+            "Synapse does not start: it does not reach its database.",
+            lines,
+            Mend::Restart(Service::Postgres),
+        ),
+        _ if ready => return Ok(None),
+        _ => {
+            let lines = last_words(journal(case, Service::Postgres)?);
+            ("Synapse waits for its database, which is not ready.", lines, Mend::Up)
+        }
     };
-    let log = case.seen.journal(&Service::Postgres.unit())?;
-    Ok(Some((what.to_owned(), last_words(log), Mend::Up)))
+    Ok(Some((what.to_owned(), lines, mend)))
 }
 
 /// The key in the file is another one than that with which the newest event of
@@ -313,13 +309,5 @@ mod tests {
             assert_eq!(found, reason_wanted);
             assert!(lines.iter().any(|l| l.contains(evidence)), "{evidence:?} in {lines:?}");
         }
-    }
-
-    #[test]
-    fn what_was_overcome_is_no_reason() {
-        let mut lines = log(include_str!("logs/password.txt"));
-        lines.push("Started synapse.service - Matrix: Synapse.".to_owned());
-        assert_eq!(reason(&lines), None);
-        assert_eq!(reason(&[]), None);
     }
 }

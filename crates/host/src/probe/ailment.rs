@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_clock_is_compared_with_files() {
         let own = AbsPath::parse("/proc/self/stat").unwrap();
-        let clock = clock(&BTreeSet::from([own]));
+        let clock = newest(&BTreeSet::from([own]));
         assert!(clock.now > 1_700_000_000 && clock.file.is_some());
     }
 }
