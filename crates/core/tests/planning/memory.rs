@@ -313,6 +313,7 @@ impl MemoryWorld {
             Fact::Containers | Fact::Images(_) | Fact::Edge(_) => {
                 panic!("{fact:?} is a question to the guest")
             }
+            _ => panic!("{fact:?} is asked by no resource"),
         }
     }
 
@@ -351,6 +352,7 @@ impl MemoryWorld {
             | Fact::NatTable(_)
             | Fact::Process(_)
             | Fact::GuestProgram => panic!("{fact:?} is a question to the machine"),
+            _ => panic!("{fact:?} is asked by no resource"),
         }
     }
 
