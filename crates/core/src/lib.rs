@@ -8,8 +8,8 @@
 
 pub mod check;
 pub mod config;
-pub mod edge;
 pub mod doctor;
+pub mod edge;
 pub mod effect;
 pub mod fact;
 pub mod layout;
