@@ -111,6 +111,45 @@ fn made(s: &mut Scenario, lab: &Lab) {
 }
 
 fn used(s: &mut Scenario, lab: &Lab) {
+    s.test("services are stopped and started, and up starts what was stopped", || {
+        let states = || SERVICES.map(|s| guest.exec(["systemctl", "is-active", s]).text().to_owned());
+        lab.run(&["stop", "synapse"]).ok();
+        assert_eq!(states(), ["active", "active", "inactive", "active"]);
+        lab.run(&["start", "synapse"]).ok();
+        lab.healthy();
+        lab.run(&["stop"]).ok();
+        assert_eq!(states(), ["inactive"; 4]);
+        lab.up();
+        lab.healthy();
+        lab.settled();
+    });
+    s.test("a command runs in a service's container, with its exit code, from outside and inside", || {
+        let sql = ["psql", "--", "-At", "-c", "SHOW server_encoding"];
+        assert_eq!(lab.run(&sql).ok().text(), "UTF8");
+        let inside = ["matrix-podman"].into_iter().chain(sql);
+        assert_eq!(guest.command(inside).run().ok().text(), "UTF8");
+        lab.run(&["exec", "synapse", "--", "sh", "-c", "exit 7"]).exits(7);
+        lab.command(&["exec", "synapse", "--", "cat"]).input("as it came").run().ok().says("as it came");
+    });
+    s.test("the addresses are told", || {
+        lab.run(&["open"]).ok().says(&lab.url("client")).says(&format!("https://{}", lab.server_name()));
+        assert_eq!(lab.run(&["open", "--json"]).json()["here"]["synapse"], lab.url("synapse"));
+    });
+    s.test("set changes one line of matrix.toml and shows what that would do", || {
+        let before = lab.config();
+        lab.run(&["set", "synapse.url_previews", "false"])
+            .ok()
+            .says("- url_preview_enabled: true")
+            .says("`matrix-podman up` does this");
+        let after = lab.config();
+        let added: Vec<&str> = after.lines().filter(|line| !before.lines().any(|l| l == *line)).collect();
+        assert_eq!(added, ["url_previews = false"]);
+        lab.run(&["set", "synapse.url_previev", "false"]).exits(2).says("synapse.url_previews");
+        lab.run(&["set", "synapse.max_upload_size", "lots"]).exits(2).says("lots");
+        assert_eq!(lab.config(), after, "a mistake changes nothing");
+        lab.run(&["set", "synapse.url_previews", "--default"]).ok();
+        lab.settled();
+    });
     s.test("users are made with a password from standard input, a file or a terminal", || {
         lab.run(&["user", "add", "zoe", "--admin", PASSWORD]).exits(2);
         lab.add_user("anna", PASSWORD);

@@ -50,7 +50,19 @@ pub enum Command {
     /// Show what the services say
     Logs(Logs),
     /// Restart services, all of them when none is named
-    Restart(Restart),
+    Restart(Services),
+    /// Stop services, all of them when none is named, until `start`, `up` or the guest's next boot
+    Stop(Services),
+    /// Start services, all of them when none is named
+    Start(Services),
+    /// Run a command in a service's container
+    Exec(Exec),
+    /// Speak SQL with the server's database
+    Psql(Psql),
+    /// Print the addresses of the server and its web client
+    Open(Json),
+    /// Change a key of matrix.toml, comments kept, and show what that would do
+    Set(Set),
     /// Write every file of the guest into a folder, to read or compare
     Render(Render),
     /// Remove the guest and everything in it
@@ -214,11 +226,42 @@ pub struct Logs {
     pub json: bool,
 }
 
-/// `restart`
+/// `restart`, `stop`, `start`
 #[derive(Debug, clap::Args)]
-pub struct Restart {
+pub struct Services {
     /// Which
     pub services: Vec<ServiceName>,
+}
+
+/// `exec`
+#[derive(Debug, clap::Args)]
+pub struct Exec {
+    /// Whose container
+    pub service: ServiceName,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// `psql`
+#[derive(Debug, clap::Args)]
+pub struct Psql {
+    /// Arguments for psql, as in `psql -- -c 'SELECT count(*) FROM events'`
+    #[arg(last = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `set`
+#[derive(Debug, clap::Args)]
+pub struct Set {
+    /// The key with its section: synapse.max_upload_size
+    pub key: String,
+    /// What it is to say; lists are separated by commas
+    #[arg(required_unless_present = "default")]
+    pub value: Option<String>,
+    /// Leave the key out, so that its default holds
+    #[arg(long, conflicts_with = "value")]
+    pub default: bool,
 }
 
 /// `render`
@@ -247,7 +290,7 @@ impl Args {
         match &self.command {
             Command::Plan(plan) => plan.output.json,
             Command::Up(up) => up.output.json,
-            Command::Status(status) => status.json,
+            Command::Status(json) | Command::Open(json) => json.json,
             Command::Logs(logs) => logs.json,
             Command::Doctor(doctor) => doctor.output.json,
             Command::User(user) => user.json(),

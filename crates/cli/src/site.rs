@@ -110,6 +110,11 @@ fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, E
     Ok(Site { config, backend })
 }
 
+/// The defaults that follow from this machine.
+pub fn defaults() -> Result<Defaults, Error> {
+    Ok(Defaults::with_timezone(machine()?.timezone.as_deref()))
+}
+
 /// What this machine is.
 pub fn machine() -> Result<MachineInfo, Error> {
     match probe::answer(&Fact::System) {

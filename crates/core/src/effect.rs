@@ -135,6 +135,11 @@ pub enum Effect {
         /// How long it may take.
         timeout: Seconds,
     },
+    /// Stops a service of the stack; systemd starts it again at the guest's next boot.
+    StopService {
+        /// Which.
+        service: Service,
+    },
     /// Lets root use a range of ids for containers (/etc/subuid, /etc/subgid).
     AllowIds {
         /// First id on the machine.
@@ -283,6 +288,7 @@ impl Effect {
             | Effect::ApplySysctl
             | Effect::RestartDaemon { .. }
             | Effect::StartService { .. }
+            | Effect::StopService { .. }
             | Effect::ObtainImage { .. }
             | Effect::InitDatabase { .. }
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
@@ -310,6 +316,7 @@ impl Effect {
             Effect::RestartDaemon { unit } => format!("restart {unit}"),
             Effect::StartService { service, restart: false, .. } => format!("start {service}"),
             Effect::StartService { service, restart: true, .. } => format!("restart {service}"),
+            Effect::StopService { service } => format!("stop {service}"),
             Effect::AllowIds { start, count } => {
                 format!("allow root the ids {start} to {}", start + count - 1)
             }

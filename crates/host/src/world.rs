@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    os::unix::process::ExitStatusExt as _,
     sync::{Arc, Mutex, RwLock},
 };
 
@@ -155,6 +156,33 @@ impl World {
             Some(guest) => guest.people(call),
             None => synapse::answer(call),
         }
+    }
+
+    /// Runs a command in the guest with this process's own terminal, or what is
+    /// there in its place; its exit code, 128 and the signal's number when a
+    /// signal ended it.
+    pub fn attach(&self, argv: &[String]) -> Result<u8, Failure> {
+        let doing = || format!("run {} in the guest", argv.join(" "));
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let whole = match self.doorway() {
+            None => argv.to_vec(),
+            Some(doorway) => match self.guest_state() {
+                Ok(GuestState::Running { .. }) => doorway.argv(&words),
+                Ok(_) => {
+                    return Err(
+                        Failure::new(doing(), "the guest does not run").hint("`matrix-podman up` starts it")
+                    );
+                }
+                Err(why) => return Err(Failure::new(doing(), why)),
+            },
+        };
+        let mut words = whole.iter();
+        let status = std::process::Command::new(words.next().map(String::as_str).unwrap_or_default())
+            .args(words)
+            .status()
+            .doing(doing)?;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        Ok(u8::try_from(code).unwrap_or(1))
     }
 
     /// Lets go of the connection, so that the next question opens a new one.

@@ -10,7 +10,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{failure::Failure, world::World};
 
-use super::{restart, up};
+use super::{services, up};
 use crate::{
     args::{self, Json, Settings},
     error::{DONE, Error, FAILED},
@@ -136,7 +136,7 @@ fn fix(config: Option<&Path>, args: &args::Doctor, first: Diagnosis) -> Result<D
                         });
                     }
                 }
-                restart::services(config, &[*service])?;
+                services::act(config, &[*service], services::Verb::Restart)?;
             }
             Mend::Type(_) => break,
         }

@@ -1,16 +1,19 @@
 //! The commands, one file each.
 
+mod addresses;
 mod agent;
 mod destroy;
 mod doctor;
 mod documents;
 mod edge;
+mod exec;
 mod init;
 mod logs;
 mod people;
 mod plan;
 mod render;
-mod restart;
+mod services;
+mod set;
 mod status;
 mod up;
 
@@ -37,7 +40,13 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Status(status) => status::run(config, &status),
         Command::Doctor(doctor) => doctor::run(config, &doctor),
         Command::Logs(logs) => logs::run(config, &logs),
-        Command::Restart(restart) => restart::run(config, &restart),
+        Command::Restart(args) => services::run(config, &args, services::Verb::Restart),
+        Command::Stop(args) => services::run(config, &args, services::Verb::Stop),
+        Command::Start(args) => services::run(config, &args, services::Verb::Start),
+        Command::Exec(args) => exec::exec(config, &args),
+        Command::Psql(args) => exec::psql(config, &args),
+        Command::Open(args) => addresses::run(config, &args),
+        Command::Set(args) => set::run(config, &args),
         Command::Render(render) => render::run(config, &render),
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),

@@ -6,6 +6,7 @@ mod applied;
 mod assemble;
 mod document;
 mod edge;
+pub mod edit;
 pub mod init;
 mod keys;
 mod mistake;

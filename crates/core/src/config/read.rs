@@ -9,7 +9,7 @@ use super::{
     document::{Document, Placed},
     keys::{self, AnyKey, Fallback, Fixed, Key},
     mistake::{Mistake, Mistakes, Source, shorten},
-    types::{Flaw, TomlType, from_flag, zone_is_known},
+    types::{Flaw, TomlType, from_flag, nearest, zone_is_known},
 };
 use crate::name::Timezone;
 
@@ -128,7 +128,8 @@ impl<'a> Reader<'a> {
                         key: given.key.clone(),
                         value: None,
                         problem: format!("there is no key {:?} in the config", given.key),
-                        hint: None,
+                        hint: nearest(&given.key, keys::all().map(keys::AnyKey::path))
+                            .map(|near| format!("did you mean {near}?")),
                     },
                 )),
             }

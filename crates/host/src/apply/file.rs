@@ -38,6 +38,16 @@ pub fn write_from(path: &Path, content: &mut dyn Read, mode: Mode, owner: Owner)
     sync_folder(folder).doing(doing)
 }
 
+/// Replaces the content of a file that is there; mode and owner stay, and of a
+/// link to it, the link.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let doing = || format!("write {}", path.display());
+    let place = fs::canonicalize(path).doing(doing)?;
+    let meta = fs::metadata(&place).doing(doing)?;
+    let owner = Owner { uid: meta.uid(), gid: meta.gid() };
+    write(&place, content, Mode(meta.mode() & 0o7777), owner)
+}
+
 /// Makes a symbolic link, replacing what is there.
 pub fn link(path: &Path, target: &str) -> Result<(), Failure> {
     let doing = || format!("link {} to {target}", path.display());
@@ -121,6 +131,18 @@ mod tests {
         write_from(&path, &mut Broken, Mode(0o644), me()).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_replaced_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, place) = (folder.path().join("file"), folder.path().join("link"));
+        write(&file, b"one", Mode(0o640), me()).unwrap();
+        link(&place, "file").unwrap();
+        replace(&place, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
+        assert!(fs::symlink_metadata(&place).unwrap().is_symlink());
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::StartService { service, restart, timeout } => {
             unit::start_service(*service, *restart, *timeout, sink)
         }
+        Effect::StopService { service } => unit::stop_service(*service),
         Effect::AllowIds { start, count } => lxc::allow_ids(*start, *count),
         Effect::NetworkUp(network) => network::up(network, sink),
         Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),

@@ -15,6 +15,9 @@ use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
 /// How long systemd's own quick acts may take.
 const QUICK: Duration = Duration::from_secs(90);
 
+/// Longer than any unit of the stack may take to stop.
+const STOP: Duration = Duration::from_secs(300);
+
 pub(super) fn reload() -> Result<(), Failure> {
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run("make systemd read its units", &|_| {})
 }
@@ -83,6 +86,13 @@ pub(super) fn start_service(
         .evidence(last_log_lines(&unit))
         .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
     })
+}
+
+/// Stops a service. Its unit says how long it may take to end in order.
+pub(super) fn stop_service(service: Service) -> Result<(), Failure> {
+    Program::new(["systemctl", "stop", "--", &service.unit()])
+        .deadline(STOP)
+        .run(&format!("stop {}", service.title()), &|_| {})
 }
 
 fn needs_reload(unit: &str) -> bool {

@@ -1,0 +1,34 @@
+//! `exec` and `psql`: a command in a service's container, with the terminal
+//! that there is.
+
+use std::{
+    io::{IsTerminal as _, stdin, stdout},
+    path::Path,
+};
+
+use matrix_podman_core::{render::homeserver, service::Service};
+
+use crate::{args, error::Error};
+
+pub fn exec(config: Option<&Path>, args: &args::Exec) -> Result<u8, Error> {
+    inside(config, args.service.into(), &args.command)
+}
+
+pub fn psql(config: Option<&Path>, args: &args::Psql) -> Result<u8, Error> {
+    let database = homeserver::DATABASE;
+    let mut command: Vec<String> =
+        ["psql", "--username", database, "--dbname", database].map(str::to_owned).to_vec();
+    command.extend(args.arguments.iter().cloned());
+    inside(config, Service::Postgres, &command)
+}
+
+fn inside(config: Option<&Path>, service: Service, command: &[String]) -> Result<u8, Error> {
+    let (world, _) = super::world(config)?;
+    let mut argv = vec!["podman".to_owned(), "exec".to_owned(), "--interactive".to_owned()];
+    if stdin().is_terminal() && stdout().is_terminal() {
+        argv.push("--tty".to_owned());
+    }
+    argv.push(service.name().to_owned());
+    argv.extend(command.iter().cloned());
+    Ok(world.attach(&argv)?)
+}
