@@ -245,6 +245,7 @@ fn web(s: &mut Scenario, lab: &Lab) {
         let config = "/opt/matrix/element-config.json";
         guest.sh(&format!("stat --format %a {config} >/root/mode; chmod 0600 {config}; chown root:root {config}; {restart}")).ok();
         shows(lab, "web/config", "cannot read");
+        guest.exec(["systemctl", "stop", "element-web"]).ok();
         lab.up();
         healthy(lab);
     });
@@ -253,6 +254,7 @@ fn web(s: &mut Scenario, lab: &Lab) {
             .sh(&format!("sed -i 's/listen 8080/listen 8081/' /opt/matrix/element-nginx.conf; {restart}"))
             .ok();
         shows(lab, "web/port", "8081");
+        guest.exec(["systemctl", "stop", "element-web"]).ok();
         lab.up();
         healthy(lab);
     });
@@ -261,6 +263,7 @@ fn web(s: &mut Scenario, lab: &Lab) {
             .sh(&format!("sed -i '/default.conf/d' /etc/containers/systemd/element-web.container; systemctl daemon-reload; {restart}"))
             .ok();
         shows(lab, "web/mounts", "not mounted");
+        guest.exec(["systemctl", "stop", "element-web"]).ok();
         lab.up();
         healthy(lab);
     });

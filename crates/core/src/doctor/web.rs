@@ -17,6 +17,12 @@ fn files() -> [(&'static str, crate::name::AbsPath, &'static str); 2] {
     ]
 }
 
+/// A container keeps the file that it was started with, also when another one
+/// is put in its place: it has to be stopped first.
+fn renewed(case: &Case<'_>) -> Mend {
+    Mend::Type(format!("{} && matrix-podman up", case.in_guest(&format!("systemctl stop {}", Service::Web))))
+}
+
 /// Its files are not there or nobody but their owner may read them.
 pub(super) fn config(case: &Case<'_>) -> Found {
     if !is_away(case)? {
@@ -44,7 +50,7 @@ pub(super) fn config(case: &Case<'_>) -> Found {
             }
             Some(_) => continue,
         };
-        return Ok(Some((format!("The web client cannot read its {what}."), vec![problem], Mend::Up)));
+        return Ok(Some((format!("The web client cannot read its {what}."), vec![problem], renewed(case))));
     }
     Ok(None)
 }
@@ -60,7 +66,7 @@ pub(super) fn mounts(case: &Case<'_>) -> Found {
             return Ok(Some((
                 format!("The web client runs without its {what}: the file is not mounted."),
                 vec![format!("the container has nothing at {target}")],
-                Mend::Up,
+                renewed(case),
             )));
         }
     }
@@ -92,6 +98,6 @@ pub(super) fn port(case: &Case<'_>) -> Found {
             Some(line) => format!("{path} says: {line}"),
             None => format!("{path} has no listen line"),
         }],
-        Mend::Up,
+        renewed(case),
     )))
 }
