@@ -1,7 +1,12 @@
 //! The web client.
 
 use super::{Case, Found, Mend};
-use crate::{fact::Side, layout, observed::Seen, service::Service};
+use crate::{
+    fact::{FileState, Side},
+    layout,
+    observed::Seen,
+    service::Service,
+};
 
 /// Port that its nginx listens on in the container.
 const PORT: u16 = 8080;
@@ -15,6 +20,16 @@ fn files() -> [(&'static str, crate::name::AbsPath, &'static str); 2] {
         ("config", layout::in_root("element-config.json"), "/app/config.json"),
         ("web server's settings", layout::in_root("element-nginx.conf"), "/etc/nginx/conf.d/default.conf"),
     ]
+}
+
+/// Whether the web client's user may read a file.
+fn readable(file: &FileState) -> bool {
+    let (own, mode) = (Service::Web.owner(), file.mode.0);
+    match () {
+        () if file.owner.uid == own.uid => mode & 0o400 != 0,
+        () if file.owner.gid == own.gid => mode & 0o040 != 0,
+        () => mode & 0o004 != 0,
+    }
 }
 
 /// A container keeps the file that it was started with, also when another one
@@ -33,7 +48,7 @@ pub(super) fn config(case: &Case<'_>) -> Found {
         let owner = Service::Web.owner();
         let problem = match state? {
             None => format!("{path} is not there"),
-            Some(file) if file.owner.uid != owner.uid && file.mode.0 & 0o004 == 0 => {
+            Some(file) if !readable(file) => {
                 format!(
                     "{path} has the mode {:04o}, and the client's user {} cannot read it",
                     file.mode.0, owner.uid
