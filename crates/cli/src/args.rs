@@ -7,7 +7,11 @@ mod people;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use matrix_podman_core::service::Service;
+use matrix_podman_core::{
+    check::Group,
+    federation::{self, Resolve},
+    service::Service,
+};
 
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use people::{
@@ -47,6 +51,8 @@ pub enum Command {
     Status(Json),
     /// Find out what is wrong, and what mends it
     Doctor(Doctor),
+    /// Show whether the server really works, from inside and outside
+    Verify(Verify),
     /// Show what the services say
     Logs(Logs),
     /// Restart services, all of them when none is named
@@ -179,6 +185,77 @@ pub struct Doctor {
     pub output: Json,
 }
 
+/// A group's name on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum GroupName {
+    /// The guest and what runs in it
+    Guest,
+    /// Database, cache, media, keys
+    Data,
+    /// What a client finds, asked where the services listen
+    Client,
+    /// What a client finds that comes from outside
+    WayIn,
+    /// What another server finds
+    Federation,
+}
+
+impl From<GroupName> for Group {
+    fn from(name: GroupName) -> Self {
+        match name {
+            GroupName::Guest => Group::Guest,
+            GroupName::Data => Group::Data,
+            GroupName::Client => Group::Client,
+            GroupName::WayIn => Group::WayIn,
+            GroupName::Federation => Group::Federation,
+        }
+    }
+}
+
+/// `verify`
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Verify {
+    /// Only these groups
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    pub only: Vec<GroupName>,
+    /// Also try what takes a minute or sends much: a sync that waits, the largest upload
+    #[arg(long)]
+    pub slow: bool,
+    /// One thing alone
+    #[command(subcommand)]
+    pub what: Option<VerifyWhat>,
+    #[command(flatten)]
+    pub net: NetOptions,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// What the operator says of a network with names or certificates of its own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NetOptions {
+    /// Where a name is that the name servers do not know; may be repeated
+    #[arg(long, value_name = "NAME:PORT:ADDRESS")]
+    pub resolve: Vec<Resolve>,
+    /// Trust the certificates in this file as well (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What `verify` can look at alone.
+#[derive(Debug, Subcommand)]
+pub enum VerifyWhat {
+    /// Any server in the world, as other servers see it
+    Federation {
+        /// The server's name [default: this site's]
+        server: Option<federation::Named>,
+        #[command(flatten)]
+        net: NetOptions,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
 /// A service's name on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ServiceName {
@@ -291,6 +368,8 @@ impl Args {
             Command::Plan(plan) => plan.output.json,
             Command::Up(up) => up.output.json,
             Command::Status(json) | Command::Open(json) => json.json,
+            Command::Verify(Verify { what: Some(VerifyWhat::Federation { output, .. }), .. }) => output.json,
+            Command::Verify(verify) => verify.output.json,
             Command::Logs(logs) => logs.json,
             Command::Doctor(doctor) => doctor.output.json,
             Command::User(user) => user.json(),

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod edge;
 pub mod effect;
 pub mod fact;
+pub mod federation;
 pub mod layout;
 pub mod lock;
 pub mod name;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        ContainerState, Edition, Fact, FileState, GuestState, ImageState, MachineInfo, Mounts, Neighbour,
-        Newest, Ran, Room, Side, UnitState, Value,
+        Clock, ContainerState, Database, Edition, Fact, FileState, GuestState, HttpAnswer, HttpQuestion,
+        ImageState, InsideSynapse, MachineInfo, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran,
+        Room, Side, SrvRecord, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
 };
@@ -211,6 +212,14 @@ impl Observed {
         }
     }
 
+    /// What answers a request.
+    pub fn http(&self, side: Side, question: &HttpQuestion) -> Seen<&HttpAnswer> {
+        match self.get(side, Fact::Http(Box::new(question.clone())))? {
+            Value::Http(answer) => Ok(answer),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// When `question` was answered, in UTC; empty when it was refused.
     pub fn edge_answered_at(&self, question: Question) -> Seen<String> {
         match self.get(Side::Edge, Fact::Edge(question))? {
@@ -235,10 +244,26 @@ impl Observed {
         }
     }
 
+    /// The addresses of a name.
+    pub fn addresses(&self, side: Side, name: &str) -> Seen<&NameAddresses> {
+        match self.get(side, Fact::Addresses(name.to_owned()))? {
+            Value::Addresses(found) => Ok(found),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// The answer of one text to a question about the guest.
     pub fn text(&self, fact: Fact) -> Seen<&str> {
         match self.get(Side::Guest, fact)? {
             Value::Text(text) => Ok(text),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The SRV records of a name.
+    pub fn srv(&self, side: Side, name: &str) -> Seen<&[SrvRecord]> {
+        match self.get(side, Fact::Srv(name.to_owned()))? {
+            Value::Srv(found) => Ok(found),
             other => Err(mismatch(other)),
         }
     }
@@ -251,10 +276,26 @@ impl Observed {
         }
     }
 
+    /// What PostgreSQL says of Synapse's database.
+    pub fn database(&self) -> Seen<&Database> {
+        match self.get(Side::Guest, Fact::Database)? {
+            Value::Database(database) => Ok(database),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// The guest's clock beside the newest of `files` there.
     pub fn newest(&self, files: impl IntoIterator<Item = AbsPath>) -> Seen<&Newest> {
         match self.get(Side::Guest, Fact::Newest(files.into_iter().collect()))? {
             Value::Newest(clock) => Ok(clock),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What is seen from inside Synapse's container.
+    pub fn inside_synapse(&self) -> Seen<&InsideSynapse> {
+        match self.get(Side::Guest, Fact::InsideSynapse)? {
+            Value::InsideSynapse(inside) => Ok(inside),
             other => Err(mismatch(other)),
         }
     }
@@ -264,6 +305,14 @@ impl Observed {
     pub fn oom_kills(&self, name: &str) -> Seen<Option<u64>> {
         match self.get(Side::Machine, Fact::OomKills(name.to_owned()))? {
             Value::Count(count) => Ok(*count),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The time on one side.
+    pub fn clock(&self, side: Side) -> Seen<&Clock> {
+        match self.get(side, Fact::Clock)? {
+            Value::Clock(clock) => Ok(clock),
             other => Err(mismatch(other)),
         }
     }
@@ -278,12 +327,28 @@ impl Observed {
         }
     }
 
+    /// The public half of the signing key in the guest.
+    pub fn signing_key(&self) -> Seen<Option<&PublicKey>> {
+        match self.get(Side::Guest, Fact::SigningKey)? {
+            Value::SigningKey(key) => Ok(key.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// Whether a container that runs finds `name`.
     pub fn lookup(&self, container: &str, name: &str) -> Seen<&Ran> {
         match self
             .get(Side::Guest, Fact::Lookup { container: container.to_owned(), name: name.to_owned() })?
         {
             Value::Ran(trial) => Ok(trial),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What a logged-in user finds.
+    pub fn tried(&self, trial: &Trial) -> Seen<&Tried> {
+        match self.get(Side::Guest, Fact::Trial(trial.clone()))? {
+            Value::Tried(tried) => Ok(tried),
             other => Err(mismatch(other)),
         }
     }

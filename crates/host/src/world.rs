@@ -43,6 +43,39 @@ pub struct World {
     edge: Edge,
 }
 
+/// Asks `look` again and again, each time having `answer` answer what it noted
+/// as unknown, until it wants to know nothing more.
+fn rounds<T>(
+    seen: &mut Observed,
+    look: impl Fn(&Observed) -> T,
+    answer: impl Fn(BTreeSet<(Side, Fact)>, &mut Observed),
+) -> Result<T, Failure> {
+    let mut result = look(seen);
+    for _ in 0..ROUNDS {
+        let wanted = seen.take_wanted();
+        if wanted.is_empty() {
+            return Ok(result);
+        }
+        answer(wanted, seen);
+        result = look(seen);
+    }
+    Err(Failure::new("look at the world", "the questions do not end; this is a mistake in matrix-podman"))
+}
+
+/// Like [`World::look`], for questions to this machine alone, without a site.
+pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> Result<T, Failure> {
+    rounds(seen, look, |wanted, seen| {
+        let facts: Vec<Fact> = wanted.iter().map(|(_, fact)| fact.clone()).collect();
+        for ((side, fact), answer) in wanted.into_iter().zip(probe::answer_all(&facts)) {
+            let answer = match side {
+                Side::Machine => answer,
+                Side::Guest => Answer::Unknown("no site is looked at".to_owned()),
+            };
+            seen.insert(side, fact, answer);
+        }
+    })
+}
+
 impl World {
     /// The world of `site`; nothing is opened yet.
     pub fn new(site: Site) -> Self {
@@ -195,16 +228,7 @@ impl World {
     /// Asks `look` again and again, each time answering what it noted as
     /// unknown, until it wants to know nothing more.
     pub fn look<T>(&self, seen: &mut Observed, look: impl Fn(&Observed) -> T) -> Result<T, Failure> {
-        let mut result = look(seen);
-        for _ in 0..ROUNDS {
-            let wanted = seen.take_wanted();
-            if wanted.is_empty() {
-                return Ok(result);
-            }
-            self.answer(wanted, seen);
-            result = look(seen);
-        }
-        Err(Failure::new("look at the world", "the questions do not end; this is a mistake in matrix-podman"))
+        rounds(seen, look, |wanted, seen| self.answer(wanted, seen))
     }
 
     fn answer(&self, wanted: BTreeSet<(Side, Fact)>, seen: &mut Observed) {
@@ -219,16 +243,22 @@ impl World {
         let (machine, guest): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
         let guest: Vec<Fact> = guest.into_iter().map(|(_, fact)| fact).collect();
-        let answers = self.ask_guest(&guest);
-        for (fact, answer) in guest.into_iter().zip(answers) {
+        let (own, machine): (Vec<_>, Vec<_>) =
+            machine.into_iter().map(|(_, fact)| fact).partition(|fact| *fact == Fact::GuestProgram);
+        // Both sides work at the same time.
+        let (here, there) = std::thread::scope(|scope| {
+            let here = scope.spawn(|| probe::answer_all(&machine));
+            let there = self.ask_guest(&guest);
+            (here.join().unwrap_or_default(), there)
+        });
+        for (fact, answer) in guest.into_iter().zip(there) {
             seen.insert(Side::Guest, fact, answer);
         }
-        for (side, fact) in machine {
-            let answer = match &fact {
-                Fact::GuestProgram => self.guest_program(),
-                fact => probe::answer(fact),
-            };
-            seen.insert(side, fact, answer);
+        for (fact, answer) in machine.into_iter().zip(here) {
+            seen.insert(Side::Machine, fact, answer);
+        }
+        for fact in own {
+            seen.insert(Side::Machine, fact, self.guest_program());
         }
     }
 
@@ -238,7 +268,7 @@ impl World {
         }
         let all_unknown = |why: String| facts.iter().map(|_| Answer::Unknown(why.clone())).collect();
         if self.site.backend == Backend::ThisMachine {
-            return facts.iter().map(probe::answer).collect();
+            return probe::answer_all(facts);
         }
         match self.guest_state() {
             Ok(GuestState::Absent) => facts

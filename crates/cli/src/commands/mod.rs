@@ -16,6 +16,7 @@ mod services;
 mod set;
 mod status;
 mod up;
+mod verify;
 
 use std::path::Path;
 
@@ -39,6 +40,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Up(up) => up::run(config, &up),
         Command::Status(status) => status::run(config, &status),
         Command::Doctor(doctor) => doctor::run(config, &doctor),
+        Command::Verify(verify) => verify::run(config, &verify),
         Command::Logs(logs) => logs::run(config, &logs),
         Command::Restart(args) => services::run(config, &args, services::Verb::Restart),
         Command::Stop(args) => services::run(config, &args, services::Verb::Stop),

@@ -38,7 +38,7 @@ pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
 pub fn checks(checks: &[Check], print: &dyn Fn(&str)) {
     for check in checks {
         match &check.verdict {
-            Verdict::Pass { .. } => {}
+            Verdict::Pass { .. } | Verdict::LeftOut { .. } => {}
             Verdict::Weaker { missing, consequence } => {
                 print(&format!("{} {missing}: {consequence}", styled(YELLOW, "note:")));
             }

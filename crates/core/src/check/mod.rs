@@ -1,10 +1,14 @@
 //! Checks: named questions with answers that a person can act on.
 
 mod preflight;
+mod verify;
 
 use serde::Serialize;
 
+use crate::{observed::Gap, size::Bytes};
+
 pub use preflight::preflight;
+pub use verify::{Group, GroupChecks, Scope, federation_checks, verify};
 
 /// One check and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +48,13 @@ pub enum Verdict {
         /// Why.
         why: String,
     },
+    /// It was not asked, on purpose: there is nothing to ask here, or it was
+    /// not wanted.
+    #[serde(rename = "left-out")]
+    LeftOut {
+        /// Why.
+        why: String,
+    },
 }
 
 impl Check {
@@ -67,8 +78,32 @@ impl Check {
         Self { id, verdict: Verdict::Unknown { why: why.into() } }
     }
 
+    fn gap(id: &'static str, gap: Gap) -> Self {
+        let why = match gap {
+            Gap::NotAsked => "it has not been looked at".to_owned(),
+            Gap::Unknown(why) => why,
+        };
+        Self { id, verdict: Verdict::Unknown { why } }
+    }
+
+    fn left_out(id: &'static str, why: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::LeftOut { why: why.into() } }
+    }
+
+    /// Whether it was found to be well enough, or needs no answer. What could
+    /// not be found out is not.
+    pub fn holds(&self) -> bool {
+        !matches!(self.verdict, Verdict::Fail { .. } | Verdict::Unknown { .. })
+    }
+
     /// Whether the work can go on.
     pub fn stops(&self) -> bool {
         matches!(self.verdict, Verdict::Fail { .. })
     }
+}
+
+/// A size for people, to a tenth of a gibibyte.
+fn human(size: Bytes) -> String {
+    let tenths = size.0 / (Bytes::gib(1).0 / 10);
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

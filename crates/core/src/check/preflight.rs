@@ -1,9 +1,9 @@
 //! What must be so before anything is changed.
 
-use super::{Check, Verdict};
+use super::{Check, human};
 use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
-    observed::{Gap, Observed, Seen},
+    observed::{Observed, Seen},
     resource::{self, Backend, Site},
     service::Service,
     size::Bytes,
@@ -21,7 +21,7 @@ type Question = fn(&Site, &Observed, &MachineInfo) -> Seen<Option<Check>>;
 pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
     let machine = match seen.system(Side::Machine) {
         Ok(machine) => machine,
-        Err(gap) => return vec![unknown("machine", gap)],
+        Err(gap) => return vec![Check::gap("machine", gap)],
     };
     let questions: [(&'static str, Question); 11] = [
         ("root", root),
@@ -40,18 +40,10 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
         .into_iter()
         .filter_map(|(id, ask)| match ask(site, seen, machine) {
             Ok(check) => check,
-            Err(gap) => Some(unknown(id, gap)),
+            Err(gap) => Some(Check::gap(id, gap)),
         })
         .chain(resource::edge_checks(site, seen))
         .collect()
-}
-
-fn unknown(id: &'static str, gap: Gap) -> Check {
-    let why = match gap {
-        Gap::NotAsked => "it has not been looked at".to_owned(),
-        Gap::Unknown(why) => why,
-    };
-    Check { id, verdict: Verdict::Unknown { why } }
 }
 
 /// Whether there is a guest already; much is asked only before there is one.
@@ -251,12 +243,6 @@ fn packages(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>
             "`apt-get update` shows why: network, name server or proxy",
         )
     }))
-}
-
-/// A size for people, to a tenth of a gibibyte.
-fn human(size: Bytes) -> String {
-    let tenths = size.0 / (Bytes::gib(1).0 / 10);
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]

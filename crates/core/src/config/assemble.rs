@@ -193,6 +193,11 @@ fn synapse(r: &mut Reader<'_>) -> Synapse {
         url_previews: r.value(&keys::URL_PREVIEWS).value,
         cache_factor: r.value(&keys::CACHE_FACTOR).value.0,
         federation_allow: r.optional(&keys::FEDERATION_ALLOW).value.map(|list| list.0),
+        federation_ca: r.optional(&keys::FEDERATION_CA).value.map(|pem| pem.0),
+        private_networks: r
+            .optional(&keys::PRIVATE_NETWORKS)
+            .value
+            .map(|list| list.0.into_iter().map(|network| network.0).collect()),
         report_stats: r.value(&keys::REPORT_STATS).value,
         log_level: r.value(&keys::LOG_LEVEL).value,
     }

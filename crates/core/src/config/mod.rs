@@ -208,6 +208,11 @@ pub struct Synapse {
     pub cache_factor: f64,
     /// Servers to federate with; all when absent.
     pub federation_allow: Option<Vec<ServerName>>,
+    /// Certificates (PEM) that other servers' are signed with, instead of the
+    /// system's.
+    pub federation_ca: Option<String>,
+    /// Private networks in which other servers may be.
+    pub private_networks: Option<Vec<Cidr4>>,
     /// Whether usage statistics are sent to the makers of Synapse.
     pub report_stats: bool,
     /// Log level of Synapse.

@@ -5,6 +5,8 @@
 //! ([`Fact::parse`]), so that `plan` and `status` cannot change anything.
 
 mod ailment;
+mod inside;
+mod net;
 mod podman;
 mod system;
 
@@ -16,6 +18,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
+pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Trial, Tried};
+pub use net::{
+    Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
+    PATIENCE, Silence, SrvRecord, Stage, Tls,
+};
 pub use podman::{ContainerState, Health, ImageState};
 pub use system::{GuestState, MachineInfo, UnitState};
 
@@ -118,6 +125,23 @@ pub enum Fact {
     SigningKeysInUse(ServerName),
     /// The id of the server's signing key, as its file has it.
     SigningKeyOnDisk,
+    /// What answers a request over HTTP.
+    Http(Box<HttpQuestion>),
+    /// The addresses of a name, as the side asked resolves it.
+    Addresses(String),
+    /// The SRV records of a name.
+    Srv(String),
+    /// What PostgreSQL says of Synapse's database.
+    Database,
+    /// What is seen from inside Synapse's container.
+    InsideSynapse,
+    /// The time.
+    Clock,
+    /// The public half of the signing key.
+    SigningKey,
+    /// What a logged-in user finds. The one question that does something:
+    /// only `verify` asks it, and it removes what it makes.
+    Trial(Trial),
 }
 
 /// How a probe finds the answer.
@@ -228,6 +252,22 @@ pub enum Value {
     Listeners(BTreeMap<u16, String>),
     /// To [`Fact::RedisPing`] and [`Fact::SigningKeyOnDisk`].
     Text(String),
+    /// To [`Fact::Http`].
+    Http(Box<HttpAnswer>),
+    /// To [`Fact::Addresses`].
+    Addresses(NameAddresses),
+    /// To [`Fact::Srv`].
+    Srv(Vec<SrvRecord>),
+    /// To [`Fact::Database`].
+    Database(Box<Database>),
+    /// To [`Fact::InsideSynapse`].
+    InsideSynapse(InsideSynapse),
+    /// To [`Fact::Clock`].
+    Clock(Clock),
+    /// To [`Fact::SigningKey`]: `None` when there is none.
+    SigningKey(Option<PublicKey>),
+    /// To [`Fact::Trial`].
+    Tried(Tried),
 }
 
 /// An LXC container that is already on the machine.
@@ -350,7 +390,15 @@ impl Fact {
             | Fact::RedisPing
             | Fact::NameServer(_)
             | Fact::SigningKeyOnDisk
+            | Fact::Http(_)
+            | Fact::Addresses(_)
+            | Fact::Srv(_)
+            | Fact::Clock
+            | Fact::SigningKey
+            | Fact::Trial(_)
             | Fact::Reachable(_) => return Ask::Builtin,
+            Fact::Database => inside::ask_database(),
+            Fact::InsideSynapse => inside::ask_synapse(),
         })
     }
 
@@ -382,6 +430,8 @@ impl Fact {
                 }
                 _ => Err(Invalid::new(last_line(&output.stderr))),
             },
+            Fact::Database => inside::parse_database(output).map(|d| Value::Database(Box::new(d))),
+            Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -399,6 +449,7 @@ impl Fact {
             Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) | Fact::NatTable(_) => {
                 Value::Yes(false)
             }
+            Fact::SigningKey => Value::SigningKey(None),
             Fact::System
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours
@@ -416,6 +467,13 @@ impl Fact {
             | Fact::NameServer(_)
             | Fact::SigningKeysInUse(_)
             | Fact::SigningKeyOnDisk
+            | Fact::Http(_)
+            | Fact::Addresses(_)
+            | Fact::Srv(_)
+            | Fact::Database
+            | Fact::InsideSynapse
+            | Fact::Clock
+            | Fact::Trial(_)
             | Fact::Reachable(_) => return None,
         })
     }

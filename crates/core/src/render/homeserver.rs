@@ -10,7 +10,7 @@ use super::{DesiredFile, Facts, log_config, yaml};
 use crate::{
     config::{Config, Registration, Turn},
     layout::{self, Secret},
-    name::ServerName,
+    name::{Cidr4, ServerName},
     service::Service,
     size::{Bytes, Seconds},
 };
@@ -19,6 +19,8 @@ use crate::{
 pub const PORT: u16 = 8008;
 /// Where the container sees `/opt/matrix/synapse`.
 pub const DATA: &str = "/data";
+/// The certificates for other servers, beside `homeserver.yaml`.
+const FEDERATION_CA: &str = "federation-ca.pem";
 /// Role and database of Synapse in PostgreSQL.
 pub const DATABASE: &str = "synapse";
 
@@ -78,6 +80,10 @@ struct Homeserver<'a> {
     forgotten_room_retention_period: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     federation_domain_whitelist: Option<&'a [ServerName]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    federation_custom_ca_list: Option<[String; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_range_whitelist: Option<&'a [Cidr4]>,
     federation_client_minimum_tls_version: &'static str,
     trusted_key_servers: [KeyServer; 1],
     suppress_key_server_warning: bool,
@@ -240,6 +246,11 @@ impl<'a> Homeserver<'a> {
             presence: Presence { enabled: synapse.presence },
             forgotten_room_retention_period: synapse.forgotten_room_retention,
             federation_domain_whitelist: synapse.federation_allow.as_deref(),
+            federation_custom_ca_list: synapse
+                .federation_ca
+                .as_ref()
+                .map(|_| [format!("{DATA}/{FEDERATION_CA}")]),
+            ip_range_whitelist: synapse.private_networks.as_deref(),
             federation_client_minimum_tls_version: "1.2",
             trusted_key_servers: [KeyServer { server_name: "matrix.org" }],
             suppress_key_server_warning: true,
@@ -303,7 +314,7 @@ pub fn pgpass_line(password: &str) -> String {
 /// It and the log config, readable by Synapse's user and by nobody else besides root.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";
-    vec![
+    let mut files = vec![
         DesiredFile::read_by(
             Service::Synapse,
             layout::in_root("synapse/homeserver.yaml"),
@@ -316,7 +327,16 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
             yaml::to_string(HEADER, &log_config::of(config.synapse.log_level)),
             "What Synapse logs, to the journal",
         ),
-    ]
+    ];
+    if let Some(certificates) = &config.synapse.federation_ca {
+        files.push(DesiredFile::read_by(
+            Service::Synapse,
+            layout::in_root(&format!("synapse/{FEDERATION_CA}")),
+            certificates.clone(),
+            "Certificates that other servers' are signed with",
+        ));
+    }
+    files
 }
 
 #[cfg(test)]

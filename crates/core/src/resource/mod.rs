@@ -36,7 +36,7 @@ pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, lxc_spec};
 pub use image::{decide_source, image_tag, read_lock, wanted};
 pub use machine::BRIDGE_PID_FILES;
-pub use stack::render_facts;
+pub use stack::{all_units, render_facts};
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

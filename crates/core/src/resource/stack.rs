@@ -170,7 +170,7 @@ impl Resource for Boot {
 }
 
 /// All units of the stack, so that every question about one is the same question.
-pub(super) fn all_units() -> Vec<String> {
+pub fn all_units() -> Vec<String> {
     let mut units: Vec<String> = Service::ALL.into_iter().map(Service::unit).collect();
     units.push(layout::STACK_UNIT.to_owned());
     units

@@ -3,7 +3,9 @@
 use std::{fs, io::Read, os::unix::fs::MetadataExt as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ed25519_dalek::SigningKey;
 use matrix_podman_core::{
+    fact::PublicKey,
     layout::{self, Secret},
     name::{Mode, Owner},
     render::{homeserver, redis},
@@ -30,6 +32,31 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
         Err(e) => return Err(e).doing(|| format!("read {}", path.display())),
     };
     file::write(path, &content, MODE, owner)
+}
+
+/// The public half of the signing key that Synapse is given; `None` when there
+/// is none. The secret half is read here and goes nowhere.
+pub fn public_signing_key() -> Result<Option<PublicKey>, Failure> {
+    let doing = || "read the signing key";
+    let text = match fs::read_to_string(layout::secret(Secret::SigningKey).as_str()) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).doing(doing),
+    };
+    public_half(&text)
+        .map(Some)
+        .ok_or_else(|| Failure::new(doing(), "it is not in Synapse's form: algorithm, version, seed"))
+}
+
+fn public_half(text: &str) -> Option<PublicKey> {
+    let mut words = text.split_whitespace();
+    let (algorithm, version, seed) = (words.next()?, words.next()?, words.next()?);
+    if algorithm != "ed25519" {
+        return None;
+    }
+    let seed: [u8; 32] = STANDARD_NO_PAD.decode(seed.trim_end_matches('=')).ok()?.try_into().ok()?;
+    let key = SigningKey::from_bytes(&seed).verifying_key();
+    Some(PublicKey { id: format!("ed25519:{version}"), key: STANDARD_NO_PAD.encode(key.as_bytes()) })
 }
 
 /// Puts what `data` gives into the file of `secret`.

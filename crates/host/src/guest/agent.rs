@@ -148,7 +148,7 @@ fn answer(
         Err(failure) => Reply::Failed(failure),
     };
     match request {
-        Request::Observe(facts) => Reply::Answers(facts.iter().map(probe::answer).collect()),
+        Request::Observe(facts) => Reply::Answers(probe::answer_all(&facts)),
         Request::Apply(effect) => done(apply::apply(&effect, &sink)),
         Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),

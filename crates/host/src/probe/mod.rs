@@ -4,9 +4,12 @@
 //! that answer them stand in the core.
 
 mod ailment;
+mod dns;
 mod lxc;
 mod net;
 mod system;
+mod trial;
+pub(crate) mod web;
 
 use std::{
     collections::BTreeMap,
@@ -24,12 +27,24 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::process::Program;
+use crate::{apply::secret, process::Program};
 
 /// Largest content that an answer carries.
 const MAX_CONTENT: u64 = 256 << 10;
 /// How long a command that answers a question may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers questions, side by side: many wait for a program or for somebody
+/// far away, and none for another. Their order is kept.
+pub fn answer_all(facts: &[Fact]) -> Vec<Answer> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = facts.iter().map(|fact| scope.spawn(|| answer(fact))).collect();
+        let failed = |_| {
+            Answer::Unknown("the question could not be put; this is a mistake in matrix-podman".to_owned())
+        };
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
+    })
+}
 
 /// Answers one question.
 pub fn answer(fact: &Fact) -> Answer {
@@ -73,8 +88,16 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::InstalledProgram => {
             crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
         }
+        Fact::Http(question) => web::ask(question).map(|answer| Value::Http(Box::new(answer))),
+        Fact::Addresses(name) => dns::addresses(name).map(Value::Addresses),
+        Fact::Srv(name) => dns::srv(name).map(Value::Srv),
+        Fact::Clock => Ok(Value::Clock(system::clock())),
+        Fact::SigningKey => secret::public_signing_key().map(Value::SigningKey).map_err(|f| f.to_string()),
+        Fact::Trial(trial) => trial::attempt(trial).map(Value::Tried).map_err(|f| f.to_string()),
         Fact::GuestProgram
         | Fact::Edge(_)
+        | Fact::Database
+        | Fact::InsideSynapse
         | Fact::Packages(_)
         | Fact::Units(_)
         | Fact::Containers
@@ -90,6 +113,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
 }
 
 pub use lxc::neighbours as lxc_neighbours;
+pub use web::certificates_in;
 
 /// Where in `PATH` a command is, the administrator's folders included.
 pub fn command(name: &str) -> Option<PathBuf> {

@@ -2,9 +2,13 @@
 
 use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt as _, path::Path};
 
-use matrix_podman_core::{fact::MachineInfo, size::Bytes};
+use matrix_podman_core::{
+    fact::{Clock, MachineInfo},
+    size::Bytes,
+};
 
-use super::command;
+use super::{PATIENCE, command, web};
+use crate::process::Program;
 
 pub(super) fn info() -> Result<MachineInfo, String> {
     let release = fs::read_to_string("/etc/os-release").map_err(|e| format!("/etc/os-release: {e}"))?;
@@ -69,6 +73,19 @@ pub(super) fn info() -> Result<MachineInfo, String> {
             .and_then(|t| t.to_str()?.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned())),
         binary_is_static: binary_is_static().unwrap_or(false),
     })
+}
+
+/// The time, and whether systemd says that time servers keep it right.
+pub(super) fn clock() -> Clock {
+    let said = Program::new(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+        .deadline(PATIENCE)
+        .output();
+    let synchronized = match String::from_utf8_lossy(&said.stdout).trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    };
+    Clock { now: web::now(), synchronized }
 }
 
 fn read(path: &str) -> String {

@@ -5,7 +5,8 @@ use crate::{
     config::{
         LogLevel, Registration,
         types::{
-            Country, Factor, Int, KeptFor, List, RegistrationChoice, SecretPath, Size, Span, TurnUri, Words,
+            Certificates, Country, Factor, Int, KeptFor, List, PrivateNetwork, RegistrationChoice,
+            SecretPath, Size, Span, TurnUri, Words,
         },
     },
     name::ServerName,
@@ -102,6 +103,25 @@ super::keys! {
         of: |c| c.synapse.federation_allow.clone().map(List),
         example: r#"["matrix.org", "grandma.home.arpa"]"#,
         doc: "The only Matrix servers that yours exchanges messages with. An empty list, [], is none at all.",
+        init: false,
+    };
+    FEDERATION_CA: Key<Certificates, Follows> = Key {
+        path: "synapse.federation_ca",
+        fallback: Follows("those that the system trusts"),
+        of: |c| c.synapse.federation_ca.clone().map(Certificates),
+        example: r#""-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n""#,
+        doc: "The only certificates (PEM) that other servers' certificates may be signed with, for a network with a CA \
+              of its own. They take the place of those that the system trusts, so name these as well if you also want \
+              to reach servers on the internet.",
+        init: false,
+    };
+    PRIVATE_NETWORKS: Key<List<PrivateNetwork>, Follows> = Key {
+        path: "synapse.private_networks",
+        fallback: Follows("none"),
+        of: |c| c.synapse.private_networks.clone().map(|all| List(all.into_iter().map(PrivateNetwork).collect())),
+        example: r#"["192.168.1.0/24"]"#,
+        doc: "Private networks in which other servers may be. Synapse otherwise connects to no private address, so that \
+              nobody on the internet can make it knock at the doors of your own network.",
         init: false,
     };
     REPORT_STATS: Key<bool> = Key {

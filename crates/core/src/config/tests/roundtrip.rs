@@ -35,6 +35,12 @@ remote_media_lifetime = "forever"
 forgotten_room_retention = "forever"
 cache_factor = 1
 federation_allow = []
+federation_ca = """
+-----BEGIN CERTIFICATE-----
+MIIB
+-----END CERTIFICATE-----
+"""
+private_networks = ["192.168.1.0/24"]
 log_level = "debug"
 
 [postgres]

@@ -27,6 +27,30 @@ impl HostCidr {
     }
 }
 
+/// A network, by its first address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct PrivateNetwork(pub Cidr4);
+
+impl TextType for PrivateNetwork {
+    fn wanted() -> String {
+        "a network such as 192.168.1.0/24".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        let cidr = Cidr4::parse(text)?;
+        if cidr.address() != cidr.network() {
+            return Err(Flaw::new("this is a machine's address in a network; the network itself is wanted")
+                .hint(format!("write {:?}", cidr.as_network().to_string())));
+        }
+        Ok(Self(cidr))
+    }
+    fn to_text(&self) -> String {
+        self.0.to_string()
+    }
+    fn pattern() -> Option<String> {
+        Some(format!("^{CIDR_PATTERN}$"))
+    }
+}
+
 /// The network of the program's own bridge, by the machine's address in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) struct Subnet(pub Cidr4);

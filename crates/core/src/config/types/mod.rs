@@ -2,6 +2,7 @@
 //! implementation per type, used by parsing, the schema and the reference.
 
 mod address;
+mod certificate;
 mod choice;
 mod edge;
 mod list;
@@ -20,7 +21,8 @@ use toml::{
 use crate::name::Invalid;
 
 pub(super) use self::{
-    address::{AddressChoice, PublicUrl, Subnet, TurnUri},
+    address::{AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
+    certificate::Certificates,
     choice::RegistrationChoice,
     edge::{Email, EnvName, NetworkCidr, ServiceUrl, UserId},
     list::List,

@@ -1,0 +1,222 @@
+//! What PostgreSQL and Synapse's container say about themselves.
+
+use std::net::SocketAddrV4;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Output, last_line};
+use crate::{name::Invalid, render::homeserver, service::Service};
+
+/// What PostgreSQL says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Database {
+    /// It answered.
+    Answers(DatabaseState),
+    /// It did not; in its own words.
+    Refuses(String),
+}
+
+/// What is in the database of Synapse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseState {
+    /// `18.1`
+    pub server_version: String,
+    /// `UTF8`
+    pub encoding: String,
+    /// `C`
+    pub collate: String,
+    /// `C`
+    pub ctype: String,
+    /// The form of the data, as Synapse counts it; `None` before its first start.
+    pub schema: Option<u32>,
+    /// The oldest form that a program must understand to open it.
+    pub compat: Option<u32>,
+    /// Rewriting that is still to be done in the background.
+    pub background: Vec<String>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// One question, one answer: a document. Tables that are not there before
+/// Synapse's first start are asked for only where they are (`query_to_xml` is
+/// the one function of PostgreSQL's that runs text as a query).
+const QUERY: &str = "SELECT json_build_object(\
+'server_version', current_setting('server_version'), \
+'encoding', pg_encoding_to_char(d.encoding), 'collate', d.datcollate, 'ctype', d.datctype, \
+'size', pg_database_size(d.oid), \
+'schema', CASE WHEN to_regclass('schema_version') IS NULL THEN NULL ELSE \
+(xpath('//version/text()', query_to_xml('SELECT version FROM schema_version', false, false, '')))[1]::text::int END, \
+'compat', CASE WHEN to_regclass('schema_compat_version') IS NULL THEN NULL ELSE \
+(xpath('//compat_version/text()', query_to_xml('SELECT compat_version FROM schema_compat_version', false, false, '')))[1]::text::int END, \
+'background', CASE WHEN to_regclass('background_updates') IS NULL THEN '[]'::json ELSE array_to_json(\
+xpath('//update_name/text()', query_to_xml('SELECT update_name FROM background_updates ORDER BY ordering', false, false, ''))::text[]) END) \
+FROM pg_database d WHERE d.datname = current_database()";
+
+/// Asks as the role of Synapse, on the socket in the container, where no
+/// password is needed; nothing can be written in that session.
+pub(super) fn ask_database() -> Vec<String> {
+    [
+        "podman",
+        "exec",
+        "--env=PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=5000",
+        "--env=PGCONNECT_TIMEOUT=5",
+        Service::Postgres.name(),
+        "psql",
+        "--no-psqlrc",
+        "--no-align",
+        "--tuples-only",
+        "--username",
+        homeserver::DATABASE,
+        "--dbname",
+        homeserver::DATABASE,
+        "--command",
+        QUERY,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+pub(super) fn parse_database(output: &Output) -> Result<Database, Invalid> {
+    match output.status {
+        Some(0) => serde_json::from_slice(&output.stdout)
+            .map(Database::Answers)
+            .map_err(|e| Invalid::new(format!("the database's answer could not be read: {e}"))),
+        Some(_) => Ok(Database::Refuses(last_line(&output.stderr))),
+        None => Err(Invalid::new("podman exec did not come to an end")),
+    }
+}
+
+/// What is seen from inside Synapse's container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsideSynapse {
+    /// The form of the data that its program writes.
+    pub schema: Option<u32>,
+    /// Whether it may write where media are kept.
+    pub media_writable: bool,
+    /// The other ends of its open connections.
+    pub peers: Vec<SocketAddrV4>,
+}
+
+/// Reads files and prints a line of JSON. Synapse itself is not imported, which
+/// would take seconds. An entry of /proc/net/tcp has its address as a
+/// hexadecimal number in the machine's own byte order, and 01 means established.
+const LOOK: &str = r#"
+import importlib.util, json, os, re, socket, struct
+schema = None
+spec = importlib.util.find_spec("synapse")
+if spec:
+    with open(os.path.join(os.path.dirname(spec.origin), "storage/schema/__init__.py")) as source:
+        found = re.search(r"^SCHEMA_VERSION = (\d+)", source.read(), re.M)
+        schema = int(found.group(1)) if found else None
+peers = []
+with open("/proc/net/tcp") as table:
+    for line in list(table)[1:]:
+        fields = line.split()
+        if fields[3] == "01":
+            address, port = fields[2].split(":")
+            peers.append("%s:%d" % (socket.inet_ntoa(struct.pack("=I", int(address, 16))), int(port, 16)))
+media = "@MEDIA@"
+print(json.dumps({"schema": schema, "media_writable": os.access(media, os.W_OK | os.X_OK), "peers": peers}))
+"#;
+
+pub(super) fn ask_synapse() -> Vec<String> {
+    let look = LOOK.replace("@MEDIA@", &format!("{}/media_store", homeserver::DATA));
+    ["podman", "exec", Service::Synapse.name(), "python3", "-c", look.as_str()].map(str::to_owned).to_vec()
+}
+
+pub(super) fn parse_synapse(output: &Output) -> Result<InsideSynapse, Invalid> {
+    match output.status {
+        Some(0) => serde_json::from_slice(&output.stdout)
+            .map_err(|e| Invalid::new(format!("what Synapse's container says could not be read: {e}"))),
+        Some(_) => Err(Invalid::new(last_line(&output.stderr))),
+        None => Err(Invalid::new("podman exec did not come to an end")),
+    }
+}
+
+/// The time, and whether anybody keeps it right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Milliseconds since 1970.
+    pub now: u64,
+    /// Whether the kernel's clock follows time servers; `None` when nobody says.
+    pub synchronized: Option<bool>,
+}
+
+/// The public half of a signing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// `ed25519:a_AbCd`
+    pub id: String,
+    /// Unpadded base64.
+    pub key: String,
+}
+
+/// Something that only a logged-in user can try. It is tried with the service
+/// account's token, which never leaves the guest except to the address of the
+/// site itself, and what it makes it removes again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Trial {
+    /// A sliding sync.
+    SlidingSync,
+    /// An upload of so many bytes, deleted again when it was accepted.
+    Upload(u64),
+    /// A sync that has nothing to tell and is asked to wait for a while.
+    LongPoll {
+        /// Where: the public address of Synapse.
+        question: Box<super::HttpQuestion>,
+        /// How long, in seconds.
+        seconds: u16,
+    },
+}
+
+/// What came of a [`Trial`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The status of the answer.
+    pub status: u16,
+    /// `errcode` of the answer, where it is one of Matrix'.
+    pub errcode: Option<String>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// Why something that was made for it could not be removed again.
+    pub left_behind: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(status: i32, stdout: &str, stderr: &str) -> Output {
+        Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn a_database_is_read() {
+        let printed = r#"{"server_version" : "17.6 (Debian 17.6-0+deb13u1)", "encoding" : "UTF8", "collate" : "C", "ctype" : "C", "size" : 12345, "schema" : 94, "compat" : 84, "background" : ["a","b"]}"#;
+        let Database::Answers(state) = parse_database(&output(0, printed, "")).unwrap() else { panic!() };
+        assert_eq!((state.schema, state.compat, state.background.len()), (Some(94), Some(84), 2));
+    }
+
+    #[test]
+    fn a_database_before_the_first_start_of_synapse() {
+        let printed = r#"{"server_version":"18.1","encoding":"UTF8","collate":"C","ctype":"C","size":1,"schema":null,"compat":null,"background":[]}"#;
+        let Database::Answers(state) = parse_database(&output(0, printed, "")).unwrap() else { panic!() };
+        assert_eq!(state.schema, None);
+    }
+
+    #[test]
+    fn a_database_that_refuses_is_quoted() {
+        let said = "psql: error: connection to server on socket failed: FATAL:  the database system is starting up\n";
+        let Database::Refuses(why) = parse_database(&output(2, "", said)).unwrap() else { panic!() };
+        assert!(why.ends_with("starting up"));
+        assert!(parse_database(&Output::default()).is_err());
+    }
+
+    #[test]
+    fn the_inside_of_synapse_is_read() {
+        let printed = r#"{"schema": 94, "media_writable": true, "peers": ["10.89.0.2:5432"]}"#;
+        let inside = parse_synapse(&output(0, printed, "")).unwrap();
+        assert_eq!(inside.peers[0].port(), 5432);
+        assert!(parse_synapse(&output(125, "", "Error: no container with name \"synapse\"\n")).is_err());
+    }
+}
