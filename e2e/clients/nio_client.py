@@ -2,8 +2,8 @@
 
     nio_client.py talk < TASK.json
 
-The task has "homeserver", "alice" and "bob" (each with "user" and "password"),
-"message", and "encrypted". Alice makes a room, invites Bob and sends the
+The task has "homeserver", "alice" and "bob" (each with "user" and "password", and
+"homeserver" where it is another one), "message", and "encrypted". Alice makes a room, invites Bob and sends the
 message; Bob joins and waits for it. Prints a line of JSON with what Bob read.
 """
 
@@ -27,7 +27,8 @@ PATIENCE = 60
 
 async def log_in(task: dict, who: str, store: str) -> AsyncClient:
     config = AsyncClientConfig(encryption_enabled=task["encrypted"], store_sync_tokens=True)
-    client = AsyncClient(task["homeserver"], task[who]["user"], store_path=store, config=config)
+    homeserver = task[who].get("homeserver") or task["homeserver"]
+    client = AsyncClient(homeserver, task[who]["user"], store_path=store, config=config)
     answer = await client.login(task[who]["password"], device_name="e2e")
     assert isinstance(answer, LoginResponse), f"login of {who}: {answer}"
     return client

@@ -13,6 +13,12 @@ impl Lab {
     /// program would.
     #[track_caller]
     pub fn raise_network(&self) {
+        self.raise_network_with(&[]);
+    }
+
+    /// The same, whose name server is told more: dnsmasq's own options.
+    #[track_caller]
+    pub fn raise_network_with(&self, names: &[String]) {
         let (bridge, gateway) = (self.bridge(), self.gateway());
         let network = format!("{gateway}/24");
         let run = |argv: &[&str]| Invocation::new(argv).quietly().run().ok();
@@ -28,7 +34,7 @@ impl Lab {
         Invocation::new(["nft", "--file", "-"]).input(rules).quietly().run().ok();
         let folder = format!("/run/matrix-podman/{bridge}");
         fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {folder}: {e}"));
-        run(&[
+        let own = [
             "dnsmasq",
             "--conf-file=/dev/null",
             "--no-hosts",
@@ -37,7 +43,9 @@ impl Lab {
             "--bind-dynamic",
             &format!("--pid-file={folder}/dnsmasq.pid"),
             "--user=nobody",
-        ]);
+        ];
+        let argv: Vec<&str> = own.into_iter().chain(names.iter().map(String::as_str)).collect();
+        run(&argv);
     }
 
     /// A machine with a plain Debian 13 on the lab's bridge, which runs.

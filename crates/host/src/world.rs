@@ -69,7 +69,7 @@ pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> 
         for ((side, fact), answer) in wanted.into_iter().zip(probe::answer_all(&facts)) {
             let answer = match side {
                 Side::Machine => answer,
-                Side::Guest => Answer::Unknown("no site is looked at".to_owned()),
+                Side::Guest | Side::Edge => Answer::Unknown("no site is looked at".to_owned()),
             };
             seen.insert(side, fact, answer);
         }

@@ -16,8 +16,8 @@ const AFTER: u16 = 30;
 
 /// Tries it.
 pub(super) fn attempt(trial: &Trial) -> Result<Tried, Failure> {
-    let base = synapse::local_address()?;
-    let token = synapse::service_token()?;
+    let base = synapse::local_address();
+    let token = synapse::own_token()?;
     let ask = |question: &HttpQuestion| answered(question, &token);
     let post = |path: &str, body| HttpQuestion {
         method: HttpMethod::Post,
@@ -39,7 +39,7 @@ pub(super) fn attempt(trial: &Trial) -> Result<Tried, Failure> {
                 HttpBody::Zeros(*bytes),
             ))?;
             let left = match field(&reply, "content_uri") {
-                Some(uri) => remove(&base, &token, &uri).err().map(|why| why.to_string()),
+                Some(uri) => synapse::delete_media(uri.strip_prefix("mxc://").unwrap_or(&uri), &token).err().map(|why| why.to_string()),
                 None => None,
             };
             (reply, left)
@@ -89,12 +89,4 @@ fn tried(reply: &HttpReply, started: Instant, left_behind: Option<String>) -> Tr
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         left_behind,
     }
-}
-
-/// Deletes what was uploaded (Synapse, docs/admin_api/media_admin_api.md).
-fn remove(base: &str, token: &str, uri: &str) -> Result<(), Failure> {
-    let doing = || format!("delete the uploaded {uri} again");
-    let place = uri.strip_prefix("mxc://").unwrap_or(uri);
-    synapse::delete(&format!("{base}/_synapse/admin/v1/media/{place}"), token)
-        .map_err(|why| Failure::new(doing(), why))
 }

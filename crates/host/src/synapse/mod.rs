@@ -65,6 +65,26 @@ impl Response {
     }
 }
 
+/// Where Synapse listens, seen from inside the guest.
+pub(crate) fn local_address() -> String {
+    Api::here().base
+}
+
+/// The token of the program's own account, for what only a logged-in user can
+/// try.
+pub(crate) fn own_token() -> Result<String, Failure> {
+    service::Admin::open()?.into_token()
+}
+
+/// Deletes an upload (Synapse, docs/admin_api/media_admin_api.md). `place` is
+/// server and id, with a slash between.
+pub(crate) fn delete_media(place: &str, token: &str) -> Result<(), Failure> {
+    let doing = format!("delete the upload {place} again");
+    let path = format!("/_synapse/admin/v1/media/{place}");
+    let answer = Api::here().send(Method::Delete, &path, Some(token), None, &doing)?;
+    if answer.ok() { Ok(()) } else { Err(answer.failure(&doing)) }
+}
+
 /// Synapse's address, and how to ask it something.
 struct Api {
     agent: ureq::Agent,

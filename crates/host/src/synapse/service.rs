@@ -126,6 +126,14 @@ impl Admin {
         if answer.ok() { Ok(()) } else { Err(answer.failure(&doing)) }
     }
 
+    /// The token, once it is known to work.
+    pub fn into_token(mut self) -> Result<String, Failure> {
+        if self.own_account()?.is_none() {
+            self = Self::make(Api::here())?;
+        }
+        Ok(self.token)
+    }
+
     /// Whose token this is; `None` when it does not work.
     pub fn own_account(&self) -> Result<Option<String>, Failure> {
         let doing = "ask whose token matrix-podman has";

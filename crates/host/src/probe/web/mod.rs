@@ -198,7 +198,13 @@ fn silence(error: &ureq::Error, way: &Way, uri: &Uri) -> Silence {
 fn in_words(stage: Stage, error: &ureq::Error) -> String {
     let timeout = match error {
         ureq::Error::Timeout(_) => true,
-        ureq::Error::Io(e) => e.kind() == io::ErrorKind::TimedOut,
+        // Below TLS, a timeout comes up as an error of reading.
+        ureq::Error::Io(e) => {
+            e.kind() == io::ErrorKind::TimedOut
+                || e.get_ref()
+                    .and_then(|e| e.downcast_ref())
+                    .is_some_and(|e| matches!(e, ureq::Error::Timeout(_)))
+        }
         _ => false,
     };
     match (stage, error) {
