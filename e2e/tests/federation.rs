@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Mutex,
-    thread,
     time::Duration,
 };
 
@@ -87,10 +86,8 @@ fn two_sites() -> World {
     b.set("", "server_name", &format!("{:?}", b.domain));
     certificate(&a.folder, "a", &[&name(&a, "matrix"), &name(&a, "chat")]);
     certificate(&a.folder, "b", &[&b.domain, &name(&b, "matrix"), &name(&b, "chat")]);
-    thread::scope(|scope| {
-        scope.spawn(|| a.up());
-        b.up();
-    });
+    a.up();
+    b.up();
     let world = World { a, b, ca, nginx: Mutex::default() };
     world.proxy(Proxy::default());
     world

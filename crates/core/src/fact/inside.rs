@@ -172,8 +172,9 @@ pub enum Trial {
 /// What came of a [`Trial`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// The status of the answer.
-    pub status: u16,
+    /// The status of the answer; `None` when the connection was cut off before
+    /// there was one.
+    pub status: Option<u16>,
     /// `errcode` of the answer, where it is one of Matrix'.
     pub errcode: Option<String>,
     /// How long it took, in milliseconds.

@@ -119,6 +119,8 @@ pub enum Stage {
     Connect,
     /// No encryption.
     Tls,
+    /// Connected, and cut off before an answer came.
+    Cut,
     /// Connected, and then no answer that could be understood.
     Answer,
 }

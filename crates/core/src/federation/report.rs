@@ -186,7 +186,7 @@ fn silent(stage: Stage, why: &str, address: SocketAddr) -> Problem {
             ),
         ),
         Stage::Tls => Problem::new(why, format!("something that speaks TLS has to listen on port {port}")),
-        Stage::Answer => Problem::new(why, "see the log of the proxy there"),
+        Stage::Cut | Stage::Answer => Problem::new(why, "see the log of the proxy there"),
     }
 }
 

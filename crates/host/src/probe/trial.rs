@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use matrix_podman_core::fact::{HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, Trial, Tried};
+use matrix_podman_core::fact::{
+    HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, Stage, Trial, Tried,
+};
 use serde_json::{Value, json};
 
 use super::web;
@@ -38,8 +40,10 @@ pub(super) fn attempt(trial: &Trial) -> Result<Tried, Failure> {
                 "/_matrix/media/v3/upload?filename=matrix-podman-verify",
                 HttpBody::Zeros(*bytes),
             ))?;
-            let left = match field(&reply, "content_uri") {
-                Some(uri) => synapse::delete_media(uri.strip_prefix("mxc://").unwrap_or(&uri), &token).err().map(|why| why.to_string()),
+            let left = match field(reply.as_ref(), "content_uri") {
+                Some(uri) => synapse::delete_media(uri.strip_prefix("mxc://").unwrap_or(&uri), &token)
+                    .err()
+                    .map(|why| why.to_string()),
                 None => None,
             };
             (reply, left)
@@ -57,34 +61,36 @@ pub(super) fn attempt(trial: &Trial) -> Result<Tried, Failure> {
                 ..(**question).clone()
             };
             let first = ask(&sync("&timeout=0", AFTER))?;
-            let Some(since) = field(&first, "next_batch") else {
-                return Ok(tried(&first, started, None));
+            let Some(since) = field(first.as_ref(), "next_batch") else {
+                return Ok(tried(first.as_ref(), started, None));
             };
             let more = format!("&since={since}&timeout={}", u32::from(*seconds) * 1000);
             let began = Instant::now();
             let reply = ask(&sync(&more, seconds + AFTER))?;
-            return Ok(tried(&reply, began, None));
+            return Ok(tried(reply.as_ref(), began, None));
         }
     };
-    Ok(tried(&reply, started, left_behind))
+    Ok(tried(reply.as_ref(), started, left_behind))
 }
 
-fn answered(question: &HttpQuestion, token: &str) -> Result<HttpReply, Failure> {
+/// The answer; `None` when the connection was cut off before there was one.
+fn answered(question: &HttpQuestion, token: &str) -> Result<Option<HttpReply>, Failure> {
     let doing = || format!("ask {}", question.url.split('?').next().unwrap_or_default());
     match web::ask_as(question, Some(token)).map_err(|why| Failure::new(doing(), why))? {
-        HttpAnswer::Answered(reply) => Ok(*reply),
+        HttpAnswer::Answered(reply) => Ok(Some(*reply)),
+        HttpAnswer::Silent(silence) if silence.stage == Stage::Cut => Ok(None),
         HttpAnswer::Silent(silence) => Err(Failure::new(doing(), silence.why)),
     }
 }
 
-fn field(reply: &HttpReply, name: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(reply.body.as_deref()?).ok()?;
+fn field(reply: Option<&HttpReply>, name: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(reply?.body.as_deref()?).ok()?;
     body.get(name)?.as_str().map(str::to_owned)
 }
 
-fn tried(reply: &HttpReply, started: Instant, left_behind: Option<String>) -> Tried {
+fn tried(reply: Option<&HttpReply>, started: Instant, left_behind: Option<String>) -> Tried {
     Tried {
-        status: reply.status,
+        status: reply.map(|reply| reply.status),
         errcode: field(reply, "errcode"),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         left_behind,

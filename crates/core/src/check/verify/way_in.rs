@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Asked, Check, Question, client::config_flaw, json};
+use super::{
+    Asked, Check, Question,
+    client::{config_flaw, told},
+    json,
+};
 use crate::{
     fact::{HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, Side, Trial},
     federation::{DAY, Host, Named, certificate_hint, certificate_problem, date, fetch, host_of},
@@ -421,16 +425,16 @@ fn long_poll(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let tried = seen.tried(&Trial::LongPoll { question, seconds: LONG })?;
     let took = tried.millis / 1000;
     Ok(match tried.status {
-        200 if took + 2 >= u64::from(LONG) => {
+        Some(200) if took + 2 >= u64::from(LONG) => {
             Check::pass(id, format!("a sync may wait for {took} s; messages arrive at once"))
         }
-        200 => {
+        Some(200) => {
             let why = format!("there was something to tell after {took} s, so nothing is known; try again");
             return Err(Gap::Unknown(why));
         }
         status => Check::fail(
             id,
-            format!("a sync that waits is cut off after {took} s with status {status}"),
+            format!("a sync that waits is cut off after {took} s with {}", told(status)),
             "raise the time that the proxy in front waits for an answer (nginx: proxy_read_timeout) to 90 s or more",
         ),
     })

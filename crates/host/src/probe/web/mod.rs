@@ -188,11 +188,24 @@ fn silence(error: &ureq::Error, way: &Way, uri: &Uri) -> Silence {
         Stage::Connect
     } else if uri.scheme_str() == Some("https") && !way.encrypted {
         Stage::Tls
+    } else if is_cut(error) {
+        Stage::Cut
     } else {
         Stage::Answer
     };
     let why = way.why.clone().unwrap_or_else(|| in_words(stage, error));
     Silence { stage, why }
+}
+
+/// Whether the other end hung up.
+fn is_cut(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(e) => {
+            matches!(e.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+        }
+        _ => false,
+    }
 }
 
 fn in_words(stage: Stage, error: &ureq::Error) -> String {
@@ -223,11 +236,7 @@ fn in_words(stage: Stage, error: &ureq::Error) -> String {
         (Stage::Tls, _) if timeout => "connected, but nobody begins TLS there".to_owned(),
         (Stage::Tls, _) => format!("connected, but TLS does not come about: {error}"),
         (Stage::Answer, _) if timeout => "connected, but no answer in time".to_owned(),
-        (Stage::Answer, ureq::Error::Io(e))
-            if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
-        {
-            "the connection was closed before an answer came".to_owned()
-        }
+        (Stage::Cut, _) => "the connection was closed before an answer came".to_owned(),
         (Stage::Answer, _) => format!("no answer that could be understood: {error}"),
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     sync::mpsc,
 };
@@ -173,7 +173,7 @@ fn whoever_does_not_answer_is_told_of_in_a_sentence() {
     assert_eq!(silence.stage, Stage::Tls);
     let (mute, _heads) = serve(None, "");
     let silence = self::silent(&question("http://a.example/", mute, None));
-    assert_eq!(silence.stage, Stage::Answer);
+    assert_eq!(silence.stage, Stage::Cut);
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut question = question("https://a.example/", listening.local_addr().unwrap(), None);
     question.patience = 1;
