@@ -212,7 +212,7 @@ impl World {
             .map(|kind| format!("{kind}_temp_path nginx-{kind};"))
             .join("\n");
         let config = format!(
-            "daemon off;\nuser root;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}\n\
+            "daemon off;\nmaster_process off;\nuser root;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}\n\
              client_max_body_size {};\nproxy_read_timeout {};\nproxy_request_buffering off;\n{servers}}}\n",
             if how.small_bodies { "1m" } else { "50m" },
             if how.hurried { "5s" } else { "90s" },
