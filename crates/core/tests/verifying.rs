@@ -458,7 +458,7 @@ fn a_guest_that_does_not_run_passes_nothing() {
                     why: "no connection".to_owned(),
                 })))),
                 (_, Side::Guest) => Answer::Unknown("the guest does not run yet".to_owned()),
-                (fact, Side::Machine) => Answer::Known(healthy(&site, side, fact)),
+                (fact, _) => Answer::Known(healthy(&site, side, fact)),
             };
             seen.insert(side, fact, answer);
         }

@@ -8,6 +8,7 @@ use super::{
     json,
 };
 use crate::{
+    check::Verdict,
     fact::{HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, Side, Trial},
     federation::{DAY, Host, Named, certificate_hint, certificate_problem, date, fetch, host_of},
     observed::{Gap, Observed, Seen},
@@ -375,8 +376,10 @@ fn upload(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     };
     let first = format!("{}/_matrix/client/versions", config.matrix_url);
     let (reply, plain) = (outside(asked, id, &question, seen), outside(asked, id, &get(first), seen));
+    let plain = plain?;
+    let answers = plain.is_ok();
     let cloudflare =
-        plain?.is_ok_and(|reply| reply.headers.get("server").is_some_and(|server| server == "cloudflare"));
+        plain.is_ok_and(|reply| reply.headers.get("server").is_some_and(|server| server == "cloudflare"));
     let hint = if cloudflare {
         "Cloudflare's free plan passes 100M: lower synapse.max_upload_size to \"95M\", or use a name that Cloudflare \
          does not proxy"
@@ -385,6 +388,10 @@ fn upload(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     };
     let reply = match reply? {
         Ok(reply) => reply,
+        // Whoever answers everything else and hangs up here refuses it as well.
+        Err(Check { verdict: Verdict::Unknown { why }, .. }) if answers => {
+            return Ok(Check::fail(id, format!("a file of {limit} is refused on the way: {why}"), hint));
+        }
         Err(check) => return Ok(check),
     };
     Ok(match reply.status {
