@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    io::{BufReader, Write as _},
+    io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::Mutex,
@@ -72,7 +72,9 @@ impl Journal {
         if std::fs::metadata(path).is_ok_and(|m| m.len() > KEEP) {
             std::fs::rename(path, path.with_extension("old.jsonl")).doing(doing)?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).doing(doing)?;
+        let mut file =
+            OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path).doing(doing)?;
+        end_last_line(&mut file).doing(doing)?;
         let run = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let journal = Self { file: Mutex::new((file, 0)), run: format!("{run}-{}", std::process::id()) };
         journal.write(Entry::Begun { command: command.to_owned(), pid: std::process::id() })?;
@@ -115,6 +117,17 @@ impl Journal {
         file.0.write_all(&line).doing(doing)?;
         file.0.sync_data().doing(doing)
     }
+}
+
+/// Ends a line that was cut off in the middle, so that it does not swallow the
+/// next one.
+fn end_last_line(file: &mut File) -> std::io::Result<()> {
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// What the last run in a journal left without an end. A line that was cut off
@@ -162,9 +175,10 @@ mod tests {
         let first = journal.intent("a", "write /a").unwrap();
         journal.outcome(first, &Ok(())).unwrap();
         journal.intent("b", "write /b").unwrap();
+        // It was long ago, and power went away in the middle of a line.
+        let text = std::fs::read_to_string(&path).unwrap().replace(&journal.run, "20200101T000000Z-1");
+        std::fs::write(&path, text + "{\"at\":\"20").unwrap();
         drop(journal);
-        // Power went away in the middle of a line.
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\"20").unwrap();
         let (journal, before) = Journal::open(&path, "up").unwrap();
         let before = before.unwrap();
         assert_eq!((before.command.as_str(), before.acts), ("up", vec!["write /b".to_owned()]));
