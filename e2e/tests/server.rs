@@ -111,6 +111,7 @@ fn made(s: &mut Scenario, lab: &Lab) {
 }
 
 fn used(s: &mut Scenario, lab: &Lab) {
+    let guest = lab.guest();
     s.test("services are stopped and started, and up starts what was stopped", || {
         let states = || SERVICES.map(|s| guest.exec(["systemctl", "is-active", s]).text().to_owned());
         lab.run(&["stop", "synapse"]).ok();
