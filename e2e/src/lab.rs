@@ -394,6 +394,7 @@ fn sweep(locks: &Path) {
 fn remove(name: &str) {
     let folder = labs().join(name);
     let guest = format!("{GUEST_PREFIX}{name}");
+    crate::proxmox::remove_guests(&format!("{guest}-"));
     cleaning::remove_guest(&guest);
     for site in [format!("{name}.{DOMAIN}"), format!("matrix.{name}.{DOMAIN}")] {
         let _ = fs::remove_dir_all(cleaning::site_state(&site));

@@ -16,6 +16,13 @@ impl Lab {
         self.raise_network_with(&[]);
     }
 
+    /// The same with leases for guests that ask for them.
+    #[track_caller]
+    pub fn raise_network_with_leases(&self) {
+        let (first, last) = (format!("10.87.{}.100", self.number), format!("10.87.{}.200", self.number));
+        self.raise_network_with(&[format!("--dhcp-range={first},{last},1h"), "--leasefile-ro".to_owned()]);
+    }
+
     /// The same, whose name server is told more: dnsmasq's own options.
     #[track_caller]
     pub fn raise_network_with(&self, names: &[String]) {
@@ -95,35 +102,44 @@ impl Lab {
     }
 
     fn machine_config(&self, root: &str) -> String {
-        let mut lines: Vec<String> = ["common", "userns", "nesting"]
-            .map(|name| format!("lxc.include = /usr/share/lxc/config/{name}.conf"))
-            .to_vec();
+        let mut lines = lxc_config(&self.guest().name, root, &self.bridge());
         lines.extend([
-            "# made by the tests of matrix-podman".to_owned(),
-            format!("lxc.uts.name = {}", self.guest().name),
-            format!("lxc.rootfs.path = dir:{root}"),
-            "lxc.rootfs.options = idmap=container".to_owned(),
-            format!("lxc.idmap = u 0 {FIRST_ID} 65536"),
-            format!("lxc.idmap = g 0 {FIRST_ID} 65536"),
-            "lxc.net.0.type = veth".to_owned(),
-            format!("lxc.net.0.link = {}", self.bridge()),
-            "lxc.net.0.flags = up".to_owned(),
-            "lxc.net.0.name = eth0".to_owned(),
             format!("lxc.net.0.ipv4.address = {}/24", self.machine_address()),
             format!("lxc.net.0.ipv4.gateway = {}", self.gateway()),
-            "lxc.apparmor.profile = unconfined".to_owned(),
         ]);
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        if !mounts.lines().any(|line| line.contains(" /sys/fs/cgroup cgroup2 ")) {
-            // Debian 13's systemd wants version 2; without it on the machine, an
-            // empty hierarchy of its own.
-            lines.extend([
-                "lxc.mount.auto =".to_owned(),
-                "lxc.mount.auto = proc:mixed sys:mixed".to_owned(),
-                "lxc.mount.entry = cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0"
-                    .to_owned(),
-            ]);
-        }
         lines.join("\n") + "\n"
     }
+}
+
+/// Lines of the LXC config of an unprivileged guest whose root file system is
+/// the folder `root`, without an address.
+pub fn lxc_config(hostname: &str, root: &str, bridge: &str) -> Vec<String> {
+    let mut lines: Vec<String> = ["common", "userns", "nesting"]
+        .map(|name| format!("lxc.include = /usr/share/lxc/config/{name}.conf"))
+        .to_vec();
+    lines.extend([
+        "# made by the tests of matrix-podman".to_owned(),
+        format!("lxc.uts.name = {hostname}"),
+        format!("lxc.rootfs.path = dir:{root}"),
+        "lxc.rootfs.options = idmap=container".to_owned(),
+        format!("lxc.idmap = u 0 {FIRST_ID} 65536"),
+        format!("lxc.idmap = g 0 {FIRST_ID} 65536"),
+        "lxc.net.0.type = veth".to_owned(),
+        format!("lxc.net.0.link = {bridge}"),
+        "lxc.net.0.flags = up".to_owned(),
+        "lxc.net.0.name = eth0".to_owned(),
+        "lxc.apparmor.profile = unconfined".to_owned(),
+    ]);
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if !mounts.lines().any(|line| line.contains(" /sys/fs/cgroup cgroup2 ")) {
+        // Debian 13's systemd wants version 2; without it on the machine, an
+        // empty hierarchy of its own.
+        lines.extend([
+            "lxc.mount.auto =".to_owned(),
+            "lxc.mount.auto = proc:mixed sys:mixed".to_owned(),
+            "lxc.mount.entry = cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0"
+                .to_owned(),
+        ]);
+    }
+    lines
 }

@@ -1,5 +1,6 @@
 //! Documents generated from the program: `docs/reference/config.md` from the
-//! table of the config's keys, `docs/reference/cli.md` from the help of every
+//! table of the config's keys, `docs/reference/proxmox-calls.md` from the
+//! calls of Proxmox's commands, `docs/reference/cli.md` from the help of every
 //! command.
 
 use std::{fs, path::PathBuf, process::Command};
@@ -44,6 +45,7 @@ fn documents() -> Result<Vec<(PathBuf, String)>, String> {
     let folder = workspace().join("docs/reference");
     Ok(vec![
         (folder.join("config.md"), matrix_podman_core::config::reference::render()),
+        (folder.join("proxmox-calls.md"), matrix_podman_core::proxmox::reference::render()),
         (folder.join("cli.md"), cli()?),
     ])
 }

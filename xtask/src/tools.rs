@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 13] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -22,6 +22,8 @@ const NEEDED: [(&str, &str); 11] = [
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
 ];
 
 /// Those that Debian starts when it installs them.
@@ -41,6 +43,8 @@ pub fn install() -> Result<(), String> {
     let apt = |words: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(["--quiet=2", "--yes"]).args(words).env("DEBIAN_FRONTEND", "noninteractive");
+        // Nothing that is installed for the tests is to be started, an sshd least.
+        command.env("RUNLEVEL", "1");
         run(&mut command)
     };
     apt(&["update"])?;

@@ -99,6 +99,12 @@ pub enum Command {
         #[arg(long)]
         digest: bool,
     },
+    /// Take over a config and its files from standard input
+    #[command(hide = true)]
+    Receive,
+    /// Say what whoever enters the guest should know
+    #[command(hide = true)]
+    Motd,
     /// Bring up network and guest at the machine's boot
     #[command(hide = true)]
     MachineStart,
@@ -121,7 +127,7 @@ pub struct Settings {
     /// The part after the colon of every user id, for ever [default: matrix.<domain>]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
-    /// What the guest is made by: auto, lxc, this-machine
+    /// What the guest is made by: auto, proxmox, lxc, this-machine
     #[arg(long)]
     pub backend: Option<String>,
     /// Name and host name of the guest [default: matrix]
@@ -168,6 +174,9 @@ pub struct Up {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
+    /// On Proxmox: remove a container whose making failed, if it never held a database
+    #[arg(long)]
+    pub remove_failed: bool,
     #[command(flatten)]
     pub output: Json,
 }

@@ -14,7 +14,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{failure::Failure, probe, run};
 
-use crate::{args::Settings, error::Error};
+use crate::{args::Settings, error::Error, remote};
 
 /// The config's usual name.
 pub const FILE: &str = "matrix.toml";
@@ -26,7 +26,7 @@ pub struct Found {
     /// Its config file; `None` when it came from flags alone.
     pub file: Option<PathBuf>,
     /// What stood in it.
-    text: String,
+    pub text: String,
 }
 
 impl Found {
@@ -57,7 +57,7 @@ pub enum Flags {
 /// Finds the site that a command is about and reads its config.
 pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<Found, Error> {
     let machine = machine()?;
-    let defaults = Defaults::with_timezone(machine.timezone.as_deref());
+    let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
     let overrides = overrides(settings);
     let Some(file) = locate(config, settings.domain.as_deref())? else {
         if settings.domain.is_none() {
@@ -89,6 +89,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
         }
     }
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
+    let config = remote::with_handed_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
     Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file), text })
 }
@@ -97,14 +98,10 @@ fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, E
     let backend = match config.guest.backend {
         // Typed inside the guest, everything concerns the machine typed on.
         _ if in_guest => Backend::ThisMachine,
+        BackendChoice::Proxmox => Backend::Proxmox,
+        BackendChoice::Auto if machine.proxmox => Backend::Proxmox,
         BackendChoice::Lxc => Backend::Lxc,
         BackendChoice::ThisMachine => Backend::ThisMachine,
-        BackendChoice::Auto if machine.proxmox => {
-            return Err(Error::usage(
-                "this is a Proxmox VE node, whose containers belong to Proxmox",
-                "this version makes plain LXC guests: choose a Debian machine or VM, or set guest.backend",
-            ));
-        }
         BackendChoice::Auto => Backend::Lxc,
     };
     Ok(Site { config, backend })
@@ -126,7 +123,7 @@ pub fn machine() -> Result<MachineInfo, Error> {
 
 /// The config file: the one named, else that of this folder, else that of the
 /// guest that this is, else that of the only site on this machine.
-fn locate(config: Option<&Path>, domain: Option<&str>) -> Result<Option<PathBuf>, Error> {
+pub fn locate(config: Option<&Path>, domain: Option<&str>) -> Result<Option<PathBuf>, Error> {
     if let Some(config) = config {
         return Ok(Some(config.to_owned()));
     }

@@ -12,12 +12,13 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::RootPassword,
     edge::Act,
     fact::{Edition, Side},
     layout::Secret,
-    name::{AbsPath, Cidr4, ImageRef, Mode, Owner},
+    name::{AbsPath, Cidr4, ContainerId, ImageRef, Mode, Owner, StorageName, TemplateName},
     service::Service,
-    size::Seconds,
+    size::{Bytes, Seconds},
 };
 
 /// One primitive act.
@@ -177,6 +178,50 @@ pub enum Effect {
         /// The guest's name.
         name: String,
     },
+    /// Sees to it that a storage of Proxmox's has a template of Debian 13.
+    FetchTemplate {
+        /// The storage.
+        storage: StorageName,
+        /// Which; the newest when absent.
+        template: Option<TemplateName>,
+        /// The processor's architecture, as the kernel calls it.
+        arch: String,
+    },
+    /// Makes a container of Proxmox's, after writing down which one it will be.
+    CreateContainer(NewContainer),
+    /// Changes settings of a container of Proxmox's.
+    SetContainer {
+        /// Which.
+        container: Container,
+        /// The settings.
+        options: Vec<(String, String)>,
+    },
+    /// Makes a disk of a container larger.
+    GrowDisk {
+        /// Which container.
+        container: Container,
+        /// `rootfs` or `mp0`.
+        volume: String,
+        /// The size that it is to have.
+        size: Bytes,
+    },
+    /// Starts a container of Proxmox's, waits until it has booted and connects
+    /// to it.
+    StartContainer {
+        /// Which.
+        container: Container,
+    },
+    /// Restarts a container of Proxmox's, waits until it has booted and
+    /// connects to it.
+    RebootContainer {
+        /// Which.
+        container: Container,
+    },
+    /// Waits until the guest's systemd has done all that it does at boot and
+    /// the guest has an address.
+    AwaitBoot,
+    /// Waits until all services of the stack are ready, without helping them.
+    AwaitStack,
     /// Makes sure that the guest's Podman has an image, under the name `tag`.
     ObtainImage {
         /// For which service.
@@ -261,6 +306,30 @@ pub struct NewGuest {
     pub dhcp: bool,
 }
 
+/// A container of Proxmox's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its number.
+    pub id: ContainerId,
+    /// The node that it is on.
+    pub node: String,
+}
+
+/// A container of Proxmox's to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewContainer {
+    /// Which it will be.
+    pub container: Container,
+    /// The site that it belongs to.
+    pub site: String,
+    /// The template's volume.
+    pub template: String,
+    /// Its settings.
+    pub options: Vec<(String, String)>,
+    /// Where root's password comes from.
+    pub root_password: RootPassword,
+}
+
 impl Effect {
     /// Where it is done.
     pub fn side(&self) -> Side {
@@ -281,11 +350,19 @@ impl Effect {
             | Effect::CreateGuest(_)
             | Effect::StartGuest { .. }
             | Effect::StopGuest { .. }
+            | Effect::FetchTemplate { .. }
+            | Effect::CreateContainer(_)
+            | Effect::SetContainer { .. }
+            | Effect::GrowDisk { .. }
+            | Effect::StartContainer { .. }
+            | Effect::RebootContainer { .. }
             | Effect::PushProgram { .. } => Side::Machine,
             Effect::MakeSecret { .. }
             | Effect::TakeTurnSecret { .. }
             | Effect::Upgrade { .. }
             | Effect::ApplySysctl
+            | Effect::AwaitBoot
+            | Effect::AwaitStack
             | Effect::RestartDaemon { .. }
             | Effect::StartService { .. }
             | Effect::StopService { .. }
@@ -326,6 +403,24 @@ impl Effect {
             Effect::StartGuest { name } => format!("start the guest {name}"),
             Effect::StopGuest { name, .. } => format!("stop the guest {name}"),
             Effect::PushProgram { name } => format!("put matrix-podman into the guest {name}"),
+            Effect::FetchTemplate { storage, template: Some(template), .. } => {
+                format!("fetch {template} to {storage}")
+            }
+            Effect::FetchTemplate { storage, template: None, .. } => {
+                format!("fetch the newest Debian 13 template to {storage}")
+            }
+            Effect::CreateContainer(new) => format!("create the container {}", new.container.id),
+            Effect::SetContainer { container, options } => {
+                let keys: Vec<&str> = options.iter().map(|(key, _)| key.as_str()).collect();
+                format!("set {} of the container {}", keys.join(", "), container.id)
+            }
+            Effect::GrowDisk { container, volume, size } => {
+                format!("make {volume} of the container {} {size} large", container.id)
+            }
+            Effect::StartContainer { container } => format!("start the container {}", container.id),
+            Effect::RebootContainer { container } => format!("restart the container {}", container.id),
+            Effect::AwaitBoot => "wait for the guest to boot".to_owned(),
+            Effect::AwaitStack => "wait for the stack".to_owned(),
             Effect::ObtainImage { service, from, .. } => match from {
                 ImageSource::Registry(reference) => format!("pull {reference}"),
                 ImageSource::Archive { path, .. } => format!("load {service} from {path}"),

@@ -12,8 +12,8 @@ pub const QUADLET: &str = "/etc/containers/systemd";
 pub const STACK_UNIT: &str = "matrix-stack.service";
 /// The program, in the guest.
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
-/// Folder of what the program remembers on the side that it runs on.
-pub const STATE: &str = "/var/lib/matrix-podman";
+/// What shows whoever enters the guest how it is.
+pub const MOTD_HOOK: &str = "/etc/profile.d/zz-matrix-podman.sh";
 /// Network of database, cache and Synapse; no way out, none in.
 pub const DB_NETWORK: &str = "matrix-db";
 /// Network of Synapse and the web client.
@@ -28,6 +28,20 @@ pub const fn edge_network(ipv6: bool) -> &'static str {
 }
 /// Label of a container with the digest of everything that its service reads.
 pub const CONFIG_LABEL: &str = "matrix-podman.config";
+
+/// Folder of what the program remembers, on each side.
+pub const STATE: &str = "/var/lib/matrix-podman";
+
+/// Folder of what a machine remembers of a site.
+pub fn machine_state(site: &str) -> AbsPath {
+    AbsPath::known(format!("{STATE}/sites/{site}"))
+}
+
+/// Says which container of Proxmox's is being made for a site; gone as soon as
+/// there are data in it.
+pub fn container_claim(site: &str) -> AbsPath {
+    machine_state(site).join("container-claim.json")
+}
 
 /// A path below [`ROOT`].
 pub fn in_root(name: &str) -> AbsPath {

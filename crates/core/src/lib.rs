@@ -19,6 +19,7 @@ pub mod name;
 pub mod observed;
 pub mod people;
 pub mod plan;
+pub mod proxmox;
 pub mod render;
 pub mod resource;
 pub mod service;

@@ -12,6 +12,7 @@ use crate::{
         Room, Side, SrvRecord, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
+    proxmox,
 };
 
 /// An answer, or why there is none.
@@ -208,6 +209,14 @@ impl Observed {
                 }
                 Reply::Refused(refusal) => Ok(Err(refusal.clone())),
             },
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What Proxmox answers.
+    pub fn proxmox(&self, question: proxmox::Question) -> Seen<&proxmox::Answer> {
+        match self.get(Side::Machine, Fact::Proxmox(question))? {
+            Value::Proxmox(answer) => Ok(answer),
             other => Err(mismatch(other)),
         }
     }

@@ -4,15 +4,17 @@ use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::{
     config::Network,
+    effect::Container,
     fact::nat_table,
     layout,
+    observed::Observed,
     render::machine,
-    resource::{BRIDGE_PID_FILES, Backend},
+    resource::{self, BRIDGE_PID_FILES, Backend, Claim, Place},
     service::Service,
 };
 
 use crate::{
-    apply::{file, lxc},
+    apply::{Sink, file, lxc, proxmox},
     failure::{Doing, Failure},
     process::Program,
     world::World,
@@ -24,6 +26,10 @@ const QUICK: Duration = Duration::from_secs(300);
 pub fn losses(world: &World) -> Vec<String> {
     let config = &world.site().config;
     let place = match world.site().backend {
+        Backend::Proxmox => {
+            let id = world.container().map(|container| container.id.to_string()).unwrap_or_default();
+            format!("the container {id} ({}) with its disks and everything on them", config.guest.name)
+        }
         Backend::Lxc => format!("the guest {} with everything in it", config.guest.name),
         Backend::ThisMachine => format!("the four containers and {} on this machine", layout::ROOT),
     };
@@ -38,8 +44,13 @@ pub fn losses(world: &World) -> Vec<String> {
 }
 
 /// Removes the site.
-pub fn destroy(world: &World) -> Result<(), Failure> {
+pub fn destroy(world: &World, sink: &Sink) -> Result<(), Failure> {
     match world.site().backend {
+        Backend::Proxmox => {
+            let container = world.container()?;
+            world.hang_up();
+            proxmox::destroy(&container, false, sink)
+        }
         Backend::Lxc => {
             world.hang_up();
             forget_boot(&machine::boot_unit(&world.site().config))?;
@@ -51,6 +62,56 @@ pub fn destroy(world: &World) -> Result<(), Failure> {
         }
         Backend::ThisMachine => destroy_here(),
     }
+}
+
+/// A container of Proxmox's that this site made and that never held a
+/// database: what a failed first run left.
+pub fn failed(world: &World) -> Result<Option<Failed>, Failure> {
+    if world.site().backend != Backend::Proxmox {
+        return Ok(None);
+    }
+    let file = layout::container_claim(world.site().config.site());
+    let Ok(text) = fs::read_to_string(file.as_str()) else { return Ok(None) };
+    let Some(Claim { container }) = Claim::parse(&text) else { return Ok(None) };
+    let found = world.look(&mut Observed::default(), |seen| {
+        resource::find_container(world.site(), seen).map(|place| match place {
+            Place::Here { container, .. } => Some((container, false)),
+            Place::Unfinished { container } => Some((container, true)),
+            Place::Absent | Place::Refused { .. } => None,
+        })
+    })?;
+    Ok(match found {
+        Ok(Some((found, unfinished))) if found == container => Some(Failed { container, unfinished }),
+        _ => None,
+    })
+}
+
+/// See [`failed`].
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// The container.
+    pub container: Container,
+    /// Whether not even its making was finished.
+    pub unfinished: bool,
+}
+
+/// Removes what a failed first run left.
+pub fn remove_failed(world: &World, failed: &Failed, sink: &Sink) -> Result<(), Failure> {
+    let Failed { container, unfinished } = failed;
+    world.hang_up();
+    if *unfinished {
+        let tasks = proxmox::tasks(container)?;
+        if !tasks.is_empty() {
+            return Err(Failure::new(
+                format!("remove the container {}", container.id),
+                format!("Proxmox is still at work on it ({})", tasks.join(", ")),
+            )
+            .hint("wait until that task is over, then run the same again"));
+        }
+    }
+    proxmox::destroy(container, *unfinished, sink)?;
+    world.forget_guests();
+    file::remove(Path::new(layout::container_claim(world.site().config.site()).as_str()))
 }
 
 /// Removes the unit that brings the guest up at the machine's boot.
@@ -115,6 +176,7 @@ fn destroy_here() -> Result<(), Failure> {
         file::remove(Path::new(layout::network_file(name).as_str()))?;
         Program::new(["podman", "network", "rm", "--force", "--", name]).deadline(QUICK).output();
     }
+    file::remove(Path::new(layout::MOTD_HOOK))?;
     file::remove(&Path::new("/etc/systemd/system").join(layout::STACK_UNIT))?;
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run(doing, &|_| {})?;
     fs::remove_dir_all(layout::ROOT)

@@ -1,18 +1,23 @@
 //! The two sides of a site, as one thing to ask and to act on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     os::unix::process::ExitStatusExt as _,
-    sync::{Arc, Mutex, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use matrix_podman_core::{
-    effect::{Effect, ImageSource},
+    config::RootPassword,
+    effect::{Container, Effect, ImageSource, NewContainer},
     fact::{Fact, GuestState, Side, Value},
-    layout::Secret,
-    observed::{Answer, Observed},
+    layout::{self, Secret},
+    observed::{Answer, Gap, Observed},
     people,
-    resource::{Backend, Site},
+    proxmox::Question,
+    resource::{self, Backend, Place, Site},
 };
 
 use crate::{
@@ -41,6 +46,12 @@ pub struct World {
     own_lock: Mutex<Option<RunLock>>,
     loads: LoadLanes,
     edge: Edge,
+    /// What Proxmox answered since something was last changed there: each of
+    /// its answers costs the start of a large program.
+    proxmox: Mutex<BTreeMap<Question, Answer>>,
+    root_password: Mutex<Option<String>>,
+    /// Whether the container was seen to have no program that can be spoken to.
+    mute: AtomicBool,
 }
 
 /// Asks `look` again and again, each time having `answer` answer what it noted
@@ -86,6 +97,9 @@ impl World {
             holder: RwLock::new(None),
             own_lock: Mutex::new(None),
             loads: LoadLanes::default(),
+            proxmox: Mutex::default(),
+            root_password: Mutex::default(),
+            mute: AtomicBool::new(false),
         }
     }
 
@@ -100,21 +114,76 @@ impl World {
     }
 
     /// The way into the guest, when there is a door between.
-    pub fn doorway(&self) -> Option<Doorway> {
-        match self.site.backend {
+    fn doorway(&self) -> Result<Option<Doorway>, Failure> {
+        Ok(match self.site.backend {
             Backend::ThisMachine => None,
             Backend::Lxc => Some(apply::lxc::doorway(self.site.config.guest.name.as_str())),
+            Backend::Proxmox => Some(apply::proxmox::doorway(self.container()?.id)),
+        })
+    }
+
+    /// The site's container of Proxmox's.
+    pub fn container(&self) -> Result<Container, Failure> {
+        let doing = "find this site's container";
+        let (refused, hint) = match self.look(&mut Observed::default(), |seen| {
+            resource::find_container(&self.site, seen).map(|place| match place {
+                Place::Here { container, .. } => Ok(container),
+                Place::Refused { why, hint } => Err((why, hint)),
+                Place::Absent => Err(("there is none".to_owned(), "`matrix-podman up` makes it".to_owned())),
+                Place::Unfinished { container } => Err((
+                    format!("the creation of the container {} was cut off", container.id),
+                    "`matrix-podman up` says what can be done".to_owned(),
+                )),
+            })
+        })? {
+            Ok(Ok(container)) => return Ok(container),
+            Ok(Err(told)) => told,
+            Err(Gap::Unknown(why)) => return Err(Failure::new(doing, why)),
+            Err(Gap::NotAsked) => return Err(Failure::new(doing, "it was not looked for")),
+        };
+        Err(Failure::new(doing, refused).hint(hint))
+    }
+
+    /// Root's password in a container that is to be made, which somebody typed.
+    pub fn give_root_password(&self, password: String) {
+        if let Ok(mut slot) = self.root_password.lock() {
+            *slot = Some(password);
         }
+    }
+
+    /// Guests of Proxmox's were changed in another way than by an effect.
+    pub fn forget_guests(&self) {
+        self.forget_proxmox(Question::is_about_guests);
+    }
+
+    /// What was heard of Proxmox and `stale` may no longer hold.
+    fn forget_proxmox(&self, stale: impl Fn(&Question) -> bool) {
+        let mut known = self.proxmox.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|question, _| !stale(question));
+    }
+
+    /// Asks Proxmox, unless the answer is known and still holds.
+    fn ask_proxmox(&self, question: &Question) -> Answer {
+        // Held while it is asked: whoever wants to know the same waits for it.
+        let mut known = self.proxmox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known.get(question) {
+            return answer.clone();
+        }
+        let answer = probe::answer(&Fact::Proxmox(question.clone()));
+        if matches!(answer, Answer::Known(_)) {
+            known.insert(question.clone(), answer.clone());
+        }
+        answer
     }
 
     /// The connection to the guest; `None` when machine and guest are one.
     pub fn guest(&self) -> Result<Option<Arc<Connection>>, Failure> {
-        let Some(doorway) = self.doorway() else { return Ok(None) };
         if let Ok(open) = self.guest.read()
             && let Some(open) = open.as_ref()
         {
             return Ok(Some(Arc::clone(open)));
         }
+        let Some(doorway) = self.doorway()? else { return Ok(None) };
         let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
         if slot.is_none() {
             let connection = Connection::open(&doorway).map_err(|failure| self.explained(failure))?;
@@ -153,9 +222,20 @@ impl World {
         if let Ok(mut slot) = self.holder.write() {
             *slot = Some(holder.clone());
         }
+        if self.site.backend == Backend::Proxmox {
+            // Somebody may have thought for a while before agreeing.
+            self.forget_proxmox(Question::is_about_guests);
+            // One connection is a program of Perl's: the one that looked will do.
+            if let Ok(open) = self.guest.read()
+                && let Some(open) = open.as_ref()
+            {
+                return open.call(&Request::Lock(holder.clone()), sink);
+            }
+            return Ok(());
+        }
         // The connection that looked held no lock; the next one does.
         self.hang_up();
-        if let (Some(doorway), Ok(GuestState::Running { .. })) = (self.doorway(), self.guest_state())
+        if let (Ok(Some(doorway)), Ok(GuestState::Running { .. })) = (self.doorway(), self.guest_state())
             // A guest that does not answer yet is locked once it does.
             && let Ok(connection) = Connection::open(&doorway)
         {
@@ -197,7 +277,7 @@ impl World {
     pub fn attach(&self, argv: &[String]) -> Result<u8, Failure> {
         let doing = || format!("run {} in the guest", argv.join(" "));
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let whole = match self.doorway() {
+        let whole = match self.doorway()? {
             None => argv.to_vec(),
             Some(doorway) => match self.guest_state() {
                 Ok(GuestState::Running { .. }) => doorway.argv(&words),
@@ -243,8 +323,10 @@ impl World {
         let (machine, guest): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|(side, _)| *side == Side::Machine);
         let guest: Vec<Fact> = guest.into_iter().map(|(_, fact)| fact).collect();
-        let (own, machine): (Vec<_>, Vec<_>) =
-            machine.into_iter().map(|(_, fact)| fact).partition(|fact| *fact == Fact::GuestProgram);
+        let (own, machine): (Vec<_>, Vec<_>) = machine
+            .into_iter()
+            .map(|(_, fact)| fact)
+            .partition(|fact| matches!(fact, Fact::GuestProgram | Fact::Proxmox(_)));
         // Both sides work at the same time.
         let (here, there) = std::thread::scope(|scope| {
             let here = scope.spawn(|| probe::answer_all(&machine));
@@ -258,7 +340,11 @@ impl World {
             seen.insert(Side::Machine, fact, answer);
         }
         for fact in own {
-            seen.insert(Side::Machine, fact, self.guest_program());
+            let answer = match &fact {
+                Fact::Proxmox(question) => self.ask_proxmox(question),
+                _ => self.guest_program(),
+            };
+            seen.insert(Side::Machine, fact, answer);
         }
     }
 
@@ -269,6 +355,17 @@ impl World {
         let all_unknown = |why: String| facts.iter().map(|_| Answer::Unknown(why.clone())).collect();
         if self.site.backend == Backend::ThisMachine {
             return probe::answer_all(facts);
+        }
+        // Whether a container of Proxmox's runs is dear to ask; one that is
+        // spoken with does.
+        if self.site.backend == Backend::Proxmox
+            && let Some(open) = self.open_connection()
+        {
+            return open.observe(facts).unwrap_or_else(|failure| {
+                self.hang_up();
+                self.forget_proxmox(Question::is_about_guests);
+                all_unknown(failure.to_string())
+            });
         }
         match self.guest_state() {
             Ok(GuestState::Absent) => facts
@@ -290,16 +387,24 @@ impl World {
         }
     }
 
+    fn open_connection(&self) -> Option<Arc<Connection>> {
+        self.guest.read().ok()?.clone()
+    }
+
     fn guest_state(&self) -> Result<GuestState, String> {
-        match probe::answer(&Fact::LxcGuest(self.site.config.guest.name.to_string())) {
-            Answer::Known(Value::LxcGuest(state)) => Ok(state),
-            Answer::Known(_) => Err("its state could not be read".to_owned()),
-            Answer::Unknown(why) => Err(why),
+        match self.look(&mut Observed::default(), |seen| resource::guest_state(&self.site, seen)) {
+            Ok(Ok(state)) => Ok(state),
+            Ok(Err(Gap::Unknown(why))) => Err(why),
+            Ok(Err(Gap::NotAsked)) => Err("its state could not be read".to_owned()),
+            Err(failure) => Err(failure.to_string()),
         }
     }
 
     fn guest_program(&self) -> Answer {
         let same = || -> Result<bool, Failure> {
+            if self.mute.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
             let own = run::own_digest()?;
             Ok(self.guest()?.is_some_and(|guest| guest.digest == own))
         };
@@ -310,7 +415,33 @@ impl World {
     /// Does one act, on the side where it belongs.
     pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         match effect {
-            Effect::PushProgram { .. } => self.push_program(),
+            Effect::PushProgram { .. } => self.push_program(sink),
+            Effect::CreateContainer(new) => self.create_container(new, sink),
+            Effect::FetchTemplate { .. } => {
+                let done = apply::apply(effect, sink);
+                self.forget_proxmox(Question::is_about_templates);
+                done
+            }
+            Effect::SetContainer { .. } | Effect::GrowDisk { .. } => {
+                let done = apply::apply(effect, sink);
+                self.forget_proxmox(Question::is_about_guests);
+                done
+            }
+            Effect::StartContainer { .. } | Effect::RebootContainer { .. } => {
+                self.hang_up();
+                let done = apply::apply(effect, sink);
+                self.forget_proxmox(Question::is_about_one_guest);
+                done?;
+                self.await_boot(sink)
+            }
+            Effect::InitDatabase { .. } | Effect::StartService { .. }
+                if self.site.backend == Backend::Proxmox =>
+            {
+                // From here on it may hold data, and nothing removes it but `destroy`.
+                let claim = layout::container_claim(self.site.config.site());
+                apply::file::remove(claim.as_str().as_ref())?;
+                self.in_guest(effect, sink)
+            }
             Effect::StartGuest { .. } | Effect::StopGuest { .. } => {
                 self.hang_up();
                 apply::apply(effect, sink)
@@ -326,18 +457,61 @@ impl World {
             }
             Effect::Edge(act) => self.edge.act(act, sink),
             effect if effect.side() == Side::Machine => apply::apply(effect, sink),
-            effect => match self.guest()? {
-                Some(guest) => guest.apply(effect, sink),
-                None => apply::apply(effect, sink),
-            },
+            effect => self.in_guest(effect, sink),
         }
     }
 
-    fn push_program(&self) -> Result<(), Failure> {
-        let Some(doorway) = self.doorway() else { return Ok(()) };
+    fn in_guest(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
+        match self.guest()? {
+            Some(guest) => guest.apply(effect, sink),
+            None => apply::apply(effect, sink),
+        }
+    }
+
+    fn push_program(&self, sink: &Sink) -> Result<(), Failure> {
         self.hang_up();
+        if self.site.backend == Backend::Proxmox {
+            apply::proxmox::push(self.container()?.id, sink)?;
+            self.mute.store(false, Ordering::SeqCst);
+            self.guest()?;
+            return self.await_boot(sink);
+        }
+        let Some(doorway) = self.doorway()? else { return Ok(()) };
         apply::program::push(&doorway)?;
         self.guest().map(drop)
+    }
+
+    fn create_container(&self, new: &NewContainer, sink: &Sink) -> Result<(), Failure> {
+        let password = match &new.root_password {
+            RootPassword::Locked => None,
+            RootPassword::File(path) => Some(apply::proxmox::password_from(path.as_str())?),
+            RootPassword::Ask => match self.root_password.lock().map(|slot| slot.clone()) {
+                Ok(Some(password)) => Some(password),
+                _ => {
+                    return Err(Failure::new("create the container", "root's password was not asked for")
+                        .hint(
+                            "run `matrix-podman up` on a terminal, or name a file with proxmox.root_password",
+                        ));
+                }
+            },
+        };
+        let done = apply::proxmox::create(new, password.as_deref(), sink);
+        self.forget_proxmox(Question::is_about_guests);
+        done
+    }
+
+    /// Waits until the guest has booted, if the program in it can be spoken to;
+    /// where it cannot yet, that comes when it is put there.
+    fn await_boot(&self, sink: &Sink) -> Result<(), Failure> {
+        match self.guest() {
+            Ok(Some(guest)) if guest.digest == run::own_digest()? => guest.apply(&Effect::AwaitBoot, sink),
+            Ok(_) => Ok(()),
+            Err(_) => {
+                // Asking once more would be a program of Perl's more.
+                self.mute.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+        }
     }
 
     fn obtain(

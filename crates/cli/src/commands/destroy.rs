@@ -5,12 +5,12 @@ use std::path::Path;
 use matrix_podman_core::{
     fact::GuestState,
     observed::Observed,
-    resource::{Backend, Takedown},
+    resource::{self, Backend, Place, Takedown},
 };
 use matrix_podman_host::{
     destroy,
     failure::Failure,
-    run::{LockHolder, RunLock},
+    run::{Event, LockHolder, RunLock},
     world::World,
 };
 
@@ -38,7 +38,10 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     for line in losses.iter().chain(made.acts.iter().map(|(what, _)| what)).filter(|line| !line.is_empty()) {
         output::say(&format!("  - {line}"));
     }
-    output::say("Kept: matrix.toml, the journal, images and root file systems made for the next guest.");
+    output::say(match world.site().backend {
+        Backend::Proxmox => "Kept: matrix.toml, the journal, the template, and backups that Proxmox made.",
+        _ => "Kept: matrix.toml, the journal, images and root file systems made for the next guest.",
+    });
     for line in &made.stays {
         output::say(&format!("Kept: {line}."));
     }
@@ -59,7 +62,9 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     // The way in goes first, so that nobody comes to a closed door.
     edge::carry_out(&world, &made)?;
     if there {
-        destroy::destroy(&world)?;
+        let listener = output::listener(false);
+        let said = |saying| listener.on(&Event::Said { id: "destroy", saying: &saying });
+        destroy::destroy(&world, &said)?;
     }
     site::forget(world.site());
     output::say(&format!("{site_name} is removed."));
@@ -68,8 +73,10 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
 
 /// Whether there is a guest; one of somebody else's is an error.
 fn guest_is_there(world: &World, site_name: &str, name: &str) -> Result<bool, Error> {
-    if world.site().backend != Backend::Lxc {
-        return Ok(true);
+    match world.site().backend {
+        Backend::Proxmox => return has_container(world),
+        Backend::ThisMachine => return Ok(true),
+        Backend::Lxc => {}
     }
     let state = world
         .look(&mut Observed::default(), |seen| seen.lxc(name).cloned())?
@@ -108,4 +115,16 @@ fn made_at_the_edge(world: &World) -> Result<Takedown, Error> {
         }
         other => other,
     })
+}
+
+/// Whether the site has a container on this Proxmox node; one that is not its
+/// own, or not here, is left alone.
+fn has_container(world: &World) -> Result<bool, Error> {
+    let absent = world.look(&mut Observed::default(), |seen| {
+        resource::find_container(world.site(), seen).map(|place| place == Place::Absent)
+    })?;
+    match absent {
+        Ok(true) => Ok(false),
+        _ => Ok(world.container().map(|_| true)?),
+    }
 }

@@ -116,8 +116,12 @@ fn fix(config: Option<&Path>, args: &args::Doctor, first: Diagnosis) -> Result<D
         match &finding.mend {
             // It shows its plan and asks by itself.
             Mend::Up => {
-                let up =
-                    args::Up { settings: Settings::default(), yes: args.yes, output: Json { json: false } };
+                let up = args::Up {
+                    settings: Settings::default(),
+                    yes: args.yes,
+                    remove_failed: false,
+                    output: Json { json: false },
+                };
                 up::run(config, &up)?;
             }
             Mend::Restart(service) => {

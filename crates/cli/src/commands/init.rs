@@ -27,7 +27,8 @@ pub fn run(config: Option<&Path>, args: &args::Init) -> Result<u8, Error> {
             "edit it, or write over it with --force",
         ));
     }
-    let defaults = Defaults::with_timezone(site::machine()?.timezone.as_deref());
+    let machine = site::machine()?;
+    let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
     let mut overrides = site::overrides(&args.settings);
     let asking = !args.yes && output::can_ask();
     if args.settings.domain.is_none() {

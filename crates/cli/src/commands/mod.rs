@@ -2,13 +2,16 @@
 
 mod addresses;
 mod agent;
+mod choices;
 mod destroy;
 mod doctor;
 mod documents;
 mod edge;
 mod exec;
+mod failed;
 mod init;
 mod logs;
+mod motd;
 mod people;
 mod plan;
 mod render;
@@ -26,12 +29,16 @@ use matrix_podman_host::world::World;
 use crate::{
     args::{Args, Command, Settings},
     error::{DONE, Error},
-    output,
+    output, remote,
     site::{self, Found},
 };
 
 /// Does what was asked; the exit code.
 pub fn run(args: Args) -> Result<u8, Error> {
+    let typed: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = remote::relay(&args, &typed)? {
+        return Ok(code);
+    }
     let config = args.config.as_deref();
     match args.command {
         Command::Init(init) => init::run(config, &init),
@@ -57,6 +64,8 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { folder } => documents::man(&folder),
         Command::Agent { digest } => agent::run(digest),
+        Command::Receive => remote::receive(),
+        Command::Motd => motd::run(),
         Command::MachineStart => up::machine_start(config),
     }
 }

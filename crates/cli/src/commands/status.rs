@@ -8,7 +8,7 @@ use matrix_podman_core::{
     lock::Lock,
     name::Digest,
     observed::{Gap, Observed, Seen},
-    resource::{self, Backend, Site},
+    resource::{self, Backend, Place, Site},
     service::Service,
 };
 use serde::Serialize;
@@ -73,14 +73,12 @@ pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
 }
 
 fn status(site: &Site, seen: &Observed) -> Status {
-    let guest_state = match site.backend {
-        Backend::ThisMachine => "running".to_owned(),
-        Backend::Lxc => match seen.lxc(site.config.guest.name.as_str()) {
-            Ok(GuestState::Absent) => "absent".to_owned(),
-            Ok(GuestState::Stopped { .. }) => "stopped".to_owned(),
-            Ok(GuestState::Running { .. }) => "running".to_owned(),
-            Err(_) => "unknown".to_owned(),
-        },
+    let found = resource::guest_state(site, seen);
+    let guest_state = match &found {
+        Ok(GuestState::Absent) => "absent".to_owned(),
+        Ok(GuestState::Stopped { .. }) => "stopped".to_owned(),
+        Ok(GuestState::Running { .. }) => "running".to_owned(),
+        Err(_) => "unknown".to_owned(),
     };
     let address = resource::guest_address(site, seen).ok().flatten().filter(|_| guest_state == "running");
     let lock = lock(seen).unwrap_or_default();
@@ -104,8 +102,8 @@ fn status(site: &Site, seen: &Observed) -> Status {
             }
         })
         .collect();
-    let problem = match seen.container(Service::Synapse.name()) {
-        Err(Gap::Unknown(why)) => Some(why),
+    let problem = match (found, seen.container(Service::Synapse.name())) {
+        (Err(Gap::Unknown(why)), _) | (_, Err(Gap::Unknown(why))) => Some(why),
         _ => None,
     };
     let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
@@ -114,7 +112,7 @@ fn status(site: &Site, seen: &Observed) -> Status {
         server_name: site.config.server_name.to_string(),
         guest: Guest {
             backend: site.backend.as_str(),
-            id: site.config.guest.name.to_string(),
+            id: guest_id(site, seen),
             address: address.map(|a| a.to_string()),
             state: guest_state,
         },
@@ -126,6 +124,18 @@ fn status(site: &Site, seen: &Observed) -> Status {
             public_client: site.config.chat_url.clone(),
         },
         problem,
+    }
+}
+
+/// What the guest is called where it is: its number on Proxmox, else its name.
+fn guest_id(site: &Site, seen: &Observed) -> String {
+    let name = site.config.guest.name.to_string();
+    if site.backend != Backend::Proxmox {
+        return name;
+    }
+    match resource::find_container(site, seen) {
+        Ok(Place::Here { container, .. }) => container.id.to_string(),
+        _ => name,
     }
 }
 

@@ -20,7 +20,7 @@ use matrix_podman_host::{
     world::World,
 };
 
-use super::{Look, look, plan};
+use super::{Look, choices, failed, look, plan};
 use crate::{
     args,
     error::{DONE, Error},
@@ -29,8 +29,13 @@ use crate::{
 };
 
 pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
-    let found = site::find(config, &args.settings, Flags::MustAgree)?;
-    let world = super::open(found.site.clone());
+    let mut found = site::find(config, &args.settings, Flags::MustAgree)?;
+    let mut world = super::open(found.site.clone());
+    if choices::choose(&world, &found, args)? {
+        found = site::find(config, &args.settings, Flags::MustAgree)?;
+        world = super::open(found.site.clone());
+    }
+    failed::clear(&world, args)?;
     let now = look(&world)?;
     refuse(&world, &now)?;
     if now.plan.is_settled() {
@@ -42,9 +47,11 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
         output::say(text.to_string().trim_end());
     }
     confirm(&now.plan, args)?;
+    choices::root_password(&world, &now.plan, args)?;
     let file = config_file(&found, args)?;
     let resources = resource::all(world.site());
-    carry_out(&world, &found, &resources, &now.plan, allowed(&now.plan), "up", args.output.json)?;
+    carry_out(&world, &found, &resources, &now.plan, allowed(&now.plan), "up", args.output.json)
+        .or_else(|error| failed::offer(&world, args).and(Err(error)))?;
     site::remember(world.site(), &file)?;
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;

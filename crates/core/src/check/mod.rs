@@ -1,6 +1,7 @@
 //! Checks: named questions with answers that a person can act on.
 
 mod preflight;
+mod proxmox;
 mod verify;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use crate::{observed::Gap, size::Bytes};
 
 pub use preflight::preflight;
+pub use proxmox::{Choice, choices};
 pub use verify::{Group, GroupChecks, Scope, federation_checks, verify};
 
 /// One check and its answer.

@@ -1,20 +1,22 @@
 //! What must be so before anything is changed.
 
-use super::{Check, human};
+use std::collections::BTreeSet;
+
+use super::{Check, Verdict, human};
 use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
-    observed::{Observed, Seen},
-    resource::{self, Backend, Site},
+    observed::{Gap, Observed, Seen},
+    resource::{self, Backend, Site, guest_state},
     service::Service,
     size::Bytes,
 };
 
 /// Room that root file system, images and an empty database need together.
-const ROOM: Bytes = Bytes::gib(6);
+pub(super) const ROOM: Bytes = Bytes::gib(6);
 /// Memory below which Synapse and PostgreSQL do not live together.
 const MEMORY: Bytes = Bytes::gib(1);
 
-type Question = fn(&Site, &Observed, &MachineInfo) -> Seen<Option<Check>>;
+pub(super) type Question = fn(&Site, &Observed, &MachineInfo) -> Seen<Option<Check>>;
 
 /// All checks that come before the first change, in the order in which a
 /// person would want to read them.
@@ -23,38 +25,57 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
         Ok(machine) => machine,
         Err(gap) => return vec![Check::gap("machine", gap)],
     };
-    let questions: [(&'static str, Question); 11] = [
-        ("root", root),
-        ("debian", debian),
-        ("program", program),
-        ("kernel", kernel),
-        ("cgroup", cgroup),
-        ("apparmor", apparmor),
-        ("memory", memory),
-        ("disk", disk),
-        ("ports", ports),
-        ("names", names),
-        ("packages", packages),
-    ];
-    questions
-        .into_iter()
+    let questions: &[(&'static str, Question)] = match site.backend {
+        Backend::Proxmox => &super::proxmox::QUESTIONS,
+        Backend::Lxc | Backend::ThisMachine => &QUESTIONS,
+    };
+    let mut checks: Vec<Check> = questions
+        .iter()
         .filter_map(|(id, ask)| match ask(site, seen, machine) {
             Ok(check) => check,
+            // All of them must be known before a container is made or changed.
+            Err(Gap::Unknown(why)) if site.backend == Backend::Proxmox => Some(Check::fail(
+                id,
+                why,
+                "see what that command says when it is typed, then run the same again",
+            )),
             Err(gap) => Some(Check::gap(id, gap)),
         })
         .chain(resource::edge_checks(site, seen))
-        .collect()
+        .collect();
+    // One question that is not answered leaves many checks open, all for the
+    // same reason.
+    let mut told = BTreeSet::new();
+    checks.retain(|check| match &check.verdict {
+        Verdict::Fail { why, .. } => told.insert(why.clone()),
+        _ => true,
+    });
+    checks
 }
+
+const QUESTIONS: [(&str, Question); 11] = [
+    ("root", root),
+    ("debian", debian),
+    ("program", program),
+    ("kernel", kernel),
+    ("cgroup", cgroup),
+    ("apparmor", apparmor),
+    ("memory", memory),
+    ("disk", disk),
+    ("ports", ports),
+    ("names", names),
+    ("packages", packages),
+];
 
 /// Whether there is a guest already; much is asked only before there is one.
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend {
-        Backend::Lxc => Ok(matches!(seen.lxc(site.config.guest.name.as_str())?, GuestState::Absent)),
+        Backend::Proxmox | Backend::Lxc => Ok(guest_state(site, seen)? == GuestState::Absent),
         Backend::ThisMachine => Ok(seen.container(Service::Synapse.name())?.is_none()),
     }
 }
 
-fn root(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+pub(super) fn root(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     Ok(Some(if machine.root {
         Check::pass("root", "it runs as root")
     } else {
@@ -66,7 +87,7 @@ fn debian(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
     let shown = format!("{} {} on {}", machine.os, machine.release, machine.arch);
     let major: u32 = machine.release.split('.').next().and_then(|r| r.parse().ok()).unwrap_or_default();
     let wanted = match site.backend {
-        Backend::Lxc => 12,
+        Backend::Proxmox | Backend::Lxc => 12,
         Backend::ThisMachine => 13,
     };
     let apt = seen.commands(Side::Machine, ["apt-get"])?.contains_key("apt-get");
@@ -86,13 +107,13 @@ fn debian(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
     }))
 }
 
-fn program(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+pub(super) fn program(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     Ok(match site.backend {
         Backend::ThisMachine => None,
-        Backend::Lxc if machine.binary_is_static => {
+        _ if machine.binary_is_static => {
             Some(Check::pass("program", "it is statically linked, so it runs in the guest too"))
         }
-        Backend::Lxc => Some(Check::fail(
+        Backend::Proxmox | Backend::Lxc => Some(Check::fail(
             "program",
             "this matrix-podman was linked dynamically and may not run in a Debian 13 guest",
             "build it in its own folder, where .cargo/config.toml says how, and without RUSTFLAGS set",
@@ -151,12 +172,12 @@ fn apparmor(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Che
     })
 }
 
-fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+pub(super) fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     let wanted = site.config.guest.memory;
     let (has, free) = (human(machine.memory), human(machine.memory_free));
     Ok(Some(if machine.memory < MEMORY {
         Check::fail("memory", format!("this machine has {has} of memory"), "give it at least 2G")
-    } else if site.backend == Backend::Lxc && machine.memory < wanted {
+    } else if site.backend != Backend::ThisMachine && machine.memory < wanted {
         Check::weaker(
             "memory",
             format!("the guest may use {wanted} and this machine has {has}"),

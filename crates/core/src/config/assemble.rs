@@ -1,13 +1,13 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse, Turn, Web,
-    edge,
+    BackendChoice, Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse,
+    Turn, Web, edge,
     keys::{
         AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
-        site::{BIND, CHAT_URL, DOMAIN, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
+        site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
     },
-    network,
+    network, proxmox,
     read::{Got, Reader},
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };
@@ -22,9 +22,11 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let domain = domain(r);
     let server_name = server_name(r, domain.as_ref());
     let timezone = timezone(r);
+    let host = r.optional(&HOST).value;
     let urls = urls(r, domain.as_ref());
     let ports = ports(r);
     let (guest, memory) = guest(r);
+    let proxmox = proxmox::proxmox(r, guest.backend, guest.ipv6);
     let images = images(r);
     let synapse = synapse(r);
     let postgres = postgres(r, memory);
@@ -37,10 +39,12 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         domain: domain?,
         server_name: server_name?,
         timezone,
+        host,
         matrix_url,
         chat_url,
         ports,
         guest,
+        proxmox,
         images,
         synapse,
         postgres,
@@ -128,13 +132,19 @@ fn ports(r: &mut Reader<'_>) -> Ports {
 fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
     use guest_keys::{BACKEND, CORES, DISK, EXTRA_PACKAGES, IPV6, MEMORY, NAME, START_AT_BOOT};
     let memory = r.value(&MEMORY);
+    let backend = r.value(&BACKEND).value;
+    let on_proxmox = match backend {
+        BackendChoice::Proxmox => true,
+        BackendChoice::Auto => r.defaults.proxmox,
+        BackendChoice::Lxc | BackendChoice::ThisMachine => false,
+    };
     let guest = Guest {
-        backend: r.value(&BACKEND).value,
+        backend,
         name: r.value(&NAME).value,
         cores: r.value(&CORES).value.0,
         memory: memory.value.0,
         disk: r.value(&DISK).value.0,
-        network: network::network(r),
+        network: network::network(r, on_proxmox),
         extra_packages: r.value(&EXTRA_PACKAGES).value.0,
         ipv6: r.value(&IPV6).value,
         start_at_boot: r.value(&START_AT_BOOT).value,

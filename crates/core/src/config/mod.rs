@@ -11,6 +11,7 @@ pub mod init;
 mod keys;
 mod mistake;
 mod network;
+mod proxmox;
 mod read;
 pub mod reference;
 pub mod schema;
@@ -23,12 +24,14 @@ use std::net::Ipv4Addr;
 pub use self::{
     edge::is_uuid,
     mistake::{Mistake, Mistakes},
+    proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
 };
 
 use crate::{
     name::{
-        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, Timezone,
+        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, SshHost,
+        Timezone,
     },
     size::{Bytes, Seconds},
 };
@@ -43,6 +46,9 @@ pub struct Config {
     pub server_name: ServerName,
     /// Time zone of guest and containers.
     pub timezone: Timezone,
+    /// The machine that everything is done on, when it is not the one that
+    /// commands are typed on.
+    pub host: Option<SshHost>,
     /// Public address of Synapse, without a path: `https://matrix.…`.
     pub matrix_url: String,
     /// Public address of the web client, without a path.
@@ -51,6 +57,8 @@ pub struct Config {
     pub ports: Ports,
     /// `[guest]`
     pub guest: Guest,
+    /// `[proxmox]`, for the backend of that name.
+    pub proxmox: Proxmox,
     /// `[images]`
     pub images: Images,
     /// `[synapse]`
@@ -83,6 +91,8 @@ pub struct Ports {
 pub enum BackendChoice {
     /// Chosen from what the machine is.
     Auto,
+    /// A container of Proxmox VE.
+    Proxmox,
     /// A plain LXC container.
     Lxc,
     /// The machine itself is the guest.
@@ -402,6 +412,11 @@ impl Default for WellKnown {
             support_user: None,
         }
     }
+}
+
+/// Whether the text of a config names a host, whatever else is wrong in it.
+pub fn names_host(text: &str) -> bool {
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("host"))
 }
 
 impl Config {

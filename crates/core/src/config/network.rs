@@ -6,23 +6,41 @@ use super::{
         AnyKey,
         guest::{ADDRESS, BRIDGE, DNS, EXISTING, GATEWAY, SUBNET},
     },
-    read::{Got, Reader},
+    read::{Got, Origin, Reader},
     types::{AddressChoice, Flaw},
 };
-use crate::name::Cidr4;
+use crate::name::{Cidr4, InterfaceName};
 
-pub(super) fn network(r: &mut Reader<'_>) -> Network {
+/// Proxmox's own first bridge.
+const PROXMOX_BRIDGE: &str = "vmbr0";
+
+/// Reads `[guest.network]`. On Proxmox every bridge is one that is there
+/// already.
+pub(super) fn network(r: &mut Reader<'_>, on_proxmox: bool) -> Network {
     let existing = r.value(&EXISTING);
     let address = r.optional(&ADDRESS);
+    if on_proxmox && existing.written() && !existing.value {
+        r.complain(
+            &EXISTING,
+            Flaw::new("bridges on a Proxmox node belong to Proxmox, so the program makes none there")
+                .hint("remove it; guest.network.bridge names the bridge"),
+        );
+    }
     // With a wrong `existing`, either reading would raise mistakes that are none.
-    if existing.value { existing_bridge(r, address) } else { own_bridge(r, address, existing.sound()) }
+    if on_proxmox || existing.value {
+        existing_bridge(r, address, on_proxmox)
+    } else {
+        own_bridge(r, address, existing.sound())
+    }
 }
 
 /// A bridge that is there already.
-fn existing_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>) -> Network {
-    let (bridge, subnet) = (r.value(&BRIDGE), r.optional(&SUBNET));
+fn existing_bridge(r: &mut Reader<'_>, address: Got<Option<AddressChoice>>, on_proxmox: bool) -> Network {
+    let (mut bridge, subnet) = (r.value(&BRIDGE), r.optional(&SUBNET));
     let (gateway, dns) = (r.optional(&GATEWAY), r.optional(&DNS));
-    if !bridge.written() && bridge.sound() {
+    if on_proxmox && bridge.origin == Origin::Default {
+        bridge.value = InterfaceName::known(PROXMOX_BRIDGE);
+    } else if !bridge.written() && bridge.sound() {
         r.complain(
             &EXISTING,
             Flaw::new("which bridge is it?").hint(format!("name it: bridge = {}", BRIDGE.example)),

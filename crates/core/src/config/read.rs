@@ -36,6 +36,8 @@ impl Override {
 pub struct Defaults {
     /// The machine's time zone.
     pub timezone: Option<Timezone>,
+    /// Whether the machine is a Proxmox VE node, for `guest.backend = "auto"`.
+    pub proxmox: bool,
 }
 
 impl Defaults {
@@ -43,7 +45,13 @@ impl Defaults {
     /// not know is left out, since the guest could not have it.
     pub fn with_timezone(zone: Option<&str>) -> Self {
         let known = zone.filter(|zone| zone_is_known(zone)).and_then(|zone| Timezone::parse(zone).ok());
-        Self { timezone: known }
+        Self { timezone: known, proxmox: false }
+    }
+
+    /// The same for a Proxmox VE node, or not.
+    #[must_use]
+    pub fn on_proxmox(self, proxmox: bool) -> Self {
+        Self { proxmox, ..self }
     }
 }
 
@@ -194,7 +202,7 @@ impl<'a> Reader<'a> {
             ),
         };
         // Somebody may have written the secret itself where its file is wanted.
-        let secret = ["secret_file", "token_file", "secret_variable", "token_variable"]
+        let secret = ["secret_file", "token_file", "secret_variable", "token_variable", "password"]
             .iter()
             .any(|end| key.path().ends_with(end));
         let show = |value: &str| (!secret).then(|| shorten(value));

@@ -4,13 +4,13 @@ use super::{Case, Found, Mend};
 use crate::{
     fact::{GuestState, Side},
     observed::{Gap, Seen},
-    resource::Backend,
+    resource::{Backend, guest_state},
 };
 
-fn state<'a>(case: &Case<'a>) -> Seen<Option<&'a GuestState>> {
+fn state(case: &Case<'_>) -> Seen<Option<GuestState>> {
     match case.site.backend {
         Backend::ThisMachine => Ok(None),
-        Backend::Lxc => case.seen.lxc(case.site.config.guest.name.as_str()).map(Some),
+        Backend::Proxmox | Backend::Lxc => guest_state(case.site, case.seen).map(Some),
     }
 }
 
@@ -78,6 +78,7 @@ pub(super) fn address(case: &Case<'_>) -> Found {
     let mend = match case.site.backend {
         _ if case.drifts("machine/network") => Mend::Up,
         Backend::Lxc => Mend::Type(format!("lxc-stop --name {name} && matrix-podman up")),
+        Backend::Proxmox => Mend::Type(case.on_container("pct reboot")),
         Backend::ThisMachine => Mend::Type("systemctl restart networking".to_owned()),
     };
     Ok(Some((what, evidence, mend)))

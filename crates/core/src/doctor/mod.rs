@@ -20,7 +20,7 @@ use crate::{
     fact::Health,
     observed::{Gap, Observed, Seen},
     plan::Plan,
-    resource::{Backend, Site},
+    resource::{Backend, Place, Site, find_container},
     service::Service,
 };
 
@@ -211,7 +211,16 @@ impl Case<'_> {
     fn in_guest(&self, command: &str) -> String {
         match self.site.backend {
             Backend::ThisMachine => command.to_owned(),
+            Backend::Proxmox => format!("{} -- {command}", self.on_container("pct exec")),
             Backend::Lxc => format!("lxc-attach --name {} -- {command}", self.site.config.guest.name),
+        }
+    }
+
+    /// What to type so that a command of Proxmox's is about the container.
+    fn on_container(&self, command: &str) -> String {
+        match find_container(self.site, self.seen) {
+            Ok(Place::Here { container, .. }) => format!("{command} {}", container.id),
+            _ => format!("{command} ID"),
         }
     }
 

@@ -29,6 +29,7 @@ pub use system::{GuestState, MachineInfo, UnitState};
 use crate::{
     edge::{Question, Reply},
     name::{AbsPath, Digest, Invalid, Mode, Owner, ServerName},
+    proxmox,
 };
 
 /// Where a question is asked or an act is done.
@@ -142,6 +143,8 @@ pub enum Fact {
     /// What a logged-in user finds. The one question that does something:
     /// only `verify` asks it, and it removes what it makes.
     Trial(Trial),
+    /// A question to Proxmox VE.
+    Proxmox(proxmox::Question),
 }
 
 /// How a probe finds the answer.
@@ -268,6 +271,8 @@ pub enum Value {
     SigningKey(Option<PublicKey>),
     /// To [`Fact::Trial`].
     Tried(Tried),
+    /// To [`Fact::Proxmox`].
+    Proxmox(Box<proxmox::Answer>),
 }
 
 /// An LXC container that is already on the machine.
@@ -318,6 +323,7 @@ impl Fact {
                 argv.extend(names.iter().cloned());
                 argv
             }
+            Fact::Proxmox(question) => question.argv(),
             Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
             Fact::Journal(unit) => argv(&[
                 "journalctl",
@@ -414,6 +420,7 @@ impl Fact {
                 Some(_) => Err(Invalid::new(last_line(&output.stderr))),
             },
             Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
+            Fact::Proxmox(question) => question.parse(output).map(|answer| Value::Proxmox(Box::new(answer))),
             Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
             Fact::Journal(_) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
             Fact::Canary { .. } | Fact::Lookup { .. } => Ok(Value::Ran(ailment::parse_ran(output))),
@@ -474,6 +481,7 @@ impl Fact {
             | Fact::InsideSynapse
             | Fact::Clock
             | Fact::Trial(_)
+            | Fact::Proxmox(_)
             | Fact::Reachable(_) => return None,
         })
     }
@@ -484,7 +492,7 @@ pub fn nat_table(bridge: &str) -> String {
     format!("matrix-podman-{bridge}")
 }
 
-fn last_line(bytes: &[u8]) -> String {
+pub(crate) fn last_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
 }

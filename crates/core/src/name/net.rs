@@ -1,6 +1,10 @@
 //! Interfaces, ports and networks.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +157,122 @@ impl From<Cidr4> for String {
     }
 }
 
+/// An IPv6 address with the length of its network's prefix: `2001:db8::20/64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cidr6 {
+    address: Ipv6Addr,
+    prefix: u8,
+}
+
+impl Cidr6 {
+    /// Checks `text`; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let form = || Invalid::new("an IPv6 address with its network looks like 2001:db8::20/64");
+        let (address, prefix) = text.split_once('/').ok_or_else(form)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| form())?;
+        let prefix: u8 = prefix.parse().map_err(|_| form())?;
+        if !(8..=127).contains(&prefix) {
+            return Err(Invalid::new("the prefix length is between 8 and 127, mostly 64"));
+        }
+        if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+            return Err(Invalid::new("no machine can have this address"));
+        }
+        Ok(Self { address, prefix })
+    }
+
+    /// The address.
+    pub fn address(self) -> Ipv6Addr {
+        self.address
+    }
+
+    /// The prefix length.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+}
+
+impl fmt::Display for Cidr6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A machine that is reached through ssh: `ssh://root@pve.lan:22`. The host may
+/// be a name of the operator's own ssh config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshHost {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+impl SshHost {
+    /// Checks `text`; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let Some(rest) = text.strip_prefix("ssh://") else {
+            return Err(Invalid::new(match text.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}:// is not ssh://"),
+                None => format!("ssh:// is missing in front: try {:?}", format!("ssh://{text}")),
+            }));
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (user, rest) = match rest.split_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, rest),
+        };
+        let (host, port) = match rest.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (rest, None),
+        };
+        // Words of ssh's command line: none may look like an option.
+        let word = |text: &str| {
+            let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !text.is_empty() && text.len() <= 253 && text.chars().all(ok) && !text.starts_with(['-', '.'])
+        };
+        if let Some(user) = user.filter(|user| !word(user)) {
+            return Err(Invalid::new(match user.split_once(':') {
+                Some(_) => "a password has no place here: ssh asks for it, or better, uses a key".to_owned(),
+                None => format!("{user:?} is not the name of a user"),
+            }));
+        }
+        if !word(host) {
+            return Err(Invalid::new(format!("{host:?} is not the name of a machine")));
+        }
+        let port = match port.map(str::parse::<u16>) {
+            None => None,
+            Some(Ok(port @ 1..)) => Some(port),
+            Some(_) => return Err(Invalid::new("behind the colon there must be a port, from 1 to 65535")),
+        };
+        Ok(Self { user: user.map(str::to_owned), host: host.to_owned(), port })
+    }
+
+    /// The user to log in as, when one is named.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The machine.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, when one is named.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl fmt::Display for SshHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +287,40 @@ mod tests {
         assert!(!net.has_host([10, 86, 2, 1].into()));
         for bad in ["10.0.0.1", "10.0.0.1/33", "10.0.0/8", "x/24", "10.0.0.1/7"] {
             assert!(Cidr4::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn networks_of_ipv6() {
+        assert_eq!(Cidr6::parse("2001:db8::20/64").unwrap().to_string(), "2001:db8::20/64");
+        for bad in ["2001:db8::20", "::/64", "ff02::1/64", "2001:db8::20/129", "10.0.0.1/24", "x/64"] {
+            Cidr6::parse(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn machines_behind_ssh() {
+        for (text, user, host, port) in [
+            ("ssh://root@pve.lan", Some("root"), "pve.lan", None),
+            ("ssh://pve", None, "pve", None),
+            ("ssh://root@192.168.1.5:2222/", Some("root"), "192.168.1.5", Some(2222)),
+        ] {
+            let parsed = SshHost::parse(text).unwrap();
+            assert_eq!((parsed.user(), parsed.host(), parsed.port()), (user, host, port));
+            assert_eq!(SshHost::parse(&parsed.to_string()).unwrap(), parsed);
+        }
+        for bad in [
+            "root@pve.lan",
+            "http://pve.lan",
+            "ssh://",
+            "ssh://-oProxyCommand=x",
+            "ssh://root:secret@pve",
+            "ssh://pve:0",
+            "ssh://pve:x",
+            "ssh://a b",
+            "ssh://pve/path",
+        ] {
+            SshHost::parse(bad).unwrap_err();
         }
     }
 }

@@ -4,10 +4,13 @@
 use crate::{
     config::{
         Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
-        Registration, SourceChoice, Synapse, Turn, Web, WellKnown,
+        Proxmox, Registration, SourceChoice, Synapse, Turn, Web, WellKnown,
     },
     lock::{Lock, LockedImage},
-    name::{AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, Timezone},
+    name::{
+        AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
+        Timezone,
+    },
     render::Facts,
     service::Service,
     size::{Bytes, Seconds},
@@ -23,6 +26,7 @@ pub(super) fn default_config() -> Config {
         domain: Domain::parse("chat.home.arpa").unwrap(),
         server_name: ServerName::parse("matrix.chat.home.arpa").unwrap(),
         timezone: Timezone::parse("UTC").unwrap(),
+        host: None,
         matrix_url: "https://matrix.chat.home.arpa".into(),
         chat_url: "https://chat.chat.home.arpa".into(),
         ports: Ports { bind: [0, 0, 0, 0].into(), synapse: Port::known(8008), web: Port::known(8080) },
@@ -41,6 +45,7 @@ pub(super) fn default_config() -> Config {
             ipv6: false,
             start_at_boot: true,
         },
+        proxmox: Proxmox::default(),
         images: Images {
             source: SourceChoice::Auto,
             postgres: image("docker.io/library/postgres:18-alpine"),
@@ -77,6 +82,7 @@ pub(super) fn changed_config() -> Config {
         domain: Domain::parse("verein.ch").unwrap(),
         server_name: ServerName::parse("verein.ch").unwrap(),
         timezone: Timezone::parse("Europe/Zurich").unwrap(),
+        host: Some(SshHost::parse("ssh://root@pve.lan").unwrap()),
         matrix_url: "https://m.verein.ch".into(),
         chat_url: "https://c.verein.ch".into(),
         ports: Ports { bind: [10, 1, 2, 3].into(), synapse: Port::known(18008), web: Port::known(18080) },

@@ -26,17 +26,24 @@ pub(super) const GUEST_PACKAGES: [&str; 10] = [
 
 /// What a guest of its own does not need and what could be reached from
 /// outside or send mail. Never removed from a machine that is the guest itself.
-const UNWANTED: [&str; 5] = ["openssh-server", "exim4-base", "exim4-daemon-light", "postfix", "sendmail-bin"];
+const UNWANTED: [&str; 5] = [SSH_SERVER, "exim4-base", "exim4-daemon-light", "postfix", "sendmail-bin"];
 
 /// Left when all packages are up to date for the first time.
 pub(super) const UPGRADE_STAMP: &str = "/var/lib/matrix-podman/upgraded";
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Upgraded), Box::new(Packages { site: site.clone() })];
-    if site.backend == Backend::Lxc {
+    if site.backend != Backend::ThisMachine {
         all.push(Box::new(Unwanted { site: site.clone() }));
     }
     all
+}
+
+const SSH_SERVER: &str = "openssh-server";
+
+/// Whether the operator gave keys with which people come in through ssh.
+fn lets_ssh_in(site: &Site) -> bool {
+    site.backend == Backend::Proxmox && site.config.proxmox.ssh_keys.is_some()
 }
 
 /// All packages were brought up to date once, before the stack came. From then
@@ -81,7 +88,8 @@ impl Resource for Packages {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let extra = self.site.config.guest.extra_packages.iter().map(|p| p.as_str());
-        let wanted: Vec<&str> = GUEST_PACKAGES.into_iter().chain(extra).collect();
+        let ssh = lets_ssh_in(&self.site).then_some(SSH_SERVER);
+        let wanted: Vec<&str> = GUEST_PACKAGES.into_iter().chain(extra).chain(ssh).collect();
         let there = seen.packages(Side::Guest, wanted.iter().copied())?;
         let missing: Vec<String> =
             wanted.iter().filter(|p| !there.contains_key(**p)).map(|p| (*p).to_owned()).collect();
@@ -114,8 +122,10 @@ impl Resource for Unwanted {
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let wanted = &self.site.config.guest.extra_packages;
         let there = seen.packages(Side::Guest, UNWANTED)?;
-        let packages: Vec<String> =
-            there.keys().filter(|p| !wanted.iter().any(|w| w.as_str() == p.as_str())).cloned().collect();
+        let keep = |package: &str| {
+            wanted.iter().any(|w| w.as_str() == package) || package == SSH_SERVER && lets_ssh_in(&self.site)
+        };
+        let packages: Vec<String> = there.keys().filter(|p| !keep(p)).cloned().collect();
         if packages.is_empty() {
             return Ok(Diff::settled("no ssh or mail server is installed"));
         }

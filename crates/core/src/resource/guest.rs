@@ -99,10 +99,23 @@ fn hosts(network: Cidr4) -> impl Iterator<Item = Ipv4Addr> {
     (10..100).map(move |n| Ipv4Addr::from(first + n)).filter(move |a| network.has_host(*a))
 }
 
+/// Whether there is a guest, whose it is, and whether it runs.
+pub fn guest_state(site: &Site, seen: &Observed) -> Seen<GuestState> {
+    match site.backend {
+        super::Backend::Lxc => seen.lxc(site.config.guest.name.as_str()).cloned(),
+        super::Backend::Proxmox => super::proxmox::guest_state(site, seen),
+        super::Backend::ThisMachine => Ok(GuestState::Running {
+            site: Some(site.config.site().to_owned()),
+            address: seen.system(Side::Machine)?.address,
+        }),
+    }
+}
+
 /// The address at which the guest can be reached, once it is known.
 pub fn guest_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
     match site.backend {
         super::Backend::ThisMachine => Ok(seen.system(Side::Machine)?.address),
+        super::Backend::Proxmox => super::proxmox::guest_address(site, seen),
         super::Backend::Lxc => match seen.lxc(site.config.guest.name.as_str())? {
             GuestState::Running { address: Some(address), .. } => Ok(Some(*address)),
             _ => Ok(match planned_address(site, seen)? {

@@ -26,6 +26,8 @@ mod guest;
 mod image;
 mod lock;
 mod machine;
+mod motd;
+mod proxmox;
 mod secrets;
 mod server_name;
 mod service;
@@ -33,15 +35,18 @@ mod stack;
 mod synapse;
 
 pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
-pub use guest::{guest_address, lxc_spec};
+pub use guest::{guest_address, guest_state, lxc_spec};
 pub use image::{decide_source, image_tag, read_lock, wanted};
 pub use machine::BRIDGE_PID_FILES;
+pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
+    /// A container of Proxmox VE.
+    Proxmox,
     /// A plain LXC container.
     Lxc,
     /// The machine itself is the guest.
@@ -52,6 +57,7 @@ impl Backend {
     /// Its name in the config.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Backend::Proxmox => "proxmox",
             Backend::Lxc => "lxc",
             Backend::ThisMachine => "this-machine",
         }
@@ -202,6 +208,7 @@ impl Diff {
 /// All resources of a site.
 pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all = match site.backend {
+        Backend::Proxmox => proxmox::all(site),
         Backend::Lxc => [machine::all(site), guest::all(site)].concat_boxes(),
         Backend::ThisMachine => Vec::new(),
     };
@@ -209,6 +216,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         boot::all(site),
         server_name::all(site),
         debian::all(site),
+        motd::all(site),
         files::all(site),
         secrets::all(site),
         image::all(site),
@@ -221,6 +229,9 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         edge::all(site),
     ] {
         all.extend(family);
+    }
+    if site.backend == Backend::Proxmox {
+        all.push(proxmox::rebooted(site, &all));
     }
     all
 }

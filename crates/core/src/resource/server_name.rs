@@ -29,7 +29,7 @@ impl Resource for Name {
 
     fn needs(&self) -> Vec<ResourceId> {
         match self.site.backend {
-            Backend::Lxc => vec![ResourceId::new("guest/program")],
+            Backend::Proxmox | Backend::Lxc => vec![ResourceId::new("guest/program")],
             Backend::ThisMachine => Vec::new(),
         }
     }

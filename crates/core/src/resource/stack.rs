@@ -1,6 +1,6 @@
 //! The units that run the stack.
 
-use super::{Backend, Diff, Resource, ResourceId, Site, files::compare, guest_ready, image};
+use super::{Backend, Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
 use crate::{
     effect::Effect,
     fact::{GuestState, Side},
@@ -29,7 +29,7 @@ pub(super) fn unit_id(service: Service) -> ResourceId {
 pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
     let guest = match site.backend {
         // A guest that is not there yet will be what the machine lets it be.
-        Backend::Lxc if *seen.lxc(site.config.guest.name.as_str())? == GuestState::Absent => {
+        Backend::Proxmox | Backend::Lxc if guest_state(site, seen)? == GuestState::Absent => {
             seen.system(Side::Machine)?
         }
         _ => seen.system(Side::Guest)?,
@@ -148,7 +148,7 @@ impl Resource for Boot {
         let unit = layout::STACK_UNIT;
         let state = seen.units(Side::Guest, all_units().iter().map(String::as_str))?.get(unit);
         // A guest of its own has nothing else to start for.
-        let wanted = self.site.backend == Backend::Lxc || self.site.config.guest.start_at_boot;
+        let wanted = self.site.backend != Backend::ThisMachine || self.site.config.guest.start_at_boot;
         let enabled = state.is_some_and(|s| s.file == "enabled");
         let active = state.is_some_and(|s| s.active == "active");
         let unit = unit.to_owned();

@@ -11,12 +11,14 @@ use matrix_podman_core::resource::{self, Resource, ResourceId};
 use crate::memory::site;
 
 /// One site for each way in which the set of resources can differ.
-const SITES: [&str; 5] = [
+const SITES: [&str; 7] = [
     "domain = \"chat.home.arpa\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"this-machine\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"lxc\"\nextra_packages = [\"htop\"]\nstart_at_boot = false\n",
     "domain = \"chat.home.arpa\"\n[guest.network]\nbridge = \"br0\"\nexisting = true\n",
     "domain = \"chat.home.arpa\"\n[images]\nsource = \"build\"\n",
+    "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n",
+    "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n[proxmox]\nssh_keys = \"/root/k\"\n",
 ];
 
 fn graphs() -> Vec<(&'static str, Vec<Box<dyn Resource>>)> {

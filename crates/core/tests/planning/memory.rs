@@ -35,6 +35,7 @@ pub fn site(toml: &str) -> Site {
     let config = Config::parse(toml, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let backend = match config.guest.backend {
         BackendChoice::ThisMachine => Backend::ThisMachine,
+        BackendChoice::Proxmox => Backend::Proxmox,
         BackendChoice::Auto | BackendChoice::Lxc => Backend::Lxc,
     };
     Site { config, backend }
@@ -310,6 +311,7 @@ impl MemoryWorld {
             Fact::GuestProgram => Value::Yes(self.guest.as_ref().is_some_and(|g| g.running && g.program)),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Units(names) => Value::Units(units(names, &self.enabled, &BTreeSet::new())),
+            Fact::Proxmox(_) => panic!("{fact:?} is no question to a machine with LXC"),
             Fact::Containers | Fact::Images(_) | Fact::Edge(_) => {
                 panic!("{fact:?} is a question to the guest")
             }
@@ -351,6 +353,7 @@ impl MemoryWorld {
             | Fact::Interface(_)
             | Fact::NatTable(_)
             | Fact::Process(_)
+            | Fact::Proxmox(_)
             | Fact::GuestProgram => panic!("{fact:?} is a question to the machine"),
             _ => panic!("{fact:?} is asked by no resource"),
         }
@@ -549,6 +552,14 @@ impl MemoryWorld {
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
+            Effect::FetchTemplate { .. }
+            | Effect::CreateContainer(_)
+            | Effect::SetContainer { .. }
+            | Effect::GrowDisk { .. }
+            | Effect::StartContainer { .. }
+            | Effect::RebootContainer { .. }
+            | Effect::AwaitBoot
+            | Effect::AwaitStack => panic!("{effect:?} is for Proxmox"),
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
             Effect::InitDatabase { image, major, .. } => self.init_database(image, *major)?,
             Effect::InstallSynapseConfig { image, content, mode, owner, .. } => {

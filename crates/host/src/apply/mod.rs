@@ -4,12 +4,14 @@
 //! and leaves the state before or the state after.
 
 mod apt;
+mod boot;
 pub mod build;
 pub mod file;
 pub mod lxc;
 mod network;
 pub mod podman;
 pub mod program;
+pub mod proxmox;
 mod rootfs;
 pub mod secret;
 mod unit;
@@ -50,6 +52,15 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::CreateGuest(guest) => lxc::create(guest, sink),
         Effect::StartGuest { name } => lxc::start(name, sink),
         Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
+        Effect::FetchTemplate { storage, template, arch } => {
+            proxmox::fetch_template(storage, template.as_ref(), arch, sink)
+        }
+        Effect::SetContainer { container, options } => proxmox::set(container, options, sink),
+        Effect::GrowDisk { container, volume, size } => proxmox::grow(container, volume, *size, sink),
+        Effect::StartContainer { container } => proxmox::start(container, sink),
+        Effect::RebootContainer { container } => proxmox::reboot(container, sink),
+        Effect::AwaitBoot => boot::await_boot(sink),
+        Effect::AwaitStack => boot::await_stack(sink),
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
             podman::pull(reference, tag, sink)
         }
@@ -65,6 +76,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         }
         Effect::ObtainImage { .. }
         | Effect::TakeTurnSecret { .. }
+        | Effect::CreateContainer(_)
         | Effect::PushProgram { .. }
         | Effect::Edge(_) => {
             Err(Failure::new(effect.describe(), "it takes both sides; this is a mistake in matrix-podman"))

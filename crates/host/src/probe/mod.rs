@@ -108,11 +108,13 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Mounts(_)
         | Fact::Listeners
         | Fact::SigningKeysInUse(_)
+        | Fact::Proxmox(_)
         | Fact::NatTable(_) => Err("this question is not answered here".to_owned()),
     }
 }
 
 pub use lxc::neighbours as lxc_neighbours;
+pub use system::own_address;
 pub use web::certificates_in;
 
 /// Where in `PATH` a command is, the administrator's folders included.

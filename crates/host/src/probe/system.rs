@@ -108,7 +108,7 @@ fn disk_free(path: &str) -> Bytes {
 
 /// The address that the machine would use to reach the world: a UDP socket is
 /// connected, which sends nothing.
-fn own_address() -> Option<Ipv4Addr> {
+pub fn own_address() -> Option<Ipv4Addr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     // TEST-NET-3 (RFC 5737): routed like the internet, owned by nobody.
     socket.connect("203.0.113.1:9").ok()?;

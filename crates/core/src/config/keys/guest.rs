@@ -28,8 +28,8 @@ super::keys! {
         fallback: Fixed(|| BackendChoice::Auto),
         of: |c| Some(c.guest.backend),
         example: r#""lxc""#,
-        doc: "What the guest is: auto chooses from what the machine is, lxc makes a plain LXC container, \
-              this-machine puts everything on the machine itself, which then must be a Debian 13 of its own.",
+        doc: "What the guest is: auto chooses from what the machine is, proxmox makes a container of Proxmox VE, lxc \
+              a plain LXC container, this-machine puts everything on the machine itself, which then must be a Debian 13 of its own.",
         init: true,
     };
     NAME: Key<GuestName> = Key {
@@ -62,7 +62,8 @@ super::keys! {
         fallback: Fixed(|| Size(Bytes::gib(16))),
         of: |c| Some(Size(c.guest.disk)),
         example: r#""64G""#,
-        doc: "Room on disk that the guest is expected to need. Pictures and files take most of it over the years.",
+        doc: "Room on disk that the guest is expected to need. Pictures and files take most of it over the years. On \
+              Proxmox it is the size of the container's disk, in whole gibibytes, which can grow and never shrink.",
         init: true,
     };
     EXTRA_PACKAGES: Key<List<PackageName>> = Key {
@@ -96,7 +97,8 @@ super::keys! {
             Network::Own { bridge, .. } | Network::Existing { bridge, .. } => Some(bridge.clone()),
         },
         example: r#""vmbr0""#,
-        doc: "The bridge that the guest is connected to. Without existing = true the program makes it.",
+        doc: "The bridge that the guest is connected to. Without existing = true the program makes it. On Proxmox it \
+              is one that Proxmox has, and vmbr0 is the default.",
         init: true,
     };
     EXISTING: Key<bool> = Key {
@@ -105,7 +107,8 @@ super::keys! {
         of: |c| Some(matches!(c.guest.network, Network::Existing { .. })),
         example: "true",
         doc: "Whether the bridge is there already, such as one into the home network. Otherwise the program makes \
-              the bridge, gives out addresses on it and lets the guest reach the internet through the machine.",
+              the bridge, gives out addresses on it and lets the guest reach the internet through the machine. On \
+              Proxmox this is always so.",
         init: true,
     };
     SUBNET: Key<Subnet> = Key {
@@ -122,7 +125,7 @@ super::keys! {
     };
     ADDRESS: Key<AddressChoice, Follows> = Key {
         path: "guest.network.address",
-        fallback: Follows("auto, and dhcp on an existing bridge"),
+        fallback: Follows("auto, and dhcp on an existing bridge and on Proxmox"),
         of: |c| match &c.guest.network {
             Network::Own { address, .. } | Network::Existing { address, .. } => Some(match address {
                 Address::Auto => AddressChoice::Auto,

@@ -4,6 +4,7 @@
 pub(super) mod edge;
 pub(super) mod guest;
 pub(super) mod images;
+pub(super) mod proxmox;
 pub(super) mod services;
 pub(super) mod site;
 
@@ -158,6 +159,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { path: "ports", doc: "Where Synapse and the web client listen in the guest." },
     Section { path: "guest", doc: "The Debian system container that everything runs in." },
     Section { path: "guest.network", doc: "How the guest is connected." },
+    Section { path: "proxmox", doc: "What only a container of Proxmox VE has." },
     Section { path: "images", doc: "Where the containers' images come from." },
     Section { path: "images.synapse", doc: "The image of Synapse, the Matrix server." },
     Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
@@ -187,7 +189,10 @@ pub(super) static SECTIONS: &[Section] = &[
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, images::ALL, services::ALL, edge::ALL].into_iter().flatten().copied()
+    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, edge::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// The key at `path`.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::{Fixed, Follows, Key, Required};
 use crate::{
     config::types::PublicUrl,
-    name::{Domain, Port, ServerName, Timezone},
+    name::{Domain, Port, ServerName, SshHost, Timezone},
 };
 
 super::keys! {
@@ -36,6 +36,16 @@ super::keys! {
         doc: "Time zone of the guest and its containers. Where the machine has one of its own, that one is the \
               default.",
         init: true,
+    };
+    HOST: Key<SshHost, Follows> = Key {
+        path: "host",
+        fallback: Follows("the machine that commands are typed on"),
+        of: |c| c.host.clone(),
+        example: r#""ssh://root@pve.lan""#,
+        doc: "The machine that the guest is made on, when commands are typed elsewhere, such as on a laptop. It is \
+              reached with your own ssh, its config, keys and known hosts. Paths of image archives and the like \
+              are paths on that machine.",
+        init: false,
     };
     MATRIX_URL: Key<PublicUrl, Follows> = Key {
         path: "matrix_url",

@@ -65,6 +65,33 @@ support_email = "anna@chat.home.arpa"
 support_user = "@anna:chat.home.arpa"
 "#;
 
+const PROXMOX: &str = r#"
+domain = "chat.home.arpa"
+host = "ssh://root@pve.lan:2222"
+[guest]
+backend = "proxmox"
+ipv6 = true
+[proxmox]
+id = 120
+storage = "tank"
+template_storage = "nas"
+template = "debian-13-standard_13.1-2_amd64.tar.zst"
+tags = ["a"]
+pool = "home"
+swap = "1G"
+vlan = 20
+mac = "bc:24:11:01:02:03"
+mtu = 1400
+firewall = true
+address6 = "2001:db8::20/64"
+gateway6 = "fe80::1"
+start_order = 3
+data_volume = "100G"
+data_storage = "rust"
+ssh_keys = "/root/keys"
+root_password = "/root/password"
+"#;
+
 const ARCHIVES: &str = r#"
 domain = "chat.home.arpa"
 [images]
@@ -100,7 +127,7 @@ const NETWORKS: [&str; 5] = [
 /// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {
     let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
-    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, EDGE]
+    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, EDGE, PROXMOX]
         .into_iter()
         .chain(networks.iter().map(String::as_str));
     texts

@@ -1,7 +1,12 @@
 //! Addresses: in a network, of a page, of a TURN server.
 
+use std::net::Ipv6Addr;
+
 use super::{Flaw, TextType, nearest};
-use crate::name::{Cidr4, Domain};
+use crate::{
+    config::Address6,
+    name::{Cidr4, Cidr6, Domain, SshHost},
+};
 
 const CIDR_PATTERN: &str = "[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}";
 
@@ -127,6 +132,68 @@ impl TextType for AddressChoice {
     }
     fn pattern() -> Option<String> {
         Some(format!("^(auto|dhcp|{CIDR_PATTERN})$"))
+    }
+}
+
+/// `proxmox.address6`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Address6Choice(pub Address6);
+
+impl TextType for Address6Choice {
+    fn wanted() -> String {
+        "auto, dhcp or an IPv6 address such as 2001:db8::20/64".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        Ok(Self(match text {
+            "auto" => Address6::Auto,
+            "dhcp" => Address6::Dhcp,
+            text => Address6::Static(Cidr6::parse(text)?),
+        }))
+    }
+    fn to_text(&self) -> String {
+        match self.0 {
+            Address6::Auto => "auto".to_owned(),
+            Address6::Dhcp => "dhcp".to_owned(),
+            Address6::Static(cidr) => cidr.to_string(),
+        }
+    }
+    fn pattern() -> Option<String> {
+        Some("^(auto|dhcp|[0-9A-Fa-f:.]+/[0-9]{1,3})$".to_owned())
+    }
+}
+
+impl TextType for Ipv6Addr {
+    fn wanted() -> String {
+        "an IPv6 address such as fe80::1".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        let address: Self =
+            text.parse().map_err(|_| Flaw::new("this is not an IPv6 address such as fe80::1"))?;
+        if address.is_multicast() || address.is_unspecified() {
+            return Err(Flaw::new("no machine can have this address"));
+        }
+        Ok(address)
+    }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+    fn pattern() -> Option<String> {
+        Some("^[0-9A-Fa-f:.]+$".to_owned())
+    }
+}
+
+impl TextType for SshHost {
+    fn wanted() -> String {
+        "a machine such as ssh://root@pve.lan".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        Ok(Self::parse(text)?)
+    }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+    fn pattern() -> Option<String> {
+        Some("^ssh://[^\\s]+$".to_owned())
     }
 }
 

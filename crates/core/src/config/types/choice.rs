@@ -57,7 +57,7 @@ macro_rules! choice {
 }
 
 choice! {
-    BackendChoice { "auto" = Auto, "lxc" = Lxc, "this-machine" = ThisMachine }
+    BackendChoice { "auto" = Auto, "proxmox" = Proxmox, "lxc" = Lxc, "this-machine" = ThisMachine }
     SourceChoice { "auto" = Auto, "registry" = Registry, "build" = Build }
     LogLevel { "debug" = Debug, "info" = Info, "warning" = Warning, "error" = Error }
     ApexChoice { "here" = Here, "elsewhere" = Elsewhere }

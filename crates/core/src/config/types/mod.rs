@@ -21,14 +21,14 @@ use toml::{
 use crate::name::Invalid;
 
 pub(super) use self::{
-    address::{AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
+    address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
     certificate::Certificates,
     choice::RegistrationChoice,
     edge::{Email, EnvName, NetworkCidr, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
     text::{TextType, enum_schema, nearest, zone_is_known},
-    words::{BuildVersion, Country, KeptFor, SecretPath, Size, Span, Words},
+    words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
 };
 
 /// One thing that is wrong with a value.

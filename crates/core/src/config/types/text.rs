@@ -6,7 +6,10 @@ use serde_json::{Value as Json, json};
 use toml::{Spanned, de::DeValue};
 
 use super::{Flaw, Form, TomlType, wrong_type};
-use crate::name::{AbsPath, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, Timezone};
+use crate::name::{
+    AbsPath, Domain, GuestName, ImageRef, InterfaceName, MacAddress, PackageName, PoolName, ServerName,
+    StorageName, Tag, TemplateName, Timezone,
+};
 
 /// A type that is written as a TOML string.
 pub(in crate::config) trait TextType: Clone + 'static {
@@ -120,6 +123,11 @@ checked_text! {
     InterfaceName, "an interface name", "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$";
     PackageName, "a Debian package name", "^[a-z0-9][a-z0-9+.-]+$";
     AbsPath, "a path that begins with /", "^/[^\\s]*[^\\s/]$";
+    StorageName, "the name of a storage", "^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$";
+    Tag, "a tag of a-z, 0-9, _ - + and .", "^[a-z0-9_][a-z0-9_+.-]*$";
+    TemplateName, "the file name of a Debian 13 template", "^debian-13-[A-Za-z0-9._+~-]*\\.tar\\.(zst|xz|gz)$";
+    PoolName, "the name of a pool", "^[A-Za-z0-9][A-Za-z0-9._/-]*$";
+    MacAddress, "a hardware address such as BC:24:11:01:02:03", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$";
 }
 
 const DOMAIN_PATTERN: &str = "[a-z0-9-]+(\\.[a-z0-9-]+)+";

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Flaw, TextType};
 use crate::{
+    config::RootPassword,
     name::AbsPath,
     size::{Bytes, Seconds},
 };
@@ -151,6 +152,39 @@ impl TextType for SecretPath {
     }
     fn pattern() -> Option<String> {
         <AbsPath as TextType>::pattern()
+    }
+    fn repair(_raw: &str) -> Option<String> {
+        None
+    }
+}
+
+/// `proxmox.root_password`: a word, or the path of a file with the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct RootPasswordChoice(pub RootPassword);
+
+impl TextType for RootPasswordChoice {
+    fn wanted() -> String {
+        "locked, ask, or the path of a file that holds the password".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        match text {
+            "locked" => Ok(Self(RootPassword::Locked)),
+            "ask" => Ok(Self(RootPassword::Ask)),
+            text => AbsPath::parse(text).map(|path| Self(RootPassword::File(path))).map_err(|_| {
+                Flaw::new(format!("must be {}", Self::wanted()))
+                    .hint("put the password into a file of its own, and write that file's path here")
+            }),
+        }
+    }
+    fn to_text(&self) -> String {
+        match &self.0 {
+            RootPassword::Locked => "locked".to_owned(),
+            RootPassword::Ask => "ask".to_owned(),
+            RootPassword::File(path) => path.to_string(),
+        }
+    }
+    fn pattern() -> Option<String> {
+        Some("^(locked|ask|/[^\\s]*[^\\s/])$".to_owned())
     }
     fn repair(_raw: &str) -> Option<String> {
         None

@@ -1,0 +1,146 @@
+//! Questions to Proxmox: none of them changes anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::{self, Answer};
+use crate::{
+    fact::{Output, last_line},
+    name::{ContainerId, Invalid, StorageName},
+};
+
+/// A question to Proxmox. Few and broad: each costs the start of a large Perl
+/// program.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Question {
+    /// All guests of the cluster. Tags and their being there are current; names
+    /// may lag some seconds behind.
+    Guests,
+    /// The settings of a container, with those that wait for a reboot.
+    Settings {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
+    /// Whether a container runs, since when, and whether HA has it.
+    Status {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
+    /// What is being done to a container now.
+    Tasks {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
+    /// The storages of a node, with what they hold and their room.
+    Storages {
+        /// The node.
+        node: String,
+    },
+    /// The bridges of a node.
+    Bridges {
+        /// The node.
+        node: String,
+    },
+    /// Whether the cluster has quorum.
+    Cluster,
+    /// The versions of Proxmox's packages on this node.
+    Versions,
+    /// A number that no guest has.
+    NextId,
+    /// The templates that a storage holds.
+    Templates {
+        /// The storage.
+        storage: StorageName,
+    },
+    /// The templates that can be downloaded.
+    Offered,
+}
+
+impl Question {
+    /// The command that asks it.
+    pub fn argv(&self) -> Vec<String> {
+        let get = |path: String, more: &[&str]| {
+            let mut argv = vec!["pvesh".to_owned(), "get".to_owned(), path];
+            argv.extend(more.iter().map(|word| (*word).to_owned()));
+            argv.extend(["--output-format", "json"].map(str::to_owned));
+            argv
+        };
+        match self {
+            Question::Guests => get("/cluster/resources".to_owned(), &["--type", "vm"]),
+            Question::Settings { node, id } => get(format!("/nodes/{node}/lxc/{id}/pending"), &[]),
+            Question::Status { node, id } => get(format!("/nodes/{node}/lxc/{id}/status/current"), &[]),
+            Question::Tasks { node, id } => {
+                get(format!("/nodes/{node}/tasks"), &["--source", "active", "--vmid", &id.to_string()])
+            }
+            Question::Storages { node } => get(format!("/nodes/{node}/storage"), &[]),
+            Question::Bridges { node } => get(format!("/nodes/{node}/network"), &["--type", "any_bridge"]),
+            Question::Cluster => get("/cluster/status".to_owned(), &[]),
+            Question::Versions => ["pveversion", "--verbose"].map(str::to_owned).to_vec(),
+            Question::NextId => get("/cluster/nextid".to_owned(), &[]),
+            Question::Templates { storage } => {
+                ["pveam", "list", storage.as_str()].map(str::to_owned).to_vec()
+            }
+            Question::Offered => ["pveam", "available", "--section", "system"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Whether an act on one guest, its settings included, can change the answer.
+    pub fn is_about_guests(&self) -> bool {
+        self.is_about_one_guest() || matches!(self, Question::Guests | Question::NextId)
+    }
+
+    /// Whether starting or restarting a container can change the answer.
+    pub fn is_about_one_guest(&self) -> bool {
+        matches!(self, Question::Settings { .. } | Question::Status { .. } | Question::Tasks { .. })
+    }
+
+    /// Whether fetching a template can change the answer.
+    pub fn is_about_templates(&self) -> bool {
+        matches!(self, Question::Templates { .. } | Question::Offered)
+    }
+
+    /// Reads what that command printed.
+    pub fn parse(&self, output: &Output) -> Result<Answer, Invalid> {
+        if output.status != Some(0) {
+            let command = self.argv().join(" ");
+            return Err(Invalid::new(match output.status {
+                None => format!("`{command}` could not be run, or took too long"),
+                Some(status) => {
+                    format!("`{command}` ended with status {status}: {}", last_line(&output.stderr))
+                }
+            }));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let wrong = |what: &str| {
+            Invalid::new(format!("`{}` printed {what}, which cannot be read", self.argv().join(" ")))
+        };
+        let json = || {
+            // Warnings of Perl's may stand in front.
+            let from = text.find(['[', '{', '"']).or_else(|| text.find(|c: char| c.is_ascii_digit()));
+            serde_json::from_str(&text[from.unwrap_or_default()..]).map_err(|_| wrong("no JSON"))
+        };
+        Ok(match self {
+            Question::Templates { .. } => Answer::Names(answer::parse_templates(&text)),
+            Question::Offered => Answer::Names(answer::parse_offered(&text)),
+            Question::Versions => Answer::Versions(answer::parse_versions(&text)),
+            Question::Guests => Answer::Guests(answer::guests(&json()?)),
+            Question::Settings { .. } => Answer::Settings(answer::settings(&json()?)),
+            Question::Status { .. } => {
+                Answer::Status(answer::status(&json()?).ok_or_else(|| wrong("no status"))?)
+            }
+            Question::Tasks { .. } => Answer::Names(answer::texts(&json()?, "type")),
+            Question::Storages { .. } => Answer::Storages(answer::storages(&json()?)),
+            Question::Bridges { .. } => Answer::Names(answer::texts(&json()?, "iface")),
+            Question::Cluster => Answer::Cluster(answer::cluster(&json()?)),
+            Question::NextId => {
+                let id = answer::number(&json()?).and_then(|id| u32::try_from(id).ok());
+                Answer::Id(ContainerId(id.ok_or_else(|| wrong("no number"))?))
+            }
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! How the server in this guest is, for whoever enters it: read from files
+//! alone, so that nothing that hangs can keep a person waiting.
+
+use std::{fs, net::Ipv4Addr, path::Path};
+
+use matrix_podman_core::{config::Config, layout, lock::Lock, service::Service};
+use serde_json::Value;
+
+use crate::probe;
+
+/// Where Podman keeps what it knows of containers.
+const CONTAINERS: &str = "/var/lib/containers/storage/overlay-containers";
+/// Podman's lists of containers: those that are gone once they stop, and others.
+const LISTS: [&str; 2] = ["volatile-containers.json", "containers.json"];
+/// Where systemd's units have their control groups.
+const UNITS: &str = "/sys/fs/cgroup/system.slice";
+
+/// The greeting; `None` where there is no server.
+pub fn greeting() -> Option<String> {
+    let config = Config::parse(&read(layout::applied_config().as_str())?, "matrix.toml").ok()?;
+    let lock = Lock::parse(&read(layout::lock_file().as_str())?).ok()?;
+    let hostname = read("/proc/sys/kernel/hostname").unwrap_or_default();
+    let states = Service::ALL.map(|service| {
+        let version = lock.images.get(&service).map(|image| image.version.clone()).unwrap_or_default();
+        (service, state(service), version)
+    });
+    Some(words(&config, hostname.trim(), probe::own_address(), &states))
+}
+
+fn words(
+    config: &Config,
+    hostname: &str,
+    address: Option<Ipv4Addr>,
+    states: &[(Service, &'static str, String)],
+) -> String {
+    let shown = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+    let mut text = format!("{}   on {hostname}, {shown}\n", config.server_name);
+    for (service, state, version) in states {
+        text.push_str(&format!("  {:<12} {state:<20} {version}\n", service.name()));
+    }
+    let mut place = |what: &str, public: &str, port: u16| {
+        let here = address.map(|address| format!("   http://{address}:{port}")).unwrap_or_default();
+        text.push_str(&format!("  {what:<12} {public}{here}\n"));
+    };
+    place("web client", &config.chat_url, config.ports.web.get());
+    place("homeserver", &config.matrix_url, config.ports.synapse.get());
+    text.push_str(&format!("  {:<12} {}, units in {}\n", "files", layout::ROOT, layout::QUADLET));
+    text.push_str("  matrix-podman status, logs [SERVICE], restart [SERVICE], user add NAME\n");
+    text
+}
+
+/// Whether a service runs and answers.
+fn state(service: Service) -> &'static str {
+    let events = read(&format!("{UNITS}/{}/cgroup.events", service.unit()));
+    match events {
+        None => "stopped",
+        Some(events) if !events.lines().any(|line| line == "populated 1") => "stopped",
+        Some(_) => match health(service.name()).as_deref() {
+            Some("healthy") => "runs, healthy",
+            Some("starting") => "starts",
+            Some(_) => "runs, does not answer",
+            None => "runs",
+        },
+    }
+}
+
+/// What the last health check of a container said.
+fn health(name: &str) -> Option<String> {
+    let container = LISTS.iter().find_map(|list| {
+        let containers: Value = serde_json::from_str(&read(&format!("{CONTAINERS}/{list}"))?).ok()?;
+        let named = |container: &&Value| {
+            container["names"].as_array().is_some_and(|names| names.iter().any(|n| n == name))
+        };
+        containers.as_array()?.iter().find(named).cloned()
+    })?;
+    let log = Path::new(CONTAINERS).join(container["id"].as_str()?).join("userdata/healthcheck.log");
+    let log: Value = serde_json::from_str(&fs::read_to_string(log).ok()?).ok()?;
+    log["Status"].as_str().map(str::to_owned)
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting() {
+        let config = Config::parse("domain = \"chat.home.arpa\"", "matrix.toml").unwrap();
+        let states = [
+            (Service::Postgres, "runs, healthy", "18.1".to_owned()),
+            (Service::Redis, "runs", "8.6.4".to_owned()),
+            (Service::Synapse, "runs, does not answer", "1.157.1".to_owned()),
+            (Service::Web, "stopped", "1.12.0".to_owned()),
+        ];
+        insta::assert_snapshot!(words(&config, "matrix", Some([10, 0, 0, 5].into()), &states));
+    }
+}

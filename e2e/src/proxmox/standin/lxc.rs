@@ -1,0 +1,172 @@
+//! The LXC guests behind the stand-in's containers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::lxc_config;
+
+/// Folder of a guest.
+pub(super) fn place(name: &str) -> PathBuf {
+    Path::new("/var/lib/lxc").join(name)
+}
+
+fn run(argv: &[&str]) -> Result<String, String> {
+    let output = Command::new(argv[0])
+        .args(&argv[1..])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("{}: {e}", argv[0]))?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("command '{}' failed: {}", argv.join(" "), said.trim()))
+    }
+}
+
+/// What of a container's config its guest is made from.
+pub(super) struct Made<'a> {
+    pub name: &'a str,
+    pub hostname: &'a str,
+    pub bridge: &'a str,
+    /// Address and gateway; DHCP when absent.
+    pub address: Option<(&'a str, &'a str)>,
+    pub hwaddr: Option<&'a str>,
+    pub nameserver: Option<&'a str>,
+    /// Where a second volume is mounted.
+    pub volume: Option<&'a str>,
+}
+
+/// Unpacks the template.
+pub(super) fn unpack(name: &str, archive: &str) -> Result<(), String> {
+    let rootfs = place(name).join("rootfs");
+    fs::create_dir_all(&rootfs).map_err(|e| e.to_string())?;
+    run(&[
+        "tar",
+        "--extract",
+        "--numeric-owner",
+        "--same-owner",
+        "--preserve-permissions",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--exclude=./dev/*",
+        "--file",
+        archive,
+        "--directory",
+        &rootfs.display().to_string(),
+    ])
+    .map(drop)
+}
+
+/// Writes what follows from the container's config, as Proxmox does before
+/// each start.
+pub(super) fn configure(made: &Made) -> Result<(), String> {
+    let place = place(made.name);
+    let rootfs = place.join("rootfs");
+    let write = |path: &str, content: &str| {
+        let path = rootfs.join(path);
+        let _ = fs::remove_file(&path);
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        fs::create_dir_all(folder).and_then(|()| fs::write(&path, content)).map_err(|e| e.to_string())
+    };
+    write("etc/hostname", &format!("{}\n", made.hostname))?;
+    write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", made.hostname))?;
+    let network = match made.address {
+        None => "DHCP=ipv4\n".to_owned(),
+        Some((address, gateway)) => format!("Address={address}\nGateway={gateway}\n"),
+    };
+    write(
+        "etc/systemd/network/10-eth0.network",
+        &format!("[Match]\nName=eth0\n\n[Network]\n{network}LinkLocalAddressing=no\nIPv6AcceptRA=no\n"),
+    )?;
+    let wants = rootfs.join("etc/systemd/system/multi-user.target.wants");
+    let _ = fs::create_dir_all(&wants);
+    let _ = std::os::unix::fs::symlink(
+        "/usr/lib/systemd/system/systemd-networkd.service",
+        wants.join("systemd-networkd.service"),
+    );
+    let default = rootfs.join("etc/systemd/system/default.target");
+    let _ = std::os::unix::fs::symlink("/usr/lib/systemd/system/multi-user.target", default);
+    if let Some(servers) = made.nameserver {
+        let lines: String = servers.split_whitespace().map(|s| format!("nameserver {s}\n")).collect();
+        write("etc/resolv.conf", &lines)?;
+    }
+    let mut lines = lxc_config(made.hostname, &rootfs.display().to_string(), made.bridge);
+    lines.extend(made.hwaddr.map(|hwaddr| format!("lxc.net.0.hwaddr = {hwaddr}")));
+    if let Some(mount) = made.volume {
+        let volume = place.join("volume");
+        if !volume.exists() {
+            fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
+            run(&["chown", "100000:100000", &volume.display().to_string()])?;
+        }
+        lines.push(format!(
+            "lxc.mount.entry = {} {} none bind,create=dir 0 0",
+            volume.display(),
+            mount.trim_start_matches('/')
+        ));
+    }
+    fs::write(place.join("config"), lines.join("\n") + "\n").map_err(|e| e.to_string())
+}
+
+/// Empties what must be each guest's own.
+pub(super) fn personalise(name: &str) {
+    let _ = fs::write(place(name).join("rootfs/etc/machine-id"), "");
+}
+
+/// Sets root's password.
+pub(super) fn set_password(name: &str, password: &str) -> Result<(), String> {
+    use std::io::Write as _;
+    let rootfs = place(name).join("rootfs").display().to_string();
+    let mut child = Command::new("chroot")
+        .args([&rootfs, "chpasswd"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = writeln!(stdin, "root:{password}");
+    }
+    child.wait().map_err(|e| e.to_string()).map(drop)
+}
+
+/// For how many seconds it has been running, if it does.
+pub(super) fn uptime(name: &str) -> Option<u64> {
+    let pid = run(&["lxc-info", "--name", name, "--pid", "--no-humanize"]).ok()?;
+    let pid: u32 = pid.trim().parse().ok()?;
+    // The start of its init, in ticks since the machine's start (proc_pid_stat(5), field 22).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let since_boot: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Some((since_boot - ticks as f64 / 100.0).max(0.0) as u64)
+}
+
+pub(super) fn start(name: &str) -> Result<(), String> {
+    run(&["lxc-start", "--name", name, "--daemon"]).map(drop)
+}
+
+pub(super) fn stop(name: &str, timeout: &str, force: bool) -> Result<(), String> {
+    let gentle = run(&["lxc-stop", "--name", name, "--timeout", timeout, "--nokill"]);
+    match gentle {
+        Err(_) if force => run(&["lxc-stop", "--name", name, "--kill"]).map(drop),
+        other => other.map(drop),
+    }
+}
+
+/// Removes it with everything in it.
+pub(super) fn remove(name: &str) -> Result<(), String> {
+    let place = place(name);
+    if !place.exists() {
+        return Ok(());
+    }
+    for _ in 0..20 {
+        if fs::remove_dir_all(&place).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(format!("{} is busy", place.display()))
+}
