@@ -34,23 +34,40 @@ const MEMORY_LOW: Bytes = Bytes::mib(150);
 fn running(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/running";
     let name = &asked.site.config.guest.name;
+    // Only the guest itself knows what Proxmox's DHCP server gave it.
+    let address = match asked.site.backend {
+        Backend::Proxmox => resource::guest_address(asked.site, seen).ok().flatten(),
+        Backend::Lxc | Backend::ThisMachine => None,
+    };
     Ok(match asked.site.backend {
         Backend::ThisMachine => Check::pass(id, "this machine is the guest"),
-        Backend::Lxc => match seen.lxc(name.as_str())? {
-            GuestState::Absent => Check::fail(id, format!("there is no guest {name}"), "matrix-podman up"),
-            GuestState::Stopped { .. } => {
-                Check::fail(id, format!("the guest {name} does not run"), "matrix-podman up")
+        Backend::Proxmox | Backend::Lxc => {
+            match with_address(resource::guest_state(asked.site, seen)?, address) {
+                GuestState::Absent => {
+                    Check::fail(id, format!("there is no guest {name}"), "matrix-podman up")
+                }
+                GuestState::Stopped { .. } => {
+                    Check::fail(id, format!("the guest {name} does not run"), "matrix-podman up")
+                }
+                GuestState::Running { address: None, .. } => Check::fail(
+                    id,
+                    format!("the guest {name} runs and has no address"),
+                    "`matrix-podman up` mends its network; with a bridge of your own, see its DHCP server",
+                ),
+                GuestState::Running { address: Some(address), .. } => {
+                    Check::pass(id, format!("{name} runs at {address}"))
+                }
             }
-            GuestState::Running { address: None, .. } => Check::fail(
-                id,
-                format!("the guest {name} runs and has no address"),
-                "`matrix-podman up` mends its network; with a bridge of your own, see its DHCP server",
-            ),
-            GuestState::Running { address: Some(address), .. } => {
-                Check::pass(id, format!("{name} runs at {address}"))
-            }
-        },
+        }
     })
+}
+
+/// The state of a guest whose address was found out in another way.
+fn with_address(state: GuestState, found: Option<std::net::Ipv4Addr>) -> GuestState {
+    match state {
+        GuestState::Running { site, address } => GuestState::Running { site, address: address.or(found) },
+        other => other,
+    }
 }
 
 fn units(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
@@ -249,7 +266,7 @@ fn reboot(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let file = AbsPath::known("/run/reboot-required");
     let sides = match asked.site.backend {
         Backend::ThisMachine => &[(Side::Machine, "this machine")][..],
-        Backend::Lxc => &[(Side::Guest, "the guest"), (Side::Machine, "the machine")],
+        Backend::Proxmox | Backend::Lxc => &[(Side::Guest, "the guest"), (Side::Machine, "the machine")],
     };
     let waiting: Vec<_> = sides.iter().map(|(side, name)| (seen.meta(*side, &file), *name)).collect();
     let mut names = Vec::new();
