@@ -16,7 +16,9 @@ pub fn schema() -> Result<u8, Error> {
 }
 
 pub fn completions(shell: clap_complete::Shell) -> Result<u8, Error> {
-    clap_complete::generate(shell, &mut Args::command(), "matrix-podman", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "matrix-podman", &mut script);
+    output::data(String::from_utf8_lossy(&script).trim_end());
     super::OK
 }
 
