@@ -10,6 +10,8 @@ use crate::probe;
 
 /// Where Podman keeps what it knows of containers.
 const CONTAINERS: &str = "/var/lib/containers/storage/overlay-containers";
+/// Where Podman keeps what concerns containers that run.
+const RUNS: &str = "/run/containers/storage/overlay-containers";
 /// Podman's lists of containers: those that are gone once they stop, and others.
 const LISTS: [&str; 2] = ["volatile-containers.json", "containers.json"];
 /// Where systemd's units have their control groups.
@@ -73,7 +75,7 @@ fn health(name: &str) -> Option<String> {
         };
         containers.as_array()?.iter().find(named).cloned()
     })?;
-    let log = Path::new(CONTAINERS).join(container["id"].as_str()?).join("userdata/healthcheck.log");
+    let log = Path::new(RUNS).join(container["id"].as_str()?).join("healthcheck.log");
     let log: Value = serde_json::from_str(&fs::read_to_string(log).ok()?).ok()?;
     log["Status"].as_str().map(str::to_owned)
 }
