@@ -257,6 +257,21 @@ pub enum Effect {
         /// Whether the parser is asked; there is nothing to lose before the first start.
         check: bool,
     },
+    /// Writes the whole database into a file in the guest, which is there whole
+    /// or not at all; the server goes on meanwhile.
+    DumpDatabase {
+        /// The file.
+        to: AbsPath,
+    },
+    /// Replaces the database by what a dump holds, in one stroke. Synapse has
+    /// to be stopped.
+    RestoreDatabase {
+        /// The dump.
+        from: AbsPath,
+        /// The name under which the other database is kept. When it is there,
+        /// the restore was done before.
+        keep_as: String,
+    },
     /// Changes something at the edge. Holds no credential.
     Edge(Act),
 }
@@ -368,6 +383,8 @@ impl Effect {
             | Effect::StopService { .. }
             | Effect::ObtainImage { .. }
             | Effect::InitDatabase { .. }
+            | Effect::DumpDatabase { .. }
+            | Effect::RestoreDatabase { .. }
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
@@ -427,6 +444,8 @@ impl Effect {
                 ImageSource::Build { .. } => format!("build {service} from packages"),
             },
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
+            Effect::DumpDatabase { to } => format!("dump the database into {to}"),
+            Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
             Effect::Edge(act) => act.describe(),
         }

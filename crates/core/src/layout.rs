@@ -6,6 +6,9 @@ use crate::{name::AbsPath, service::Service};
 pub const ROOT: &str = "/opt/matrix";
 /// Folder of the secrets, in the guest: root may list it, nobody else.
 pub const SECRETS: &str = "/opt/matrix/secrets";
+/// Folder of dumps of the database that the program took before it changed
+/// something, in the guest.
+pub const DUMPS: &str = "/opt/matrix/dumps";
 /// Folder of the Quadlet units, in the guest.
 pub const QUADLET: &str = "/etc/containers/systemd";
 /// The unit that starts and stops the whole stack.

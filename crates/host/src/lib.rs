@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod check;
 pub mod destroy;
+pub mod dump;
 pub mod edge;
 pub mod failure;
 pub mod guest;

@@ -163,6 +163,30 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// Like [`Program::run`], with standard output going into `to`.
+    pub fn run_into(self, doing: &str, to: &mut (dyn Write + Send)) -> Result<(), Failure> {
+        let name = self.name();
+        let said = Mutex::new(Vec::new());
+        let mut copied = Ok(0);
+        let status = self.drive(&mut |pipe| copied = std::io::copy(pipe, to), |line| {
+            if let Ok(mut said) = said.lock() {
+                said.push(line.to_owned());
+            }
+        });
+        let said = said.into_inner().unwrap_or_default();
+        let evidence = said[said.len().saturating_sub(EVIDENCE_LINES)..].to_vec();
+        // A program whose output nobody takes any more fails as well, with less
+        // to say about it.
+        copied.doing(|| doing)?;
+        match status {
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(code)) => Err(Failure::new(doing, format!("{name} ended with status {code}"))),
+            Ok(None) => Err(Failure::new(doing, format!("{name} was ended by a signal"))),
+            Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why))),
+        }
+        .map_err(|failure| failure.evidence(evidence))
+    }
+
     /// Runs a program that leaves a daemon behind, which would keep pipes open:
     /// standard error goes to a file instead.
     pub fn run_daemon(self, doing: &str) -> Result<(), Failure> {

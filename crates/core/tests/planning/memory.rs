@@ -560,6 +560,9 @@ impl MemoryWorld {
             | Effect::RebootContainer { .. }
             | Effect::AwaitBoot
             | Effect::AwaitStack => panic!("{effect:?} is for Proxmox"),
+            Effect::DumpDatabase { .. } | Effect::RestoreDatabase { .. } => {
+                panic!("{effect:?} belongs to no resource")
+            }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
             Effect::InitDatabase { image, major, .. } => self.init_database(image, *major)?,
             Effect::InstallSynapseConfig { image, content, mode, owner, .. } => {

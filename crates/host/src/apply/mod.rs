@@ -18,7 +18,7 @@ mod unit;
 
 use matrix_podman_core::effect::{Effect, ImageSource};
 
-use crate::{failure::Failure, guest::wire::Saying};
+use crate::{dump, failure::Failure, guest::wire::Saying};
 
 /// Who hears how an act goes.
 pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
@@ -67,6 +67,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::InitDatabase { image, major, initdb, hba } => {
             podman::init_database(image, *major, initdb, hba, sink)
         }
+        Effect::DumpDatabase { to } => dump::take(to, sink),
+        Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;
             if *check {

@@ -1,0 +1,144 @@
+//! The database as a file in the guest, and back: `pg_dump` beside a server
+//! that runs, and a restore that replaces the database in one stroke.
+
+use std::{fs, path::Path, time::Duration};
+
+use matrix_podman_core::{
+    layout,
+    name::{AbsPath, Mode, Owner},
+    render::homeserver::DATABASE,
+    service::Service,
+};
+
+use crate::{
+    apply::{Sink, file},
+    failure::{Doing, Failure},
+    guest::wire::Saying,
+    process::{Input, Program},
+};
+
+/// How long a dump or a restore may take: that of hundreds of gigabytes.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+/// How long one statement may take.
+const QUICK: Duration = Duration::from_secs(120);
+/// A database under this name is being filled; only restores use it.
+const FILLING: &str = "synapse_restoring";
+/// Keys that clients upload to be used once. Restored, they would be given out
+/// a second time, and what is encrypted to them could not be read; clients
+/// upload new ones by themselves.
+const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
+
+/// Writes the whole database into `to`, in `pg_dump`'s custom format, as it is
+/// at this moment; the server goes on meanwhile. The file is there whole or not
+/// at all, and only root reads it.
+pub fn take(to: &AbsPath, sink: &Sink) -> Result<(), Failure> {
+    let place = Path::new(to.as_str());
+    let folder = place.parent().unwrap_or(Path::new("/"));
+    if folder == Path::new(layout::DUMPS) {
+        file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
+    }
+    remove_partial(folder);
+    sink(Saying::WaitsFor("PostgreSQL to write the dump".to_owned()));
+    let doing = || format!("dump the database into {to}");
+    let mut partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).doing(doing)?;
+    let argv = [
+        "podman",
+        "exec",
+        Service::Postgres.name(),
+        "pg_dump",
+        "--username",
+        DATABASE,
+        "--dbname",
+        DATABASE,
+        "--format=custom",
+        "--exclude-table-data",
+        ONE_TIME_KEYS,
+    ];
+    Program::new(argv).ends_with_us().deadline(LONG).run_into(&doing(), partial.as_file_mut())?;
+    partial.as_file().sync_all().doing(doing)?;
+    partial.persist(place).map_err(|e| e.error).doing(doing)?;
+    file::sync_folder(folder).doing(doing)
+}
+
+/// What a dump is called until it is whole.
+const PARTIAL: &str = ".matrix-podman-dump-";
+
+/// Removes what a dump that was cut off left behind.
+fn remove_partial(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Replaces the database by what is in the dump `from`. It is filled beside the
+/// other and takes its place at once; the other is kept under the name
+/// `keep_as`. Nothing may use the database meanwhile: Synapse has to be stopped.
+/// When `keep_as` is there, it was done before.
+pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure> {
+    let doing = || format!("restore the database from {from}");
+    let dump = fs::File::open(from.as_str()).doing(doing)?;
+    if sql(&format!("SELECT 1 FROM pg_database WHERE datname = '{keep_as}';"), &doing())?.trim() == "1" {
+        return Ok(());
+    }
+    sink(Saying::WaitsFor("PostgreSQL to read the dump".to_owned()));
+    sql(
+        &format!(
+            "DROP DATABASE IF EXISTS {FILLING} WITH (FORCE);\n\
+             CREATE DATABASE {FILLING} OWNER {DATABASE} TEMPLATE template0 ENCODING 'UTF8' \
+             LC_COLLATE 'C' LC_CTYPE 'C';"
+        ),
+        &doing(),
+    )?;
+    let argv = [
+        "podman",
+        "exec",
+        "--interactive",
+        Service::Postgres.name(),
+        "pg_restore",
+        "--exit-on-error",
+        "--no-owner",
+        "--username",
+        DATABASE,
+        "--dbname",
+        FILLING,
+    ];
+    Program::new(argv)
+        .ends_with_us()
+        .deadline(LONG)
+        .input(Input::Stream(Box::new(dump)))
+        .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+    // Both names change in one transaction, or neither does.
+    sql(
+        &format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('{DATABASE}', '{FILLING}');\n\
+             BEGIN;\n\
+             ALTER DATABASE {DATABASE} RENAME TO {keep_as};\n\
+             ALTER DATABASE {FILLING} RENAME TO {DATABASE};\n\
+             COMMIT;"
+        ),
+        &doing(),
+    )
+    .map(drop)
+}
+
+/// Runs statements in the database that belongs to nobody; what they print.
+fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
+    let argv = [
+        "podman",
+        "exec",
+        "--interactive",
+        Service::Postgres.name(),
+        "psql",
+        "--no-psqlrc",
+        "--quiet",
+        "--tuples-only",
+        "--no-align",
+        "--set=ON_ERROR_STOP=1",
+        "--username",
+        DATABASE,
+        "--dbname=postgres",
+    ];
+    Program::new(argv).deadline(QUICK).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
+}
