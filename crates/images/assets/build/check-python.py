@@ -36,7 +36,6 @@ for module in (
     "synapse.app.generic_worker",
     "synapse.config.__main__",
     "authlib",
-    "bs4",
     "hiredis",
     "psycopg2",
     "txredisapi",
