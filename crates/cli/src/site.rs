@@ -104,7 +104,7 @@ fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, E
         BackendChoice::ThisMachine => Backend::ThisMachine,
         BackendChoice::Auto => Backend::Lxc,
     };
-    Ok(Site { config, backend })
+    Ok(Site::new(config, backend))
 }
 
 /// The defaults that follow from this machine.

@@ -24,3 +24,4 @@ pub mod render;
 pub mod resource;
 pub mod service;
 pub mod size;
+pub mod update;

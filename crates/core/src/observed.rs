@@ -13,6 +13,7 @@ use crate::{
     },
     name::AbsPath,
     proxmox,
+    update::Schema,
 };
 
 /// An answer, or why there is none.
@@ -305,6 +306,14 @@ impl Observed {
     pub fn inside_synapse(&self) -> Seen<&InsideSynapse> {
         match self.get(Side::Guest, Fact::InsideSynapse)? {
             Value::InsideSynapse(inside) => Ok(inside),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The schema of the Synapse in an image, where it says it.
+    pub fn image_schema(&self, image: &str) -> Seen<Option<Schema>> {
+        match self.get(Side::Guest, Fact::ImageSchema(image.to_owned()))? {
+            Value::ImageSchema(schema) => Ok(*schema),
             other => Err(mismatch(other)),
         }
     }

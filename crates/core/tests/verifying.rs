@@ -34,7 +34,7 @@ const OUTSIDE: [u8; 4] = [192, 0, 2, 7];
 fn site(more: &str) -> Site {
     let text = format!("domain = \"chat.home.arpa\"\n{more}");
     let config = Config::parse(&text, "matrix.toml").unwrap();
-    Site { config, backend: Backend::Lxc }
+    Site::new(config, Backend::Lxc)
 }
 
 /// A change of the healthy world: `Some` replaces an answer.

@@ -64,7 +64,7 @@ impl Check {
         Self { id, verdict: Verdict::Pass { evidence: evidence.into() } }
     }
 
-    fn fail(id: &'static str, why: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn fail(id: &'static str, why: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { id, verdict: Verdict::Fail { why: why.into(), hint: hint.into() } }
     }
 
@@ -80,7 +80,7 @@ impl Check {
         Self { id, verdict: Verdict::Unknown { why: why.into() } }
     }
 
-    fn gap(id: &'static str, gap: Gap) -> Self {
+    pub(crate) fn gap(id: &'static str, gap: Gap) -> Self {
         let why = match gap {
             Gap::NotAsked => "it has not been looked at".to_owned(),
             Gap::Unknown(why) => why,

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use super::{Output, last_line};
-use crate::{name::Invalid, render::homeserver, service::Service};
+use crate::{name::Invalid, render::homeserver, service::Service, update::Schema};
 
 /// What PostgreSQL says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +133,52 @@ pub(super) fn parse_synapse(output: &Output) -> Result<InsideSynapse, Invalid> {
     }
 }
 
+/// Reads what an image's Synapse says of its schema: two numbers in its source,
+/// the second of them in brackets and with comments.
+const LOOK_IN_IMAGE: &str = r#"
+import ast, importlib.util, json, os
+found = {}
+spec = importlib.util.find_spec("synapse")
+if spec:
+    with open(os.path.join(os.path.dirname(spec.origin), "storage/schema/__init__.py")) as source:
+        for node in ast.parse(source.read()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                for target in node.targets:
+                    found[getattr(target, "id", "")] = node.value.value
+schema = {"version": found.get("SCHEMA_VERSION"), "compat": found.get("SCHEMA_COMPAT_VERSION")}
+print(json.dumps(schema if all(isinstance(n, int) for n in schema.values()) else None))
+"#;
+
+pub(super) fn ask_image(image: &str) -> Vec<String> {
+    [
+        "podman",
+        "run",
+        "--rm",
+        "--pull=never",
+        "--network=none",
+        "--read-only",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--log-driver=none",
+        "--user=65534:65534",
+        "--entrypoint=python3",
+        image,
+        "-c",
+        LOOK_IN_IMAGE,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+pub(super) fn parse_image(output: &Output) -> Result<Option<Schema>, Invalid> {
+    match output.status {
+        Some(0) => serde_json::from_slice(&output.stdout)
+            .map_err(|e| Invalid::new(format!("what the image says could not be read: {e}"))),
+        Some(_) => Err(Invalid::new(last_line(&output.stderr))),
+        None => Err(Invalid::new("podman run did not come to an end")),
+    }
+}
+
 /// The time, and whether anybody keeps it right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
@@ -218,6 +264,9 @@ mod tests {
         let printed = r#"{"schema": 94, "media_writable": true, "peers": ["10.89.0.2:5432"]}"#;
         let inside = parse_synapse(&output(0, printed, "")).unwrap();
         assert_eq!(inside.peers[0].port(), 5432);
+        let schema = parse_image(&output(0, "{\"version\": 94, \"compat\": 84}\n", "")).unwrap();
+        assert_eq!(schema, Some(Schema { version: 94, compat: 84 }));
+        assert_eq!(parse_image(&output(0, "null\n", "")).unwrap(), None);
         assert!(parse_synapse(&output(125, "", "Error: no container with name \"synapse\"\n")).is_err());
     }
 }

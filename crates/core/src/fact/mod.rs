@@ -136,6 +136,10 @@ pub enum Fact {
     Database,
     /// What is seen from inside Synapse's container.
     InsideSynapse,
+    /// The schema of the Synapse in an image, which need not run.
+    ImageSchema(String),
+    /// The tags that a registry has of a repository, as the guest sees it.
+    RegistryTags(String),
     /// The time.
     Clock,
     /// The public half of the signing key.
@@ -239,7 +243,7 @@ pub enum Value {
     Ports(BTreeSet<u16>),
     /// To [`Fact::Edge`].
     Edge(Box<Reply>),
-    /// To [`Fact::Journal`] and [`Fact::SigningKeysInUse`].
+    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`] and [`Fact::RegistryTags`].
     Lines(Vec<String>),
     /// To [`Fact::Room`]: `None` when there is no such path.
     Room(Option<Room>),
@@ -265,6 +269,8 @@ pub enum Value {
     Database(Box<Database>),
     /// To [`Fact::InsideSynapse`].
     InsideSynapse(InsideSynapse),
+    /// To [`Fact::ImageSchema`]: `None` when the program does not say it.
+    ImageSchema(Option<crate::update::Schema>),
     /// To [`Fact::Clock`].
     Clock(Clock),
     /// To [`Fact::SigningKey`]: `None` when there is none.
@@ -405,6 +411,10 @@ impl Fact {
             | Fact::Reachable(_) => return Ask::Builtin,
             Fact::Database => inside::ask_database(),
             Fact::InsideSynapse => inside::ask_synapse(),
+            Fact::ImageSchema(image) => inside::ask_image(image),
+            Fact::RegistryTags(repository) => {
+                argv(&["podman", "search", "--list-tags", "--limit=20000", "--format=json", "--", repository])
+            }
         })
     }
 
@@ -439,6 +449,8 @@ impl Fact {
             },
             Fact::Database => inside::parse_database(output).map(|d| Value::Database(Box::new(d))),
             Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
+            Fact::ImageSchema(_) => inside::parse_image(output).map(Value::ImageSchema),
+            Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -479,6 +491,8 @@ impl Fact {
             | Fact::Srv(_)
             | Fact::Database
             | Fact::InsideSynapse
+            | Fact::ImageSchema(_)
+            | Fact::RegistryTags(_)
             | Fact::Clock
             | Fact::Trial(_)
             | Fact::Proxmox(_)

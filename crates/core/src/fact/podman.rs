@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::{Output, last_line};
 use crate::name::{Digest, Invalid};
 
 /// One container.
@@ -166,6 +167,22 @@ fn parse_image(image: &Json) -> Option<ImageState> {
             .unwrap_or_default(),
         version: version.trim_start_matches('v').to_owned(),
     })
+}
+
+/// `podman search --list-tags`: one entry for each repository, which is one.
+pub(super) fn parse_tags(output: &Output) -> Result<Vec<String>, Invalid> {
+    #[derive(Deserialize)]
+    struct Found {
+        #[serde(rename = "Tags")]
+        tags: Vec<String>,
+    }
+    match output.status {
+        Some(0) => serde_json::from_slice::<Vec<Found>>(&output.stdout)
+            .map(|all| all.into_iter().flat_map(|found| found.tags).collect())
+            .map_err(|e| Invalid::new(format!("the registry's tags could not be read: {e}"))),
+        Some(_) => Err(Invalid::new(last_line(&output.stderr))),
+        None => Err(Invalid::new("podman search did not come to an end")),
+    }
 }
 
 #[cfg(test)]

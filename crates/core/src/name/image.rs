@@ -28,6 +28,23 @@ checked_string!(
 
 known!(ImageRef);
 
+impl ImageRef {
+    /// The name without tag and digest.
+    pub fn repository(&self) -> String {
+        let name = self.as_str().split('@').next().unwrap_or_default();
+        match name.rsplit_once('/') {
+            Some((path, last)) => format!("{path}/{}", last.split(':').next().unwrap_or_default()),
+            None => name.to_owned(),
+        }
+    }
+
+    /// The tag, where there is one.
+    pub fn tag(&self) -> Option<&str> {
+        let name = self.as_str().split('@').next().unwrap_or_default();
+        name.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+    }
+}
+
 impl Digest {
     /// A digest from the 32 bytes of a SHA-256.
     pub fn of_sha256(bytes: &[u8]) -> Self {

@@ -27,7 +27,8 @@ pub(super) fn id(service: Service) -> ResourceId {
     ResourceId::new(format!("image/{service}"))
 }
 
-fn choice(site: &Site, service: Service) -> &ImageChoice {
+/// What the config says of the image of `service`.
+pub fn image_choice(site: &Site, service: Service) -> &ImageChoice {
     let images = &site.config.images;
     match service {
         Service::Postgres => &images.postgres,
@@ -85,7 +86,7 @@ fn decide(
     lock: &dyn Fn() -> Seen<Option<Lock>>,
     seen: &Observed,
 ) -> Seen<ImageSource> {
-    let choice = choice(site, service);
+    let choice = image_choice(site, service);
     if let Some(archive) = &choice.archive {
         // What is in the guest stays when its archive is taken away.
         let edition = match seen.edition(Side::Machine, archive)? {
@@ -150,6 +151,9 @@ fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<Lock
 /// The image that `service` runs, once the guest has it: the lock's, or the one
 /// that was obtained since.
 pub(super) fn resolved(site: &Site, service: Service, seen: &Observed) -> Seen<Option<LockedImage>> {
+    if let Some(tried) = site.trial.get(&service) {
+        return Ok(Some(tried.clone()));
+    }
     let names = names(site, seen)?;
     let all = || {
         names
@@ -176,24 +180,15 @@ pub(super) fn resolved(site: &Site, service: Service, seen: &Observed) -> Seen<O
 
 /// What Podman is told to run: the registry's name with the digest where there
 /// is one, so that people can read it; else the image's id.
-fn run_name(source: &ImageSource, image: &ImageState) -> String {
+pub fn run_name(source: &ImageSource, image: &ImageState) -> String {
     if let ImageSource::Registry(reference) = source {
-        let repository = repository(reference);
+        let repository = reference.repository();
         let known = image.repo_digests.iter().find(|d| d.split('@').next() == Some(repository.as_str()));
         if let Some(known) = known {
             return known.clone();
         }
     }
     image.id.hex().to_owned()
-}
-
-/// An image's name without tag and digest.
-fn repository(reference: &ImageRef) -> String {
-    let name = reference.as_str().split('@').next().unwrap_or_default();
-    match name.rsplit_once('/') {
-        Some((path, last)) => format!("{path}/{}", last.split(':').next().unwrap_or_default()),
-        None => name.to_owned(),
-    }
 }
 
 struct Image {
@@ -236,7 +231,7 @@ impl Resource for Image {
         let locked = read_lock(seen)?.and_then(|l| l.images.get(&self.service).cloned());
         let from = match (&source, locked) {
             (ImageSource::Registry(reference), Some(locked)) if locked.wanted == wanted => {
-                let pinned = format!("{}@{}", repository(reference), locked.digest);
+                let pinned = format!("{}@{}", reference.repository(), locked.digest);
                 ImageRef::parse(&pinned).map(ImageSource::Registry).unwrap_or(source)
             }
             _ => source,
@@ -269,7 +264,7 @@ mod tests {
                 "ghcr.io/x/y",
             ),
         ] {
-            assert_eq!(repository(&ImageRef::parse(reference).unwrap()), name);
+            assert_eq!(ImageRef::parse(reference).unwrap().repository(), name);
         }
     }
 }

@@ -5,15 +5,19 @@
 //! that nobody has put yet is noted, answered and the resource asked again.
 //! Adding one is adding a file and its line in [`all`]; see CONTRIBUTING.md.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Config,
     effect::Effect,
     fact::Side,
+    lock::LockedImage,
     name::AbsPath,
     observed::{Observed, Seen},
     render::DesiredFile,
+    service::Service,
 };
 
 mod boot;
@@ -36,7 +40,7 @@ mod synapse;
 
 pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, guest_state, lxc_spec};
-pub use image::{decide_source, image_tag, read_lock, wanted};
+pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
 pub use machine::BRIDGE_PID_FILES;
 pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
@@ -71,6 +75,15 @@ pub struct Site {
     pub config: Config,
     /// The backend, decided.
     pub backend: Backend,
+    /// Images that are tried in place of those that the lock names.
+    pub trial: BTreeMap<Service, LockedImage>,
+}
+
+impl Site {
+    /// The site of `config`, with what the lock names.
+    pub fn new(config: Config, backend: Backend) -> Self {
+        Self { config, backend, trial: BTreeMap::new() }
+    }
 }
 
 /// The stable name of a resource: `aspect` or `family/aspect`. It stands in

@@ -38,7 +38,7 @@ pub fn site(toml: &str) -> Site {
         BackendChoice::Proxmox => Backend::Proxmox,
         BackendChoice::Auto | BackendChoice::Lxc => Backend::Lxc,
     };
-    Site { config, backend }
+    Site::new(config, backend)
 }
 
 /// How much of an effect happens before everything is cut off.

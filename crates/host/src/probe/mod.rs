@@ -98,6 +98,8 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Edge(_)
         | Fact::Database
         | Fact::InsideSynapse
+        | Fact::ImageSchema(_)
+        | Fact::RegistryTags(_)
         | Fact::Packages(_)
         | Fact::Units(_)
         | Fact::Containers

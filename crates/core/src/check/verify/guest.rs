@@ -132,12 +132,14 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         seen,
     );
     let text = file?.and_then(|f| f.content.clone()).unwrap_or_default();
-    let lock = match Lock::parse(&text) {
+    let mut lock = match Lock::parse(&text) {
         Ok(lock) => lock,
         Err(why) => {
             return Ok(Check::fail(id, format!("matrix.lock cannot be read: {why}"), "matrix-podman up"));
         }
     };
+    // What is tried is not in the lock yet.
+    lock.images.extend(asked.site.trial.clone());
     let mut wrong = Vec::new();
     let mut shown = Vec::new();
     for (service, container) in Service::ALL.into_iter().zip(running) {

@@ -17,10 +17,7 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     forward_host = \"192.168.1.20\"";
 
 fn site(toml: &str) -> Site {
-    Site {
-        config: Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")),
-        backend: Backend::Lxc,
-    }
+    Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
 }
 
 /// Answers every question that is put, from `edge` where it is one to the edge.

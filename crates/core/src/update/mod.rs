@@ -1,0 +1,35 @@
+//! Updates: what may change, what has to be well before, whether a change can
+//! be taken back, and what came of those that were made.
+
+mod history;
+mod preflight;
+mod request;
+mod schema;
+
+pub use history::{Generation, History, Outcome, file as history_file};
+pub use preflight::{checks, lost};
+pub use request::{Request, Wanted, newest_tag};
+pub use schema::{Schema, Undo, known, undo};
+
+use crate::{layout, name::AbsPath, service::Service};
+
+/// The dump that is taken before the generation `number` is tried.
+pub fn dump_of(number: u32) -> AbsPath {
+    AbsPath::known(format!("{}/before-{number}.dump", layout::DUMPS))
+}
+
+/// The name that the database of a generation that was taken back is kept under.
+pub fn database_kept(number: u32) -> String {
+    format!("synapse_of_generation_{number}")
+}
+
+/// The name that the database is kept under which was replaced by a dump in
+/// order to make the generation `number`.
+pub fn database_replaced(number: u32) -> String {
+    format!("synapse_before_generation_{number}")
+}
+
+/// The local name of the image that `service` has in the generation `number`.
+pub fn tag_of(service: Service, number: u32) -> String {
+    format!("localhost/matrix-podman/{service}:generation-{number}")
+}

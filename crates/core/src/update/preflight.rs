@@ -1,0 +1,233 @@
+//! What has to be well before anything is replaced.
+
+use super::Undo;
+use crate::{
+    check::Check,
+    fact::{Database, DatabaseState, Side},
+    layout,
+    name::AbsPath,
+    observed::{Gap, Observed, Seen},
+    service::Service,
+    size::Bytes,
+};
+
+/// What is left free besides the dump: the server goes on writing.
+const RESERVE: Bytes = Bytes(512 << 20);
+
+type Question = fn(&Observed) -> Seen<Check>;
+
+/// Questions whose answers decide whether an update may begin.
+pub fn checks(seen: &Observed) -> Vec<Check> {
+    let questions: [(&'static str, Question); 4] = [
+        ("update/services", services),
+        ("update/migration", migration),
+        ("update/background", background),
+        ("update/room", room),
+    ];
+    // All are asked before the first answer is looked at.
+    questions.map(|(id, ask)| ask(seen).unwrap_or_else(|gap| Check::gap(id, gap))).into()
+}
+
+fn services(seen: &Observed) -> Seen<Check> {
+    let id = "update/services";
+    let mut ill = Vec::new();
+    for service in Service::ALL {
+        match seen.container(service.name())? {
+            Some(c) if c.state == "running" && c.health.as_str() == "healthy" => {}
+            Some(c) => ill.push(format!("{service} is {} {}", c.state, c.health.as_str())),
+            None => ill.push(format!("{service} does not run")),
+        }
+    }
+    Ok(if ill.is_empty() {
+        Check::pass(id, "all four services are healthy")
+    } else {
+        Check::fail(
+            id,
+            ill.join(", "),
+            "`matrix-podman doctor` says why; an update begins only on a server that is well",
+        )
+    })
+}
+
+/// What the database says, or the check that cannot be made without it.
+fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a DatabaseState, Check>> {
+    Ok(match seen.database()? {
+        Database::Answers(state) => Ok(state),
+        Database::Refuses(why) => Err(Check::fail(
+            id,
+            format!("the database does not answer: {why}"),
+            format!("`matrix-podman logs {}` says why", Service::Postgres),
+        )),
+    })
+}
+
+fn migration(seen: &Observed) -> Seen<Check> {
+    let id = "update/migration";
+    let (state, inside) = (database(id, seen), seen.inside_synapse());
+    let (state, inside) = (state?, inside?);
+    Ok(match (state, inside.schema) {
+        (Err(check), _) => check,
+        // Newer data than the program: it went back by its image alone.
+        (Ok(DatabaseState { schema: Some(data), .. }), Some(writes)) if *data >= writes => {
+            Check::pass(id, "no migration is under way")
+        }
+        (Ok(_), _) => Check::fail(
+            id,
+            "the data are not yet in the form that this Synapse writes",
+            "it migrates when it starts: `matrix-podman logs synapse` shows how far it is",
+        ),
+    })
+}
+
+fn background(seen: &Observed) -> Seen<Check> {
+    let id = "update/background";
+    Ok(match database(id, seen)? {
+        Err(check) => check,
+        Ok(state) if state.background.is_empty() => Check::pass(id, "no rewriting is left to be done"),
+        Ok(state) => Check::fail(
+            id,
+            format!("Synapse still rewrites data in the background: {}", state.background.join(", ")),
+            "wait until that is over (`matrix-podman verify --only data` shows it), then run the same again",
+        ),
+    })
+}
+
+fn room(seen: &Observed) -> Seen<Check> {
+    let id = "update/room";
+    let dumps = seen.room(Side::Guest, &AbsPath::known(layout::DUMPS));
+    let root = seen.room(Side::Guest, &AbsPath::known(layout::ROOT));
+    let state = database(id, seen);
+    let (dumps, root, state) = (dumps?, root?, state?);
+    let state = match state {
+        Err(check) => return Ok(check),
+        Ok(state) => state,
+    };
+    let Some(room) = dumps.or(root) else {
+        return Err(Gap::Unknown(format!("{} is not there", layout::ROOT)));
+    };
+    let need = state.size.saturating_add(RESERVE.0);
+    Ok(if room.free >= need {
+        Check::pass(id, format!("{} MiB are free for the dump", room.free >> 20))
+    } else {
+        Check::fail(
+            id,
+            format!(
+                "the dump of the database may need {} MiB, and {} MiB are free in the guest",
+                need >> 20,
+                room.free >> 20
+            ),
+            format!("make room in the guest: `df -h {}` there shows how much is left", layout::ROOT),
+        )
+    })
+}
+
+/// What is lost when a server goes back, in a sentence.
+pub fn lost(undo: Undo, since: Option<&str>) -> String {
+    match (undo, since) {
+        (Undo::Image, _) => "Nothing is lost: the older program opens the data as they are.".to_owned(),
+        (Undo::Dump, Some(since)) => format!(
+            "The older program does not open the data as they are. The dump of {since} is put back: what was \
+             written on this server after that is lost."
+        ),
+        (Undo::Dump, None) => {
+            "The older program does not open the data as they are, and there is no dump to put back."
+                .to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::Verdict,
+        fact::{ContainerState, Fact, Health, InsideSynapse, Room, Value},
+        observed::Answer,
+    };
+
+    fn state() -> DatabaseState {
+        DatabaseState {
+            server_version: "18.1".to_owned(),
+            encoding: "UTF8".to_owned(),
+            collate: "C".to_owned(),
+            ctype: "C".to_owned(),
+            schema: Some(94),
+            compat: Some(84),
+            background: Vec::new(),
+            size: 100 << 20,
+        }
+    }
+
+    struct World {
+        health: Health,
+        database: Database,
+        writes: u32,
+        free: u64,
+    }
+
+    impl Default for World {
+        fn default() -> Self {
+            Self { health: Health::Healthy, database: Database::Answers(state()), writes: 94, free: 1 << 30 }
+        }
+    }
+
+    fn failing(world: World) -> Vec<&'static str> {
+        let mut seen = Observed::default();
+        let containers = Service::ALL.map(|service| ContainerState {
+            name: service.name().to_owned(),
+            state: "running".to_owned(),
+            health: world.health,
+            image: String::new(),
+            image_id: None,
+            labels: Default::default(),
+        });
+        let inside = InsideSynapse { schema: Some(world.writes), media_writable: true, peers: Vec::new() };
+        let room = Room { free: world.free, total: 1 << 40, files_free: None };
+        for (fact, value) in [
+            (Fact::Containers, Value::Containers(containers.into())),
+            (Fact::Database, Value::Database(Box::new(world.database))),
+            (Fact::InsideSynapse, Value::InsideSynapse(inside)),
+            (Fact::Room(AbsPath::known(layout::ROOT)), Value::Room(Some(room))),
+            (Fact::Room(AbsPath::known(layout::DUMPS)), Value::Room(None)),
+        ] {
+            seen.insert(Side::Guest, fact, Answer::Known(value));
+        }
+        let checks = checks(&seen);
+        assert!(seen.take_wanted().is_empty());
+        let failing = checks.iter().filter(|c| matches!(c.verdict, Verdict::Fail { .. }));
+        failing.map(|c| c.id).collect()
+    }
+
+    #[test]
+    fn each_ill_stops_an_update_by_its_name() {
+        let database = |change: fn(&mut DatabaseState)| {
+            let mut state = state();
+            change(&mut state);
+            World { database: Database::Answers(state), ..World::default() }
+        };
+        for (world, expected) in [
+            (World::default(), &[][..]),
+            (World { health: Health::Unhealthy, ..World::default() }, &["update/services"]),
+            (World { writes: 95, ..World::default() }, &["update/migration"]),
+            // After a way back by image alone the data are newer than the program.
+            (World { writes: 93, ..World::default() }, &[]),
+            (database(|s| s.background.push("populate_x".to_owned())), &["update/background"]),
+            (database(|s| s.size = 600 << 20), &["update/room"]),
+            (World { free: 100 << 20, ..World::default() }, &["update/room"]),
+            (
+                World { database: Database::Refuses("it starts".to_owned()), ..World::default() },
+                &["update/migration", "update/background", "update/room"],
+            ),
+        ] {
+            assert_eq!(failing(world), expected);
+        }
+    }
+
+    #[test]
+    fn all_is_asked_at_once() {
+        let seen = Observed::default();
+        let checks = checks(&seen);
+        assert!(checks.iter().all(|c| matches!(c.verdict, Verdict::Unknown { .. })));
+        assert_eq!(seen.take_wanted().len(), 5);
+    }
+}

@@ -1,0 +1,164 @@
+//! What is asked for: `synapse`, `synapse=v1.163.2`.
+
+use std::str::FromStr;
+
+use crate::{
+    config::ImageChoice,
+    effect::ImageSource,
+    name::ImageRef,
+    observed::{Observed, Seen},
+    resource::{Site, decide_source, image_choice},
+    service::Service,
+};
+
+/// One service that is to be updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Which.
+    pub service: Service,
+    /// To which version; the newest when absent.
+    pub version: Option<String>,
+}
+
+impl FromStr for Request {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, version) = match text.split_once('=') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let service = match name {
+            "postgres" => Service::Postgres,
+            "element" | "web" => Service::Web,
+            name => Service::by_name(name).ok_or_else(|| {
+                let names: Vec<&str> = Service::ALL.into_iter().map(Service::name).collect();
+                format!("there is no service {name:?}; there are {}", names.join(", "))
+            })?,
+        };
+        let well = |v: &str| {
+            !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        };
+        match version {
+            Some(version) if !well(version) => Err(format!("{version:?} is no version")),
+            version => Ok(Self { service, version: version.map(str::to_owned) }),
+        }
+    }
+}
+
+/// From where the image of an update comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which service.
+    pub service: Service,
+    /// Where its image is had.
+    pub from: ImageSource,
+    /// What the config asks for, in the words of the lock: afterwards the lock
+    /// answers to that, so that `up` finds it settled.
+    pub words: String,
+}
+
+impl Wanted {
+    /// What `request` means on this site; why it cannot be had, and what to do.
+    pub fn of(site: &Site, request: &Request, seen: &Observed) -> Seen<Result<Self, (String, String)>> {
+        let service = request.service;
+        let configured = decide_source(site, service, seen)?;
+        let words = crate::resource::wanted(service, &configured);
+        let choice = image_choice(site, service);
+        let from = match (configured, &request.version) {
+            (configured, None) => Ok(configured),
+            (ImageSource::Registry(reference), Some(version)) => with_tag(&reference, version),
+            (ImageSource::Build { .. }, Some(version)) => built(service, choice, version),
+            (ImageSource::Archive { path, .. }, Some(_)) => Err((
+                format!(
+                    "{} comes from the archive {path}, which has the version that it has",
+                    service.title()
+                ),
+                format!("put the archive of the other version there, then `matrix-podman update {service}`"),
+            )),
+        };
+        Ok(from.map(|from| Wanted { service, from, words }))
+    }
+}
+
+fn with_tag(reference: &ImageRef, version: &str) -> Result<ImageSource, (String, String)> {
+    let name = format!("{}:{version}", reference.repository());
+    ImageRef::parse(&name).map(ImageSource::Registry).map_err(|e| {
+        (format!("{name} is no image: {e}"), "give a tag of the registry, such as v1.163.2".to_owned())
+    })
+}
+
+fn built(service: Service, choice: &ImageChoice, version: &str) -> Result<ImageSource, (String, String)> {
+    let version = version.trim_start_matches('v').to_owned();
+    match (&service, &choice.build_version) {
+        (Service::Synapse, Some(pinned)) if *pinned != version => Err((
+            format!("matrix.toml holds Synapse at {pinned} (images.synapse.build_version)"),
+            format!(
+                "`matrix-podman set images.synapse.build_version {version}`, then `matrix-podman update synapse`"
+            ),
+        )),
+        (Service::Synapse, _) => Ok(ImageSource::Build { version: Some(version) }),
+        _ => Err((
+            format!("{} is built from the packages of Debian and npm as they are", service.title()),
+            format!("`matrix-podman update {service}` takes the newest"),
+        )),
+    }
+}
+
+/// The newest of a registry's `tags` that is like `now`: a version of as many
+/// numbers with the same words around it (`v1.157.1`, `8.0.2-alpine`), of the same major
+/// version where `within_major`. `None` when there is none that is newer.
+pub fn newest_tag<'a>(
+    now: &str,
+    tags: impl IntoIterator<Item = &'a str>,
+    within_major: bool,
+) -> Option<&'a str> {
+    let (prefix, numbers, suffix) = parts(now)?;
+    tags.into_iter()
+        .filter_map(|tag| Some((parts(tag)?, tag)))
+        .filter(|((p, n, s), _)| *p == prefix && *s == suffix && n.len() == numbers.len())
+        .filter(|((_, n, _), _)| !within_major || n.first() == numbers.first())
+        .max_by(|((_, a, _), _), ((_, b, _), _)| a.cmp(b))
+        .filter(|((_, n, _), _)| *n > numbers)
+        .map(|(_, tag)| tag)
+}
+
+/// `v1.157.1-alpine` → `v`, the numbers, `-alpine`.
+fn parts(tag: &str) -> Option<(&str, Vec<u64>, &str)> {
+    let start = tag.find(|c: char| c.is_ascii_digit())?;
+    let (prefix, rest) = tag.split_at(start);
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (version, suffix) = rest.split_at(end);
+    let numbers = version.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    Some((prefix, numbers, suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read() {
+        let read = |text: &str| text.parse::<Request>();
+        assert_eq!(read("synapse").unwrap(), Request { service: Service::Synapse, version: None });
+        assert_eq!(read("synapse=v1.163.2").unwrap().version.as_deref(), Some("v1.163.2"));
+        assert_eq!(read("postgres=18.1-alpine").unwrap().service, Service::Postgres);
+        for wrong in ["", "mysql", "synapse=", "synapse=1 2", "synapse=../x", "=1"] {
+            read(wrong).unwrap_err();
+        }
+        assert!(read("mysql").unwrap_err().contains("element-web"));
+    }
+
+    #[test]
+    fn the_newest_tag_is_one_of_the_same_kind() {
+        let synapse =
+            ["latest", "v1.157.1", "v1.163.2", "v1.164.0rc1", "v1.99.0", "v1.163", "1.170.0", "develop"];
+        assert_eq!(newest_tag("v1.157.1", synapse, false), Some("v1.163.2"));
+        assert_eq!(newest_tag("v1.163.2", synapse, false), None);
+        let postgres = ["17.6-alpine", "18.1-alpine", "18.4-alpine", "18.5", "19.0-alpine"];
+        assert_eq!(newest_tag("18.1-alpine", postgres, true), Some("18.4-alpine"));
+        assert_eq!(newest_tag("18.1-alpine", postgres, false), Some("19.0-alpine"));
+        assert_eq!(newest_tag("8-alpine", ["8-alpine", "9-alpine"], true), None);
+        assert_eq!(newest_tag("latest", synapse, false), None);
+    }
+}
