@@ -38,6 +38,9 @@ struct Proxy {
     challenging: bool,
     certificate_of_the_other: bool,
     well_known_as_page: bool,
+    no_client_file: bool,
+    no_server_file: bool,
+    looping: bool,
 }
 
 struct World {
@@ -173,6 +176,10 @@ impl World {
             } else {
                 String::new()
             },
+            if how.no_client_file { gone("client") } else { String::new() },
+            if how.no_server_file { gone("server") } else { String::new() },
+            // As a proxy does that takes what comes over TLS for plain HTTP.
+            if how.looping { "return 301 https://$host$request_uri;".to_owned() } else { String::new() },
             a_well_known,
         ]
         .join("\n");
@@ -260,6 +267,17 @@ impl World {
         self.with_names(lab, &arguments)
     }
 
+    /// What `doctor` names first for A, if anything.
+    #[track_caller]
+    fn first_cause(&self) -> Option<String> {
+        let ca = self.ca.display().to_string();
+        let found = self.with_names(&self.a, &["doctor", "--json", "--ca-file", &ca]).json();
+        assert_eq!(found["unseen"], json!([]), "{found:#}");
+        let first = found["findings"].get(0)?;
+        assert!(first["command"].as_str().is_some_and(|mend| !mend.is_empty()), "{first}");
+        Some(first["cause"].as_str().unwrap().to_owned())
+    }
+
     fn federation(&self, name: &str, more: &[&str]) -> Ran {
         let ca = self.ca.display().to_string();
         let arguments: Vec<&str> = ["verify", "federation", name, "--json", "--ca-file", &ca]
@@ -268,6 +286,10 @@ impl World {
             .collect();
         self.with_names(&self.a, &arguments)
     }
+}
+
+fn gone(file: &str) -> String {
+    format!("location = /.well-known/matrix/{file} {{ return 404; }}")
 }
 
 fn pass(path: &str, host: &str, port: u16) -> String {
@@ -314,7 +336,7 @@ fn verified(s: &mut Scenario, world: &World) {
             assert!(ran.took < Duration::from_secs(5), "{:?}\n{}", ran.took, ran.evidence());
             let all = checks(&ran);
             for (group, least) in
-                [("guest", 9), ("data", 7), ("client", 8), ("way-in", 11), ("federation", 4)]
+                [("guest", 9), ("data", 7), ("client", 8), ("way-in", 12), ("federation", 4)]
             {
                 let count = all.iter().filter(|(id, _)| id.starts_with(&format!("{group}/"))).count();
                 assert!(count >= least, "{group} has {count} checks");
@@ -441,27 +463,50 @@ fn broken(s: &mut Scenario, world: &World) {
         world.proxy(how);
         world.verify(&world.a, &outside)
     };
+    let doctor = |cause: &str| assert_eq!(world.first_cause().as_deref(), Some(cause));
+    s.test("the doctor finds nothing outside either while all is well", || {
+        assert_eq!(world.first_cause(), None);
+    });
     s.test("an admin API that answers outside is noticed", || {
         let why = only(with(Proxy { admin_open: true, ..Proxy::default() }), &["way-in/admin"]);
         assert!(why.contains("/_synapse/admin"), "{why}");
+        doctor("way-in/admin");
     });
     s.test("a proxy that refuses large files is noticed without sending one", || {
         only(with(Proxy { small_bodies: true, ..Proxy::default() }), &["way-in/upload"]);
+        doctor("way-in/upload");
+    });
+    s.test("a proxy that sends people round in a circle is noticed", || {
+        let ran = with(Proxy { looping: true, ..Proxy::default() });
+        assert!(bad(&ran).contains(&"way-in/redirects".to_owned()), "{}", ran.evidence());
+        doctor("way-in/redirects");
+    });
+    s.test("a well-known file that is not there is noticed: apps, and other servers, need it", || {
+        only(with(Proxy { no_client_file: true, ..Proxy::default() }), &["way-in/client-well-known"]);
+        doctor("way-in/client-well-known");
+        world.proxy(Proxy { no_server_file: true, ..Proxy::default() });
+        let ran = world.verify(&world.a, &["--only", "federation"]);
+        let why = only(ran, &["federation/fallback", "federation/certificate", "federation/addresses"]);
+        assert!(why.contains("port 8448"), "{why}");
+        doctor("federation/fallback");
     });
     s.test("a page that asks for proof of being human is noticed", || {
         let ran = with(Proxy { challenging: true, ..Proxy::default() });
         // nginx adds headers only where the location has none of its own.
         assert!(bad(&ran).contains(&"way-in/challenge".to_owned()), "{}", ran.evidence());
+        doctor("way-in/challenge");
     });
     s.test("well-known files served as a web page are noticed", || {
         let ran = with(Proxy { well_known_as_page: true, ..Proxy::default() });
         let why = only(ran, &["way-in/client-well-known", "way-in/server-well-known"]);
         assert!(why.contains("a web page"), "{why}");
+        doctor("way-in/client-well-known");
     });
     s.test("a certificate for other names is noticed, and told in a sentence", || {
         let ran = with(Proxy { certificate_of_the_other: true, ..Proxy::default() });
         assert!(bad(&ran).contains(&"way-in/tls".to_owned()), "{}", ran.evidence());
         ran.says(&format!("not for {}", world.a.server_name()));
+        doctor("way-in/tls");
         world.federation(&world.a.server_name(), &[]).exits(1).says("does not count");
     });
     s.test("a proxy that does not let a sync wait is noticed", || {

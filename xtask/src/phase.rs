@@ -12,10 +12,17 @@ pub fn workspace() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_owned()
 }
 
-/// cargo, as it was called.
+/// cargo, as it was called. What `cargo run` tells this program about its own
+/// package is left out: build scripts of dependencies follow these variables,
+/// and would run again whenever cargo is called from elsewhere.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

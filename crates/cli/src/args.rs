@@ -191,6 +191,8 @@ pub struct Doctor {
     #[arg(long, short, requires = "fix")]
     pub yes: bool,
     #[command(flatten)]
+    pub net: NetOptions,
+    #[command(flatten)]
     pub output: Json,
 }
 

@@ -19,7 +19,7 @@ use matrix_podman_host::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, Verify, VerifyWhat},
     error::Error,
     output, site,
 };
@@ -73,6 +73,7 @@ fn concerns_a_site(command: &Command) -> bool {
             | Command::Motd
             | Command::Receive
             | Command::MachineStart
+            | Command::Verify(Verify { what: Some(VerifyWhat::Federation { server: Some(_), .. }), .. })
     )
 }
 

@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use matrix_podman_core::{
     doctor::{Diagnosis, Finding, Mend, examine},
+    federation::Net,
     observed::Observed,
     plan::Plan,
     resource,
 };
 use matrix_podman_host::{failure::Failure, world::World};
 
-use super::{services, up};
+use super::{services, up, verify};
 use crate::{
     args::{self, Json, Settings},
     error::{DONE, Error, FAILED},
@@ -21,9 +22,10 @@ use crate::{
 const MENDS: usize = 6;
 
 pub fn run(config: Option<&Path>, args: &args::Doctor) -> Result<u8, Error> {
-    let mut diagnosis = look(config)?;
+    let net = verify::net(&args.net)?;
+    let mut diagnosis = look(config, &net)?;
     if args.fix {
-        diagnosis = fix(config, args, diagnosis)?;
+        diagnosis = fix(config, args, &net, diagnosis)?;
     } else if args.output.json {
         let text = serde_json::to_string(&diagnosis).map_err(|e| Failure::new("print what was found", e))?;
         output::data(&text);
@@ -40,17 +42,17 @@ pub fn run(config: Option<&Path>, args: &args::Doctor) -> Result<u8, Error> {
 }
 
 /// Looks at the world; changes nothing.
-fn look(config: Option<&Path>) -> Result<Diagnosis, Error> {
+fn look(config: Option<&Path>, net: &Net) -> Result<Diagnosis, Error> {
     let (world, _) = super::world(config)?;
-    Ok(diagnose(&world)?)
+    Ok(diagnose(&world, net)?)
 }
 
-fn diagnose(world: &World) -> Result<Diagnosis, Failure> {
+fn diagnose(world: &World, net: &Net) -> Result<Diagnosis, Failure> {
     let resources = resource::all(world.site());
     let mut seen = Observed::default();
     world.look(&mut seen, |seen| {
         let plan = Plan::make(&resources, seen);
-        examine(world.site(), &plan, seen)
+        examine(world.site(), &plan, net, seen)
     })
 }
 
@@ -98,7 +100,7 @@ fn print_finding(number: usize, finding: &Finding) {
 }
 
 /// Does what is safe, most fundamental first, and looks again after each.
-fn fix(config: Option<&Path>, args: &args::Doctor, first: Diagnosis) -> Result<Diagnosis, Error> {
+fn fix(config: Option<&Path>, args: &args::Doctor, net: &Net, first: Diagnosis) -> Result<Diagnosis, Error> {
     let mut diagnosis = first;
     let mut tried = BTreeSet::new();
     for _ in 0..MENDS {
@@ -145,7 +147,7 @@ fn fix(config: Option<&Path>, args: &args::Doctor, first: Diagnosis) -> Result<D
             Mend::Type(_) => break,
         }
         tried.insert(command);
-        diagnosis = look(config)?;
+        diagnosis = look(config, net)?;
     }
     print(&diagnosis);
     Ok(diagnosis)

@@ -51,7 +51,8 @@ pub fn run(config: Option<&Path>, args: &Verify) -> Result<u8, Error> {
     Ok(if ok { DONE } else { FAILED })
 }
 
-fn net(options: &NetOptions) -> Result<Net, Error> {
+/// What the operator says of the network.
+pub(super) fn net(options: &NetOptions) -> Result<Net, Error> {
     let ca = match &options.ca_file {
         None => None,
         Some(file) => {

@@ -10,6 +10,7 @@ use crate::{observed::Gap, size::Bytes};
 
 pub use preflight::preflight;
 pub use proxmox::{Choice, choices};
+pub(crate) use verify::has_way_in;
 pub use verify::{Group, GroupChecks, Scope, federation_checks, verify};
 
 /// One check and its answer.

@@ -3,12 +3,15 @@
 //! A cause is a function that looks at what is known and says what it found, or
 //! nothing. [`CAUSES`] has them in the order in which one explains another:
 //! whatever stands above may be why what stands below is so. A cause that
-//! [`Cause::hides`] the rest leaves nothing to be seen behind it.
+//! [`Cause::hides`] the rest leaves nothing to be seen behind it. When the server
+//! itself is well, what leads to it from outside is looked at with the checks of
+//! `verify`.
 
 mod database;
 mod drift;
 mod ground;
 mod machine;
+mod outside;
 mod redis;
 mod service;
 mod synapse;
@@ -18,6 +21,7 @@ use serde::Serialize;
 
 use crate::{
     fact::Health,
+    federation::Net,
     observed::{Gap, Observed, Seen},
     plan::Plan,
     resource::{Backend, Place, Site, find_container},
@@ -171,9 +175,9 @@ const CAUSES: &[Cause] = &[
     cause("disk/low", ground::disk_low),
 ];
 
-/// Looks for all causes. What `seen` does not know yet is noted there; the
+/// Looks for all causes; outside, in the network that `net` tells of. What `seen` does not know yet is noted there; the
 /// diagnosis is complete when nothing was noted.
-pub fn examine(site: &Site, plan: &Plan, seen: &Observed) -> Diagnosis {
+pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     for cause in CAUSES {
         let case = Case { site, seen, plan, found: &diagnosis.findings };
@@ -183,14 +187,18 @@ pub fn examine(site: &Site, plan: &Plan, seen: &Observed) -> Diagnosis {
             Ok(Some((what, evidence, mend))) => {
                 diagnosis.findings.push(Finding { cause: cause.id, what, evidence, mend });
                 if cause.hides {
-                    break;
+                    return diagnosis;
                 }
             }
             // Everything behind a thing that is not known yet waits for it.
-            Err(Gap::NotAsked) if cause.hides => break,
+            Err(Gap::NotAsked) if cause.hides => return diagnosis,
             Err(Gap::NotAsked) => {}
             Err(Gap::Unknown(why)) => diagnosis.unseen.push(Unseen { cause: cause.id, why }),
         }
+    }
+    let case = Case { site, seen, plan, found: &[] };
+    if case.is_well(Service::Synapse) == Ok(true) && case.is_well(Service::Web) == Ok(true) {
+        outside::look(site, net, seen, &mut diagnosis);
     }
     diagnosis
 }
@@ -243,7 +251,7 @@ mod tests {
         let guide = include_str!("../../../../docs/guides/doctor.md");
         let ids: BTreeSet<&str> = CAUSES.iter().map(|cause| cause.id).collect();
         assert_eq!(ids.len(), CAUSES.len());
-        for id in ids {
+        for id in ids.iter().chain(&outside::FUNDAMENTAL) {
             assert!(guide.contains(&format!("`{id}`")), "{id} is not in docs/guides/doctor.md");
         }
     }

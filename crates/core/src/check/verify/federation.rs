@@ -62,9 +62,33 @@ pub fn federation_checks(report: &Report) -> Vec<Check> {
     if report.addresses.is_empty() {
         return checks;
     }
+    checks.extend(fallback(report));
     checks.push(certificates(report));
     checks.push(addresses(report));
     checks
+}
+
+/// Whether others look on a port that nobody chose, and find nothing there.
+fn fallback(report: &Report) -> Option<Check> {
+    let id = "federation/fallback";
+    if !report.discovery.fell_back {
+        return None;
+    }
+    let name = &report.server_name;
+    Some(if report.addresses.iter().any(|address| address.keys.is_some()) {
+        Check::pass(id, "nothing says where the server is, and the default port 8448 is right")
+    } else {
+        Check::fail(
+            id,
+            format!(
+                "nothing says where {name} is, so other servers try port 8448, where no Matrix server answers"
+            ),
+            format!(
+                "have https://{name}/.well-known/matrix/server answer {{\"m.server\":\"YOUR.MATRIX.NAME:443\"}}; \
+                 `matrix-podman edge guide` has the block with your names"
+            ),
+        )
+    })
 }
 
 fn discovery(report: &Report) -> Check {

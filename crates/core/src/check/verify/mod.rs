@@ -107,6 +107,11 @@ pub fn verify(site: &Site, scope: &Scope, seen: &Observed) -> Vec<GroupChecks> {
         .collect()
 }
 
+/// Whether anything leads to the site from outside yet, as far as names tell.
+pub(crate) fn has_way_in(site: &Site, scope: &Scope, seen: &Observed) -> Seen<bool> {
+    way_in::begun(&Asked { site, scope }, seen)
+}
+
 /// Where the two published services listen, seen from the machine.
 fn address(asked: &Asked<'_>, port: u16, seen: &Observed) -> Seen<String> {
     let bind = asked.site.config.ports.bind;

@@ -18,6 +18,7 @@ use crate::{
 pub(super) const QUESTIONS: &[Question] = &[
     ("way-in/names", names),
     ("way-in/tls", tls),
+    ("way-in/redirects", redirects),
     ("way-in/client-well-known", client_well_known),
     ("way-in/server-well-known", server_well_known),
     ("way-in/versions", versions),
@@ -151,6 +152,48 @@ fn tls(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         Some((end, _)) => {
             Check::pass(id, format!("trusted everywhere, until {} ({} days)", date(end), (end - now) / DAY))
         }
+    })
+}
+
+/// Whether any public name is in the DNS: until one is, there is no way in.
+pub(super) fn begun(asked: &Asked<'_>, seen: &Observed) -> Seen<bool> {
+    let mut gap = None;
+    for (host, port) in places(asked).iter().filter_map(|(_, url)| host_of(url)) {
+        match asked.scope.net.addresses(&host, port, seen) {
+            Ok(addresses) if addresses.is_empty() => {}
+            Ok(_) => return Ok(true),
+            Err(unknown) => gap = Some(unknown),
+        }
+    }
+    gap.map_or(Ok(false), Err)
+}
+
+/// Whether somebody on the way sends people round in a circle.
+fn redirects(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+    let id = "way-in/redirects";
+    let replies = places(asked).map(|(_, url)| (outside(asked, id, &get(&url), seen), url));
+    let mut answered = false;
+    for (reply, url) in replies {
+        let Ok(reply) = reply? else { continue };
+        answered = true;
+        let target = match reply.status {
+            301..=303 | 307 | 308 => reply.headers.get("location").map(String::as_str).unwrap_or_default(),
+            _ => continue,
+        };
+        if target == url || target.strip_prefix("http:") == url.strip_prefix("https:") {
+            return Ok(Check::fail(
+                id,
+                format!("{url} redirects to {target}, and so round in a circle"),
+                "a proxy behind another one takes the request for plain HTTP: have it trust X-Forwarded-Proto \
+                 (Nginx Proxy Manager: Trust Upstream Forwarded Proto Headers), or speak HTTPS to it (Cloudflare: \
+                 SSL mode Full)",
+            ));
+        }
+    }
+    Ok(if answered {
+        Check::pass(id, "nobody is sent round in a circle")
+    } else {
+        Check::gap(id, Gap::Unknown("nothing answers outside".to_owned()))
     })
 }
 
