@@ -15,15 +15,19 @@ const EXTRA: &str = "domain = \"chat.home.arpa\"\n[guest]\nextra_packages = [\"h
                      [synapse]\nregistration = \"token\"\n";
 const HERE: &str = "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"this-machine\"\n";
 
+const NODE: &str =
+    "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n[proxmox]\ndata_volume = \"50G\"\n";
+
 const CUTS: [Cut; 3] = [Cut::Program, Cut::Guest, Cut::Machine];
 
 /// Sites that differ in what has to be done for them.
-fn sites() -> [(&'static str, &'static str, bool); 4] {
+fn sites() -> [(&'static str, &'static str, bool); 5] {
     [
         ("built images", DEFAULT, false),
         ("pulled images", DEFAULT, true),
         ("more", EXTRA, false),
         ("here", HERE, false),
+        ("Proxmox", NODE, false),
     ]
 }
 
@@ -108,6 +112,25 @@ fn a_first_run_on_this_machine_can_be_cut_off_everywhere() {
     cut_off_everywhere("this machine", &fresh(HERE, false));
 }
 
+#[test]
+fn a_first_run_on_proxmox_can_be_cut_off_everywhere() {
+    cut_off_everywhere("Proxmox", &fresh(NODE, false));
+}
+
+/// Settings that change while the container runs, one that needs a restart,
+/// and disks that grow.
+#[test]
+fn a_change_of_a_container_of_proxmox_can_be_cut_off_everywhere() {
+    let mut world = fresh(NODE, false);
+    bring_up(&mut world);
+    world.node.set(&[("features".to_owned(), "nesting=1".to_owned())], false);
+    let after = site(
+        "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\ncores = 2\nmemory = \"3G\"\ndisk = \"20G\"\n\
+         [proxmox]\ndata_volume = \"60G\"\nvlan = 20\n",
+    );
+    cut_off_everywhere("change of a container", &world.with_site(&after));
+}
+
 /// The same for a change of a server that runs, with people's data in it.
 #[test]
 fn a_change_can_be_cut_off_everywhere() {
@@ -146,7 +169,7 @@ proptest! {
     /// Side by side in any order, cut off up to three times: the same end.
     #[test]
     fn any_order_and_any_cuts_lead_to_the_same_end(
-        which in 0..4_usize,
+        which in 0..5_usize,
         choices in proptest::collection::vec(any::<usize>(), 1..400),
         cuts in proptest::collection::vec((moment(), proptest::sample::select(CUTS.to_vec())), 0..3),
     ) {

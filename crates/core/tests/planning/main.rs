@@ -12,4 +12,5 @@ mod convergence;
 mod drive;
 mod graph;
 mod memory;
+mod node;
 mod plans;

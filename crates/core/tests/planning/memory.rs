@@ -8,7 +8,7 @@ use std::{
 
 use matrix_podman_core::{
     config::{BackendChoice, Config, Network},
-    effect::{Effect, ImageSource, NewGuest},
+    effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
         ContainerState, Fact, FileKind, FileState, GuestState, Health, ImageState, MachineInfo, Neighbour,
         Side, UnitState, Value,
@@ -17,10 +17,12 @@ use matrix_podman_core::{
     name::{AbsPath, Digest, Mode, Owner},
     observed::{Answer, Observed},
     render::lxc::SITE_MARK,
-    resource::{Backend, Site},
+    resource::{Backend, Claim, Site},
     service::Service,
     size::Bytes,
 };
+
+use crate::node::Node as ProxmoxNode;
 
 /// The file that a site's data are known by, wherever it is.
 const SYSCTL: &str = "/etc/sysctl.d/99-hardening.conf";
@@ -124,6 +126,8 @@ pub struct MemoryWorld {
     pub installed: bool,
     /// The guest.
     pub guest: Option<Guest>,
+    /// What Proxmox knows, where the machine is a node of it.
+    pub node: ProxmoxNode,
     /// The bridge's address, when it is there.
     pub bridge: Option<Ipv4Addr>,
     /// Whether addresses are translated.
@@ -155,6 +159,7 @@ pub struct EndState {
     kernel: BTreeMap<String, String>,
     network: (Option<Ipv4Addr>, bool, bool, bool),
     boot: (BTreeSet<String>, bool),
+    node: ProxmoxNode,
 }
 
 impl MemoryWorld {
@@ -166,6 +171,7 @@ impl MemoryWorld {
             enabled: BTreeSet::new(),
             installed: false,
             guest: None,
+            node: ProxmoxNode::default(),
             bridge: None,
             nat: false,
             dnsmasq: false,
@@ -239,6 +245,7 @@ impl MemoryWorld {
             kernel: guest.kernel,
             network: (self.bridge, self.nat, self.dnsmasq, self.forwarding),
             boot: (self.enabled.clone(), self.installed),
+            node: self.node.clone(),
         }
     }
 
@@ -311,7 +318,16 @@ impl MemoryWorld {
             Fact::GuestProgram => Value::Yes(self.guest.as_ref().is_some_and(|g| g.running && g.program)),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Units(names) => Value::Units(units(names, &self.enabled, &BTreeSet::new())),
-            Fact::Proxmox(_) => panic!("{fact:?} is no question to a machine with LXC"),
+            Fact::Proxmox(question) => {
+                assert_eq!(
+                    self.site.backend,
+                    Backend::Proxmox,
+                    "{fact:?} is no question to a machine with LXC"
+                );
+                Value::Proxmox(Box::new(
+                    self.node.answer(question, self.guest.as_ref().is_some_and(|g| g.running)),
+                ))
+            }
             Fact::Containers | Fact::Images(_) | Fact::Edge(_) => {
                 panic!("{fact:?} is a question to the guest")
             }
@@ -552,19 +568,36 @@ impl MemoryWorld {
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
-            Effect::FetchTemplate { .. }
-            | Effect::CreateContainer(_)
-            | Effect::SetContainer { .. }
-            | Effect::GrowDisk { .. }
-            | Effect::StartContainer { .. }
-            | Effect::RebootContainer { .. }
-            | Effect::AwaitBoot
-            | Effect::AwaitStack => panic!("{effect:?} is for Proxmox"),
             Effect::DumpDatabase { .. } | Effect::RestoreDatabase { .. } => {
                 panic!("{effect:?} belongs to no resource")
             }
+            // Proxmox finishes what it has begun, or nothing is left of it.
+            Effect::FetchTemplate { .. } | Effect::SetContainer { .. } | Effect::GrowDisk { .. }
+                if !whole => {}
+            Effect::FetchTemplate { storage, template, .. } => self.node.fetch(storage, template.as_ref()),
+            Effect::CreateContainer(new) => self.create_container(new, whole)?,
+            Effect::SetContainer { options, .. } => {
+                let running = self.guest_mut().running;
+                self.node.set(options, running);
+            }
+            Effect::GrowDisk { volume, size, .. } => self.node.grow(volume, *size)?,
+            Effect::StartContainer { .. } => self.boot_container()?,
+            Effect::RebootContainer { .. } => {
+                self.stop_guest();
+                if whole {
+                    self.boot_container()?;
+                }
+            }
+            Effect::AwaitBoot => {}
+            Effect::AwaitStack => {
+                let healthy = self.guest_mut().containers.values().filter(|c| c.health == Health::Healthy);
+                assert_eq!(healthy.count(), Service::ALL.len(), "everything comes back by itself");
+            }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
-            Effect::InitDatabase { image, major, .. } => self.init_database(image, *major)?,
+            Effect::InitDatabase { image, major, .. } => {
+                self.init_database(image, *major)?;
+                self.machine.files.remove(&layout::container_claim(self.site.config.site()));
+            }
             Effect::InstallSynapseConfig { image, content, mode, owner, .. } => {
                 self.need_image(image)?;
                 let name = if whole { "homeserver.yaml" } else { "homeserver.yaml.new" };
@@ -586,7 +619,7 @@ impl MemoryWorld {
         if cut == Cut::Program {
             return;
         }
-        if self.site.backend == Backend::Lxc {
+        if self.site.backend != Backend::ThisMachine {
             self.stop_guest();
         } else if let Some(guest) = &mut self.guest {
             stop(guest);
@@ -632,7 +665,7 @@ impl MemoryWorld {
 
     fn place(&mut self, side: Side) -> &mut Place {
         match side {
-            Side::Machine if self.site.backend == Backend::Lxc => &mut self.machine,
+            Side::Machine if self.site.backend != Backend::ThisMachine => &mut self.machine,
             _ => &mut self.guest_mut().place,
         }
     }
@@ -685,6 +718,23 @@ impl MemoryWorld {
         self.guest = Some(made);
         self.machine.files.insert(self.config_file(), Node::file(guest.config.clone()));
         Ok(())
+    }
+
+    fn create_container(&mut self, new: &NewContainer, whole: bool) -> Result<(), String> {
+        let claim = serde_json::to_string(&Claim { container: new.container.clone() }).unwrap();
+        self.machine.files.insert(layout::container_claim(&new.site), Node::file(claim));
+        if whole {
+            self.node.create(new)?;
+            let mut made = Guest::default();
+            made.place.packages = BROUGHT_ALONG.map(|package| (package.to_owned(), true)).into();
+            self.guest = Some(made);
+        }
+        Ok(())
+    }
+
+    fn boot_container(&mut self) -> Result<(), String> {
+        self.node.starts();
+        self.boot()
     }
 
     /// Once begun, systemd goes on by itself, whether somebody waits or not.

@@ -1,18 +1,21 @@
 //! Plans as people and programs read them.
 
 use matrix_podman_core::{
+    effect::Effect,
     fact::{ContainerState, Health},
     plan::PlanText,
     resource::Diff,
 };
 
 use crate::{
-    drive::{End, bring_up, in_order, plan_for, run},
-    memory::{Cut, MemoryWorld, path, site},
+    drive::{End, bring_up, in_order, plan_for, record, run},
+    memory::{Cut, Extent, MemoryWorld, path, site},
 };
 
 const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
 const REGISTRY: &str = "domain = \"chat.home.arpa\"\n[images]\nsource = \"registry\"\n";
+
+const NODE: &str = "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n";
 
 fn text(world: &MemoryWorld) -> String {
     PlanText { plan: &plan_for(world), reasons: true, diffs: true, settled: true }.to_string()
@@ -68,6 +71,37 @@ fn a_stopped_guest() {
     let mut world = up(DEFAULT);
     world.cut(Cut::Guest);
     insta::assert_snapshot!(text(&world));
+}
+
+#[test]
+fn a_fresh_node_of_proxmox() {
+    insta::assert_snapshot!(text(&MemoryWorld::fresh(&site(NODE))));
+}
+
+#[test]
+fn settings_of_a_container_of_proxmox() {
+    let live = format!("{NODE}cores = 2\ndisk = \"20G\"\n");
+    let mut world = up(NODE).with_site(&site(&live));
+    let changes = |world: &MemoryWorld| {
+        PlanText { plan: &plan_for(world), reasons: true, diffs: true, settled: false }.to_string()
+    };
+    insta::assert_snapshot!(changes(&world));
+    world.node.set(&[("features".to_owned(), "fuse=1,nesting=1".to_owned())], false);
+    insta::assert_snapshot!("settings_that_need_a_restart", changes(&world));
+}
+
+#[test]
+fn a_container_of_proxmox_that_is_not_ours_or_not_whole() {
+    let other = up(&NODE.replace("chat", "other")).with_site(&site(NODE));
+    insta::assert_snapshot!("a_container_of_another_site", only_blocked(&other));
+    let creation = |effect: &Effect| matches!(effect, Effect::CreateContainer(_));
+    let (mut unmade, create) = record(&mut MemoryWorld::fresh(&site(NODE)))
+        .into_iter()
+        .find(|(_, effect)| creation(effect))
+        .unwrap();
+    unmade.apply(&create, Extent::Part).unwrap();
+    unmade.node.leave_unmade();
+    insta::assert_snapshot!("a_container_whose_making_was_cut_off", only_blocked(&unmade));
 }
 
 #[test]
