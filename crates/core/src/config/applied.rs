@@ -13,12 +13,14 @@ const HEADER: &str = "\
 
 impl Config {
     /// The config with every value explicit, for the guest's `matrix.toml`.
-    /// Reading it yields an equal config, but for `[edge]`: the edge is asked
-    /// and changed from outside only, and the guest knows nothing of it.
+    /// Reading it yields an equal config, but for `[edge]` and `host`: the edge
+    /// is asked and changed from outside only, and from where commands are typed
+    /// is nothing of the server's.
     pub fn to_applied_toml(&self) -> String {
         let mut text = HEADER.to_owned();
         for section in keys::SECTIONS.iter().filter(|section| !section.path.starts_with("edge.")) {
             let lines: Vec<String> = keys::in_section(section.path)
+                .filter(|key| key.path() != keys::site::HOST.path)
                 .filter_map(|key| key.value_in(self).map(|value| format!("{} = {value}\n", key.name())))
                 .collect();
             if lines.is_empty() {
