@@ -12,10 +12,10 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Guest, Invocation, Matrix, Ran, cleaning,
+    Guest, Invocation, Matrix, Ran, archive, cleaning,
     cleaning::{BRIDGE_PREFIX, GUEST_PREFIX},
     command::read,
-    wait_until,
+    make_archives, wait_until,
 };
 
 /// The domain of all labs' sites; each has a name of its own below it.
@@ -193,6 +193,17 @@ impl Lab {
         self.write("matrix.toml", &(lines.join("\n") + "\n"));
     }
 
+    /// Has the server made from the archives of images that are there.
+    #[track_caller]
+    pub fn use_archives(&self) {
+        make_archives();
+        for (key, recipe) in
+            [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
+        {
+            self.set(&format!("[images.{key}]"), "archive", &format!("{:?}", archive(recipe)));
+        }
+    }
+
     /// Takes the line of `key` out of the config, wherever it is.
     #[track_caller]
     pub fn unset(&self, key: &str) {
@@ -219,11 +230,16 @@ impl Lab {
     /// the terminal comes back as standard output.
     #[track_caller]
     pub fn on_terminal(&self, arguments: &[&str], dialogue: &[(&str, &str)]) -> Ran {
+        self.terminal(arguments, dialogue).run()
+    }
+
+    /// The same, yet to be run.
+    pub fn terminal(&self, arguments: &[&str], dialogue: &[(&str, &str)]) -> Invocation {
         let script = crate::clients_folder().join("terminal.py").display().to_string();
         let program = binary().display().to_string();
         let argv = ["python3", &script, &program].into_iter().chain(arguments.iter().copied());
         let dialogue = serde_json::json!(dialogue).to_string();
-        Invocation::new(argv).folder(&self.folder).input(dialogue).run()
+        Invocation::new(argv).folder(&self.folder).input(dialogue)
     }
 
     /// `up --yes`, which has to do what it should.

@@ -1,14 +1,19 @@
 //! The life of a server on a node of Proxmox VE, whose commands are stood in
 //! for: made, found again, changed, removed.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, fs, io::ErrorKind, net::TcpStream, process::ExitCode, time::Duration};
 
-use matrix_podman_e2e::{Guest, Lab, Node, Ran, Scenario, make_archives};
+use matrix_podman_e2e::{CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, make_archives};
 
 /// What a first `up` may call `pct`, and a second one with nothing to do: each
 /// call is a large Perl program on a real node.
 const FIRST: usize = 15;
 const SECOND: usize = 3;
+
+/// Milliseconds of the greeting, between two looks at a clock in the guest, so
+/// that the way in does not count.
+const TIMED: &str =
+    "a=$(date +%s%N); matrix-podman motd >/dev/null; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))";
 
 struct Site {
     lab: Lab,
@@ -23,7 +28,9 @@ fn main() -> ExitCode {
     found(&mut s, &site);
     changed(&mut s, &site);
     greeted(&mut s, &site);
+    second(&mut s, &site);
     removed(&mut s, &site);
+    listed(&mut s, &site);
     s.end()
 }
 
@@ -80,6 +87,22 @@ fn quick(s: &mut Scenario, site: &Site) {
         assert!(pct(&calls).len() <= SECOND, "{calls:#?}");
         assert!(calls.len() <= 5, "all of Proxmox's commands together: {calls:#?}");
         site.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
+        let page = CallsPage::read();
+        let rows = |calls: &[Vec<String>]| -> BTreeSet<String> {
+            calls.iter().map(|call| page.find(call).0.to_owned()).collect()
+        };
+        let (first, second) = (rows(&site.first_calls), rows(&calls));
+        let listed =
+            |reasons: &[&str]| -> BTreeSet<String> { page.made_when(reasons).map(str::to_owned).collect() };
+        let always = ["always", "a container that may be", "the site's container", "once for each run"];
+        let making = ["before a container is made", "when the storage has no", "once", "it does not run"];
+        let rest = ["settings that differ", "at the end of the first", "the program in the container"];
+        assert_eq!(
+            first,
+            listed(&[&always[..], &making, &rest].concat()),
+            "a first up calls what the page says"
+        );
+        assert_eq!(second, listed(&always), "and so does a second one");
     });
     s.test("the container is what the config says, and protected", || {
         for (key, value) in [
@@ -216,21 +239,153 @@ fn greeted(s: &mut Scenario, site: &Site) {
         ] {
             assert!(shell.stdout.contains(word), "{word}\n{}", shell.evidence());
         }
-        // Between two looks at a clock in the guest, so that the way in does not count.
-        let timed =
-            "a=$(date +%s%N); matrix-podman motd >/dev/null; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))";
         let mut took: Vec<u32> =
-            (0..5).map(|_| site.guest().sh(timed).ok().text().parse().unwrap()).collect();
+            (0..5).map(|_| site.guest().sh(TIMED).ok().text().parse().unwrap()).collect();
         took.sort_unstable();
         assert!(took[2] < 100, "the greeting took {took:?} ms");
     });
-    s.test("it is there when Podman and systemd hang, too", || {
+    s.test("it is there as fast when systemd and Podman hang, and nobody waits for it at a login", || {
         let guest = site.guest();
+        let init = Invocation::new(["lxc-info", "--name", &guest.name, "--pid", "--no-humanize"]).run().ok();
+        let signal = |signal: &str| drop(Invocation::new(["kill", signal, init.text()]).run().ok());
         // Whoever asks Podman or systemd now waits for ever.
-        guest.sh("mv /usr/bin/podman /usr/bin/podman.real; printf '#!/bin/sh\nsleep 1000\n' >/usr/bin/podman; chmod 755 /usr/bin/podman").ok();
-        let ran = guest.exec(["matrix-podman", "motd"]).ok();
-        guest.sh("mv /usr/bin/podman.real /usr/bin/podman").ok();
-        assert!(ran.took.as_secs() < 5 && ran.stdout.contains("synapse"), "{}", ran.evidence());
+        guest.sh("mv /usr/bin/podman /usr/bin/podman.real; touch /run/hangs; printf '#!/bin/sh\nwhile test -e /run/hangs; do sleep 0.1; done\n' >/usr/bin/podman; chmod 755 /usr/bin/podman").ok();
+        signal("-STOP");
+        let asked = guest.command(["timeout", "3", "systemctl", "status"]).run();
+        let greeted = guest.command(["matrix-podman", "motd"]).within(Duration::from_secs(20)).run();
+        let took = guest.command(["sh", "-euc", TIMED]).within(Duration::from_secs(20)).run();
+        let login = guest.command(["bash", "--login", "-i", "-c", "true"]).within(Duration::from_secs(20)).run();
+        signal("-CONT");
+        guest.sh("rm /run/hangs; mv /usr/bin/podman.real /usr/bin/podman").ok();
+        assert_ne!(asked.code, 0, "systemd does hang\n{}", asked.evidence());
+        assert!(greeted.ok().stdout.contains("synapse"));
+        let took: u32 = took.ok().text().parse().unwrap();
+        assert!(took < 100, "the greeting took {took} ms");
+        let login = login.ok();
+        assert!(login.took < Duration::from_secs(2) && login.stdout.contains("synapse"), "{}", login.evidence());
+    });
+}
+
+/// Another site on the same node, with all that the first one does without. It
+/// is made on a terminal, where somebody answers.
+fn second(s: &mut Scenario, site: &Site) {
+    const PASSWORD: &str = "planted-root-password";
+    let (lab, node) = (Lab::new("proxmox-second"), &site.node);
+    let name = lab.guest().name;
+    let network = site.lab.gateway().trim_end_matches(".1").to_owned();
+    let prefix6 = format!("fd87:{}", u16::from(site.lab.number) + 1);
+    let address6 = format!("{prefix6}::30");
+    lab.write(
+        "matrix.toml",
+        &format!(
+            "domain = \"{}\"\n\n[guest]\nname = \"{name}\"\nipv6 = true\n\n[guest.network]\naddress = \"{network}.30/24\"\n\
+             gateway = \"{network}.1\"\ndns = [\"{network}.1\"]\n\n[proxmox]\nroot_password = \"ask\"\n\
+             data_volume = \"6G\"\naddress6 = \"{address6}/64\"\ngateway6 = \"{prefix6}::1\"\n",
+            lab.domain
+        ),
+    );
+    lab.use_archives();
+    let setting = |key: &str| node.setting(101, key).unwrap_or_else(|| panic!("the container has no {key}"));
+    s.test(
+        "on a terminal, storages and bridges are offered as lists, and root's password is asked for",
+        || {
+            let kept = node.change(|state| {
+                let kept = (state.storages.clone(), state.bridges.clone());
+                let disks = state.storages[1].clone();
+                state.storages[1].name = "nvme".to_owned();
+                state.storages.push(matrix_podman_e2e::Storage { name: "tank".to_owned(), ..disks });
+                state.bridges.insert(0, "vmbr7".to_owned());
+                kept
+            });
+            // Whoever cannot be asked is told what there is.
+            node.run(&lab, &["up", "--yes"]).exits(1).says("no storage local-lvm").says("nvme").says("tank");
+            let up = node
+                .on_terminal(
+                    &lab,
+                    &["up"],
+                    &[
+                        ("no storage local-lvm for containers' disks. Which one?", "9"),
+                        ("type a number from 1 to 2", "2"),
+                        ("no bridge vmbr0. Which one?", "2"),
+                        ("[Y/n]", "y"),
+                        ("Password of root in the container: ", "four"),
+                        ("Password of root in the container: ", PASSWORD),
+                        ("Once more: ", "another"),
+                        ("Password of root in the container: ", PASSWORD),
+                        ("Once more: ", PASSWORD),
+                    ],
+                )
+                .ok()
+                .says("is up.")
+                .never_says(PASSWORD);
+            assert!(up.stdout.contains("2) tank"), "{}", up.evidence());
+            let config = lab.config();
+            assert!(config.contains("storage = \"tank\"") && config.contains(&site.lab.bridge()), "{config}");
+            node.change(|state| (state.storages, state.bridges) = kept);
+        },
+    );
+    s.test("the password is root's, and written down nowhere", || {
+        let shadow = node.guest(101).read("/etc/shadow");
+        let hash = shadow.lines().find_map(|line| line.strip_prefix("root:")?.split(':').next()).unwrap();
+        let same = "exit(crypt($ARGV[0], $ARGV[1]) ne $ARGV[1])";
+        Invocation::new(["perl", "-e", same, PASSWORD, hash]).quietly().run().ok();
+        for (file, text) in lab.machine_records().into_iter().chain(site.lab.machine_records()) {
+            assert!(!text.contains(PASSWORD), "{} holds root's password", file.display());
+        }
+    });
+    s.test("the data are on the data volume, which grows", || {
+        assert_eq!(setting("mp0"), "tank:vm-101-disk-1,mp=/opt/matrix,backup=1,size=6G");
+        let guest = node.guest(101);
+        assert_eq!(
+            guest.exec(["findmnt", "--noheadings", "--output", "TARGET", "/opt/matrix"]).ok().text(),
+            "/opt/matrix"
+        );
+        assert!(guest.folder().join("volume/postgresdata").exists());
+        assert!(
+            fs::read_dir(guest.folder().join("rootfs/opt/matrix"))
+                .is_ok_and(|mut inside| inside.next().is_none())
+        );
+        lab.set("[proxmox]", "data_volume", "\"8G\"");
+        node.run(&lab, &["plan"]).ok().says("- mp0: size=6G").says("+ mp0: size=8G").says("while it runs");
+        node.run(&lab, &["up", "--yes"]).ok();
+        assert!(setting("mp0").ends_with("size=8G"));
+    });
+    s.test("it has its fixed addresses of both kinds", || {
+        Invocation::new([
+            "ip",
+            "address",
+            "add",
+            &format!("{prefix6}::1/64"),
+            "dev",
+            &site.lab.bridge(),
+            "nodad",
+        ])
+        .quietly()
+        .run()
+        .ok();
+        let reach = |address: String| {
+            TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(5)).map(drop)
+        };
+        reach(format!("{network}.30:8008")).unwrap();
+        // Ports are published at IPv4 addresses; that it refuses says that it is there.
+        let refused = reach(format!("[{address6}]:8008")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{refused}");
+        let routes = node.guest(101).exec(["ip", "-6", "route", "show", "default"]).ok();
+        assert!(routes.stdout.contains(&format!("via {prefix6}::1 ")), "{}", routes.evidence());
+    });
+    s.test("two sites on one node do not disturb each other", || {
+        for (lab, id) in [(&site.lab, "100"), (&lab, "101")] {
+            node.run(lab, &["plan", "--exit-code"]).ok().says("Nothing to do");
+            let status = node.command(lab, &["status", "--json"]).quietly().run().ok().json();
+            assert_eq!(status["guest"]["id"], id);
+        }
+        // Its number is not how it is found.
+        lab.set("[proxmox]", "id", "100");
+        node.run(&lab, &["status", "--json"]).ok();
+        lab.unset("id");
+        node.run(&lab, &["destroy", "--yes"]).ok();
+        assert_eq!(node.ids(), [100]);
+        site.run(&["status"]).ok();
     });
 }
 
@@ -243,5 +398,14 @@ fn removed(s: &mut Scenario, site: &Site) {
         assert!(!site.guest().exists());
         site.run(&["status"]).exits(1).says("absent");
         site.run(&["destroy", "--yes"]).ok().says("nothing was changed");
+    });
+}
+
+fn listed(s: &mut Scenario, site: &Site) {
+    s.test("every call that was made is on the page that lists them", || {
+        // What only follows a creation that was cut off, or an old list of templates.
+        let elsewhere = ["/tasks ", "pct unlock", "pveam update"];
+        let never = site.node.calls_are_listed();
+        assert!(never.iter().all(|call| elsewhere.iter().any(|e| call.contains(e))), "{never:?}");
     });
 }

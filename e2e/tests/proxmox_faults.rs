@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use matrix_podman_e2e::{How, Lab, Node, Ran, Scenario, archive, make_archives};
+use matrix_podman_e2e::{How, Lab, Node, Ran, Scenario};
 
 struct Site {
     lab: Lab,
@@ -42,11 +42,18 @@ fn main() -> ExitCode {
     refused(&mut s, &site);
     unfinished(&mut s, &site);
     walked(&mut s, &site);
+    s.test("every call that was made is on the page that lists them", || {
+        // What only follows a creation that was cut off is among them.
+        let never = site.node.calls_are_listed();
+        assert!(
+            !never.iter().any(|call| call.contains("/tasks ") || call.starts_with("pct unlock")),
+            "{never:?}"
+        );
+    });
     s.end()
 }
 
 fn node() -> Site {
-    make_archives();
     let lab = Lab::new("pve-faults");
     let node = Node::new(&lab);
     lab.write(
@@ -58,11 +65,7 @@ fn node() -> Site {
             lab.bridge()
         ),
     );
-    for (key, recipe) in
-        [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
-    {
-        lab.set(&format!("[images.{key}]"), "archive", &format!("{:?}", archive(recipe)));
-    }
+    lab.use_archives();
     node.add_guest(101, "qemu", None, &[("name", "windows")]);
     node.add_guest(
         102,

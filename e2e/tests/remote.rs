@@ -3,31 +3,26 @@
 //! kinds are looked at.
 
 use std::{
-    fs::{self, File},
-    net::TcpListener,
+    fs,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::{Child, Command, ExitCode, Stdio},
+    path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
-use matrix_podman_e2e::{Invocation, Lab, Node, Ran, Scenario, archive, make_archives, wait_until};
+use matrix_podman_e2e::{
+    Invocation, Lab, Laptop, Node, Ran, Scenario, Sshd, archive, make_archives, wait_until,
+};
 
 const PASSWORD: &str = "correct horse battery staple";
+const ROOT_PASSWORD: &str = "planted-root-password";
 
 /// A laptop, a machine, and the sshd between them.
 struct Site {
     lab: Lab,
     node: Node,
-    laptop: PathBuf,
-    sshd: Child,
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.sshd.kill();
-        let _ = self.sshd.wait();
-    }
+    laptop: Laptop,
+    _sshd: Sshd,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +30,7 @@ fn main() -> ExitCode {
     let site = s.foundation("there is a machine that can be reached through ssh alone", machine);
     refused(&mut s, &site);
     worked(&mut s, &site);
+    plain_lxc(&mut s, &site);
     s.end()
 }
 
@@ -42,83 +38,42 @@ fn machine() -> Site {
     make_archives();
     let lab = Lab::new("remote");
     let node = Node::new(&lab);
-    let folder = lab.path("ssh");
-    fs::create_dir_all(&folder).unwrap();
-    for key in ["host", "own"] {
-        let file = folder.join(key).display().to_string();
-        Invocation::new(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &file]).quietly().run().ok();
-    }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let write = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    let host = fs::read_to_string(folder.join("host.pub")).unwrap();
-    write("known_hosts", format!("[127.0.0.1]:{port} {host}"));
-    let at = folder.display();
-    let client = write(
-        "config",
-        format!(
-            "Host pve\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  IdentityFile {at}/own\n  IdentitiesOnly yes\n  \
-             UserKnownHostsFile {at}/known_hosts\n  StrictHostKeyChecking yes\n\nHost stranger\n  HostName 127.0.0.1\n  \
-             Port {port}\n  User root\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
-        ),
+    let port = Sshd::free_port();
+    let laptop = Laptop::new(&lab, "127.0.0.1", port);
+    let sshd = Sshd::start(&laptop, port, &node.path());
+    let password = laptop.folder.join("root-password");
+    fs::write(&password, format!("{ROOT_PASSWORD}\n")).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let site = Site { lab, node, laptop, _sshd: sshd };
+    let keys = site.laptop.key_file("own.pub");
+    let own = format!(
+        "[guest.network]\nbridge = \"{}\"\n\n[proxmox]\nssh_keys = {keys:?}\nroot_password = {password:?}\n",
+        site.lab.bridge()
     );
-    let server = write(
-        "sshd_config",
-        format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nPidFile none\nAuthorizedKeysFile {at}/own.pub\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv PATH={}\n",
-            node.path()
-        ),
-    );
-    fs::create_dir_all("/run/sshd").unwrap();
-    let log = File::create(folder.join("log")).unwrap();
-    let sshd = Command::new("/usr/sbin/sshd")
-        .args(["-D", "-e", "-f", &server.display().to_string()])
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    // The laptop's own ssh, with its own config.
-    let laptop = lab.path("laptop");
-    fs::create_dir_all(laptop.join("bin")).unwrap();
-    let ssh = laptop.join("bin/ssh");
-    fs::write(&ssh, format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", client.display())).unwrap();
-    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut config = format!(
-        "domain = \"{}\"\nhost = \"ssh://pve\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n\n[proxmox]\n\
-         ssh_keys = \"{at}/own.pub\"\n",
-        lab.domain,
-        lab.guest().name,
-        lab.bridge()
-    );
-    for (key, recipe) in
-        [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
-    {
-        config.push_str(&format!("\n[images.{key}]\narchive = {:?}\n", archive(recipe)));
-    }
-    fs::write(laptop.join("matrix.toml"), config).unwrap();
-    let site = Site { lab, node, laptop, sshd };
-    wait_until("the sshd lets in", Duration::from_secs(20), || {
-        let ran = site.ssh(&["pve", "true"]);
-        if ran.code == 0 { Ok(()) } else { Err(ran.evidence()) }
-    });
+    site.write(&own);
+    site.laptop.gets_in();
     site
 }
 
 impl Site {
-    fn path(&self) -> String {
-        format!("{}:{}", self.laptop.join("bin").display(), std::env::var("PATH").unwrap_or_default())
-    }
-
-    fn ssh(&self, words: &[&str]) -> Ran {
-        Invocation::new(["ssh"].iter().chain(words)).env("PATH", &self.path()).quietly().run()
+    /// Writes the laptop's config: what is the same for all kinds of guests,
+    /// and what is not.
+    fn write(&self, rest: &str) {
+        let mut config = format!(
+            "domain = \"{}\"\nhost = \"ssh://box\"\n\n[guest]\nname = \"{}\"\n\n{rest}",
+            self.lab.domain,
+            self.lab.guest().name
+        );
+        for (key, recipe) in
+            [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
+        {
+            config.push_str(&format!("\n[images.{key}]\narchive = {:?}\n", archive(recipe)));
+        }
+        fs::write(self.laptop.folder.join("matrix.toml"), config).unwrap();
     }
 
     fn command(&self, words: &[&str]) -> Invocation {
-        self.lab.command(words).folder(&self.laptop).env("PATH", &self.path())
+        self.laptop.command(&self.lab, words)
     }
 
     #[track_caller]
@@ -126,9 +81,14 @@ impl Site {
         self.command(words).run()
     }
 
+    /// What is handed over to the machine.
+    fn handed(&self) -> PathBuf {
+        Path::new("/var/lib/matrix-podman/sites").join(&self.lab.domain).join("handed")
+    }
+
     /// Writes another host, and the rest as it was, for as long as `test` runs.
     fn with(&self, from: &str, to: &str, test: impl FnOnce()) {
-        let file = self.laptop.join("matrix.toml");
+        let file = self.laptop.folder.join("matrix.toml");
         let before = fs::read_to_string(&file).unwrap();
         fs::write(&file, before.replace(from, to)).unwrap();
         test();
@@ -138,10 +98,10 @@ impl Site {
 
 fn refused(s: &mut Scenario, site: &Site) {
     s.test("a machine that cannot be reached is named, with what to try", || {
-        site.with("ssh://pve", "ssh://no-such-machine.invalid", || {
+        site.with("ssh://box", "ssh://no-such-machine.invalid", || {
             site.run(&["plan"]).exits(1).says("no-such-machine.invalid").says("has to work by hand first");
         });
-        site.with("ssh://pve", "ssh://stranger", || {
+        site.with("ssh://box", "ssh://stranger", || {
             site.run(&["plan"]).exits(1).says("Host key verification failed");
         });
     });
@@ -149,19 +109,8 @@ fn refused(s: &mut Scenario, site: &Site) {
         site.with("[guest]", "[guest]\ncores = 0", || {
             site.run(&["up", "--yes"]).exits(2).says("matrix.toml:").says("guest.cores");
         });
-        site.with("ssh://pve", "root@pve", || {
+        site.with("ssh://box", "root@box", || {
             site.run(&["plan"]).exits(2).says("ssh:// is missing");
-        });
-    });
-    s.test("a machine of another kind is looked at in the same way", || {
-        site.with("[guest]", "[guest]\nbackend = \"lxc\"", || {
-            site.with("[proxmox]", "#[proxmox]", || {
-                site.with("ssh_keys", "#ssh_keys", || {
-                    site.with("[guest.network]", "[guest.network]\nexisting = true", || {
-                        site.run(&["plan", "--exit-code", "--brief"]).exits(3).says("Create the guest");
-                    });
-                });
-            });
         });
     });
 }
@@ -190,14 +139,14 @@ fn worked(s: &mut Scenario, site: &Site) {
     });
     s.test("status, users and logs are the machine's", || {
         assert_eq!(site.run(&["status", "--json"]).ok().json()["guest"]["id"], "100");
-        let file = site.laptop.join("password");
+        let file = site.laptop.folder.join("password");
         fs::write(&file, PASSWORD).unwrap();
         site.run(&["user", "add", "anna", "--password-file", "password"]).ok();
         site.run(&["user", "add", "anna", "--password-file", "password"]).exits(1).says("anna");
         site.run(&["logs", "synapse", "--lines", "2"]).ok();
     });
     s.test("the files that the config names came along, for root alone", || {
-        let state = PathBuf::from("/var/lib/matrix-podman/sites").join(&site.lab.domain).join("handed");
+        let state = site.handed();
         assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
         for file in fs::read_dir(&state).unwrap().flatten() {
             assert_eq!(
@@ -209,9 +158,15 @@ fn worked(s: &mut Scenario, site: &Site) {
         }
         let keys = site.node.guest(100).read("/root/.ssh/authorized_keys");
         assert!(keys.starts_with("ssh-ed25519 "), "{keys}");
+        let shadow = site.node.guest(100).read("/etc/shadow");
+        let hash = shadow.lines().find_map(|line| line.strip_prefix("root:")?.split(':').next()).unwrap();
+        let same = "exit(crypt($ARGV[0], $ARGV[1]) ne $ARGV[1])";
+        Invocation::new(["perl", "-e", same, ROOT_PASSWORD, hash]).quietly().run().ok();
+        let calls = site.node.all_calls();
+        assert!(!calls.iter().flatten().any(|word| word.contains(ROOT_PASSWORD)), "it is on a command line");
     });
     s.test("typed on the machine itself, the same site is found", || {
-        let config = format!("/var/lib/matrix-podman/sites/{}/handed/matrix.toml", site.lab.domain);
+        let config = site.handed().join("matrix.toml").display().to_string();
         site.node
             .command(&site.lab, &["plan", "--exit-code", "--config", &config])
             .folder("/")
@@ -223,5 +178,27 @@ fn worked(s: &mut Scenario, site: &Site) {
         site.run(&["destroy"]).exits(2).says("--yes");
         site.run(&["destroy", "--yes"]).ok();
         assert!(site.node.ids().is_empty());
+    });
+}
+
+fn plain_lxc(s: &mut Scenario, site: &Site) {
+    s.test("a machine with plain LXC is made a server in the same way", || {
+        let with = |start: &str| {
+            site.write(&format!(
+                "backend = \"lxc\"\n{start}\n[guest.network]\nexisting = true\nbridge = \"{}\"\n",
+                site.lab.bridge()
+            ));
+        };
+        with("");
+        site.run(&["plan", "--exit-code", "--brief"]).exits(3).says("Create the guest");
+        site.run(&["up", "--yes"]).ok().says("is up.");
+        assert!(site.lab.guest().runs());
+        site.run(&["up", "--yes"]).ok().says("Nothing to do");
+        let status = site.run(&["status", "--json"]).ok().json();
+        assert_eq!(status["guest"]["backend"], "lxc");
+        with("memory = \"2G\"\n");
+        site.run(&["plan", "--exit-code"]).exits(3).says("memory");
+        site.run(&["destroy", "--yes"]).ok();
+        assert!(!site.lab.guest().exists());
     });
 }

@@ -6,9 +6,11 @@
 //! of the real ones, their traps included.
 
 mod node;
+mod page;
 pub mod standin;
 mod state;
 
 pub use node::Node;
 pub(crate) use node::remove_guests;
+pub use page::CallsPage;
 pub use state::{How, State, Storage};

@@ -1,8 +1,11 @@
 //! A node that a test holds.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{cell::Cell, collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use super::state::{Call, Fault, Folder, GuestState, How, State, Storage};
+use super::{
+    CallsPage,
+    state::{Call, Fault, Folder, GuestState, How, State, Storage},
+};
 use crate::{Guest, Invocation, Lab, Ran, archives, cleaning};
 
 /// A template that every node can have.
@@ -13,6 +16,8 @@ const TEMPLATE: &str = "debian-13-standard_13.1-2_amd64.tar.zst";
 pub struct Node {
     folder: Folder,
     prefix: String,
+    /// How many calls were asked about.
+    told: Cell<usize>,
 }
 
 impl Node {
@@ -35,7 +40,7 @@ impl Node {
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let prefix = format!("{}-", lab.guest().name);
-        let node = Self { folder, prefix: prefix.clone() };
+        let node = Self { folder, prefix: prefix.clone(), told: Cell::new(0) };
         node.change(|state| {
             *state = State {
                 node: hostname.trim().split('.').next().unwrap_or_default().to_owned(),
@@ -113,9 +118,24 @@ impl Node {
 
     /// The calls since the last time this was asked.
     pub fn calls(&self) -> Vec<Vec<String>> {
-        let calls = self.folder.calls();
-        self.folder.forget_calls();
-        calls.into_iter().map(|Call { argv }| argv).collect()
+        let all = self.all_calls();
+        let told = self.told.replace(all.len());
+        all.into_iter().skip(told).collect()
+    }
+
+    /// All calls that were ever made.
+    pub fn all_calls(&self) -> Vec<Vec<String>> {
+        self.folder.calls().into_iter().map(|Call { argv }| argv).collect()
+    }
+
+    /// Fails unless the page lists every call that was ever made. Hands back
+    /// the rows of the page that nobody needed.
+    #[track_caller]
+    pub fn calls_are_listed(&self) -> Vec<String> {
+        let page = CallsPage::read();
+        let made: BTreeSet<String> =
+            self.all_calls().iter().map(|call| page.find(call).0.to_owned()).collect();
+        page.all().filter(|call| !made.contains(*call)).map(str::to_owned).collect()
     }
 
     /// The folder with its commands.
@@ -137,6 +157,12 @@ impl Node {
     #[track_caller]
     pub fn run(&self, lab: &Lab, arguments: &[&str]) -> Ran {
         self.command(lab, arguments).run()
+    }
+
+    /// Runs it on a terminal, with somebody who answers.
+    #[track_caller]
+    pub fn on_terminal(&self, lab: &Lab, arguments: &[&str], dialogue: &[(&str, &str)]) -> Ran {
+        lab.terminal(arguments, dialogue).env("PATH", &self.path()).run()
     }
 
     /// The LXC guest behind a container.

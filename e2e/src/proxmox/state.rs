@@ -183,11 +183,6 @@ impl Folder {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Forgets them.
-    pub fn forget_calls(&self) {
-        let _ = fs::remove_file(self.0.join("calls.jsonl"));
-    }
-
     /// Where something of this node is.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)

@@ -36,6 +36,8 @@ pub(super) struct Made<'a> {
     pub bridge: &'a str,
     /// Address and gateway; DHCP when absent.
     pub address: Option<(&'a str, &'a str)>,
+    /// A fixed IPv6 address, and the router where there is one.
+    pub address6: Option<(&'a str, Option<&'a str>)>,
     pub hwaddr: Option<&'a str>,
     pub nameserver: Option<&'a str>,
     /// Where a second volume is mounted.
@@ -76,10 +78,14 @@ pub(super) fn configure(made: &Made) -> Result<(), String> {
     };
     write("etc/hostname", &format!("{}\n", made.hostname))?;
     write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", made.hostname))?;
-    let network = match made.address {
+    let mut network = match made.address {
         None => "DHCP=ipv4\n".to_owned(),
         Some((address, gateway)) => format!("Address={address}\nGateway={gateway}\n"),
     };
+    if let Some((address, gateway)) = made.address6 {
+        network.push_str(&format!("Address={address}\n"));
+        network.extend(gateway.map(|gateway| format!("Gateway={gateway}\n")));
+    }
     write(
         "etc/systemd/network/10-eth0.network",
         &format!("[Match]\nName=eth0\n\n[Network]\n{network}LinkLocalAddressing=no\nIPv6AcceptRA=no\n"),

@@ -323,12 +323,14 @@ fn boot(name: &str, config: &BTreeMap<String, String>) -> Result<(), String> {
         (Some(&ip), Some(&gateway)) if ip != "dhcp" => Some((ip, gateway)),
         _ => None,
     };
+    let address6 = net.get("ip6").filter(|ip| ip.contains('/')).map(|ip| (*ip, net.get("gw6").copied()));
     let volume = config.get("mp0").and_then(|mp| mp.split(',').find_map(|part| part.strip_prefix("mp=")));
     lxc::configure(&lxc::Made {
         name,
         hostname: config.get("hostname").map(String::as_str).unwrap_or(name),
         bridge,
         address,
+        address6,
         hwaddr: net.get("hwaddr").copied(),
         nameserver: config.get("nameserver").map(String::as_str),
         volume,
