@@ -3,6 +3,7 @@
 
 mod edge;
 mod people;
+mod update;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,8 @@ pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
 };
+
+pub use update::{History, Rollback, Update};
 
 /// Creates and keeps a self-hosted Matrix server.
 #[derive(Debug, Parser)]
@@ -69,6 +72,12 @@ pub enum Command {
     Open(Json),
     /// Change a key of matrix.toml, comments kept, and show what that would do
     Set(Set),
+    /// Bring services to newer versions, and back by itself when they do not do
+    Update(Update),
+    /// Go back to what ran before the last update
+    Rollback(Rollback),
+    /// Show what ran on the server, since when, because of whom, and what came of it
+    History(History),
     /// Write every file of the guest into a folder, to read or compare
     Render(Render),
     /// Remove the guest and everything in it
@@ -382,6 +391,9 @@ impl Args {
             Command::Verify(Verify { what: Some(VerifyWhat::Federation { output, .. }), .. }) => output.json,
             Command::Verify(verify) => verify.output.json,
             Command::Logs(logs) => logs.json,
+            Command::Update(update) => update.output.json,
+            Command::Rollback(rollback) => rollback.output.json,
+            Command::History(history) => history.output.json,
             Command::Doctor(doctor) => doctor.output.json,
             Command::User(user) => user.json(),
             Command::Token(token) => token.json(),

@@ -19,4 +19,5 @@ pub mod process;
 pub mod remote;
 pub mod run;
 pub mod synapse;
+pub mod update;
 pub mod world;

@@ -19,6 +19,7 @@ mod services;
 mod set;
 mod status;
 mod up;
+mod update;
 mod verify;
 
 use std::path::Path;
@@ -56,6 +57,9 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Psql(args) => exec::psql(config, &args),
         Command::Open(args) => addresses::run(config, &args),
         Command::Set(args) => set::run(config, &args),
+        Command::Update(args) => update::update(config, &args),
+        Command::Rollback(args) => update::rollback(config, &args),
+        Command::History(args) => update::history(config, &args),
         Command::Render(render) => render::run(config, &render),
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),

@@ -16,7 +16,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     check,
     failure::Failure,
-    run::{self, Ended, Event, Journal, LockHolder, RunLock},
+    run::{self, Ended, Event, Journal, Listener, LockHolder, RunLock},
     world::World,
 };
 
@@ -36,6 +36,7 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
         world = super::open(found.site.clone());
     }
     failed::clear(&world, args)?;
+    super::update::settle(&world, &found, args.output.json)?;
     let now = look(&world)?;
     refuse(&world, &now)?;
     if now.plan.is_settled() {
@@ -168,6 +169,20 @@ pub fn carry_out(
     command: &str,
     json: bool,
 ) -> Result<(), Error> {
+    let ended = at_work(world, found, command, json, |journal, listener| {
+        Ok(run::run(resources, plan, world, journal, allowed, listener)?)
+    })?;
+    told(ended)
+}
+
+/// Works under the locks of both sides, with the journal.
+pub fn at_work<T>(
+    world: &World,
+    found: &Found,
+    command: &str,
+    json: bool,
+    work: impl FnOnce(&Journal, &dyn Listener) -> Result<T, Error>,
+) -> Result<T, Error> {
     let listener = output::listener(json);
     let folder = site::state_folder(world.site());
     let holder = LockHolder::this(command);
@@ -188,8 +203,12 @@ pub fn carry_out(
             unfinished.command, unfinished.since
         ));
     }
-    let ended = run::run(resources, plan, world, &journal, allowed, listener.as_ref())?;
-    told(ended)
+    let result = work(&journal, listener.as_ref());
+    if result.is_err() {
+        // What failed is told; the next run need not speak of it as cut off.
+        journal.end(false)?;
+    }
+    result
 }
 
 fn told(ended: Ended) -> Result<(), Error> {

@@ -1,0 +1,48 @@
+//! The arguments of `update`, `rollback` and `history`.
+
+use matrix_podman_core::{size::Seconds, update::Request};
+
+use super::{Json, ServiceName};
+
+/// `update`
+#[derive(Debug, clap::Args)]
+pub struct Update {
+    /// Which services, and to which version, as in synapse=v1.163.2 [default: all, to the newest]
+    #[arg(value_name = "SERVICE[=VERSION]")]
+    pub services: Vec<Request>,
+    /// Leave this one as it is; may be repeated
+    #[arg(long, value_name = "SERVICE")]
+    pub hold: Vec<ServiceName>,
+    /// Get the new images and say what they would change; replace nothing
+    #[arg(long)]
+    pub check: bool,
+    /// How long a new version may take until it answers; a large database is migrated meanwhile
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = seconds)]
+    pub within: Seconds,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// `rollback`
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// `history`
+#[derive(Debug, clap::Args)]
+pub struct History {
+    #[command(flatten)]
+    pub output: Json,
+}
+
+fn seconds(text: &str) -> Result<Seconds, String> {
+    Seconds::parse(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,345 @@
+//! `update`, `rollback`, `history`: what runs, newer or as before.
+
+use std::{path::Path, time::Duration};
+
+use matrix_podman_core::{
+    check::Check,
+    effect::ImageSource,
+    fact::Fact,
+    observed::{Gap, Observed},
+    resource::Diff,
+    service::Service,
+    update::{self as rules, Outcome, Request, Undo, Wanted},
+};
+use matrix_podman_host::{
+    failure::Failure,
+    update::{self, Proposal, Report, Update},
+    world::World,
+};
+use serde_json::json;
+
+use super::{plan, up};
+use crate::{
+    args,
+    error::{CHANGES, DONE, Error, FAILED},
+    output::{self, BOLD, DIM, GREEN, RED, Table, YELLOW, duration, styled},
+    site::Found,
+};
+
+/// How long a way back may take until the older version answers.
+const BACK: Duration = Duration::from_secs(1800);
+
+/// What an update touches: these may differ before it, since making them so is
+/// what it does.
+const OWN: [&str; 5] = ["image/", "unit/", "service/", "lock", "export/compose"];
+
+pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
+    let (world, found) = super::world(config)?;
+    settle(&world, &found, args.output.json)?;
+    let requests = requests(args)?;
+    let wanted = wanted(&world, &requests)?;
+    preflight(&world, args.output.json)?;
+    up::at_work(&world, &found, "update", args.output.json, |journal, listener| {
+        let update = Update { world: &world, journal, listener, by: by("update") };
+        let Some(proposal) = update.propose(&wanted)? else {
+            journal.end(true)?;
+            return Ok(nothing(args.output.json));
+        };
+        show(&proposal, args.output.json);
+        if args.check {
+            journal.end(true)?;
+            if !args.output.json {
+                output::say("next: `matrix-podman update` does it");
+            }
+            return Ok(CHANGES);
+        }
+        confirm(args.yes, args.output.json, "Do this?")?;
+        // While somebody thought, something may have changed.
+        preflight(&world, true)?;
+        let report = update.carry_out(&proposal, Duration::from_secs(args.within.0))?;
+        journal.end(report.generation.outcome == Outcome::Kept)?;
+        Ok(tell(&report, &proposal, args.output.json))
+    })
+}
+
+pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Error> {
+    let (world, found) = super::world(config)?;
+    settle(&world, &found, args.output.json)?;
+    let lock = update::lock(&world)?;
+    let history = update::history(&world)?;
+    let (Some(current), Some(before)) = (history.current(&lock), history.before(&lock)) else {
+        return Err(Error::usage(
+            "nothing ran here before what runs now, as far as the history knows",
+            "`matrix-podman history` shows it; `matrix-podman update synapse=VERSION` goes to another version",
+        ));
+    };
+    preflight(&world, args.output.json)?;
+    up::at_work(&world, &found, "rollback", args.output.json, |journal, listener| {
+        let update = Update { world: &world, journal, listener, by: by("rollback") };
+        let proposal = update.way_back(before, current.dump.clone())?;
+        show(&proposal, args.output.json);
+        if !args.output.json {
+            let undo = if proposal.restore.is_some() { Undo::Dump } else { Undo::Image };
+            output::say(&rules::lost(undo, current.dump.as_ref().map(|_| current.at.as_str())));
+        }
+        confirm(args.yes, args.output.json, "Go back?")?;
+        let report = update.carry_out(&proposal, BACK)?;
+        journal.end(report.generation.outcome == Outcome::Kept)?;
+        Ok(tell(&report, &proposal, args.output.json))
+    })
+}
+
+pub fn history(config: Option<&Path>, args: &args::History) -> Result<u8, Error> {
+    let (world, _) = super::world(config)?;
+    let mut history = update::history(&world)?;
+    let lock = update::lock(&world)?;
+    // What `up` made is part of it, whether or not an update came after.
+    history.note(&lock, "", "up");
+    if args.output.json {
+        let text =
+            serde_json::to_string(&history.generations).map_err(|e| Failure::new("print the history", e))?;
+        output::data(&text);
+        return Ok(DONE);
+    }
+    let current = history.current(&lock).map(|generation| generation.number);
+    let mut table = Table::new(["#", "when", "outcome", "by", "versions"]);
+    for generation in &history.generations {
+        let style = match &generation.outcome {
+            _ if current == Some(generation.number) => GREEN,
+            Outcome::Kept => DIM,
+            Outcome::UnderWay => YELLOW,
+            Outcome::Undone { .. } => RED,
+        };
+        let outcome = if current == Some(generation.number) { "runs" } else { generation.outcome.name() };
+        let versions: Vec<String> =
+            generation.images.iter().map(|(service, image)| format!("{service} {}", image.version)).collect();
+        table.row([
+            (generation.number.to_string(), style),
+            (generation.at.clone(), DIM),
+            (outcome.to_owned(), style),
+            (generation.by.clone(), DIM),
+            (versions.join(", "), DIM),
+        ]);
+    }
+    table.print();
+    for generation in &history.generations {
+        if let Outcome::Undone { why, .. } = &generation.outcome {
+            output::data(&format!("{} was undone: {why}", generation.number));
+        }
+    }
+    Ok(DONE)
+}
+
+/// Settles an update that was cut off, before anything else is looked at.
+pub fn settle(world: &World, found: &Found, json: bool) -> Result<(), Error> {
+    // A guest that cannot be asked has nothing to settle yet.
+    if !update::history(world).is_ok_and(|history| history.under_way().is_some()) {
+        return Ok(());
+    }
+    up::at_work(world, found, "update", json, |journal, listener| {
+        let report = Update { world, journal, listener, by: by("update") }.recover()?;
+        journal.end(true)?;
+        if let Some(report) = report
+            && !json
+        {
+            output::say(&format!(
+                "{} Generation {} is {}.",
+                styled(GREEN, "✓"),
+                report.generation.number,
+                report.generation.outcome.name()
+            ));
+        }
+        Ok(())
+    })
+}
+
+fn requests(args: &args::Update) -> Result<Vec<Request>, Error> {
+    let held: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
+    if let Some(both) = args.services.iter().find(|request| held.contains(&request.service)) {
+        return Err(Error::usage(
+            format!("{} is both to be updated and to be held back", both.service),
+            "name it once",
+        ));
+    }
+    if !args.services.is_empty() {
+        return Ok(args.services.clone());
+    }
+    let all = Service::ALL.into_iter().filter(|service| !held.contains(service));
+    Ok(all.map(|service| Request { service, version: None }).collect())
+}
+
+/// From where each image comes; in a registry, a newer tag of the same kind.
+fn wanted(world: &World, requests: &[Request]) -> Result<Vec<Wanted>, Error> {
+    let site = world.site();
+    let found = world.look(&mut Observed::default(), |seen| {
+        // All is asked before the first answer is looked at.
+        let all: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let wanted = Wanted::of(site, request, seen)?;
+                Ok(wanted.map(|wanted| newest(wanted, request, seen)))
+            })
+            .collect();
+        all.into_iter().collect::<Result<Vec<_>, Gap>>()
+    })?;
+    let found = found.map_err(|gap| {
+        let why = match gap {
+            Gap::NotAsked => "not everything was asked; this is a mistake in matrix-podman".to_owned(),
+            Gap::Unknown(why) => why,
+        };
+        Failure::new("find out where images come from", why)
+    })?;
+    found.into_iter().map(|each| each.map_err(|(why, hint)| Error::usage(why, hint))).collect()
+}
+
+fn newest(mut wanted: Wanted, request: &Request, seen: &Observed) -> Wanted {
+    let (ImageSource::Registry(reference), None) = (&wanted.from, &request.version) else { return wanted };
+    let Some(tag) = reference.tag() else { return wanted };
+    let within_major = matches!(wanted.service, Service::Postgres | Service::Redis);
+    if let Ok(tags) = seen.lines(Fact::RegistryTags(reference.repository()))
+        && let Some(newer) = rules::newest_tag(tag, tags.iter().map(String::as_str), within_major)
+        && let Ok(newer) = format!("{}:{newer}", reference.repository()).parse()
+    {
+        wanted.from = ImageSource::Registry(newer);
+    }
+    wanted
+}
+
+/// Refuses what should not be begun now.
+fn preflight(world: &World, quiet: bool) -> Result<(), Error> {
+    let look = super::look(world)?;
+    let pending: Vec<&str> = look
+        .plan
+        .entries
+        .iter()
+        .filter(|entry| matches!(entry.diff, Diff::Change(_) | Diff::Blocked { .. }))
+        .map(|entry| entry.id.as_str())
+        .filter(|id| !OWN.iter().any(|own| id.starts_with(own)))
+        .collect();
+    if !pending.is_empty() {
+        return Err(Error::Told {
+            summary: format!("nothing was changed: matrix.toml is not applied yet ({})", pending.join(", ")),
+            hint: "`matrix-podman up` first; then an update changes nothing else".to_owned(),
+        });
+    }
+    let checks = world.look(&mut Observed::default(), rules::checks)?;
+    if !quiet {
+        plan::checks(&checks, &output::say);
+    }
+    if checks.iter().all(Check::holds) {
+        return Ok(());
+    }
+    if quiet {
+        plan::checks(&checks, &output::say);
+    }
+    Err(Error::Told {
+        summary: "nothing was changed".to_owned(),
+        hint: "mend what is named above, then run the same again".to_owned(),
+    })
+}
+
+fn confirm(yes: bool, json: bool, question: &str) -> Result<(), Error> {
+    if yes {
+        return Ok(());
+    }
+    if json || !output::can_ask() {
+        return Err(Error::usage("nobody can be asked whether it should be done", "add --yes"));
+    }
+    let answer = up::ask(&format!("{question} [Y/n] "))?;
+    if answer.is_some_and(|a| matches!(a.trim().to_lowercase().as_str(), "" | "y" | "yes")) {
+        return Ok(());
+    }
+    Err(Error::Told {
+        summary: "nothing was changed".to_owned(),
+        hint: "the new images stay in the guest until the next update".to_owned(),
+    })
+}
+
+fn nothing(json: bool) -> u8 {
+    if json {
+        output::data(&json!({"event": "settled"}).to_string());
+    } else {
+        output::say(&format!("{} Nothing is newer than what runs.", styled(GREEN, "✓")));
+    }
+    DONE
+}
+
+fn show(proposal: &Proposal, json: bool) {
+    if json {
+        let changes: Vec<_> = proposal
+            .changes
+            .iter()
+            .map(|c| json!({"service": c.service, "from": c.from.version, "to": c.to.version}))
+            .collect();
+        output::data(&json!({"event": "proposal", "changes": changes, "undo": proposal.undo}).to_string());
+        return;
+    }
+    for change in &proposal.changes {
+        let same = change.from.version == change.to.version;
+        let note = if same { " (the same version, made of newer packages)" } else { "" };
+        output::say(&format!(
+            "  {:<12} {} → {}{note}",
+            styled(BOLD, change.service.name()),
+            change.from.version,
+            change.to.version
+        ));
+    }
+    output::say(match (proposal.undo, &proposal.restore) {
+        (_, Some(_)) => "The dump taken before the last update is put back for this.",
+        (Undo::Image, None) => "If it does not do, the old images are put back; no data are lost by that.",
+        (Undo::Dump, None) => {
+            "If it does not do, the dump that is taken first is put back: the older program does not open the \
+             newer data."
+        }
+    });
+}
+
+fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
+    let generation = &report.generation;
+    let kept = generation.outcome == Outcome::Kept;
+    if json {
+        output::data(
+            &json!({"event": "update", "generation": generation, "away_millis": report.millis,
+                    "still_ill": report.still_ill})
+            .to_string(),
+        );
+        return if kept { DONE } else { FAILED };
+    }
+    let names: Vec<String> =
+        proposal.changes.iter().map(|c| format!("{} {}", c.service.name(), c.to.version)).collect();
+    let names = names.join(", ");
+    match &generation.outcome {
+        Outcome::Kept => {
+            output::data(&format!(
+                "{} {names} runs, and all that was well before is ({}).",
+                styled(GREEN, "✓"),
+                duration(report.millis)
+            ));
+            output::data("`matrix-podman rollback` goes back.");
+            DONE
+        }
+        Outcome::Undone { why, log } => {
+            output::say(&format!("{} {names} did not do: {why}", styled(RED, "✗")));
+            for line in log {
+                output::say(&format!("    {}", styled(DIM, line)));
+            }
+            let with = match generation.undo {
+                Some(Undo::Dump) => "the dump taken before was put back, and what ran before runs again",
+                _ => "what ran before runs again, with the same data",
+            };
+            if report.still_ill.is_empty() {
+                output::say(&format!("{} Taken back: {with}. Nothing is left to do.", styled(GREEN, "✓")));
+            } else {
+                output::say(&format!("Taken back: {with}. Not well again: {}", report.still_ill.join("; ")));
+                output::say("next: `matrix-podman doctor` says why");
+            }
+            FAILED
+        }
+        Outcome::UnderWay => FAILED,
+    }
+}
+
+fn by(command: &str) -> String {
+    let host = matrix_podman_host::run::LockHolder::this(command).host;
+    format!("{command} on {host}")
+}

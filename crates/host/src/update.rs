@@ -1,0 +1,525 @@
+//! Updates: new images are in place before anything stops, the database is
+//! dumped, only what changes is replaced, and what does not do is taken back.
+//!
+//! The lock keeps naming the old images until the new ones have shown that they
+//! do. A run that is killed before that leaves a server that the next run puts
+//! back: everything that it has to know for that is in the history.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use matrix_podman_core::{
+    check::{self, Check, Group, Scope, Verdict},
+    effect::Effect,
+    fact::{Database, ImageState, Side},
+    federation::Net,
+    lock::{Lock, LockedImage},
+    name::{AbsPath, Mode, Owner},
+    observed::{Gap, Observed, Seen},
+    plan::Plan,
+    resource::{self, Resource, Risk, Site},
+    service::Service,
+    update::{self, Generation, History, Outcome, Schema, Undo, Wanted},
+};
+
+use crate::{
+    failure::Failure,
+    run::{self, Event, Journal, Listener},
+    world::World,
+};
+
+/// How long checks that held before may take to hold again.
+const SETTLES: Duration = Duration::from_secs(60);
+/// How many lines of a log a report shows.
+const LOG_LINES: usize = 12;
+/// The name of an update in events and the journal.
+const ID: &str = "update";
+
+/// A run of an update.
+pub struct Update<'a> {
+    /// The two sides.
+    pub world: &'a World,
+    /// The journal.
+    pub journal: &'a Journal,
+    /// Who watches.
+    pub listener: &'a dyn Listener,
+    /// Who or what asked for it.
+    pub by: String,
+}
+
+/// One service of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which service.
+    pub service: Service,
+    /// What runs.
+    pub from: LockedImage,
+    /// What is to run.
+    pub to: LockedImage,
+}
+
+/// What is about to be done.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The services that change.
+    pub changes: Vec<Change>,
+    /// How it can be taken back.
+    pub undo: Undo,
+    /// The dump that has to be put back for it.
+    pub restore: Option<AbsPath>,
+    /// The number that it gets.
+    pub number: u32,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The generation, as it is in the history.
+    pub generation: Generation,
+    /// Checks that held before and still did not after everything was put back.
+    pub still_ill: Vec<String>,
+    /// How long the replaced services were away, in milliseconds.
+    pub millis: u64,
+}
+
+fn unknown(doing: &str, gap: Gap) -> Failure {
+    match gap {
+        Gap::NotAsked => Failure::new(doing, "it was not looked at; this is a mistake in matrix-podman"),
+        Gap::Unknown(why) => Failure::new(doing, why),
+    }
+}
+
+/// Looks, and makes a gap a failure.
+fn see<T>(world: &World, doing: &str, look: impl Fn(&Observed) -> Seen<T>) -> Result<T, Failure> {
+    world.look(&mut Observed::default(), look)?.map_err(|gap| unknown(doing, gap))
+}
+
+/// The lock of a server that was made.
+pub fn lock(world: &World) -> Result<Lock, Failure> {
+    see(world, "read matrix.lock", resource::read_lock)?.ok_or_else(|| {
+        Failure::new("read matrix.lock", "there is no server here yet").hint("`matrix-podman up` makes it")
+    })
+}
+
+/// What ran on the server.
+pub fn history(world: &World) -> Result<History, Failure> {
+    let doing = format!("read {}", update::history_file());
+    let text = see(world, &doing, |seen| {
+        Ok(seen.file(Side::Guest, &update::history_file())?.map(|f| f.content.clone().unwrap_or_default()))
+    })?;
+    text.map_or(Ok(History::default()), |text| {
+        History::parse(&text).map_err(|why| {
+            Failure::new(doing, why).hint("it is only a record: moved away, a new one is begun")
+        })
+    })
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Notes in the history what the lock says, if that is new.
+pub fn note(world: &World, by: &str) -> Result<(), Failure> {
+    let mut history = history(world)?;
+    if history.note(&lock(world)?, &now(), by) {
+        write_history(world, &history)?;
+    }
+    Ok(())
+}
+
+fn write_history(world: &World, history: &History) -> Result<(), Failure> {
+    let path = update::history_file();
+    let content = history.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
+    let (mode, owner) = (Mode(0o644), Owner::ROOT);
+    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+}
+
+fn schema_of(world: &World, image: &LockedImage) -> Option<Schema> {
+    let read = see(world, "read the image's schema", |seen| seen.image_schema(&image.run));
+    read.ok().flatten().or_else(|| update::known(&image.version))
+}
+
+/// What the database demands of who opens it.
+fn demanded(world: &World) -> Result<Option<u32>, Failure> {
+    match see(world, "ask the database", |seen| seen.database().cloned())? {
+        Database::Answers(state) => Ok(state.compat),
+        Database::Refuses(why) => Err(Failure::new("ask the database", why)),
+    }
+}
+
+impl Update<'_> {
+    /// Does one act, told and written down.
+    fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
+        let started = Instant::now();
+        self.listener.on(&Event::Started { id: ID, what });
+        let act = self.journal.intent(ID, &effect.describe())?;
+        let result = self
+            .world
+            .apply(effect, &|saying| self.listener.on(&Event::Said { id: ID, saying: &saying }))
+            .map_err(|failure| failure.about_full_disk("the guest's"));
+        self.journal.outcome(act, &result)?;
+        match &result {
+            Ok(()) => self.listener.on(&Event::Finished { id: ID, what, millis: millis(started) }),
+            Err(failure) => self.listener.on(&Event::Failed { id: ID, what, why: failure.to_string() }),
+        }
+        result
+    }
+
+    /// Gets the images that are wanted into the guest, and says what they would
+    /// change; `None` when what is there is what is wanted. Nothing that runs is
+    /// touched.
+    pub fn propose(&self, wanted: &[Wanted]) -> Result<Option<Proposal>, Failure> {
+        let lock = lock(self.world)?;
+        let number = history(self.world)?.next();
+        let mut changes = Vec::new();
+        for wanted in wanted {
+            let service = wanted.service;
+            let Some(from) = lock.images.get(&service).cloned() else {
+                return Err(Failure::new(format!("update {service}"), "matrix.lock does not know it")
+                    .hint("`matrix-podman up` writes it"));
+            };
+            let tag = update::tag_of(service, number);
+            let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
+            self.act(&format!("Get the image of {}", service.title()), &effect)?;
+            let image =
+                see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))?;
+            let image =
+                image.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+            if image.id != from.id {
+                changes.push(Change { service, from, to: locked(wanted, &image) });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        self.proposal(changes, number, None).map(Some)
+    }
+
+    /// The way back to the images of `generation`, from what the lock names;
+    /// `dump` is the one taken before what runs now was tried.
+    pub fn way_back(&self, generation: &Generation, dump: Option<AbsPath>) -> Result<Proposal, Failure> {
+        let lock = lock(self.world)?;
+        let number = history(self.world)?.next();
+        let changes = lock.images.iter().filter_map(|(service, from)| {
+            let to = generation.images.get(service).filter(|to| to.id != from.id)?;
+            // The lock goes on answering to what the config asks for.
+            let to = LockedImage { wanted: from.wanted.clone(), ..to.clone() };
+            Some(Change { service: *service, from: from.clone(), to })
+        });
+        let changes: Vec<Change> = changes.collect();
+        for change in &changes {
+            let id = change.to.id.hex();
+            if see(self.world, "look for the image", |seen| Ok(seen.image(id, [id])?.is_none()))? {
+                return Err(Failure::new(
+                    format!("go back to generation {}", generation.number),
+                    format!("its image of {} is no longer in the guest", change.service),
+                )
+                .hint(format!(
+                    "`matrix-podman update {}={}` gets it again",
+                    change.service, change.to.version
+                )));
+            }
+        }
+        self.proposal(changes, number, dump)
+    }
+
+    fn proposal(
+        &self,
+        mut changes: Vec<Change>,
+        number: u32,
+        dump: Option<AbsPath>,
+    ) -> Result<Proposal, Failure> {
+        if let Some(change) = changes.iter().find(|c| c.service == Service::Postgres)
+            && change.from.major() != change.to.major()
+        {
+            return Err(Failure::new(
+                "update PostgreSQL",
+                format!("{} cannot open the data of {}", change.to.version, change.from.version),
+            )
+            .hint("stay with its major version: look at [images.postgres]"));
+        }
+        // In the order in which they need each other.
+        changes.sort_by_key(|change| change.service);
+        let (mut undo, mut restore) = (Undo::Image, None);
+        if let Some(change) = changes.iter().find(|c| c.service == Service::Synapse) {
+            let demanded = demanded(self.world)?;
+            let (before, after) = (schema_of(self.world, &change.from), schema_of(self.world, &change.to));
+            restore = dump.filter(|_| update::undo(demanded, after) == Undo::Dump);
+            if restore.is_none() && update::undo(demanded, after) == Undo::Dump {
+                return Err(Failure::new(
+                    format!("go from Synapse {} to {}", change.from.version, change.to.version),
+                    match after {
+                        Some(after) => format!(
+                            "it knows data up to version {}, and these demand {}",
+                            after.version,
+                            demanded.map_or_else(|| "an unknown one".to_owned(), |d| d.to_string())
+                        ),
+                        None => "the image does not say which data it can open".to_owned(),
+                    },
+                )
+                .hint("nothing was changed; choose a newer version"));
+            }
+            // What the new one will demand, it writes at its first start.
+            let will = match (demanded, after) {
+                (Some(demanded), Some(after)) => Some(demanded.max(after.compat)),
+                _ => None,
+            };
+            undo = update::undo(will, before);
+        }
+        if restore.is_some() {
+            undo = Undo::Dump;
+        }
+        Ok(Proposal { changes, undo, restore, number })
+    }
+
+    /// Replaces the services, one after the other, and keeps the new ones if
+    /// everything holds that held before; otherwise puts the old ones back.
+    pub fn carry_out(&self, proposal: &Proposal, patience: Duration) -> Result<Report, Failure> {
+        let lock = lock(self.world)?;
+        let green = self.green(self.world.site())?;
+        let touches_data =
+            proposal.changes.iter().any(|c| matches!(c.service, Service::Synapse | Service::Postgres));
+        let dump = touches_data.then(|| update::dump_of(proposal.number));
+        if let Some(to) = &dump {
+            self.act("Dump the database", &Effect::DumpDatabase { to: to.clone() })?;
+        }
+        let mut images = lock.images.clone();
+        images.extend(proposal.changes.iter().map(|change| (change.service, change.to.clone())));
+        let mut history = history(self.world)?;
+        history.note(&lock, &now(), "up");
+        let generation = Generation {
+            number: history.next(),
+            at: now(),
+            by: self.by.clone(),
+            images,
+            dump,
+            restores: proposal.restore.clone(),
+            undo: Some(proposal.undo),
+            outcome: Outcome::UnderWay,
+        };
+        history.push(generation.clone());
+        write_history(self.world, &history)?;
+        let started = Instant::now();
+        match self.attempt(proposal, &green, patience) {
+            Ok(()) => {
+                let millis = millis(started);
+                let generation = self.close(Outcome::Kept)?;
+                Ok(Report { generation, still_ill: Vec::new(), millis })
+            }
+            Err(failure) => {
+                self.listener.on(&Event::Note { text: format!("{failure}. The old version is put back.") });
+                let log = self.evidence(proposal, &failure);
+                self.take_back(&generation, failure.to_string(), log, &green)
+            }
+        }
+    }
+
+    /// Tries the new images; commits to them when everything holds.
+    fn attempt(
+        &self,
+        proposal: &Proposal,
+        green: &BTreeSet<&'static str>,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        let mut site = self.world.site().clone();
+        for change in &proposal.changes {
+            site.trial.insert(change.service, change.to.clone());
+            if let Some(from) = proposal.restore.clone().filter(|_| change.service == Service::Synapse) {
+                self.restore(from, update::database_replaced(proposal.number))?;
+            }
+            self.replace(&site, change.service, Some(patience))?;
+        }
+        let ill = self.ill(&site, green)?;
+        if let Some(first) = ill.first() {
+            return Err(Failure::new(
+                "keep the new version",
+                format!("what was well before is not any more: {}", ill.join("; ")),
+            )
+            .hint(first.clone()));
+        }
+        // From here on it is what should be.
+        self.settle(&site, &["lock", "export/compose"])
+    }
+
+    /// Has the unit and the container of `service` be what `site` says.
+    fn replace(&self, site: &Site, service: Service, patience: Option<Duration>) -> Result<(), Failure> {
+        let unit = format!("unit/{service}");
+        self.settle(site, &[&unit])?;
+        match patience {
+            None => self.settle(site, &[&format!("service/{service}")]),
+            Some(patience) => self.act(
+                &format!("Replace {}", service.title()),
+                &Effect::StartService {
+                    service,
+                    restart: true,
+                    timeout: matrix_podman_core::size::Seconds(patience.as_secs()),
+                },
+            ),
+        }
+    }
+
+    /// Brings the resources of those names to where `site` wants them.
+    fn settle(&self, site: &Site, names: &[&str]) -> Result<(), Failure> {
+        let resources: Vec<Box<dyn Resource>> =
+            resource::all(site).into_iter().filter(|r| names.contains(&r.id().as_str())).collect();
+        let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
+        let ended = run::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
+        ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
+    }
+
+    /// Puts back what the lock names, and the dump where the older Synapse does
+    /// not open what the newer one left.
+    fn take_back(
+        &self,
+        generation: &Generation,
+        why: String,
+        log: Vec<String>,
+        green: &BTreeSet<&'static str>,
+    ) -> Result<Report, Failure> {
+        let started = Instant::now();
+        let lock = lock(self.world)?;
+        let changed: Vec<Service> = Service::ALL
+            .into_iter()
+            .filter(|s| {
+                let id = |images: &BTreeMap<Service, LockedImage>| images.get(s).map(|i| i.id.clone());
+                id(&generation.images) != id(&lock.images)
+            })
+            .collect();
+        let site = self.world.site();
+        if changed.contains(&Service::Synapse) {
+            self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
+        }
+        for service in changed.iter().filter(|s| **s != Service::Synapse) {
+            self.replace(site, *service, None)?;
+        }
+        let mut undo = Undo::Image;
+        if changed.contains(&Service::Synapse) {
+            undo = update::undo(
+                demanded(self.world)?,
+                lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image)),
+            );
+            if undo == Undo::Dump || generation.restores.is_some() {
+                undo = Undo::Dump;
+                let Some(from) = generation.dump.clone() else {
+                    return Err(Failure::new("put the old Synapse back", "there is no dump to restore"));
+                };
+                self.restore(from, update::database_kept(generation.number))?;
+            }
+            self.replace(site, Service::Synapse, None)?;
+        }
+        let still_ill = self.ill(site, green)?;
+        let mut history = history(self.world)?;
+        if let Some(last) = history.generations.last_mut() {
+            last.undo = Some(undo);
+        }
+        write_history(self.world, &history)?;
+        let generation = self.close(Outcome::Undone { why, log })?;
+        Ok(Report { generation, still_ill, millis: millis(started) })
+    }
+
+    fn restore(&self, from: AbsPath, keep_as: String) -> Result<(), Failure> {
+        self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
+        // Redis remembers what the database will no longer know.
+        self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
+        self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
+        self.settle(self.world.site(), &["service/redis"])
+    }
+
+    /// Settles an update whose run was cut off: what was not kept is taken back.
+    pub fn recover(&self) -> Result<Option<Report>, Failure> {
+        let history = history(self.world)?;
+        let Some(generation) = history.under_way().cloned() else { return Ok(None) };
+        if generation.images == lock(self.world)?.images {
+            let generation = self.close(Outcome::Kept)?;
+            return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
+        }
+        let why = format!("the update begun at {} was cut off", generation.at);
+        self.listener.on(&Event::Note { text: format!("{why}. What ran before is put back.") });
+        self.take_back(&generation, why, Vec::new(), &BTreeSet::new()).map(Some)
+    }
+
+    fn close(&self, outcome: Outcome) -> Result<Generation, Failure> {
+        let mut history = history(self.world)?;
+        let Some(last) = history.generations.last_mut() else {
+            return Err(Failure::new("write the history", "it is empty"));
+        };
+        last.outcome = outcome;
+        let generation = last.clone();
+        write_history(self.world, &history)?;
+        Ok(generation)
+    }
+
+    /// All checks of `verify`.
+    fn verify(&self, site: &Site) -> Result<Vec<Check>, Failure> {
+        let scope = Scope { groups: Group::ALL.to_vec(), slow: false, net: Net::default() };
+        let groups = self.world.look(&mut Observed::default(), |seen| check::verify(site, &scope, seen))?;
+        Ok(groups.into_iter().flat_map(|group| group.checks).collect())
+    }
+
+    /// The checks that hold now.
+    fn green(&self, site: &Site) -> Result<BTreeSet<&'static str>, Failure> {
+        let checks = self.verify(site)?;
+        Ok(checks.iter().filter(|c| matches!(c.verdict, Verdict::Pass { .. })).map(|c| c.id).collect())
+    }
+
+    /// What of `green` does not hold, once it had time to.
+    fn ill(&self, site: &Site, green: &BTreeSet<&'static str>) -> Result<Vec<String>, Failure> {
+        let what = "Ask whether everything is as well as before";
+        let started = Instant::now();
+        self.listener.on(&Event::Started { id: ID, what });
+        loop {
+            let ill: Vec<String> = self
+                .verify(site)?
+                .iter()
+                .filter(|check| green.contains(check.id) && !check.holds())
+                .map(|check| match &check.verdict {
+                    Verdict::Fail { why, .. } | Verdict::Unknown { why } => format!("{}: {why}", check.id),
+                    _ => check.id.to_owned(),
+                })
+                .collect();
+            if ill.is_empty() {
+                self.listener.on(&Event::Finished { id: ID, what, millis: millis(started) });
+                return Ok(ill);
+            }
+            if started.elapsed() > SETTLES {
+                self.listener.on(&Event::Failed { id: ID, what, why: ill.join("; ") });
+                return Ok(ill);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// The lines that show why it did not do: those that came with the failure,
+    /// else the last ones of the services that were replaced.
+    fn evidence(&self, proposal: &Proposal, failure: &Failure) -> Vec<String> {
+        let lines = if failure.evidence.is_empty() {
+            let looked = see(self.world, "read the log", |seen| {
+                let mut lines = Vec::new();
+                for change in &proposal.changes {
+                    lines.extend(seen.journal(&change.service.unit())?.iter().cloned());
+                }
+                Ok(lines)
+            });
+            looked.unwrap_or_default()
+        } else {
+            failure.evidence.clone()
+        };
+        lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
+    }
+}
+
+fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
+    LockedImage {
+        wanted: wanted.words.clone(),
+        run: resource::run_name(&wanted.from, image),
+        digest: image.digest.clone(),
+        id: image.id.clone(),
+        version: image.version.clone(),
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,299 @@
+//! Updates of a real server with people's data in it: between two releases of
+//! Synapse, and with images that do not do, at every stage at which they can.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use matrix_podman_e2e::{Invocation, Lab, Scenario, Session, archive, clients_folder, wait_until};
+use serde_json::Value;
+
+const PASSWORD: &str = "correct horse battery staple";
+/// An older release than the newest; its wheels are on PyPI.
+const OLDER: &str = "1.162.0";
+
+fn main() -> ExitCode {
+    let mut s = Scenario::begin("update");
+    let site = s.foundation("a server with a room, messages and media in it", Site::make);
+    let site = &site;
+    releases(&mut s, site);
+    preflight(&mut s, site);
+    failures(&mut s, site);
+    s.end()
+}
+
+struct Site {
+    lab: Lab,
+    anna: Session,
+    room: String,
+    media: String,
+    newest: String,
+    /// PostgreSQL's container, which no update of Synapse restarts.
+    postgres: (String, String),
+}
+
+impl Site {
+    fn make() -> Self {
+        let lab = Lab::with_config("update");
+        lab.set("[images]", "source", "\"build\"");
+        lab.up();
+        lab.settled();
+        let anna = lab.user("anna", PASSWORD);
+        let room = anna.create_room("kitchen");
+        for n in 0..50 {
+            anna.send(&room, &format!("message {n}")).unwrap();
+        }
+        let media = upload(&lab, &anna, "a picture of the cat");
+        let refused = lab.run(&["update", "synapse", "--yes"]);
+        // A new server makes its indexes in the background, and is not updated meanwhile.
+        assert!(refused.code != 1 || refused.stderr.contains("in the background"), "{}", refused.evidence());
+        rewriting_is_over(&lab);
+        let newest = version(&lab);
+        let postgres = lab.guest().incarnation("postgres_db");
+        Self { lab, anna, room, media, newest, postgres }
+    }
+
+    /// Nothing of what people have is lost, they are still logged in, and can go on.
+    #[track_caller]
+    fn serves_the_same(&self) {
+        self.lab.healthy();
+        let messages = self.anna.messages(&self.room);
+        for n in 0..50 {
+            assert!(messages.contains(&format!("message {n}")), "message {n} is lost: {messages:?}");
+        }
+        assert_eq!(download(&self.lab, &self.anna, &self.media), "a picture of the cat");
+        self.anna.send(&self.room, "and on it goes").unwrap();
+    }
+
+    #[track_caller]
+    fn postgres_was_left_alone(&self) {
+        assert_eq!(self.lab.guest().incarnation("postgres_db"), self.postgres, "PostgreSQL was restarted");
+    }
+
+    #[track_caller]
+    fn history(&self) -> Vec<Value> {
+        self.lab.run(&["history", "--json"]).ok().json().as_array().cloned().unwrap_or_default()
+    }
+
+    /// Makes the config want an archive of Synapse that starts in another way.
+    #[track_caller]
+    fn wants(&self, name: &str, entrypoint: &[&str]) -> PathBuf {
+        let to = self.lab.path(&format!("{name}.tar"));
+        let script = clients_folder().join("variant.py").display().to_string();
+        let (from, place) = (archive("synapse").display().to_string(), to.display().to_string());
+        let entrypoint = serde_json::json!(entrypoint).to_string();
+        Invocation::new(["python3", &script, &from, &place, &entrypoint]).run().ok();
+        self.lab.set("[images.synapse]", "archive", &format!("{place:?}"));
+        to
+    }
+
+    /// The config is as before, and the server as it says.
+    #[track_caller]
+    fn wants_what_runs(&self) {
+        self.lab.unset("archive");
+        self.lab.settled();
+    }
+}
+
+fn releases(s: &mut Scenario, site: &Site) {
+    let lab = &site.lab;
+    s.test("what is newest already is left alone", || {
+        let before = lab.guest().incarnation("synapse");
+        lab.run(&["update", "synapse", "--yes"]).ok().says("Nothing is newer");
+        assert_eq!(lab.guest().incarnation("synapse"), before);
+    });
+    s.test("an older release that the data allow is gone to, and only Synapse is replaced", || {
+        let redis = lab.guest().incarnation("redis");
+        let wanted = format!("synapse={OLDER}");
+        let check = lab.run(&["update", &wanted, "--check"]).exits(3);
+        assert!(check.stderr.contains(&format!("{} → {OLDER}", site.newest)), "{}", check.evidence());
+        assert_eq!(version(lab), site.newest, "a check replaces nothing");
+        lab.run(&["update", &wanted, "--yes"]).ok().says("all that was well before is");
+        assert_eq!(version(lab), OLDER);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        assert_eq!(lab.guest().incarnation("redis"), redis, "Redis was restarted");
+        lab.settled();
+    });
+    s.test("the newest release is updated to, and nothing is lost", || {
+        lab.run(&["update", "synapse", "--yes"]).ok();
+        assert_eq!(version(lab), site.newest);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        lab.settled();
+        lab.run(&["verify", "--only", "guest,data,client"]).ok();
+    });
+    s.test("the dump taken before is whole, and only root reads it", || {
+        let dump = site.history().last().unwrap()["dump"].as_str().unwrap().to_owned();
+        let guest = lab.guest();
+        assert_eq!(guest.exec(["stat", "--format", "%a %u", &dump]).ok().text(), "600 0");
+        let list = guest.sh(&format!("podman exec -i postgres_db pg_restore --list <{dump}")).ok();
+        list.says("events").says("users");
+    });
+    s.test("rollback goes back, and the history tells all of it", || {
+        lab.run(&["rollback", "--yes"]).ok();
+        assert_eq!(version(lab), OLDER);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        let history = site.history();
+        let versions: Vec<&str> =
+            history.iter().filter_map(|g| g["images"]["synapse"]["version"].as_str()).collect();
+        assert_eq!(versions, [&site.newest, OLDER, &site.newest, OLDER]);
+        assert!(history.iter().all(|g| g["outcome"] == "kept"), "{history:?}");
+        lab.run(&["history"]).ok().says("runs").says("rollback on");
+        lab.settled();
+    });
+    s.test("a version that nobody has changes nothing", || {
+        lab.run(&["update", "synapse=9.9.9", "--yes"]).exits(1);
+        lab.run(&["update", "mysql", "--yes"]).exits(2);
+        assert_eq!(version(lab), OLDER);
+        lab.settled();
+    });
+}
+
+fn preflight(s: &mut Scenario, site: &Site) {
+    let (lab, guest) = (&site.lab, site.lab.guest());
+    let dumps = "/opt/matrix/dumps";
+    s.test("without room for the dump nothing is begun", || {
+        guest.sh(&format!("mount -t tmpfs -o size=8m,mode=700 tmpfs {dumps}")).ok();
+        let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        guest.exec(["umount", dumps]).ok();
+        assert!(refused.stderr.contains("MiB are free"), "{}", refused.evidence());
+        assert_eq!(version(lab), OLDER);
+    });
+    s.test("a disk that is full during the dump stops before anything is replaced", || {
+        let before = guest.incarnation("synapse");
+        guest.sh(&format!("mount -t tmpfs -o size=4g,nr_inodes=1,mode=700 tmpfs {dumps}")).ok();
+        let failed = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        guest.exec(["umount", dumps]).ok();
+        assert!(failed.stderr.contains("disk is full"), "{}", failed.evidence());
+        assert_eq!(guest.incarnation("synapse"), before);
+        lab.settled();
+    });
+    s.test("a server that is not well is not updated", || {
+        lab.run(&["stop", "element-web"]).ok();
+        let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        lab.run(&["start", "element-web"]).ok();
+        assert!(refused.stderr.contains("element-web"), "{}", refused.evidence());
+        assert_eq!(version(lab), OLDER);
+    });
+    s.test("what matrix.toml says beside is not applied by the way", || {
+        lab.set("[synapse]", "max_upload_size", "\"77M\"");
+        let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        assert!(refused.stderr.contains("not applied yet"), "{}", refused.evidence());
+        lab.unset("max_upload_size");
+        lab.settled();
+    });
+}
+
+fn failures(s: &mut Scenario, site: &Site) {
+    let (lab, guest) = (&site.lab, site.lab.guest());
+    s.test("an image that does not start is taken back by itself, with the lines that show why", || {
+        site.wants("ends", &["/bin/sh", "-c", "echo 'this image is broken' >&2; exit 7", "x"]);
+        let failed = lab.run(&["update", "synapse", "--yes", "--within", "30s"]).exits(1);
+        assert!(failed.stderr.contains("this image is broken"), "{}", failed.evidence());
+        assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
+        assert_eq!(version(lab), OLDER);
+        assert_eq!(site.history().last().unwrap()["outcome"], "undone");
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        site.wants_what_runs();
+    });
+    s.test("one that never becomes healthy as well", || {
+        site.wants("mute", &["/bin/sh", "-c", "sleep 100000", "x"]);
+        let failed = lab.run(&["update", "synapse", "--yes", "--within", "15s"]).exits(1);
+        assert!(failed.stderr.contains("longer than 15 s"), "{}", failed.evidence());
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        site.wants_what_runs();
+    });
+    s.test("where the older Synapse cannot open the newer data, the dump is put back", || {
+        let raise = "import psycopg2, time\n\
+                     db = psycopg2.connect('host=postgres_db user=synapse dbname=synapse passfile=/run/secrets/pgpass')\n\
+                     db.cursor().execute('UPDATE schema_compat_version SET compat_version = 9999')\n\
+                     db.cursor().execute('DELETE FROM event_json')\n\
+                     db.commit()\n\
+                     time.sleep(100000)";
+        site.wants("raises", &["python3", "-c", raise, "x"]);
+        let failed = lab.run(&["update", "synapse", "--yes", "--within", "15s"]).exits(1);
+        assert!(failed.stderr.contains("the dump taken before was put back"), "{}", failed.evidence());
+        assert_eq!(site.history().last().unwrap()["undo"], "dump");
+        assert_eq!(version(lab), OLDER);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        let kept = guest.sh("podman exec postgres_db psql -U synapse -lqtA").ok();
+        kept.says("synapse_of_generation_");
+        site.wants_what_runs();
+    });
+    s.test("an update that is killed in the middle is settled by the next run", || {
+        site.wants("slow", &["/bin/sh", "-c", "sleep 200000", "x"]);
+        let update = lab.command(&["update", "synapse", "--yes", "--within", "20s"]).start();
+        let before = guest.inspect("synapse")["Image"].clone();
+        wait_until("Synapse is being replaced", Duration::from_secs(120), || {
+            let ran = guest.exec(["podman", "container", "inspect", "synapse"]);
+            match serde_json::from_str::<Value>(&ran.stdout) {
+                Ok(now) if now[0]["Image"].is_string() && now[0]["Image"] != before => Ok(()),
+                _ => Err("the old one still runs".to_owned()),
+            }
+        });
+        update.kill();
+        assert_eq!(site.history().last().unwrap()["outcome"], "under-way");
+        lab.unset("archive");
+        let up = lab.up();
+        assert!(up.stderr.contains("was cut off"), "{}", up.evidence());
+        assert_eq!(site.history().last().unwrap()["outcome"], "undone");
+        assert_eq!(version(lab), OLDER);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        lab.settled();
+    });
+}
+
+/// Waits until Synapse has nothing left to rewrite in the background.
+#[track_caller]
+fn rewriting_is_over(lab: &Lab) {
+    wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
+        let count = lab.guest().sh(
+            "podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'",
+        );
+        if count.text() == "0" { Ok(()) } else { Err(format!("{} to go", count.text())) }
+    });
+}
+
+#[track_caller]
+fn version(lab: &Lab) -> String {
+    let (_, answer) = matrix_podman_e2e::http(
+        "GET",
+        &format!("{}/_synapse/admin/v1/server_version", lab.url("synapse")),
+        None,
+        None,
+    )
+    .unwrap();
+    answer["server_version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// Uploads a file; the part of its address after `mxc://`.
+#[track_caller]
+fn upload(lab: &Lab, user: &Session, content: &str) -> String {
+    let answer = curl(
+        user,
+        &["--data-binary", content, "--header", "content-type: text/plain"],
+        &format!("{}/_matrix/media/v3/upload", lab.url("synapse")),
+    );
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    answer["content_uri"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer}"))
+        .trim_start_matches("mxc://")
+        .to_owned()
+}
+
+#[track_caller]
+fn download(lab: &Lab, user: &Session, media: &str) -> String {
+    curl(user, &[], &format!("{}/_matrix/client/v1/media/download/{media}", lab.url("synapse")))
+}
+
+#[track_caller]
+fn curl(user: &Session, more: &[&str], url: &str) -> String {
+    let bearer = format!("authorization: Bearer {}", user.token);
+    let argv = ["curl", "--silent", "--show-error", "--fail", "--header", &bearer].into_iter();
+    Invocation::new(argv.chain(more.iter().copied()).chain([url])).quietly().run().ok().stdout
+}
