@@ -251,9 +251,9 @@ fn failures(s: &mut Scenario, site: &Site) {
 #[track_caller]
 fn rewriting_is_over(lab: &Lab) {
     wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
-        let count = lab.guest().sh(
-            "podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'",
-        );
+        let count = lab
+            .guest()
+            .sh("podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'");
         if count.text() == "0" { Ok(()) } else { Err(format!("{} to go", count.text())) }
     });
 }

@@ -340,7 +340,7 @@ impl Update<'_> {
             .hint(first.clone()));
         }
         // From here on it is what should be.
-        self.settle(&site, &["lock", "export/compose"])
+        self.settle(&site, &["lock", "export/compose", "export/config"])
     }
 
     /// Has the unit and the container of `service` be what `site` says.
@@ -387,7 +387,10 @@ impl Update<'_> {
                 id(&generation.images) != id(&lock.images)
             })
             .collect();
-        let site = self.world.site();
+        // The config may want what was tried; what the lock names is put back.
+        let mut trial = self.world.site().clone();
+        trial.trial.extend(lock.images.clone());
+        let site = &trial;
         if changed.contains(&Service::Synapse) {
             self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
         }

@@ -31,7 +31,7 @@ const BACK: Duration = Duration::from_secs(1800);
 
 /// What an update touches: these may differ before it, since making them so is
 /// what it does.
-const OWN: [&str; 5] = ["image/", "unit/", "service/", "lock", "export/compose"];
+const OWN: [&str; 5] = ["image/", "unit/", "service/", "lock", "export/"];
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
