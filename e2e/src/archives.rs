@@ -40,7 +40,7 @@ fn newest(recipe: &str) -> Option<PathBuf> {
         let path = entry.path();
         let name = path.file_name()?.to_str()?;
         let key = name.strip_prefix(recipe)?.strip_prefix('-')?.strip_suffix(".json")?;
-        // `synapse-packages.json` is something else.
+        // `synapse-packages-….json` is something else.
         let record: Value = serde_json::from_str(&fs::read_to_string(&path).ok()?).ok()?;
         let number = record["number"].as_u64()?;
         let tar = folder.join(format!("{recipe}-{key}.tar"));

@@ -509,7 +509,7 @@ impl Update<'_> {
         } else {
             failure.evidence.clone()
         };
-        lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
+        update::telling(&lines, LOG_LINES)
     }
 }
 

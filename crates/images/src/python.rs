@@ -81,12 +81,15 @@ pub(crate) fn resolve(python: &str, synapse: Option<&str>, dir: &Path, work: &Pa
             synapse_version(&ask(python, &["--no-deps", SYNAPSE], doing, work)?)?.to_owned()
         }
     };
-    let wanted = format!("{SYNAPSE}[{EXTRAS}]=={version}");
-    let remembered = dir.join("synapse-packages.json");
+    let mut wanted = vec![format!("{SYNAPSE}[{EXTRAS}]=={version}")];
+    wanted.extend(bounds(&version).map(str::to_owned));
+    // One file for each version: going to and fro between two asks once for each.
+    let remembered = dir.join(format!("synapse-packages-{version}.json"));
     if let Some(pins) = recall(&remembered, python, &wanted) {
         return Ok(pins);
     }
-    let pins = ask(python, &[&wanted], "find out which Python packages Synapse needs", work)?;
+    let requirements: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let pins = ask(python, &requirements, "find out which Python packages Synapse needs", work)?;
     let answer = Answer { python: python.to_owned(), wanted, pins };
     let partial = remembered.with_extension("json.partial");
     fs::write(&partial, serde_json::to_vec(&answer).unwrap_or_default()).during("write", &partial)?;
@@ -94,15 +97,27 @@ pub(crate) fn resolve(python: &str, synapse: Option<&str>, dir: &Path, work: &Pa
     Ok(answer.pins)
 }
 
+/// What a release of Synapse says nothing of and does not run without: packages
+/// that came after it and that it cannot work with.
+fn bounds(synapse: &str) -> impl Iterator<Item = &'static str> {
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    let mut parts = synapse.split('.');
+    let release = (number(parts.next()), number(parts.next()));
+    BOUNDS.into_iter().filter(move |(before, _)| release < *before).map(|(_, bound)| bound)
+}
+
+/// From which release on Synapse looks after a bound by itself, and the bound.
+const BOUNDS: [((u32, u32), &str); 1] = [((1, 163), "txredisapi<1.6")];
+
 /// A resolution, kept for a while.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     python: String,
-    wanted: String,
+    wanted: Vec<String>,
     pins: Pins,
 }
 
-fn recall(path: &Path, python: &str, wanted: &str) -> Option<Pins> {
+fn recall(path: &Path, python: &str, wanted: &[String]) -> Option<Pins> {
     let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
     let answer: Answer = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     (age < FRESH && answer.python == python && answer.wanted == wanted).then_some(answer.pins)
@@ -262,16 +277,25 @@ mod tests {
     fn an_answer_is_remembered_for_what_it_was_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("answer.json");
-        assert!(recall(&path, "3.13", "a==1").is_none());
+        assert!(recall(&path, "3.13", &["a==1".to_owned()]).is_none());
         let pins = Pins::from([("a".to_owned(), Pin { version: "1".into(), sha256: None })]);
-        let answer = Answer { python: "3.13".into(), wanted: "a==1".into(), pins: pins.clone() };
+        let (a1, a2) = (["a==1".to_owned()], ["a==2".to_owned()]);
+        let answer = Answer { python: "3.13".into(), wanted: a1.to_vec(), pins: pins.clone() };
         fs::write(&path, serde_json::to_vec(&answer).unwrap()).unwrap();
-        assert_eq!(recall(&path, "3.13", "a==1"), Some(pins));
-        assert!(recall(&path, "3.14", "a==1").is_none());
-        assert!(recall(&path, "3.13", "a==2").is_none());
+        assert_eq!(recall(&path, "3.13", &a1), Some(pins));
+        assert!(recall(&path, "3.14", &a1).is_none());
+        assert!(recall(&path, "3.13", &a2).is_none());
         let old = std::time::SystemTime::now() - 2 * FRESH;
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-        assert!(recall(&path, "3.13", "a==1").is_none());
+        assert!(recall(&path, "3.13", &a1).is_none());
+    }
+
+    #[test]
+    fn older_releases_get_packages_that_they_run_with() {
+        assert_eq!(bounds("1.162.0").collect::<Vec<_>>(), ["txredisapi<1.6"]);
+        for later in ["1.163.0", "1.163.2", "2.0.0", "1.163.0rc1", "unreadable"] {
+            assert_eq!(bounds(later).count(), 0, "{later}");
+        }
     }
 
     #[test]

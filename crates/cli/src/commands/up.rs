@@ -20,7 +20,7 @@ use matrix_podman_host::{
     world::World,
 };
 
-use super::{Look, choices, failed, look, plan};
+use super::{Look, choices, failed, look, plan, update};
 use crate::{
     args,
     error::{DONE, Error},
@@ -36,7 +36,7 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
         world = super::open(found.site.clone());
     }
     failed::clear(&world, args)?;
-    super::update::settle(&world, &found, args.output.json)?;
+    update::settle(&world, &found, args.output.json)?;
     let now = look(&world)?;
     refuse(&world, &now)?;
     if now.plan.is_settled() {
@@ -51,8 +51,14 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     choices::root_password(&world, &now.plan, args)?;
     let file = config_file(&found, args)?;
     let resources = resource::all(world.site());
-    carry_out(&world, &found, &resources, &now.plan, allowed(&now.plan), "up", args.output.json)
-        .or_else(|error| failed::offer(&world, args).and(Err(error)))?;
+    let work =
+        |plan: &Plan| carry_out(&world, &found, &resources, plan, allowed(&now.plan), "up", args.output.json);
+    let mut done = work(&now.plan);
+    // What was cut off together with the guest shows only once that runs.
+    if done.is_err() && update::settle(&world, &found, args.output.json)? {
+        done = work(&look(&world)?.plan);
+    }
+    done.or_else(|error| failed::offer(&world, args).and(Err(error)))?;
     site::remember(world.site(), &file)?;
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
@@ -170,7 +176,9 @@ pub fn carry_out(
     json: bool,
 ) -> Result<(), Error> {
     let ended = at_work(world, found, command, json, |journal, listener| {
-        Ok(run::run(resources, plan, world, journal, allowed, listener)?)
+        let ended = run::run(resources, plan, world, journal, allowed, listener)?;
+        journal.end(ended.failed.is_empty())?;
+        Ok(ended)
     })?;
     told(ended)
 }

@@ -130,11 +130,12 @@ pub fn history(config: Option<&Path>, args: &args::History) -> Result<u8, Error>
     Ok(DONE)
 }
 
-/// Settles an update that was cut off, before anything else is looked at.
-pub fn settle(world: &World, found: &Found, json: bool) -> Result<(), Error> {
+/// Settles an update that was cut off, before anything else is looked at;
+/// whether there was one.
+pub fn settle(world: &World, found: &Found, json: bool) -> Result<bool, Error> {
     // A guest that cannot be asked has nothing to settle yet.
     if !update::history(world).is_ok_and(|history| history.under_way().is_some()) {
-        return Ok(());
+        return Ok(false);
     }
     up::at_work(world, found, "update", json, |journal, listener| {
         let report = Update { world, journal, listener, by: by("update") }.recover()?;
@@ -149,7 +150,7 @@ pub fn settle(world: &World, found: &Found, json: bool) -> Result<(), Error> {
                 report.generation.outcome.name()
             ));
         }
-        Ok(())
+        Ok(true)
     })
 }
 

@@ -37,6 +37,7 @@ mod server_name;
 mod service;
 mod stack;
 mod synapse;
+mod update;
 
 pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, guest_state, lxc_spec};
@@ -228,6 +229,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     for family in [
         boot::all(site),
         server_name::all(site),
+        update::all(site),
         debian::all(site),
         motd::all(site),
         files::all(site),

@@ -99,6 +99,7 @@ impl Resource for Unit {
         // come first.
         let mut needs =
             vec![image::id(self.service), ResourceId::new("unit/stack"), ResourceId::new("stack/files")];
+        needs.push(super::update::id());
         match self.service {
             // A unit whose image is of another major version than the data would
             // make an empty cluster at the guest's next start.

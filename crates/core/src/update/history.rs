@@ -19,8 +19,8 @@ pub fn file() -> AbsPath {
 
 /// The format that this program writes.
 const FORMAT: u32 = 1;
-/// How many generations are remembered.
-const KEEP: usize = 100;
+/// How many generations are remembered: the file stays one that is read whole.
+const KEEP: usize = 30;
 
 /// All generations, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +242,6 @@ mod tests {
         for n in 0..=120 {
             kept(&mut history, n);
         }
-        assert_eq!((history.generations.len(), history.next()), (100, 122));
+        assert_eq!((history.generations.len(), history.next()), (30, 122));
     }
 }

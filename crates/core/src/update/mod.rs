@@ -1,11 +1,13 @@
 //! Updates: what may change, what has to be well before, whether a change can
 //! be taken back, and what came of those that were made.
 
+mod evidence;
 mod history;
 mod preflight;
 mod request;
 mod schema;
 
+pub use evidence::telling;
 pub use history::{Generation, History, Outcome, file as history_file};
 pub use preflight::{checks, lost};
 pub use request::{Request, Wanted, newest_tag};

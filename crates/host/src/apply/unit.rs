@@ -7,6 +7,7 @@ use matrix_podman_core::{
     observed::Answer,
     service::Service,
     size::Seconds,
+    update::telling,
 };
 
 use super::Sink;
@@ -106,8 +107,9 @@ fn needs_reload(unit: &str) -> bool {
 
 fn last_log_lines(unit: &str) -> Vec<String> {
     let output =
-        Program::new(["journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat", "--quiet"])
+        Program::new(["journalctl", "--unit", unit, "--lines=60", "--no-pager", "--output=cat", "--quiet"])
             .deadline(Duration::from_secs(10))
             .output();
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    let lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    telling(&lines, 15)
 }

@@ -35,6 +35,8 @@ pub struct Ended {
 /// Brings all resources to where they should be. Stops beginning new work at
 /// the first failure, and lets what is under way finish.
 ///
+/// The journal is left open: this may be a part of a larger run.
+///
 /// What `plan` found settled is looked at again only behind something that was
 /// changed meanwhile.
 pub fn run(
@@ -96,7 +98,6 @@ pub fn run(
         }
     });
     ended.left = schedule.left_waiting().into_iter().cloned().collect();
-    journal.end(ended.failed.is_empty())?;
     Ok(ended)
 }
 

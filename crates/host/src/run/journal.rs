@@ -142,10 +142,9 @@ fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
                 last = Some((line.run, begun, BTreeMap::new()));
             }
             what => {
-                let Some((run, _, open)) = last.as_mut().filter(|(run, ..)| *run == line.run) else {
+                let Some((_, _, open)) = last.as_mut().filter(|(run, ..)| *run == line.run) else {
                     continue;
                 };
-                let _ = run;
                 match what {
                     Entry::Intent { act, effect, .. } => {
                         open.insert(act, effect);
