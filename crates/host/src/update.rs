@@ -399,6 +399,8 @@ impl Update<'_> {
         }
         let mut undo = Undo::Image;
         if changed.contains(&Service::Synapse) {
+            // After a power cut the guest may still be starting.
+            self.settle(site, &["service/postgres_db", "service/redis"])?;
             undo = update::undo(
                 demanded(self.world)?,
                 lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image)),
