@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::ExitCode, time::Duration};
 
 use matrix_podman_e2e::{
-    Guest, Lab, Matrix, Ran, SERVICES, Scenario, archive, binary, make_archives, wait_until,
+    Guest, Lab, Laptop, Matrix, Ran, SERVICES, Scenario, archive, binary, make_archives, wait_until,
 };
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -55,6 +55,33 @@ fn main() -> ExitCode {
             .run()
             .ok();
         matrix(lab).login("anna", PASSWORD).create_room("Here");
+    });
+    s.test("from a laptop, through the machine's own sshd, it is the same server", || {
+        machine
+            .guest
+            .sh("apt-get install --quiet=2 --yes openssh-server >/dev/null; systemctl start ssh")
+            .ok();
+        let address = lab.machine_address();
+        let laptop = Laptop::new(lab, &address, 22);
+        laptop.knows(&address, 22, &guest.read("/etc/ssh/ssh_host_ed25519_key.pub"));
+        guest.write("/root/.ssh/authorized_keys", laptop.key("own.pub"));
+        laptop.gets_in();
+        let config = laptop.folder.join("matrix.toml");
+        let on_machine = guest.read("/root/site/matrix.toml");
+        let with =
+            |rest: &str| fs::write(&config, format!("host = \"ssh://box\"\n{on_machine}{rest}")).unwrap();
+        with("");
+        let run = |words: &[&str]| laptop.command(lab, words).run();
+        run(&["up", "--yes"]).ok().says("Nothing to do");
+        let status = run(&["status", "--json"]).ok().json();
+        assert_eq!(status["guest"]["backend"], "this-machine");
+        with("\n[synapse]\nmax_upload_size = \"60M\"\n");
+        run(&["plan", "--exit-code"]).exits(3).says("60M");
+        run(&["up", "--yes"]).ok().says("is up.");
+        assert!(guest.read("/opt/matrix/synapse/homeserver.yaml").contains("60M"));
+        // What is typed on the machine counts as much.
+        machine.run(&["up", "--yes"]).ok();
+        assert!(!guest.read("/opt/matrix/synapse/homeserver.yaml").contains("60M"));
     });
     s.test("after a reboot of the machine the server comes back by itself", || {
         guest.shut_down();
