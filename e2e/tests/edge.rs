@@ -7,7 +7,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use matrix_podman_e2e::{
-    DOMAIN, Invocation, Lab, Ran, Scenario, http,
+    DOMAIN, Invocation, Lab, Ran, Scenario, binary, http,
     standin::{Authority, Cloudflare, Fetched, Gate, Namespace, Npm, NpmOptions, When, ZONE, fetch},
     wait_until,
 };
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     shown(&mut s, &site);
     cut_off(&mut s, &site);
     removed(&mut s, &site);
+    whole_domain(&mut s, &site);
     s.end()
 }
 
@@ -308,6 +309,23 @@ fn used(s: &mut Scenario, site: &Site) {
             &[],
         );
         assert_eq!(plain.status, 301, "{plain:?}");
+    });
+    s.test("verify finds everything well, from inside and through TLS", || {
+        // No name server is asked, as there is none.
+        let resolv = site.lab.write("resolv.conf", "nameserver 127.0.0.77\n").display().to_string();
+        let program = binary().display().to_string();
+        let script = "mount --bind \"$0\" /etc/resolv.conf; exec \"$@\"";
+        let [matrix, chat] = [site.matrix(), site.chat()].map(|name| format!("{name}:443:{NPM_ADDRESS}"));
+        let ca = site.authority.certificate();
+        let argv =
+            ["unshare", "--mount", "sh", "-euc", script, &resolv, &program, "verify", "--ca-file", &ca];
+        let ran = Invocation::new(argv.iter().chain(&["--resolve", &matrix, "--resolve", &chat]))
+            .folder(&site.lab.folder)
+            .run()
+            .ok();
+        for group in ["way-in", "federation"] {
+            assert!(ran.stdout.contains(group), "{}", ran.evidence());
+        }
     });
     s.test("well-known says where the server is, to every web client", || {
         for method in ["GET", "OPTIONS"] {
@@ -836,5 +854,34 @@ fn removed(s: &mut Scenario, site: &Site) {
         assert!(account.tunnels.values().all(|t| t["name"] != "made"));
         assert!(!token.exists());
         assert_eq!(account.zone["id"], ZONE);
+    });
+}
+
+/// The same again for user ids that end with the domain itself.
+fn whole_domain(s: &mut Scenario, site: &Site) {
+    let apex = &site.lab.domain;
+    s.test("user ids that end with the domain itself: its own name says where the server is", || {
+        site.lab.set("[edge.cloudflare]", "tunnel", "\"home\"");
+        site.lab.unset("create_tunnel");
+        site.lab.set("", "server_name", &format!("{apex:?}"));
+        let before = foreign(site);
+        site.up().ok();
+        site.answers(apex, "/.well-known/matrix/server");
+        let visit = |path: &str| site.visit(apex, path, "203.0.113.1", &[]);
+        assert_eq!(
+            visit("/.well-known/matrix/server").json(),
+            json!({"m.server": format!("matrix.{apex}:443")})
+        );
+        let client = visit("/.well-known/matrix/client");
+        assert_eq!(client.json(), json!({"m.homeserver": {"base_url": format!("https://matrix.{apex}")}}));
+        assert_eq!(client.header("access-control-allow-origin"), Some("*"), "{client:?}");
+        assert_eq!(foreign(site), before, "nothing of others was touched");
+        site.settled();
+    });
+    s.test("that goes as it came, too", || {
+        let before = foreign(site);
+        site.run(&["destroy", "--yes"]).ok();
+        assert_eq!(foreign(site), before, "nothing of others was touched");
+        assert!(site.cloudflare.account().records.iter().all(|r| r["name"] != apex.as_str()));
     });
 }

@@ -270,17 +270,22 @@ fn greeted(s: &mut Scenario, site: &Site) {
 /// is made on a terminal, where somebody answers.
 fn second(s: &mut Scenario, site: &Site) {
     const PASSWORD: &str = "planted-root-password";
+    const MAC: &str = "BC:24:11:87:00:30";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIWNJ8l6m1Zp1JxY6qxHIfMb2yKwN0lPo9mQvR5GvS3t anna@laptop";
     let (lab, node) = (Lab::new("proxmox-second"), &site.node);
     let name = lab.guest().name;
     let network = site.lab.gateway().trim_end_matches(".1").to_owned();
     let prefix6 = format!("fd87:{}", u16::from(site.lab.number) + 1);
     let address6 = format!("{prefix6}::30");
+    let keys = lab.write("keys.pub", &format!("{KEY}\n")).display().to_string();
     lab.write(
         "matrix.toml",
         &format!(
             "domain = \"{}\"\n\n[guest]\nname = \"{name}\"\nipv6 = true\n\n[guest.network]\naddress = \"{network}.30/24\"\n\
              gateway = \"{network}.1\"\ndns = [\"{network}.1\"]\n\n[proxmox]\nroot_password = \"ask\"\n\
-             data_volume = \"6G\"\naddress6 = \"{address6}/64\"\ngateway6 = \"{prefix6}::1\"\n",
+             data_volume = \"6G\"\nmac = \"{MAC}\"\nmtu = 1400\nfirewall = true\nswap = \"1G\"\npool = \"home\"\n\
+             ssh_keys = {keys:?}\naddress6 = \"{address6}/64\"\ngateway6 = \"{prefix6}::1\"\n",
             lab.domain
         ),
     );
@@ -295,6 +300,7 @@ fn second(s: &mut Scenario, site: &Site) {
                 state.storages[1].name = "nvme".to_owned();
                 state.storages.push(matrix_podman_e2e::Storage { name: "tank".to_owned(), ..disks });
                 state.bridges.insert(0, "vmbr7".to_owned());
+                state.pools.insert("home".to_owned(), Vec::new());
                 kept
             });
             // Whoever cannot be asked is told what there is.
@@ -349,6 +355,23 @@ fn second(s: &mut Scenario, site: &Site) {
         node.run(&lab, &["plan"]).ok().says("- mp0: size=6G").says("+ mp0: size=8G").says("while it runs");
         node.run(&lab, &["up", "--yes"]).ok();
         assert!(setting("mp0").ends_with("size=8G"));
+    });
+    s.test("its interface, pool, swap and keys are as the config has them", || {
+        let net = setting("net0");
+        for part in [format!("hwaddr={MAC}"), "mtu=1400".to_owned(), "firewall=1".to_owned()] {
+            assert!(net.split(',').any(|p| p == part), "{part} in {net}");
+        }
+        assert_eq!(setting("swap"), "1024");
+        assert_eq!(node.change(|state| state.pools["home"].clone()), [101]);
+        let link = node.guest(101).exec(["ip", "link", "show", "eth0"]).ok();
+        assert!(link.stdout.contains("mtu 1400"), "{}", link.evidence());
+        assert!(link.stdout.to_uppercase().contains(MAC), "{}", link.evidence());
+        assert!(node.guest(101).read("/root/.ssh/authorized_keys").contains(KEY));
+        node.guest(101).exec(["systemctl", "is-active", "ssh"]).ok();
+        lab.set("[proxmox]", "vlan", "30");
+        node.run(&lab, &["plan"]).ok().says("tag=30");
+        lab.unset("vlan");
+        node.run(&lab, &["plan", "--exit-code"]).ok().says("Nothing to do");
     });
     s.test("it has its fixed addresses of both kinds", || {
         Invocation::new([

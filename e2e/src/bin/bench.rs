@@ -11,13 +11,16 @@
 //! for every new file, which would be measured instead of the program.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use matrix_podman_e2e::{Guest, Lab, TRASH, binary, empty_trash, wait_until};
+use jiff::Timestamp;
+use matrix_podman_e2e::{Guest, Lab, Node, TRASH, binary, empty_trash, wait_until};
+use serde_json::Value;
 
 /// How often each short thing is measured; the median counts.
 const TIMES: usize = 3;
@@ -44,7 +47,8 @@ fn main() {
     let first_up = timed(|| {
         lab.up().ok();
     });
-    let mut figures = vec![first(&lab, first_up)];
+    let on_proxmox = proxmox(&lab);
+    let mut figures = vec![first(&lab, first_up), on_proxmox];
     let (time, memory) = nothing_to_do(&lab);
     figures.extend([time, memory]);
     figures.push(boot(&lab));
@@ -85,6 +89,59 @@ fn first(lab: &Lab, measured: Duration) -> Figure {
          beside load synapse {synapse:.1?}, Synapse's first start {synapse_start:.1?}"
     );
     against("first `up`, images and root file system at hand", measured, chain, 1.5, "at most 1.5")
+}
+
+/// From the created container to the started services on a node of Proxmox,
+/// against the same with plain LXC.
+fn proxmox(plain: &Lab) -> Figure {
+    let lab = Lab::new("bench-pve");
+    let node = Node::new(&lab);
+    lab.write(
+        "matrix.toml",
+        &format!(
+            "domain = \"{}\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n",
+            lab.domain,
+            lab.guest().name,
+            lab.bridge()
+        ),
+    );
+    node.run(&lab, &["up", "--yes"]).ok();
+    let (measured, floor) = (created_to_started(&lab), created_to_started(plain));
+    against(
+        "from creation to the started stack on Proxmox, beside plain LXC",
+        measured,
+        floor,
+        1.1,
+        "at most 1.1",
+    )
+}
+
+/// How long it took in a site's first `up`, as its journal has it.
+fn created_to_started(lab: &Lab) -> Duration {
+    let path = lab.state_folder().join("journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut acts: BTreeMap<u64, String> = BTreeMap::new();
+    let (mut created, mut started) = (None, None);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let act = line["act"].as_u64().unwrap_or_default();
+        let at = || line["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        match (line["entry"].as_str(), line["resource"].as_str()) {
+            (Some("intent"), Some(resource)) => drop(acts.insert(act, resource.to_owned())),
+            (Some("done"), _) => match acts.get(&act).map(String::as_str) {
+                Some("guest/container") if created.is_none() => created = at(),
+                Some(resource) if resource.starts_with("service/") => started = at(),
+                _ => {}
+            },
+            // Later runs are not the first.
+            (Some("ended"), _) => break,
+            _ => {}
+        }
+    }
+    let (Some(created), Some(started)) = (created, started) else {
+        panic!("{} tells of no first up", path.display())
+    };
+    started.duration_since(created).unsigned_abs()
 }
 
 /// A second `up` with nothing to do: time against the one question to Podman

@@ -39,6 +39,8 @@ pub(super) struct Made<'a> {
     /// A fixed IPv6 address, and the router where there is one.
     pub address6: Option<(&'a str, Option<&'a str>)>,
     pub hwaddr: Option<&'a str>,
+    /// Its largest packet.
+    pub mtu: Option<&'a str>,
     pub nameserver: Option<&'a str>,
     /// Where a second volume is mounted.
     pub volume: Option<&'a str>,
@@ -104,6 +106,7 @@ pub(super) fn configure(made: &Made) -> Result<(), String> {
     }
     let mut lines = lxc_config(made.hostname, &rootfs.display().to_string(), made.bridge);
     lines.extend(made.hwaddr.map(|hwaddr| format!("lxc.net.0.hwaddr = {hwaddr}")));
+    lines.extend(made.mtu.map(|mtu| format!("lxc.net.0.mtu = {mtu}")));
     if let Some(mount) = made.volume {
         let volume = place.join("volume");
         if !volume.exists() {

@@ -332,6 +332,7 @@ fn boot(name: &str, config: &BTreeMap<String, String>) -> Result<(), String> {
         address,
         address6,
         hwaddr: net.get("hwaddr").copied(),
+        mtu: net.get("mtu").copied(),
         nameserver: config.get("nameserver").map(String::as_str),
         volume,
     })?;
