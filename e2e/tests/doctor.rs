@@ -279,6 +279,21 @@ fn mended(s: &mut Scenario, lab: &Lab) {
         lab.run(&["doctor", "--fix"]).exits(2).says("--yes");
         lab.run(&["doctor", "--fix", "--yes"]).ok().says("Nothing is wrong");
     });
+    s.test("a service that somebody stopped", || {
+        guest.exec(["systemctl", "stop", "element-web"]).ok();
+        names(lab, "service/fails", "does not run");
+        lab.run(&["doctor", "--fix", "--yes"]).ok().says("Nothing is wrong");
+    });
+    s.test("a container of that name that belongs to another site is left alone", || {
+        let config = guest.folder().join("config");
+        let ours = fs::read_to_string(&config).unwrap();
+        fs::write(&config, ours.replace(&format!("site: {}", lab.domain), "site: other.home.arpa")).unwrap();
+        let told = names(lab, "guest/foreign", "other.home.arpa");
+        assert_eq!(told["findings"].as_array().map(Vec::len), Some(1), "{told}");
+        lab.run(&["doctor", "--fix", "--yes"]).exits(1).says("guest.name");
+        fs::write(&config, ours).unwrap();
+        well(lab);
+    });
     s.test("a guest without the program in it", || {
         guest.exec(["mv", "/usr/local/bin/matrix-podman", "/root/"]).ok();
         names(lab, "guest/program", "does not answer");

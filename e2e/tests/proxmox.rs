@@ -275,7 +275,7 @@ fn second(s: &mut Scenario, site: &Site) {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIWNJ8l6m1Zp1JxY6qxHIfMb2yKwN0lPo9mQvR5GvS3t anna@laptop";
     let (lab, node) = (Lab::new("proxmox-second"), &site.node);
     let name = lab.guest().name;
-    let network = site.lab.gateway().trim_end_matches(".1").to_owned();
+    let network = format!("10.87.{}", site.lab.number);
     let prefix6 = format!("fd87:{}", u16::from(site.lab.number) + 1);
     let address6 = format!("{prefix6}::30");
     let keys = lab.write("keys.pub", &format!("{KEY}\n")).display().to_string();

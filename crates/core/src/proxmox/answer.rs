@@ -221,28 +221,37 @@ pub(super) fn cluster(value: &Value) -> Cluster {
 }
 
 /// Reads `pveversion --verbose`: `pve-container: 6.0.13`, with remarks in
-/// brackets behind some.
-pub(super) fn parse_versions(text: &str) -> BTreeMap<String, String> {
-    text.lines()
+/// brackets behind some. Proxmox VE's own package is always among them.
+pub(super) fn parse_versions(text: &str) -> Option<BTreeMap<String, String>> {
+    let versions: BTreeMap<String, String> = text
+        .lines()
         .filter_map(|line| {
             let (package, rest) = line.split_once(": ")?;
             Some((package.to_owned(), rest.split_whitespace().next()?.to_owned()))
         })
-        .collect()
+        .collect();
+    versions.contains_key("pve-manager").then_some(versions)
 }
 
-/// Reads `pveam list`: a header, then `STORAGE:vztmpl/FILE SIZE`.
-pub(super) fn parse_templates(text: &str) -> Vec<String> {
+/// Reads `pveam list`: a header, which an empty storage has too, then
+/// `STORAGE:vztmpl/FILE SIZE`.
+pub(super) fn parse_templates(text: &str) -> Option<Vec<String>> {
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
     text.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|volume| volume.contains(":vztmpl/"))
-        .map(str::to_owned)
-        .collect()
+        .any(|line| first(line).as_deref() == Some("NAME"))
+        .then(|| text.lines().filter_map(first).filter(|volume| volume.contains(":vztmpl/")).collect())
 }
 
 /// Reads `pveam available`: section, file and, in newer versions, architecture.
-pub(super) fn parse_offered(text: &str) -> Vec<String> {
-    text.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect()
+/// Nothing at all is printed before the first `pveam update`.
+pub(super) fn parse_offered(text: &str) -> Option<Vec<String>> {
+    let files: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .filter(|file| file.contains(".tar."))
+        .map(str::to_owned)
+        .collect();
+    (!files.is_empty() || text.trim().is_empty()).then_some(files)
 }
 
 /// The newest Debian 13 standard template for `arch` (as the kernel calls it)
@@ -356,7 +365,8 @@ mod tests {
         let found = parse_versions(
             "proxmox-ve: 9.0.0 (running kernel: 6.14.11-3-pve)\npve-manager: 9.0.11 (running version: 9.0.11/3bf5)\n\
              pve-container: 6.0.13\nnot a line\npve-firewall: not correctly installed\n",
-        );
+        )
+        .unwrap();
         assert_eq!((found["pve-manager"].as_str(), found["pve-container"].as_str()), ("9.0.11", "6.0.13"));
         assert_eq!(by_version("6.0.9", "6.0.10"), Ordering::Less);
     }
@@ -374,16 +384,26 @@ mod tests {
                     local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst         120.65MB\n\
                     local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst         123.45MB\n";
         assert_eq!(
-            newest_template(&parse_templates(list), "x86_64"),
+            newest_template(&parse_templates(list).unwrap(), "x86_64"),
             Some("local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst")
         );
         let offered = "system          alpine-3.22-default_20250617_amd64.tar.xz   amd64\n\
                        system          debian-13-standard_13.10-1_amd64.tar.zst\n\
                        system          debian-13-standard_13.9-3_amd64.tar.zst     amd64\n\
                        system          debian-13-standard_13.11-1_arm64.tar.zst    arm64\n";
-        let offered = parse_offered(offered);
+        let offered = parse_offered(offered).unwrap();
         assert_eq!(newest_template(&offered, "x86_64"), Some("debian-13-standard_13.10-1_amd64.tar.zst"));
         assert_eq!(newest_template(&offered, "aarch64"), Some("debian-13-standard_13.11-1_arm64.tar.zst"));
-        assert_eq!(newest_template(&parse_templates(""), "x86_64"), None);
+        assert_eq!(parse_templates("NAME      SIZE\n"), Some(Vec::new()));
+        assert_eq!(parse_offered(""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_an_empty_one() {
+        let babble = "Use of uninitialized value in string at /usr/share/perl5/PVE/X.pm line 7.\n";
+        assert_eq!(parse_templates(babble), None);
+        assert_eq!(parse_templates(""), None);
+        assert_eq!(parse_offered(babble), None);
+        assert_eq!(parse_versions(babble), None);
     }
 }

@@ -125,9 +125,15 @@ impl Question {
             serde_json::from_str(&text[from.unwrap_or_default()..]).map_err(|_| wrong("no JSON"))
         };
         Ok(match self {
-            Question::Templates { .. } => Answer::Names(answer::parse_templates(&text)),
-            Question::Offered => Answer::Names(answer::parse_offered(&text)),
-            Question::Versions => Answer::Versions(answer::parse_versions(&text)),
+            Question::Templates { .. } => {
+                Answer::Names(answer::parse_templates(&text).ok_or_else(|| wrong("no list"))?)
+            }
+            Question::Offered => {
+                Answer::Names(answer::parse_offered(&text).ok_or_else(|| wrong("no templates"))?)
+            }
+            Question::Versions => {
+                Answer::Versions(answer::parse_versions(&text).ok_or_else(|| wrong("no versions"))?)
+            }
             Question::Guests => Answer::Guests(answer::guests(&json()?)),
             Question::Settings { .. } => Answer::Settings(answer::settings(&json()?)),
             Question::Status { .. } => {

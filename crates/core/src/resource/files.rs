@@ -136,7 +136,7 @@ impl Resource for Settings {
             .collect();
         let difference = compare(&[], &files, seen)?;
         if difference.is_empty() {
-            return Ok(Diff::settled(format!("{} files are as they should be", files.len())));
+            return Ok(Diff::settled(as_they_should_be(&files)));
         }
         let journald = difference.changes.iter().any(|c| c.path.as_str().contains("journald"));
         let after = if journald {
@@ -246,7 +246,7 @@ impl Resource for PodmanSettings {
             system::files(&self.site.config, &facts).into_iter().filter(is_podmans).collect();
         let difference = compare(&[], &files, seen)?;
         if difference.is_empty() {
-            return Ok(Diff::settled(format!("{} files are as they should be", files.len())));
+            return Ok(Diff::settled(as_they_should_be(&files)));
         }
         Ok(difference.step("Podman's settings", Vec::new()))
     }
@@ -277,8 +277,16 @@ impl Resource for StackFiles {
             .collect();
         let difference = compare(&render::folders(), &files, seen)?;
         if difference.is_empty() {
-            return Ok(Diff::settled(format!("{} files are as they should be", files.len())));
+            return Ok(Diff::settled(as_they_should_be(&files)));
         }
         Ok(difference.step("the stack", Vec::new()))
+    }
+}
+
+/// Says of files that nothing is to be done to them.
+fn as_they_should_be(files: &[DesiredFile]) -> String {
+    match files {
+        [file] => format!("{} is as it should be", file.path),
+        files => format!("{} files are as they should be", files.len()),
     }
 }
