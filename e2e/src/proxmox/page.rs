@@ -61,13 +61,14 @@ impl Row {
     fn describes(&self, call: &[String]) -> bool {
         let mut words = call.iter().map(String::as_str).peekable();
         let mut pattern = self.call.split(' ').peekable();
-        while let Some(wanted) = pattern.next() {
+        loop {
             while let Some(option) = words.next_if(|word| self.besides.iter().any(|b| b == word)) {
                 // Its password is not on the command line.
                 if option != "--password" && words.next().is_none() {
                     return false;
                 }
             }
+            let Some(wanted) = pattern.next() else { break };
             match wanted {
                 "COMMAND" => return words.next().is_some(),
                 "--KEY" => {
@@ -84,7 +85,7 @@ impl Row {
                 _ => {}
             }
         }
-        words.all(|word| self.besides.iter().any(|b| b == word))
+        words.next().is_none()
     }
 }
 
@@ -117,6 +118,10 @@ mod tests {
                       for; `--password` last | a mark |";
         assert!(describes(create, "pct create 100 local:vztmpl/x.tar --cores 4 --mp0 tank:6 --rootfs a:4"));
         assert!(describes(create, "pct create 100 local:vztmpl/x.tar --cores 4 --rootfs a:4 --password"));
+        assert!(describes(
+            create,
+            "pct create 100 local:vztmpl/x.tar --cores 4 --rootfs a:4 --mp0 b:2 --password"
+        ));
         assert!(!describes(create, "pct create 100 local:vztmpl/x.tar --cores 4 --rootfs a:4 --force"));
         assert!(!describes(create, "pct create 100 local:x.tar --cores 4 --rootfs a:4"));
         let set = "| `pct set ID --KEY VALUE` | settings that differ | the settings |";

@@ -20,7 +20,7 @@ use crate::{
 const TEMPLATE_ROOM: Bytes = Bytes::mib(300);
 
 /// The checks, in the order in which a person would want to read them.
-pub(super) const QUESTIONS: [(&str, preflight::Question); 10] = [
+pub(super) const QUESTIONS: [(&str, preflight::Question); 11] = [
     ("root", preflight::root),
     ("commands", commands),
     ("program", preflight::program),
@@ -30,6 +30,7 @@ pub(super) const QUESTIONS: [(&str, preflight::Question); 10] = [
     ("storage", storage),
     ("template", template),
     ("bridge", bridge),
+    ("id", id),
     ("files", files),
 ];
 
@@ -257,6 +258,16 @@ fn bridge(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> 
 }
 
 /// The files that the config names for the making of the container.
+fn id(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    if !is_new(site, seen)? || site.config.proxmox.id.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(match seen.proxmox(Question::NextId)? {
+        Answer::Id(id) => Check::pass("id", format!("{id} is free for the container")),
+        other => return Err(odd(other)),
+    }))
+}
+
 fn files(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     let proxmox = &site.config.proxmox;
     let mut named = Vec::new();
