@@ -60,15 +60,7 @@ fn made() -> Site {
     make_archives();
     let lab = Lab::new("proxmox");
     let node = Node::new(&lab);
-    lab.write(
-        "matrix.toml",
-        &format!(
-            "domain = \"{}\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n",
-            lab.domain,
-            lab.guest().name,
-            lab.bridge()
-        ),
-    );
+    node.write_config(&lab);
     let up = node.run(&lab, &["up", "--yes"]).ok();
     for word in ["is up.", "Web client", "Homeserver"] {
         assert!(up.stdout.contains(word), "the summary has {word:?}\n{}", up.evidence());

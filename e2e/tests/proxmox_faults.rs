@@ -88,15 +88,8 @@ fn main() -> ExitCode {
 fn node() -> Site {
     let lab = Lab::new("pve-faults");
     let node = Node::new(&lab);
-    lab.write(
-        "matrix.toml",
-        &format!(
-            "domain = \"{}\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n\n[proxmox]\nid = 100\n",
-            lab.domain,
-            lab.guest().name,
-            lab.bridge()
-        ),
-    );
+    node.write_config(&lab);
+    lab.set("[proxmox]", "id", "100");
     lab.use_archives();
     node.add_guest(101, "qemu", None, &[("name", "windows")]);
     node.add_guest(

@@ -96,15 +96,7 @@ fn first(lab: &Lab, measured: Duration) -> Figure {
 fn proxmox(plain: &Lab) -> Figure {
     let lab = Lab::new("bench-pve");
     let node = Node::new(&lab);
-    lab.write(
-        "matrix.toml",
-        &format!(
-            "domain = \"{}\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n",
-            lab.domain,
-            lab.guest().name,
-            lab.bridge()
-        ),
-    );
+    node.write_config(&lab);
     node.run(&lab, &["up", "--yes"]).ok();
     let (measured, floor) = (created_to_started(&lab), created_to_started(plain));
     against(

@@ -75,6 +75,21 @@ impl Node {
         node
     }
 
+    /// Writes a config for the lab's server on this node, with nothing but what
+    /// must be apart on a machine with several sites.
+    #[track_caller]
+    pub fn write_config(&self, lab: &Lab) {
+        lab.write(
+            "matrix.toml",
+            &format!(
+                "domain = \"{}\"\n\n[guest]\nname = \"{}\"\n\n[guest.network]\nbridge = \"{}\"\n",
+                lab.domain,
+                lab.guest().name,
+                lab.bridge()
+            ),
+        );
+    }
+
     /// Looks at the node, or changes it.
     pub fn change<R>(&self, edit: impl FnOnce(&mut State) -> R) -> R {
         self.folder.state(edit)
