@@ -72,6 +72,8 @@ pub fn serve(
                         open.remove(&id);
                     }
                 }
+                // Its reader finds out that this was not the end.
+                Frame::Cut(id) => drop(open.remove(&id)),
                 Frame::Message(Envelope { id, body }) => {
                     let (sender, receiver) = sync_channel(PIECES_WAITING);
                     open.insert(id, sender);
@@ -232,6 +234,26 @@ impl Read for DataReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::wire::write_cut;
+
+    #[test]
+    fn data_that_cannot_be_sent_to_their_end_are_not_taken_for_the_whole() {
+        let mut sent = Vec::new();
+        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::Turn)).unwrap();
+        write_data(&mut sent, 1, b"half").unwrap();
+        write_cut(&mut sent, 1).unwrap();
+        let mut said = Vec::new();
+        serve(sent.as_slice(), &mut said, || {}).unwrap();
+        let mut said = said.as_slice();
+        let mut last = None;
+        while let Some(frame) = read_frame::<Reply>(&mut said).unwrap() {
+            last = Some(frame);
+        }
+        let Some(Frame::Message(Envelope { id: 1, body: Reply::Failed(failure) })) = last else {
+            panic!("{last:?}")
+        };
+        assert!(failure.to_string().contains("cut"), "{failure}");
+    }
 
     #[test]
     fn a_connection_cut_in_the_middle_of_a_frame_leaves_nobody_waiting() {

@@ -16,7 +16,8 @@ use std::{
 use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer, people};
 
 use super::wire::{
-    CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
+    CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_cut, write_data,
+    write_message,
 };
 use crate::{
     apply::Sink,
@@ -187,9 +188,11 @@ impl Connection {
             Some((data, total)) => std::thread::scope(|scope| {
                 let feeder = scope.spawn(move || self.feed(id, data, total, sink));
                 let reply = self.await_end(&receiver, sink, on);
-                // A failure there explains a feeder that could not go on.
                 match (feeder.join(), &reply) {
-                    (Ok(Err(failure)), Ok(_)) => Err(failure),
+                    // The guest only knows that there was no more.
+                    (Ok(Err(Unfed::Source(failure))), _) => Err(failure),
+                    // A failure there explains a feeder that could not go on.
+                    (Ok(Err(Unfed::Guest(failure))), Ok(_)) => Err(failure),
                     _ => reply,
                 }
             }),
@@ -216,12 +219,19 @@ impl Connection {
         }
     }
 
-    fn feed(&self, id: u32, data: &mut dyn Read, total: Option<u64>, sink: &Sink) -> Result<(), Failure> {
+    fn feed(&self, id: u32, data: &mut dyn Read, total: Option<u64>, sink: &Sink) -> Result<(), Unfed> {
         let mut buffer = vec![0; CHUNK];
         let mut done = 0;
         loop {
-            let count = data.read(&mut buffer).doing(|| "read what is sent to the guest")?;
-            self.write(|to| write_data(to, id, &buffer[..count]))?;
+            let count = match data.read(&mut buffer).doing(|| "read what is sent to the guest") {
+                Ok(count) => count,
+                Err(failure) => {
+                    // Else the guest would wait for the rest.
+                    let _ = self.write(|to| write_cut(to, id));
+                    return Err(Unfed::Source(failure));
+                }
+            };
+            self.write(|to| write_data(to, id, &buffer[..count])).map_err(Unfed::Guest)?;
             done += count as u64;
             if count == 0 {
                 return Ok(());
@@ -253,6 +263,14 @@ impl Drop for Connection {
     }
 }
 
+/// Why data did not reach the guest.
+enum Unfed {
+    /// They could not be read.
+    Source(Failure),
+    /// The guest did not take them.
+    Guest(Failure),
+}
+
 /// Hands what comes in to whoever waits for it; at the end, everybody who still
 /// waits learns that nothing more will come.
 fn distribute(mut from: impl Read, waiting: &Waiting) {
@@ -260,6 +278,8 @@ fn distribute(mut from: impl Read, waiting: &Waiting) {
         let (id, incoming) = match frame {
             Frame::Message(Envelope { id, body }) => (id, Incoming::Reply(body)),
             Frame::Data { id, bytes } => (id, Incoming::Data(bytes)),
+            // A guest whose data end too early says why in its reply.
+            Frame::Cut(_) => continue,
         };
         let last = matches!(
             incoming,

@@ -19,6 +19,7 @@ pub const CHUNK: usize = 256 << 10;
 
 const MESSAGE: u8 = 0;
 const DATA: u8 = 1;
+const CUT: u8 = 2;
 
 /// What the outside asks of the guest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +114,8 @@ pub enum Frame<T> {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// No more data come for this request, and what came is not all.
+    Cut(u32),
 }
 
 /// Writes a message.
@@ -129,6 +132,11 @@ pub fn write_message<T: Serialize>(to: &mut impl Write, id: u32, body: &T) -> io
 /// Writes a piece of data; an empty one is the end.
 pub fn write_data(to: &mut impl Write, id: u32, bytes: &[u8]) -> io::Result<()> {
     write_frame(to, DATA, &id.to_be_bytes(), bytes)
+}
+
+/// Says that the data of a request end before their end.
+pub fn write_cut(to: &mut impl Write, id: u32) -> io::Result<()> {
+    write_frame(to, CUT, &id.to_be_bytes(), &[])
 }
 
 fn write_frame(to: &mut impl Write, kind: u8, head: &[u8], body: &[u8]) -> io::Result<()> {
@@ -157,7 +165,8 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(from: &mut impl Read) -> io::Res
     from.read_exact(&mut body)?;
     match kind[0] {
         MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&body)?))),
-        DATA => match body.split_first_chunk::<4>() {
+        DATA | CUT => match body.split_first_chunk::<4>() {
+            Some((id, _)) if kind[0] == CUT => Ok(Some(Frame::Cut(u32::from_be_bytes(*id)))),
             Some((id, bytes)) => Ok(Some(Frame::Data { id: u32::from_be_bytes(*id), bytes: bytes.to_vec() })),
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "a data frame without a number")),
         },
@@ -175,6 +184,7 @@ mod tests {
         write_message(&mut pipe, 7, &Reply::Done).unwrap();
         write_data(&mut pipe, 8, b"abc").unwrap();
         write_data(&mut pipe, 8, b"").unwrap();
+        write_cut(&mut pipe, 9).unwrap();
         let mut from = pipe.as_slice();
         assert!(matches!(
             read_frame::<Reply>(&mut from).unwrap(),
@@ -186,6 +196,7 @@ mod tests {
         assert!(
             matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Data { bytes, .. }) if bytes.is_empty())
         );
+        assert!(matches!(read_frame::<Reply>(&mut from).unwrap(), Some(Frame::Cut(9))));
         assert!(read_frame::<Reply>(&mut from).unwrap().is_none());
     }
 
