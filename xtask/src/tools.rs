@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -19,6 +19,7 @@ const NEEDED: [(&str, &str); 13] = [
     ("script", "bsdutils"),
     ("curl", "curl"),
     ("openssl", "openssl"),
+    ("restic", "restic"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),

@@ -1,8 +1,10 @@
 //! The arguments, as clap reads them; help, completions and man pages come
 //! from here.
 
+mod backup;
 mod edge;
 mod people;
+mod restore;
 mod update;
 
 use std::path::PathBuf;
@@ -14,12 +16,13 @@ use matrix_podman_core::{
     service::Service,
 };
 
+pub use backup::Backup;
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
 };
-
+pub use restore::Restore;
 pub use update::{History, Rollback, Update};
 
 /// Creates and keeps a self-hosted Matrix server.
@@ -88,6 +91,11 @@ pub enum Command {
     /// Invite tokens: who has one may make an account
     #[command(subcommand)]
     Token(Token),
+    /// Backups: made while the server runs, encrypted, on another disk
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Make a server anew from a backup, in a new guest
+    Restore(Restore),
     /// The way in: for a person to do by hand, for another proxy, or taken down
     #[command(subcommand)]
     Edge(Edge),
@@ -397,6 +405,7 @@ impl Args {
             Command::Doctor(doctor) => doctor.output.json,
             Command::User(user) => user.json(),
             Command::Token(token) => token.json(),
+            Command::Backup(backup) => backup.json(),
             Command::Edge(Edge::Guide(guide)) => guide.output.json,
             _ => false,
         }

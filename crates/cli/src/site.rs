@@ -189,6 +189,7 @@ pub fn remember(site: &Site, file: &Path) -> Result<(), Failure> {
 
 /// Forgets a site; its journal is kept.
 pub fn forget(site: &Site) {
+    let _ = fs::remove_file(layout::restore_begun(site.config.site()).as_str());
     let _ = fs::remove_file(state_folder(site).join("config-path"));
 }
 

@@ -46,6 +46,43 @@ pub fn container_claim(site: &str) -> AbsPath {
     machine_state(site).join("container-claim.json")
 }
 
+/// The folder of the guest's dumps.
+pub fn dumps() -> AbsPath {
+    AbsPath::known(DUMPS)
+}
+
+/// Where a restore puts files before they take the place of [`ROOT`].
+pub const RESTORING: &str = "/opt/matrix.restoring";
+/// Where a drill has what otherwise is in [`ROOT`].
+pub const DRILL: &str = "/opt/matrix.drill";
+
+/// The dump of the database that is being restored, in the guest. As long as it
+/// is there, the restore is not done.
+pub fn restore_dump() -> AbsPath {
+    AbsPath::known(format!("{DUMPS}/restore.dump"))
+}
+
+/// The id of the snapshot that is being restored, on the machine. As long as it
+/// is there, nothing but a restore goes on with the guest.
+pub fn restore_begun(site: &str) -> AbsPath {
+    machine_state(site).join("restore-begun")
+}
+
+/// How the last backup of a site went, on the machine.
+pub fn backup_record(site: &str) -> AbsPath {
+    machine_state(site).join("backup-last.json")
+}
+
+/// What the last drill of a site proved, on the machine.
+pub fn backup_drill(site: &str) -> AbsPath {
+    machine_state(site).join("backup-drill.json")
+}
+
+/// The password of a site's backups, on the machine: 0400, root's.
+pub fn backup_password(site: &str) -> AbsPath {
+    machine_state(site).join("backup-password")
+}
+
 /// A path below [`ROOT`].
 pub fn in_root(name: &str) -> AbsPath {
     AbsPath::known(format!("{ROOT}/{name}"))

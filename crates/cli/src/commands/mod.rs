@@ -2,6 +2,8 @@
 
 mod addresses;
 mod agent;
+mod backup;
+mod backup_status;
 mod choices;
 mod destroy;
 mod doctor;
@@ -15,6 +17,7 @@ mod motd;
 mod people;
 mod plan;
 mod render;
+mod restore;
 mod services;
 mod set;
 mod status;
@@ -64,6 +67,8 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),
         Command::Token(token) => people::token::run(config, &token),
+        Command::Backup(backup) => backup::run(config, &backup),
+        Command::Restore(args) => restore::run(config, &args),
         Command::Edge(edge) => edge::run(config, &edge),
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { folder } => documents::man(&folder),

@@ -13,6 +13,7 @@ use matrix_podman_core::{
 };
 use serde::Serialize;
 
+use super::backup_status::Backups;
 use crate::{
     args,
     error::{DONE, Error, FAILED},
@@ -27,6 +28,8 @@ struct Status {
     guest: Guest,
     services: Vec<ServiceStatus>,
     urls: Urls,
+    /// How the backups are; absent where there are none, and in the guest.
+    backups: Option<Backups>,
     /// Why more is not known.
     problem: Option<String>,
 }
@@ -123,6 +126,7 @@ fn status(site: &Site, seen: &Observed) -> Status {
             public_synapse: site.config.matrix_url.clone(),
             public_client: site.config.chat_url.clone(),
         },
+        backups: Backups::of(&site.config),
         problem,
     }
 }
@@ -166,6 +170,9 @@ fn print(status: &Status) {
     if let (Some(synapse), Some(client)) = (&status.urls.synapse, &status.urls.client) {
         output::data(&format!("  homeserver   {synapse}   (to be {})", status.urls.public_synapse));
         output::data(&format!("  web client   {client}   (to be {})", status.urls.public_client));
+    }
+    if let Some(backups) = &status.backups {
+        backups.print();
     }
     if let Some(problem) = &status.problem {
         output::say(&format!("note: {problem}"));

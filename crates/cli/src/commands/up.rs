@@ -180,7 +180,7 @@ pub fn carry_out(
         journal.end(ended.failed.is_empty())?;
         Ok(ended)
     })?;
-    told(ended)
+    told(ended, command)
 }
 
 /// Works under the locks of both sides, with the journal.
@@ -219,13 +219,16 @@ pub fn at_work<T>(
     result
 }
 
-fn told(ended: Ended) -> Result<(), Error> {
+fn told(ended: Ended, command: &str) -> Result<(), Error> {
     let mut failed = ended.failed.into_iter();
     let Some((_, first)) = failed.next() else { return Ok(()) };
     for (id, failure) in failed {
         output::say(&format!("also: {id}: {failure}"));
     }
-    let again = "what is there is left as it is, and `matrix-podman up` goes on from it";
+    let again = match command {
+        "restore" => "what is there is left as it is; run the same `matrix-podman restore` again to go on",
+        _ => "what is there is left as it is, and `matrix-podman up` goes on from it",
+    };
     Err(Error::Failed(match &first.hint {
         Some(hint) => Failure { hint: Some(format!("{hint}; {again}")), ..first },
         None => first.hint(again),

@@ -4,7 +4,8 @@ use super::{
     BackendChoice, Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse,
     Turn, Web, edge,
     keys::{
-        AnyKey, Follows, Key, guest as guest_keys, images as image_keys, services as keys,
+        AnyKey, Follows, Key, backup as backup_keys, guest as guest_keys, images as image_keys,
+        services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
     },
     network, proxmox,
@@ -12,6 +13,7 @@ use super::{
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };
 use crate::{
+    backup::{Backup, Keep},
     name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
     size::Bytes,
 };
@@ -34,6 +36,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let web = web(r);
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
     let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
+    let backup = backup(r);
     let (matrix_url, chat_url) = urls?;
     Some(Config {
         domain: domain?,
@@ -52,6 +55,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         web,
         edge,
         well_known,
+        backup,
     })
 }
 
@@ -299,6 +303,18 @@ fn turn(r: &mut Reader<'_>) -> Option<Turn> {
         user_lifetime: user_lifetime.value.0,
         allow_guests: allow_guests.value,
     })
+}
+
+fn backup(r: &mut Reader<'_>) -> Backup {
+    Backup {
+        repository: r.optional(&backup_keys::REPOSITORY).value,
+        keep: Keep {
+            daily: r.value(&backup_keys::KEEP_DAILY).value.0,
+            weekly: r.value(&backup_keys::KEEP_WEEKLY).value.0,
+            monthly: r.value(&backup_keys::KEEP_MONTHLY).value.0,
+            yearly: r.value(&backup_keys::KEEP_YEARLY).value.0,
+        },
+    }
 }
 
 fn web(r: &mut Reader<'_>) -> Web {

@@ -29,6 +29,7 @@ pub use self::{
 };
 
 use crate::{
+    backup::Backup,
     name::{
         AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, SshHost,
         Timezone,
@@ -73,6 +74,8 @@ pub struct Config {
     pub edge: Edge,
     /// `[well_known]`
     pub well_known: WellKnown,
+    /// `[backup]`
+    pub backup: Backup,
 }
 
 /// Where the two published services listen in the guest.

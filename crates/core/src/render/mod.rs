@@ -21,7 +21,7 @@ pub mod unit;
 mod yaml;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::{
     config::Config,

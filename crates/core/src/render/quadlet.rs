@@ -148,18 +148,18 @@ fn container_section(spec: &ContainerSpec) -> Section {
 }
 
 /// `source:target:options`, as Podman and compose files write mounts.
-pub(super) fn volume(mount: &stack::Mount) -> String {
+pub(crate) fn volume(mount: &stack::Mount) -> String {
     format!("{}:{}:{}", mount.source, mount.target, if mount.writable { "rw" } else { "ro" })
 }
 
 /// `target:options`, as Podman and compose files write scratch space. Nothing
 /// is copied up from the image: what is there may belong to another user.
-pub(super) fn tmpfs(tmpfs: &stack::Tmpfs) -> String {
+pub(crate) fn tmpfs(tmpfs: &stack::Tmpfs) -> String {
     format!("{}:rw,nosuid,nodev,notmpcopyup,mode=1777,size={}", tmpfs.target, podman_size(tmpfs.size))
 }
 
 /// Podman's sizes have lower-case units.
-pub(super) fn podman_size(size: Bytes) -> String {
+pub(crate) fn podman_size(size: Bytes) -> String {
     size.to_string().to_lowercase()
 }
 

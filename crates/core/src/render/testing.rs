@@ -2,6 +2,7 @@
 //! different.
 
 use crate::{
+    backup::{Backup, Keep},
     config::{
         Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
         Proxmox, Registration, SourceChoice, Synapse, Turn, Web, WellKnown,
@@ -21,7 +22,7 @@ fn image(reference: &str) -> ImageChoice {
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.
-pub(super) fn default_config() -> Config {
+pub(crate) fn default_config() -> Config {
     Config {
         domain: Domain::parse("chat.home.arpa").unwrap(),
         server_name: ServerName::parse("matrix.chat.home.arpa").unwrap(),
@@ -72,6 +73,7 @@ pub(super) fn default_config() -> Config {
         web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
         edge: Edge::default(),
         well_known: WellKnown::default(),
+        backup: Backup::default(),
     }
 }
 
@@ -116,12 +118,16 @@ pub(super) fn changed_config() -> Config {
             default_country: Some("CH".into()),
             custom_servers: true,
         },
+        backup: Backup {
+            repository: Some(AbsPath::parse("/mnt/disk2/backup").unwrap()),
+            keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
+        },
         ..default
     }
 }
 
 /// A guest like the default config's, on a machine that can do everything.
-pub(super) fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts { guest_memory: Bytes::gib(4), cores: 2, memory_limits: true, pids_limits: true, ipv6: false }
 }
 
@@ -131,7 +137,7 @@ pub(super) fn weak_facts() -> Facts {
 }
 
 /// A lock with all images.
-pub(super) fn lock() -> Lock {
+pub(crate) fn lock() -> Lock {
     let mut lock = Lock::new(ServerName::parse("matrix.chat.home.arpa").unwrap());
     for (n, (service, name, version)) in [
         (Service::Postgres, "docker.io/library/postgres", "18.1"),

@@ -36,6 +36,15 @@ impl Resource for Name {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let wanted = &self.site.config.server_name;
+        let begun = layout::restore_begun(self.site.config.site());
+        if seen.meta(Side::Machine, &begun)?.is_some()
+            || seen.meta(Side::Guest, &layout::restore_dump())?.is_some()
+        {
+            return Ok(Diff::Blocked {
+                why: "a restore into this guest was cut off, so its data are not whole yet".to_owned(),
+                hint: "run the same `matrix-podman restore` again; it goes on from there".to_owned(),
+            });
+        }
         let now = match image::read_lock(seen)? {
             Some(lock) => Some(lock.server_name),
             None => in_config(seen)?,

@@ -19,6 +19,7 @@ use super::wire::{
 };
 use crate::{
     apply::{self, Sink},
+    backup,
     failure::{Doing, Failure},
     probe,
     run::{self, RunLock},
@@ -156,6 +157,14 @@ fn answer(
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, output),
+        Request::Restore(beside, step) => done(backup::restore::serve(beside, &step, data)),
+        Request::Stream(call) => {
+            let mut pieces = Pieces { id, output, asked: data, waiting: Vec::with_capacity(CHUNK) };
+            done(
+                backup::guest::serve(&call, &mut pieces)
+                    .and_then(|()| pieces.flush().doing(|| "send what was asked for")),
+            )
+        }
         Request::People(call) => match synapse::answer(&call) {
             Ok(answer) => Reply::People(Box::new(answer)),
             Err(failure) => Reply::Failed(failure),
@@ -196,6 +205,38 @@ fn follow(id: u32, argv: &[String], output: &Mutex<impl Write + Send>) -> Reply 
     match run() {
         Ok(status) => Reply::Ended(status),
         Err(failure) => Reply::Failed(failure),
+    }
+}
+
+/// Sends what is written as data, a piece for each that was asked for.
+struct Pieces<'a, W> {
+    id: u32,
+    output: &'a Mutex<W>,
+    asked: DataReader,
+    waiting: Vec<u8>,
+}
+
+impl<W: Write> Write for Pieces<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.waiting.len() == CHUNK {
+            self.flush()?;
+        }
+        let count = bytes.len().min(CHUNK - self.waiting.len());
+        self.waiting.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if self.asked.read(&mut [0])? == 0 {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody wants more of it"));
+        }
+        let mut output = self.output.lock().map_err(|_| io::Error::other("a thread failed"))?;
+        write_data(&mut *output, self.id, &self.waiting)?;
+        self.waiting.clear();
+        Ok(())
     }
 }
 

@@ -24,6 +24,8 @@ use crate::{
     failure::{Doing, Failure},
 };
 
+/// How many pieces of a stream may be on their way or wait here to be read.
+const PIECES_AHEAD: usize = 8;
 /// How long the agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
 
@@ -169,6 +171,25 @@ impl Connection {
         }
     }
 
+    /// Has the guest send something, to be read while it comes.
+    pub fn stream(self: &Arc<Self>, request: &Request) -> Result<Stream, Failure> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = channel();
+        match self.waiting.lock().map(|mut w| w.as_mut().map(|w| w.insert(id, sender))) {
+            Ok(Some(_)) => {}
+            _ => return Err(self.lost()),
+        }
+        self.write(|to| write_message(to, id, request))?;
+        self.write(|to| write_data(to, id, &[0; PIECES_AHEAD]))?;
+        Ok(Stream {
+            connection: Arc::clone(self),
+            id,
+            receiver,
+            piece: std::io::Cursor::default(),
+            ended: false,
+        })
+    }
+
     fn ask(
         &self,
         request: &Request,
@@ -248,6 +269,51 @@ impl Connection {
     fn lost(&self) -> Failure {
         Failure::new(format!("speak with the guest {}", self.guest), "the connection was cut")
             .hint("nothing is lost: `matrix-podman up` looks at what is there and goes on")
+    }
+}
+
+/// What the guest sends, as it comes.
+pub struct Stream {
+    connection: Arc<Connection>,
+    id: u32,
+    receiver: Receiver<Incoming>,
+    piece: std::io::Cursor<Vec<u8>>,
+    ended: bool,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 || self.ended || buffer.is_empty() {
+                return Ok(count);
+            }
+            match self.receiver.recv().map_err(|_| std::io::Error::other(self.connection.lost()))? {
+                Incoming::Data(bytes) => {
+                    self.piece = std::io::Cursor::new(bytes);
+                    // One more may come. A guest that is done needs no telling.
+                    let _ = self.connection.write(|to| write_data(to, self.id, &[0]));
+                }
+                Incoming::Reply(Reply::Done) => self.ended = true,
+                Incoming::Reply(Reply::Failed(failure)) => {
+                    self.ended = true;
+                    return Err(std::io::Error::other(failure));
+                }
+                Incoming::Reply(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Ok(mut waiting) = self.connection.waiting.lock()
+            && let Some(waiting) = waiting.as_mut()
+        {
+            waiting.remove(&self.id);
+        }
+        // No more is wanted, and the guest may forget the request.
+        let _ = self.connection.write(|to| write_data(to, self.id, &[]));
     }
 }
 

@@ -8,10 +8,10 @@ use std::io::{self, Read, Write};
 use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, run::LockHolder};
+use crate::{backup, failure::Failure, run::LockHolder};
 
 /// Changes when the two sides would no longer understand each other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// Longest frame that is accepted; data come in smaller pieces.
 const MAX_FRAME: u32 = 64 << 20;
 /// How much data one frame carries.
@@ -42,6 +42,13 @@ pub enum Request {
     Follow(Vec<String>),
     /// Ask Synapse something about people.
     People(Box<people::Call>),
+    /// Send something that a backup holds as data. The guest sends one piece
+    /// for each byte of data that it gets, so that what comes faster than it is
+    /// worked on waits in the guest.
+    Stream(backup::Call),
+    /// Do one act with the files of a snapshot; what a file is to hold follows as
+    /// data.
+    Restore(backup::restore::Beside, backup::restore::Step),
 }
 
 /// What the guest says back.

@@ -1,6 +1,7 @@
 //! The table of all keys: the single source for reading, for the hints about
 //! unknown keys, the JSON Schema, the reference page and the file of `init`.
 
+pub(super) mod backup;
 pub(super) mod edge;
 pub(super) mod guest;
 pub(super) mod images;
@@ -185,11 +186,12 @@ pub(super) static SECTIONS: &[Section] = &[
         doc: "Nginx Proxy Manager, which stands before the guest. Without `address` it is left alone.",
     },
     Section { path: "well_known", doc: "What clients and other servers are told of this server." },
+    Section { path: "backup", doc: "Backups. Without `repository` there are none." },
 ];
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, edge::ALL]
+    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, edge::ALL, backup::ALL]
         .into_iter()
         .flatten()
         .copied()

@@ -46,6 +46,10 @@ log_level = "debug"
 [postgres]
 shared_buffers = "512M"
 
+[backup]
+repository = "/mnt/disk2/backup"
+keep_daily = 14
+
 [turn]
 uris = ["turn:turn.home.arpa?transport=udp", "turns:turn.home.arpa:5349"]
 secret_file = "/root/turn"

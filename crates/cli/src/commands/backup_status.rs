@@ -1,0 +1,113 @@
+//! What `status` says of backups: a failed or an old one is as loud as a
+//! service that does not run.
+
+use matrix_podman_core::{config::Config, layout};
+use matrix_podman_host::backup::{Record, drill::Proof};
+use serde::Serialize;
+
+use crate::output::{self, GREEN, RED, YELLOW, styled};
+
+/// From this age on, a backup is old: one was missed.
+const OLD_HOURS: i64 = 50;
+
+/// How the site's backups are.
+#[derive(Debug, Serialize)]
+pub struct Backups {
+    repository: String,
+    /// The last one that was tried from this machine.
+    last: Option<Record>,
+    /// Hours since the last snapshot was made.
+    age_hours: Option<i64>,
+    drill: Option<Proof>,
+    /// What is to be done about them.
+    problem: Option<&'static str>,
+}
+
+impl Backups {
+    /// Those of a site whose config names a repository; they are known where they
+    /// are made, and in the guest nothing is known of them.
+    pub fn of(config: &Config) -> Option<Self> {
+        let repository = config.backup.repository.as_ref()?.to_string();
+        if std::path::Path::new(layout::applied_config().as_str()).exists() {
+            return None;
+        }
+        let last = Record::last(config.site());
+        let drill = Proof::last(config.site());
+        let age_hours = last
+            .as_ref()
+            .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
+            .map(|at| jiff::Timestamp::now().duration_since(at).as_hours());
+        let problem = problem(
+            last.as_ref().map(|last| last.why.is_some()),
+            age_hours,
+            drill.as_ref().map(Proof::is_good),
+        );
+        Some(Self { repository, last, age_hours, drill, problem })
+    }
+
+    pub fn print(&self) {
+        let made = match (&self.last, self.age_hours) {
+            (Some(Record { why: Some(why), at, .. }), _) => {
+                styled(RED, &format!("failed at {at}: {}", output::harmless(why)))
+            }
+            (_, Some(hours)) if hours >= OLD_HOURS => {
+                styled(RED, &format!("the last one is {} old", age(hours)))
+            }
+            (_, Some(hours)) => styled(GREEN, &format!("made {} ago", age(hours))),
+            _ => styled(RED, "none was made yet"),
+        };
+        output::data(&format!("  backup       {made}   in {}", self.repository));
+        let drilled = match &self.drill {
+            Some(proof) if proof.is_good() => {
+                styled(GREEN, &format!("{} came back whole at {}", proof.snapshot.id, proof.at))
+            }
+            Some(proof) => {
+                styled(RED, &format!("{} did not come back whole at {}", proof.snapshot.id, proof.at))
+            }
+            None => styled(YELLOW, "never tried out"),
+        };
+        output::data(&format!("  drill        {drilled}"));
+        if let Some(problem) = self.problem {
+            output::say(&format!("next: {problem}"));
+        }
+    }
+}
+
+/// What is to be done, most urgent first.
+fn problem(failed: Option<bool>, age_hours: Option<i64>, drill: Option<bool>) -> Option<&'static str> {
+    match (failed, age_hours, drill) {
+        (Some(true), ..) => Some("`matrix-podman backup now` tries again, and says what is wrong"),
+        (None, ..) | (_, None, _) => Some("`matrix-podman backup init`, then `matrix-podman backup now`"),
+        (_, Some(hours), _) if hours >= OLD_HOURS => {
+            Some("`matrix-podman backup now`; then see why nothing makes backups any more")
+        }
+        (.., Some(false)) => Some("`matrix-podman backup now`, then `matrix-podman backup drill`"),
+        (.., None) => Some("`matrix-podman backup drill` tries out whether it would help"),
+        _ => None,
+    }
+}
+
+fn age(hours: i64) -> String {
+    match hours {
+        ..1 => "less than an hour".to_owned(),
+        1 => "an hour".to_owned(),
+        2..OLD_HOURS => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::problem;
+
+    #[test]
+    fn what_is_wrong_with_backups_is_said_once_and_most_urgent_first() {
+        let next = |failed, age, drill| problem(failed, age, drill).unwrap_or("nothing");
+        assert!(next(None, None, None).contains("backup init"));
+        assert!(next(Some(true), Some(1), Some(true)).contains("tries again"));
+        assert!(next(Some(false), Some(60), Some(true)).contains("any more"));
+        assert!(next(Some(false), Some(1), Some(false)).contains("backup now`, then"));
+        assert!(next(Some(false), Some(1), None).contains("drill"));
+        assert_eq!(next(Some(false), Some(1), Some(true)), "nothing");
+    }
+}

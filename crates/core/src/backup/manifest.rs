@@ -1,0 +1,145 @@
+//! What a snapshot says of itself, so that what comes back can be counted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::ServerName;
+
+/// The format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// What a snapshot says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of this document.
+    pub format: u32,
+    /// The server.
+    pub server_name: ServerName,
+    /// Version of matrix-podman that made it.
+    pub program: String,
+    /// When the database was as it is in here (RFC 3339).
+    pub made_at: String,
+    /// Versions of the programs that ran, by service.
+    pub versions: BTreeMap<String, String>,
+    /// What the database holds.
+    #[serde(flatten)]
+    pub content: Content,
+    /// The media of this server's own people.
+    pub media: MediaSum,
+}
+
+/// What the database held at the moment of the dump, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Version of Synapse's schema.
+    pub schema: u32,
+    /// Rows of each table; the one that is left out is not among them.
+    pub tables: BTreeMap<String, u64>,
+    /// Id of the signing key, and its public half.
+    pub signing_key: (String, String),
+}
+
+/// The media, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaSum {
+    /// How many files.
+    pub files: u64,
+    /// How large they are together.
+    pub bytes: u64,
+    /// SHA-256 over the list of their digests.
+    pub digest: String,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(|e| format!("it is no manifest: {e}"))?;
+        if head.format > FORMAT {
+            return Err(format!(
+                "it has format {}, which a newer matrix-podman wrote; this one knows {FORMAT}",
+                head.format
+            ));
+        }
+        serde_json::from_str(text).map_err(|e| format!("it is no manifest: {e}"))
+    }
+
+    /// The text of this manifest.
+    pub fn render(&self) -> Result<String, serde_json::Error> {
+        Ok(format!("{}\n", serde_json::to_string_pretty(self)?))
+    }
+
+    /// The number of rows of a table; 0 when it was not there.
+    pub fn rows(&self, table: &str) -> u64 {
+        self.content.tables.get(table).copied().unwrap_or_default()
+    }
+
+    /// How a database that came back differs from the one that was saved, in
+    /// sentences; none when it does not.
+    pub fn differences(&self, now: &BTreeMap<String, u64>) -> Vec<String> {
+        let mut differences: Vec<String> = self
+            .content
+            .tables
+            .iter()
+            .filter_map(|(table, rows)| match now.get(table) {
+                Some(found) if found == rows => None,
+                Some(found) => Some(format!("{table} has {found} rows instead of {rows}")),
+                None => Some(format!("the table {table} is missing")),
+            })
+            .collect();
+        let extra = now.keys().filter(|table| !self.content.tables.contains_key(*table));
+        differences.extend(extra.map(|table| format!("the table {table} was not there")));
+        differences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            server_name: ServerName::parse("matrix.chat.home.arpa").unwrap(),
+            program: "0.1.0".into(),
+            made_at: "2026-01-02T03:04:05Z".into(),
+            versions: [("synapse".into(), "1.157.1".into())].into(),
+            content: Content {
+                schema: 93,
+                tables: [("events".into(), 120), ("users".into(), 3)].into(),
+                signing_key: ("ed25519:a_x".into(), "KEY".into()),
+            },
+            media: MediaSum { files: 2, bytes: 30, digest: "ab".into() },
+        }
+    }
+
+    #[test]
+    fn it_can_be_read_by_people_and_by_the_program() {
+        let text = manifest().render().unwrap();
+        insta::assert_snapshot!(text);
+        assert_eq!(Manifest::parse(&text).unwrap(), manifest());
+    }
+
+    #[test]
+    fn one_of_a_newer_program_is_refused_by_its_format() {
+        let refused = Manifest::parse(r#"{"format": 2, "anything": true}"#).unwrap_err();
+        assert!(refused.contains("newer matrix-podman"), "{refused}");
+        assert!(Manifest::parse("{}").is_err());
+    }
+
+    #[test]
+    fn what_came_back_is_compared_table_by_table() {
+        let found = |events, extra: bool| {
+            let mut now: BTreeMap<String, u64> = [("events".to_owned(), events)].into();
+            now.insert(if extra { "users" } else { "others" }.into(), 3);
+            manifest().differences(&now)
+        };
+        assert_eq!(found(120, true), Vec::<String>::new());
+        assert_eq!(found(119, true), ["events has 119 rows instead of 120"]);
+        assert_eq!(found(120, false), ["the table users is missing", "the table others was not there"]);
+    }
+}

@@ -1,0 +1,228 @@
+//! A drill: the newest snapshot brought back beside the server, into containers
+//! without a network, to see whether it would have helped.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use matrix_podman_core::{
+    backup::{
+        MediaList,
+        drill::{self, CameBack, Drill},
+    },
+    layout,
+    name::{Mode, Owner},
+    render::homeserver::DATABASE,
+    service::Service,
+};
+use rustic_core::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Call, Opened, Repository, Snapshot, guest, media_place,
+    restore::{self, Beside},
+};
+use crate::{
+    apply::{Sink, file},
+    failure::{Doing, Failure},
+    guest::wire::Saying,
+    process::{Input, Program},
+    world::World,
+};
+
+/// How long PostgreSQL may take to come up.
+const DATABASE_UP: Duration = Duration::from_secs(5 * 60);
+/// How long the database may take to be filled.
+const FILLED: Duration = Duration::from_secs(24 * 3600);
+/// How long Synapse may take to come up.
+const SYNAPSE_UP: Duration = Duration::from_secs(10 * 60);
+/// How long anything else may take.
+const ONCE: Duration = Duration::from_secs(120);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What a drill proved, or did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// When it ended (RFC 3339).
+    pub at: String,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// How long it took.
+    pub seconds: u64,
+    /// How many tables were counted.
+    pub tables: usize,
+    /// How many media files were compared.
+    pub media: usize,
+    /// The key that Synapse signed with, when it came up: id and public half.
+    pub signing_key: Option<(String, String)>,
+    /// What was not as it should be; none when the snapshot is good.
+    pub wrong: Vec<String>,
+}
+
+impl Proof {
+    /// Whether everything came back.
+    pub fn is_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// That of the last drill, if there was one.
+    pub fn last(site: &str) -> Option<Self> {
+        serde_json::from_slice(&fs::read(layout::backup_drill(site).as_str()).ok()?).ok()
+    }
+
+    fn write(&self, site: &str) -> Result<(), Failure> {
+        let path = layout::backup_drill(site);
+        let text = serde_json::to_vec_pretty(self).doing(|| format!("write {path}"))?;
+        file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
+    }
+}
+
+/// Brings a snapshot back beside the server, under the locks of both sides, and compares it with what it says of
+/// itself. Whatever happens, nothing of it stays but the proof.
+pub fn hold(
+    world: &World,
+    repository: &Repository,
+    opened: &Opened,
+    drill: &Drill,
+    sink: &Sink,
+) -> Result<Proof, Failure> {
+    let site = world.site().config.site().to_owned();
+    // Nobody may prune what is read.
+    let lock = repository.lock()?;
+    let started = Instant::now();
+    let tried = try_out(world, opened, drill, lock, sink);
+    // The guest removes everything itself when it gets so far.
+    let removed = restore::end_drill(world);
+    let mut proof = Proof {
+        at: String::new(),
+        snapshot: opened.described(),
+        seconds: 0,
+        tables: 0,
+        media: 0,
+        signing_key: None,
+        wrong: Vec::new(),
+    };
+    let result = match tried {
+        Ok((came_back, wanted)) => {
+            let manifest = opened.manifest()?;
+            proof.tables = came_back.tables.len();
+            proof.media = came_back.media.len();
+            proof.wrong = manifest.differences(&came_back.tables);
+            let mut found = MediaList::default();
+            for (path, digest) in wanted.paths().zip(came_back.media) {
+                found.insert(path.to_owned(), digest);
+            }
+            let differing = wanted.differences(&found);
+            proof.wrong.extend(differing.iter().map(|path| format!("the media file {path} differs")));
+            let key = manifest.content.signing_key;
+            if came_back.keys.contains(&key) {
+                proof.signing_key = Some(key);
+            } else {
+                proof.wrong.push(format!("Synapse does not sign with {} {}", key.0, key.1));
+            }
+            Ok(())
+        }
+        Err(failure) => {
+            proof.wrong.push(failure.to_string());
+            Err(failure)
+        }
+    };
+    proof.at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    proof.seconds = started.elapsed().as_secs();
+    proof.write(&site)?;
+    result.and(removed)?;
+    Ok(proof)
+}
+
+fn try_out(
+    world: &World,
+    opened: &Opened,
+    drill: &Drill,
+    lock: File,
+    sink: &Sink,
+) -> Result<(CameBack, MediaList), Failure> {
+    restore::put_beside(world, Beside::Drill, opened, sink)?;
+    let media = opened.media()?;
+    // From here on the repository is not needed.
+    drop(lock);
+    sink(Saying::WaitsFor("the database to be filled and Synapse to start on it".to_owned()));
+    let paths = media.paths().map(media_place).collect();
+    let answer = restore::lines(world, Call::Drill(Box::new(drill.clone()), paths), "hold a drill")?.concat();
+    Ok((serde_json::from_str(&answer).doing(|| "understand what the drill found")?, media))
+}
+
+/// The guest's half: runs what came back, and removes it.
+pub fn serve(drill: &Drill, media: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+    let held = run(drill, media);
+    let removed = remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
+    let came_back = held?;
+    removed?;
+    guest::json_line(to, &came_back).doing(|| "tell what came back")
+}
+
+/// Removes the containers; those of a drill that was cut off too.
+fn remove(drill: &Drill) -> Result<(), Failure> {
+    drill
+        .remove
+        .iter()
+        .try_for_each(|argv| Program::new(argv).deadline(ONCE).run("remove the drill's containers", &|_| {}))
+}
+
+fn run(drill: &Drill, media: &[String]) -> Result<CameBack, Failure> {
+    remove(drill)?;
+    for (path, mode, owner) in &drill.folders {
+        file::make_dir(Path::new(path.as_str()), *mode, *owner)?;
+    }
+    let (hosts, names) = &drill.hosts;
+    file::write(Path::new(hosts.as_str()), names.as_bytes(), Mode(0o644), Owner::ROOT)?;
+    let digests = guest::digests_below(Beside::Drill.folder(), media)?;
+    start(Service::Postgres, &drill.database, &drill.database_answers, DATABASE_UP)?;
+    let dump = layout::restore_dump();
+    let dump = Beside::Drill.folder().join(restore::below_root(&dump));
+    let from = File::open(&dump).doing(|| "open the dump that came back")?;
+    Program::new(&drill.fill)
+        .ends_with_us()
+        .deadline(FILLED)
+        .input(Input::Stream(Box::new(from)))
+        .run("fill the drill's database", &|_| {})?;
+    let tables: BTreeMap<String, u64> =
+        guest::rows(&mut guest::Session::of(&drill::container(Service::Postgres), DATABASE)?)?;
+    file::remove(&dump)?;
+    start(Service::Synapse, &drill.synapse, &drill.synapse_answers, SYNAPSE_UP)?;
+    let doing = "ask the drill's Synapse for its keys";
+    let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
+    let keys =
+        drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
+    Ok(CameBack { tables, media: digests, keys })
+}
+
+/// Starts a container and waits until it answers.
+fn start(service: Service, argv: &[String], answers: &[String], patience: Duration) -> Result<(), Failure> {
+    let doing = format!("start {} on what came back", service.title());
+    Program::new(argv).deadline(ONCE).run(&doing, &|_| {})?;
+    let name = drill::container(service);
+    let started = Instant::now();
+    loop {
+        if Program::new(answers).deadline(ONCE).output().status == Some(0) {
+            return Ok(());
+        }
+        let state = Program::new(["podman", "container", "inspect", "--format={{.State.Status}}", &name])
+            .deadline(ONCE)
+            .output();
+        let runs = String::from_utf8_lossy(&state.stdout).trim() == "running";
+        if !runs || started.elapsed() > patience {
+            let why = if runs { "it does not answer" } else { "it ended" };
+            let logs = Program::new(["podman", "logs", "--tail=15", &name]).deadline(ONCE).output();
+            let said = [logs.stdout, logs.stderr].concat();
+            let lines = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
+            return Err(Failure::new(doing, why).evidence(lines));
+        }
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,351 @@
+//! The guest's half of a backup: what is there, and what the database holds.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    thread::JoinHandle,
+};
+
+use matrix_podman_core::{
+    backup::{Content, Entry, Kind, ONE_TIME_KEYS, belongs},
+    layout,
+    name::Digest,
+    render::homeserver::DATABASE,
+    service::Service,
+};
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
+
+use super::Call;
+use crate::{
+    apply::secret,
+    failure::{Doing, Failure},
+};
+
+/// Words before a command that is to leave the server its time.
+const QUIETLY: [&str; 3] = ["nice", "-n", "19"];
+
+/// Writes the answer to `call` into `to`.
+pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
+    match call {
+        Call::List => list(to),
+        Call::Digests(paths) => digests(paths, to),
+        Call::Read(path) => {
+            let mut file = open(Path::new(layout::ROOT), path)?;
+            io::copy(&mut file, to).doing(|| format!("read {path} in the guest")).map(drop)
+        }
+        Call::Dump => dump(to),
+        Call::Drill(drill, media) => super::drill::serve(drill, media, to),
+        Call::Rows => json_line(to, &rows(&mut Session::open()?)?).doing(|| "tell the rows"),
+    }
+}
+
+/// The same as something to read from, where machine and guest are one.
+pub fn stream_here(call: Call) -> Result<Here, Failure> {
+    let (from, mut to) = io::pipe().doing(|| "make a pipe")?;
+    let worker = std::thread::spawn(move || serve(&call, &mut to));
+    Ok(Here { from, worker: Some(worker) })
+}
+
+/// See [`stream_here`].
+pub struct Here {
+    from: io::PipeReader,
+    worker: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Read for Here {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(worker) = self.worker.take()
+        {
+            // The end of the pipe is only the end when nothing went wrong.
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => return Err(io::Error::other(failure)),
+                Err(_) => return Err(io::Error::other("a thread failed")),
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn list(to: &mut dyn Write) -> Result<(), Failure> {
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let doing = || format!("look into {}/{folder}", layout::ROOT);
+        let listing = match fs::read_dir(Path::new(layout::ROOT).join(&folder)) {
+            Ok(listing) => listing,
+            // Somebody may remove media meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !folder.is_empty() => continue,
+            Err(e) => return Err(e).doing(doing),
+        };
+        for item in listing {
+            let item = item.doing(doing)?;
+            let Some(name) = item.file_name().to_str().map(str::to_owned) else {
+                return Err(Failure::new(doing(), "there is a name that is not UTF-8"));
+            };
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if !belongs(&path) {
+                continue;
+            }
+            let meta = match item.metadata() {
+                Ok(meta) => meta,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e).doing(doing),
+            };
+            let kind = match meta.file_type() {
+                kind if kind.is_dir() => Kind::Folder,
+                kind if kind.is_file() => Kind::File,
+                // Neither Synapse nor the program makes links or sockets there.
+                _ => continue,
+            };
+            if kind == Kind::Folder {
+                folders.push(path.clone());
+            }
+            let nanos =
+                |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+            let entry = Entry {
+                path,
+                size: if kind == Kind::File { meta.len() } else { 0 },
+                kind,
+                mode: meta.mode() & 0o7777,
+                uid: meta.uid(),
+                gid: meta.gid(),
+                modified: nanos(meta.mtime(), meta.mtime_nsec()),
+                changed: nanos(meta.ctime(), meta.ctime_nsec()),
+            };
+            json_line(to, &entry).doing(doing)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn json_line<T: serde::Serialize>(to: &mut dyn Write, value: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+/// Opens a file below `folder` that belongs into a backup, and no other.
+fn open(folder: &Path, path: &str) -> Result<File, Failure> {
+    let doing = || format!("read {path} in the guest");
+    if !belongs(path) {
+        return Err(Failure::new(doing(), "it does not belong into a backup"));
+    }
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
+        .open(folder.join(path))
+        .doing(doing)
+}
+
+fn digests(paths: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+    for path in paths {
+        let digest = digest(Path::new(layout::ROOT), path)?;
+        writeln!(to, "{digest}").doing(|| format!("tell the digest of {path}"))?;
+    }
+    Ok(())
+}
+
+/// The digests of files below `folder`, in hexadecimal.
+pub(super) fn digests_below(folder: &Path, paths: &[String]) -> Result<Vec<String>, Failure> {
+    paths.iter().map(|path| digest(folder, path)).collect()
+}
+
+fn digest(folder: &Path, path: &str) -> Result<String, Failure> {
+    let mut file = open(folder, path)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut hash = Sha256::new();
+    loop {
+        match file.read(&mut buffer).doing(|| format!("read {path} in the guest"))? {
+            0 => return Ok(Digest::of_sha256(&hash.finalize()).hex().to_owned()),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+/// A command in a container.
+fn in_container(container: &str, argv: &[&str]) -> Command {
+    let mut words = QUIETLY.into_iter().chain(["podman", "exec", "--interactive", container]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).args(argv);
+    command
+}
+
+fn dump(to: &mut dyn Write) -> Result<(), Failure> {
+    let doing = || "dump the database";
+    let mut session = Session::open()?;
+    // All that is read within this transaction, and by whoever is shown its
+    // snapshot, is of one moment; nobody waits for it.
+    session.tell("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")?;
+    let snapshot = session.one("SELECT pg_export_snapshot()")?;
+    let content = content(&mut session)?;
+    json_line(to, &content).doing(doing)?;
+    let mut child = Process(
+        in_container(
+            Service::Postgres.name(),
+            &[
+                "pg_dump",
+                "--format=custom",
+                "--compress=0",
+                &format!("--snapshot={snapshot}"),
+                &format!("--exclude-table-data={ONE_TIME_KEYS}"),
+                &format!("--username={DATABASE}"),
+                &format!("--dbname={DATABASE}"),
+            ],
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .doing(doing)?,
+    );
+    let (Some(mut out), Some(mut err)) = (child.0.stdout.take(), child.0.stderr.take()) else {
+        return Err(Failure::new(doing(), "pg_dump has no pipes"));
+    };
+    let said = std::thread::spawn(move || {
+        let mut said = String::new();
+        let _ = err.read_to_string(&mut said);
+        said
+    });
+    io::copy(&mut out, to).doing(doing)?;
+    let status = child.0.wait().doing(doing)?;
+    let said = said.join().unwrap_or_default();
+    if !status.success() {
+        let lines = said.lines().map(str::to_owned).collect();
+        return Err(Failure::new(doing(), format!("pg_dump ended with {status}"))
+            .evidence(lines)
+            .hint("`matrix-podman doctor` looks for what is wrong with the database"));
+    }
+    Ok(())
+}
+
+/// What the database holds now.
+pub(super) fn content(session: &mut Session) -> Result<Content, Failure> {
+    let doing = || "count what the database holds";
+    let schema = session.one("SELECT version FROM schema_version")?;
+    let schema = schema.parse().map_err(|_| Failure::new(doing(), format!("its schema is {schema:?}")))?;
+    let key = secret::public_signing_key()?
+        .ok_or_else(|| Failure::new("make a backup", "there is no signing key"))?;
+    Ok(Content { schema, tables: rows(session)?, signing_key: (key.id, key.key) })
+}
+
+/// The number of rows of each table.
+pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+    let doing = || "count what the database holds";
+    let names = session.all(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') ORDER BY 1",
+    )?;
+    let mut tables = BTreeMap::new();
+    for name in names.into_iter().filter(|name| name != ONE_TIME_KEYS) {
+        let quoted = name.replace('"', "\"\"");
+        let count = session.one(&format!("SELECT count(*) FROM public.\"{quoted}\""))?;
+        let count = count
+            .parse()
+            .map_err(|_| Failure::new(doing(), format!("the table {name} has {count:?} rows")))?;
+        tables.insert(name, count);
+    }
+    Ok(tables)
+}
+
+/// A process that does not outlive its owner.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What psql prints behind each answer.
+const END: &str = "-- matrix-podman: end --";
+
+/// A session with the database.
+pub(super) struct Session {
+    child: Process,
+    from: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Opens one with Synapse's database.
+    pub(super) fn open() -> Result<Self, Failure> {
+        Self::of(Service::Postgres.name(), DATABASE)
+    }
+
+    /// Opens one with the database `name` in `container`.
+    pub(super) fn of(container: &str, name: &str) -> Result<Self, Failure> {
+        let doing = || "speak with the database";
+        let mut child = Process(
+            in_container(
+                container,
+                &[
+                    "psql",
+                    "--no-psqlrc",
+                    "--quiet",
+                    "--tuples-only",
+                    "--no-align",
+                    "--set=ON_ERROR_STOP=1",
+                    &format!("--username={DATABASE}"),
+                    &format!("--dbname={name}"),
+                ],
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .doing(doing)?,
+        );
+        let from = child.0.stdout.take().ok_or_else(|| Failure::new(doing(), "psql has no pipes"))?;
+        Ok(Self { child, from: BufReader::new(from) })
+    }
+
+    /// Has it do something.
+    pub(super) fn tell(&mut self, sql: &str) -> Result<(), Failure> {
+        self.all(sql.trim_end_matches(';')).map(drop)
+    }
+
+    /// The only value of a question's answer.
+    pub(super) fn one(&mut self, sql: &str) -> Result<String, Failure> {
+        let mut lines = self.all(sql)?;
+        match (lines.pop(), lines.is_empty()) {
+            (Some(line), true) => Ok(line),
+            _ => Err(Failure::new("ask the database", format!("`{sql}` has no single answer"))),
+        }
+    }
+
+    /// The lines of a question's answer.
+    pub(super) fn all(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
+        let doing = || "ask the database";
+        // What happens when psql is gone already shows when it is read from.
+        if let Some(to) = self.child.0.stdin.as_mut() {
+            let _ = to.write_all(format!("{sql};\n\\echo '{END}'\n").as_bytes());
+            let _ = to.flush();
+        }
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.from.read_line(&mut line).doing(doing)? == 0 {
+                let mut said = String::new();
+                if let Some(err) = self.child.0.stderr.as_mut() {
+                    let _ = err.read_to_string(&mut said);
+                }
+                let lines = said.lines().map(str::to_owned).collect();
+                return Err(Failure::new(doing(), "psql ended").evidence(lines).hint(
+                    "`matrix-podman status` says whether the database runs; `matrix-podman doctor` why not",
+                ));
+            }
+            match line.trim_end_matches('\n') {
+                END => return Ok(lines),
+                line => lines.push(line.to_owned()),
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Backups and their way back.
+//!
+//! The engine works on the machine, where the repository and its password are;
+//! the guest is only read from, piece by piece, over the one connection. So the
+//! guest can neither read the repository nor destroy it.
+
+pub mod drill;
+pub mod guest;
+mod make;
+mod progress;
+mod record;
+mod repository;
+pub mod restore;
+mod source;
+
+use std::{io::Read, sync::Arc};
+
+use matrix_podman_core::backup::drill::Drill;
+use serde::{Deserialize, Serialize};
+
+pub use make::{Made, make};
+pub use record::Record;
+pub use repository::{Found, Opened, Pruned, Repository, Snapshot, folder, make_password, password};
+
+use crate::{failure::Failure, world::World};
+
+/// What is asked of the guest for a backup; each is answered with data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Call {
+    /// The files and folders that are saved: a line of JSON for each.
+    List,
+    /// The digests of these files: a line of hexadecimal for each, in their order.
+    Digests(Vec<String>),
+    /// What a file holds.
+    Read(String),
+    /// What the database holds, and whose it is: a line of JSON; behind it the
+    /// dump, which has just that.
+    Dump,
+    /// The rows of each table: a line of JSON.
+    Rows,
+    /// Run what was put beside the server for a drill, and remove it: what came
+    /// back, with the digests of these files, in a line of JSON.
+    Drill(Box<Drill>, Vec<String>),
+}
+
+/// The answer to `call`, to be read while it comes.
+pub fn ask(world: &World, call: Call) -> Result<Box<dyn Read + Send>, Failure> {
+    ask_through(world.guest()?, call)
+}
+
+fn ask_through(
+    guest: Option<Arc<crate::guest::Connection>>,
+    call: Call,
+) -> Result<Box<dyn Read + Send>, Failure> {
+    match guest {
+        Some(guest) => Ok(Box::new(guest.stream(&crate::guest::wire::Request::Stream(call))?)),
+        None => Ok(Box::new(guest::stream_here(call)?)),
+    }
+}
+
+/// The path below `/opt/matrix` of a file of the media store.
+fn media_place(path: &str) -> String {
+    format!("synapse/media_store/{path}")
+}

@@ -1,0 +1,82 @@
+//! How far a backup is, for whoever watches.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustic_core::{Progress, ProgressBars, ProgressType, RusticProgress};
+
+use crate::{apply::Sink, guest::wire::Saying};
+
+/// How often it is told.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Bytes that were worked on, counted where they are worked on.
+#[derive(Debug, Default)]
+struct Count {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+/// A counter that rustic reports to.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<Count>);
+
+impl ProgressBars for Counter {
+    fn progress(&self, kind: ProgressType, _: &str) -> Progress {
+        match kind {
+            ProgressType::Bytes => {
+                self.0.done.store(0, Ordering::Relaxed);
+                self.0.total.store(0, Ordering::Relaxed);
+                Progress::new(Bar(Arc::clone(&self.0)))
+            }
+            ProgressType::Spinner | ProgressType::Counter => Progress::hidden(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Bar(Arc<Count>);
+
+impl RusticProgress for Bar {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+    fn set_length(&self, length: u64) {
+        self.0.total.store(length, Ordering::Relaxed);
+    }
+    fn set_title(&self, _: &str) {}
+    fn inc(&self, more: u64) {
+        self.0.done.fetch_add(more, Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+}
+
+impl Counter {
+    /// Does `work` and tells `sink` meanwhile how far it is.
+    pub fn while_doing<T>(&self, sink: &Sink, work: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut told = 0;
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(EVERY);
+                    let done = self.0.done.load(Ordering::Relaxed);
+                    let total = self.0.total.load(Ordering::Relaxed);
+                    if done != told {
+                        told = done;
+                        sink(Saying::Bytes { done, total: (total > 0).then_some(total) });
+                    }
+                }
+            });
+            let result = work();
+            over.store(true, Ordering::Relaxed);
+            watcher.thread().unpark();
+            result
+        })
+    }
+}

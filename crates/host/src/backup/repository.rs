@@ -1,0 +1,492 @@
+//! A repository in restic's format, in a folder of the machine.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use matrix_podman_core::{
+    backup::{Keep, Manifest, MediaList, place},
+    config::Config,
+    layout,
+    name::{Digest, Mode, Owner},
+};
+use rustic_backend::BackendOptions;
+use rustic_core::{
+    BytesList, CheckOptions, ConfigOptions, Credentials, ErrorKind, FileType, Id, IndexedFullStatus,
+    KeepOptions, KeyOptions, LsOptions, OpenStatus, PruneOptions, ReadBackend, RepositoryBackends,
+    RepositoryOptions, RusticError, RusticResult, WriteBackend,
+    repofile::{Node, SnapshotFile},
+};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::{progress::Counter, source::Unread};
+use crate::{
+    apply::{Sink, file},
+    failure::{Doing, Failure},
+};
+
+/// Lies in the repository and is locked while this program writes there.
+const LOCK: &str = ".matrix-podman-lock";
+/// How old a lock of restic's is before it counts as left behind: restic itself
+/// refreshes one that is in use every five minutes.
+const STALE: Duration = Duration::from_secs(30 * 60);
+
+/// An open repository.
+pub struct Repository {
+    folder: PathBuf,
+    password: String,
+    inner: rustic_core::Repository<OpenStatus>,
+    counter: Counter,
+    unread: Unread,
+}
+
+/// A snapshot in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its id, in restic's short form.
+    pub id: String,
+    /// When it was made (RFC 3339).
+    pub time: String,
+    /// The server.
+    pub server_name: String,
+    /// How large everything in it is together.
+    pub bytes: u64,
+    /// How much was written for it.
+    pub added: u64,
+}
+
+/// What `verify` found.
+#[derive(Debug, Default, Serialize)]
+pub struct Found {
+    /// How many snapshots were looked at.
+    pub snapshots: usize,
+    /// Whether every byte was read.
+    pub all_data: bool,
+    /// What is wrong, in sentences.
+    pub wrong: Vec<String>,
+}
+
+/// What `prune` did.
+#[derive(Debug, Default, Serialize)]
+pub struct Pruned {
+    /// Snapshots that are kept.
+    pub kept: usize,
+    /// Ids of snapshots that were removed.
+    pub removed: Vec<String>,
+}
+
+/// The password in a file that only its owner can read.
+pub fn password(path: &Path) -> Result<String, Failure> {
+    let doing = || format!("read the backups' password in {}", path.display());
+    let meta = fs::metadata(path).doing(doing).map_err(|failure| {
+        failure.hint("`matrix-podman backup init` makes it; if it was lost, put back the one that you noted")
+    })?;
+    if meta.mode() & 0o077 != 0 {
+        return Err(Failure::new(doing(), "others than its owner can read it")
+            .hint(format!("chmod 0400 {}", path.display())));
+    }
+    let text = fs::read_to_string(path).doing(doing)?;
+    let password = text.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Failure::new(doing(), "the file is empty"));
+    }
+    Ok(password.to_owned())
+}
+
+/// Makes a password for a site's backups, unless there is one; it is never replaced.
+pub fn make_password(site: &str) -> Result<String, Failure> {
+    let path = layout::backup_password(site);
+    let path = Path::new(path.as_str());
+    if path.exists() {
+        return password(path);
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).doing(|| "get random bytes from the system")?;
+    // Hexadecimal in groups of four, which a person can copy from paper.
+    let digest = Digest::of_sha256(&bytes);
+    let groups: Vec<&str> = digest
+        .hex()
+        .as_bytes()
+        .chunks(4)
+        .take(10)
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    let password = groups.join("-");
+    file::write(path, format!("{password}\n").as_bytes(), Mode(0o400), Owner::ROOT)?;
+    Ok(password)
+}
+
+impl Repository {
+    /// Makes a repository in `folder`, which must be empty or not there.
+    pub fn init(folder: &Path, password: &str) -> Result<(), Failure> {
+        let doing = || format!("make a repository in {}", folder.display());
+        if folder.join("config").exists() {
+            return Err(Failure::new(doing(), "there is one already"));
+        }
+        let empty = match fs::read_dir(folder) {
+            Ok(mut items) => items.next().is_none(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
+            Err(e) => return Err(e).doing(doing),
+        };
+        // What an interrupted `init` left has no config yet, and no snapshot.
+        let half = folder.join("keys").exists() && !folder.join("config").exists();
+        if !empty && !half {
+            return Err(Failure::new(doing(), "there is something else in it")
+                .hint("choose an empty folder: matrix-podman set backup.repository FOLDER"));
+        }
+        file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
+        rustic_core::Repository::new(&options(), &backends(folder, &Unread::default())?)
+            .and_then(|repository| {
+                let credentials = Credentials::password(password);
+                repository.init(&credentials, &KeyOptions::default(), &ConfigOptions::default())
+            })
+            .map_err(|error| explained(&error, &doing()))?;
+        // restic locks a repository that it looks at.
+        file::make_dir(&folder.join("locks"), Mode(0o700), Owner::ROOT)
+    }
+
+    /// Opens the repository in `folder`.
+    pub fn open(folder: &Path, password: &str) -> Result<Self, Failure> {
+        let doing = || format!("open the repository in {}", folder.display());
+        if !folder.join("config").exists() {
+            let (why, hint) = if folder.is_dir() {
+                (
+                    "there is no repository in this folder",
+                    "is the disk mounted? `matrix-podman backup init` makes a new one in an empty folder",
+                )
+            } else {
+                (
+                    "there is no such folder",
+                    "is the disk mounted? `matrix-podman backup init` makes a new repository",
+                )
+            };
+            return Err(Failure::new(doing(), why).hint(hint));
+        }
+        let (counter, unread) = (Counter::default(), Unread::default());
+        let inner = opened(folder, password, &counter, &unread)?;
+        Ok(Self { folder: folder.to_owned(), password: password.to_owned(), inner, counter, unread })
+    }
+
+    /// Opens it once more, for what takes the whole of it.
+    pub(super) fn again(&self) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
+        opened(&self.folder, &self.password, &self.counter, &self.unread)
+    }
+
+    /// Keeps other runs from writing to it.
+    pub(super) fn lock(&self) -> Result<File, Failure> {
+        let doing = || format!("lock the repository in {}", self.folder.display());
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.folder.join(LOCK))
+            .doing(doing)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            Failure::new(doing(), "another run of matrix-podman is at work in it")
+                .hint("wait until it is over, then run the same again")
+        })?;
+        for held in fs::read_dir(self.folder.join("locks")).into_iter().flatten().flatten() {
+            let age = held.metadata().and_then(|meta| meta.modified()).ok();
+            let age = age.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+            if age < STALE {
+                return Err(Failure::new(doing(), "restic is at work in it").hint(
+                    "wait until it is over; `restic unlock` removes a lock that a killed restic left",
+                ));
+            }
+        }
+        Ok(lock)
+    }
+
+    pub(super) fn counter(&self) -> &Counter {
+        &self.counter
+    }
+
+    pub(super) fn unread(&self) -> &Unread {
+        &self.unread
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} the repository in {}", self.folder.display())
+    }
+
+    fn snapshot_files(&self) -> Result<Vec<SnapshotFile>, Failure> {
+        let mut all = self
+            .inner
+            .get_all_snapshots()
+            .map_err(|error| explained(&error, &self.doing("list the snapshots of")))?;
+        all.retain(|snapshot| snapshot.tags.contains(TAG));
+        all.sort_by(|a, b| a.time.cmp(&b.time));
+        Ok(all)
+    }
+
+    /// All snapshots of servers, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, Failure> {
+        Ok(self.snapshot_files()?.iter().map(described).collect())
+    }
+
+    /// The snapshot that `wanted` names by the beginning of its id; `latest` is
+    /// the newest.
+    pub fn snapshot(&self, wanted: &str) -> Result<Opened, Failure> {
+        let doing = || format!("find the snapshot {wanted}");
+        let mut all = self.snapshot_files()?;
+        let found = if wanted == "latest" {
+            all.pop().ok_or_else(|| {
+                Failure::new(doing(), "there is none in the repository")
+                    .hint("`matrix-podman backup now` makes one")
+            })?
+        } else {
+            let mut named = all.into_iter().filter(|s| s.id.to_hex().as_str().starts_with(wanted));
+            match (named.next(), named.next()) {
+                (Some(one), None) => one,
+                (Some(_), Some(_)) => {
+                    return Err(Failure::new(doing(), "several begin so").hint("write more of it"));
+                }
+                (None, _) => {
+                    return Err(Failure::new(doing(), "there is none that begins so")
+                        .hint("`matrix-podman backup list` shows what is there"));
+                }
+            }
+        };
+        let repository = self
+            .again()?
+            .to_indexed()
+            .map_err(|error| explained(&error, &self.doing("read the index of")))?;
+        Ok(Opened { snapshot: found, repository })
+    }
+
+    /// Whether everything in it is whole. With `all_data` every byte is read.
+    pub fn verify(&self, all_data: bool, sink: &Sink) -> Result<Found, Failure> {
+        let doing = self.doing("verify");
+        let snapshots = self.snapshot_files()?;
+        let mut found = Found { snapshots: snapshots.len(), all_data, wrong: Vec::new() };
+        let results = self
+            .counter
+            .while_doing(sink, || self.inner.check(CheckOptions::default().read_data(all_data)))
+            .map_err(|error| explained(&error, &doing))?;
+        if results.is_ok().is_err() {
+            found.wrong.extend(results.0.iter().map(|(_, error)| one_line(&error.to_string())));
+        }
+        Ok(found)
+    }
+
+    /// Removes snapshots that need not be kept, and what only they held.
+    pub fn prune(&self, server_name: &str, keep: Keep, sink: &Sink) -> Result<Pruned, Failure> {
+        let doing = self.doing("prune");
+        let failed = |error: Box<RusticError>| explained(&error, &doing);
+        let _lock = self.lock()?;
+        let all: Vec<SnapshotFile> =
+            self.snapshot_files()?.into_iter().filter(|s| s.hostname == server_name).collect();
+        let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX)).filter(|count| *count > 0);
+        let mut options = KeepOptions::default();
+        options.keep_last = Some(1);
+        options.keep_daily = number(keep.daily);
+        options.keep_weekly = number(keep.weekly);
+        options.keep_monthly = number(keep.monthly);
+        options.keep_yearly = number(keep.yearly);
+        let decided = options.apply(all, &rustic_core::jiff::Zoned::now()).map_err(failed)?;
+        let (kept, gone): (Vec<_>, Vec<_>) = decided.into_iter().partition(|decided| decided.keep);
+        let ids: Vec<_> = gone.iter().map(|decided| decided.snapshot.id).collect();
+        self.inner.delete_snapshots(&ids).map_err(failed)?;
+        // Nobody else writes here now, so nobody can count on what is removed.
+        let options = PruneOptions::default().instant_delete(true);
+        self.counter
+            .while_doing(sink, || {
+                let plan = self.inner.prune_plan(&options)?;
+                self.inner.prune(&options, plan)
+            })
+            .map_err(failed)?;
+        Ok(Pruned { kept: kept.len(), removed: ids.iter().map(|id| short(&id.to_hex())).collect() })
+    }
+}
+
+/// A snapshot that is read from.
+pub struct Opened {
+    snapshot: SnapshotFile,
+    repository: rustic_core::Repository<IndexedFullStatus>,
+}
+
+impl Opened {
+    /// What `list` says of it.
+    pub fn described(&self) -> Snapshot {
+        described(&self.snapshot)
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> Result<Manifest, Failure> {
+        let text = self.text(place::MANIFEST)?;
+        Manifest::parse(&text).map_err(|why| Failure::new(self.doing("read the manifest of"), why))
+    }
+
+    /// The digests of its media.
+    pub fn media(&self) -> Result<MediaList, Failure> {
+        MediaList::parse(&self.text(place::MEDIA)?)
+            .ok_or_else(|| Failure::new(self.doing("read the list of media of"), "it is no list of digests"))
+    }
+
+    /// The config that was applied.
+    pub fn config(&self) -> Result<String, Failure> {
+        self.text(&format!("{}/matrix.toml", place::FILES))
+    }
+
+    /// What a small file in it holds.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let doing = || self.doing(&format!("read {path} in"));
+        let mut bytes = Vec::new();
+        self.copy(&self.node(path)?, &mut bytes).map_err(|failure| Failure { doing: doing(), ..failure })?;
+        String::from_utf8(bytes).doing(doing)
+    }
+
+    pub(super) fn node(&self, path: &str) -> Result<Node, Failure> {
+        self.repository
+            .node_from_path(self.snapshot.tree, Path::new(path))
+            .map_err(|error| explained(&error, &self.doing(&format!("find {path} in"))))
+    }
+
+    pub(super) fn copy(&self, node: &Node, mut to: &mut dyn Write) -> Result<(), Failure> {
+        self.repository
+            .dump(node, &mut to)
+            .map_err(|error| explained(&error, &self.doing(&format!("read {} in", node.name().display()))))
+    }
+
+    /// Everything below `path`: paths relative to it, parents first.
+    pub(super) fn below(&self, path: &str) -> Result<Vec<(PathBuf, Node)>, Failure> {
+        let failed = |error: Box<RusticError>| explained(&error, &self.doing(&format!("list {path} in")));
+        let node = self.node(path)?;
+        self.repository
+            .ls(&node, &LsOptions::default())
+            .map_err(failed)?
+            .collect::<RusticResult<Vec<_>>>()
+            .map_err(failed)
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} the snapshot {}", short(&self.snapshot.id.to_hex()))
+    }
+}
+
+/// Marks snapshots that this program made.
+pub(super) const TAG: &str = "matrix-podman";
+
+fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+pub(super) fn described(snapshot: &SnapshotFile) -> Snapshot {
+    let summary = snapshot.summary.clone().unwrap_or_default();
+    Snapshot {
+        id: short(&snapshot.id.to_hex()),
+        time: snapshot.time.timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        server_name: snapshot.hostname.clone(),
+        bytes: summary.total_bytes_processed,
+        added: summary.data_added_packed,
+    }
+}
+
+fn opened(
+    folder: &Path,
+    password: &str,
+    counter: &Counter,
+    unread: &Unread,
+) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
+    let doing = || format!("open the repository in {}", folder.display());
+    rustic_core::Repository::new_with_progress(&options(), &backends(folder, unread)?, counter.clone())
+        .and_then(|repository| repository.open(&Credentials::password(password)))
+        .map_err(|error| {
+            if error.is_incorrect_password() {
+                return Failure::new(doing(), "the password is wrong")
+                    .hint("the right one is the one that `backup key` showed when the repository was made");
+            }
+            explained(&error, &doing())
+        })
+}
+
+fn options() -> RepositoryOptions {
+    // The repository is on a disk; a copy of its index elsewhere gains nothing.
+    RepositoryOptions::default().no_cache(true)
+}
+
+fn backends(folder: &Path, unread: &Unread) -> Result<RepositoryBackends, Failure> {
+    let backends = BackendOptions::default()
+        .repository(format!("local:{}", folder.display()))
+        .to_backends()
+        .map_err(|error| explained(&error, &format!("open the repository in {}", folder.display())))?;
+    let gate = Gate { inner: backends.repository(), unread: unread.clone() };
+    Ok(RepositoryBackends::new(Arc::new(gate), None))
+}
+
+/// A repository that takes no snapshot of which something could not be read.
+#[derive(Debug)]
+struct Gate {
+    inner: Arc<dyn WriteBackend>,
+    unread: Unread,
+}
+
+impl ReadBackend for Gate {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        self.inner.list_with_size(kind)
+    }
+    fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
+        self.inner.list(kind)
+    }
+    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<bytes::Bytes> {
+        self.inner.read_full(kind, id)
+    }
+    fn read_partial(
+        &self,
+        kind: FileType,
+        id: &Id,
+        cacheable: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<bytes::Bytes> {
+        self.inner.read_partial(kind, id, cacheable, offset, length)
+    }
+    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
+        self.inner.warmup_path(kind, id)
+    }
+}
+
+impl WriteBackend for Gate {
+    fn create(&self) -> RusticResult<()> {
+        self.inner.create()
+    }
+    fn write_bytes(&self, kind: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
+        if kind == FileType::Snapshot && !self.unread.all().is_empty() {
+            return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
+        }
+        self.inner.write_bytes(kind, id, cacheable, content)
+    }
+    fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        self.inner.remove(kind, id, cacheable)
+    }
+}
+
+/// rustic's words, which are many, as one sentence and its evidence.
+pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
+    let mut why = one_line(&error.display_log());
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        why = format!("{why}: {}", one_line(&cause.to_string()));
+        source = cause.source();
+    }
+    Failure::new(doing, why).about_full_disk("the repository's")
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The folder of a site's repository.
+pub fn folder(config: &Config) -> Option<PathBuf> {
+    config.backup.repository.as_ref().map(|path| PathBuf::from(path.as_str()))
+}

@@ -1,0 +1,275 @@
+//! The way back: a snapshot into a guest that has no server yet.
+//!
+//! Everything is put beside its place and takes it with one rename. The dump of
+//! the database comes along as [`layout::restore_dump`]; as long as it is there,
+//! the restore is not done, and nothing but a restore goes on with the guest.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Seek as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use matrix_podman_core::{
+    backup::{MediaList, belongs, place},
+    effect::Effect,
+    fact::Side,
+    layout,
+    name::{AbsPath, Mode, Owner},
+};
+use rustic_core::repofile::Node;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Opened, ask};
+use crate::{
+    apply::{Sink, file},
+    failure::{Doing, Failure},
+    guest::wire::{Request, Saying},
+    world::World,
+};
+
+/// The database that the server began with, empty, is kept under this name.
+const BEGUN: &str = "synapse_before_restore";
+
+/// Where files of a snapshot are put, beside the place that they came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Beside {
+    /// To take that place.
+    Restore,
+    /// To be looked at, and removed.
+    Drill,
+}
+
+impl Beside {
+    /// The folder.
+    pub fn folder(self) -> &'static Path {
+        Path::new(match self {
+            Beside::Restore => layout::RESTORING,
+            Beside::Drill => layout::DRILL,
+        })
+    }
+}
+
+/// Room on the guest's disk that is left alone.
+const SPARE: u64 = 512 << 20;
+
+/// One act with the files of a snapshot, in the guest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Step {
+    /// Removes what one that was cut off left there, and begins with an empty
+    /// folder for root alone, if there is room.
+    Begin {
+        /// How many bytes are going to be needed.
+        needs: u64,
+    },
+    /// Makes a folder.
+    Folder {
+        /// Its path below `/opt/matrix`.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: Owner,
+    },
+    /// Writes a file; what it holds follows as data.
+    File {
+        /// Its path below `/opt/matrix`.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: Owner,
+        /// When it was last changed, in nanoseconds since 1970.
+        modified: u64,
+    },
+    /// Removes the folder.
+    End,
+    /// Gives what was put there its place, if there is no server.
+    Switch,
+}
+
+/// Does one act here.
+pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Failure> {
+    match step {
+        Step::Begin { needs } => {
+            file::remove_partial(beside.folder())?;
+            has_room(beside.folder(), *needs)?;
+            file::make_dir(beside.folder(), Mode(0o700), Owner::ROOT)
+        }
+        Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, Mode(*mode), *owner),
+        Step::File { path, mode, owner, modified } => {
+            let target = target(beside, path)?;
+            file::write_from(&target, &mut data, Mode(*mode), *owner)
+                .map_err(|failure| failure.about_full_disk("the guest's"))?;
+            let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(*modified);
+            fs::File::open(&target)
+                .and_then(|file| file.set_modified(time))
+                .doing(|| format!("write {}", target.display()))
+        }
+        Step::End => file::remove_partial(beside.folder()),
+        Step::Switch => switch(beside),
+    }
+}
+
+/// Whether the guest's disk has room: a server must not find it full because of
+/// what is put beside it.
+fn has_room(folder: &Path, needs: u64) -> Result<(), Failure> {
+    let disk = folder.parent().unwrap_or(folder);
+    let doing = || format!("find room in {}", disk.display());
+    let stat = rustix::fs::statvfs(disk).doing(doing)?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= needs {
+        return Ok(());
+    }
+    Err(Failure::new(
+        doing(),
+        format!("{} MiB are free in the guest, and {} MiB are needed", free >> 20, needs >> 20),
+    )
+    .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
+}
+
+/// A path below `/opt/matrix`, from a whole one.
+pub(super) fn below_root(path: &AbsPath) -> &str {
+    path.as_str().trim_start_matches(layout::ROOT).trim_start_matches('/')
+}
+
+/// The place beside that a path below `/opt/matrix` has.
+fn target(beside: Beside, path: &str) -> Result<PathBuf, Failure> {
+    let dump = layout::restore_dump();
+    let dumps = layout::dumps();
+    if belongs(path) || [below_root(&dump), below_root(&dumps)].contains(&path) {
+        return Ok(beside.folder().join(path));
+    }
+    Err(Failure::new(format!("restore {path}"), "it does not belong into a backup"))
+}
+
+fn switch(beside: Beside) -> Result<(), Failure> {
+    if beside != Beside::Restore {
+        return Err(Failure::new("end a drill", "nothing of it may take the server's place"));
+    }
+    let root = Path::new(layout::ROOT);
+    let doing = || format!("give what was restored its place, {}", layout::ROOT);
+    if root.join("matrix.lock").exists() || root.join("postgresdata").exists() {
+        return Err(Failure::new(doing(), "there is a server already")
+            .hint("a restore goes into a guest of its own: choose another guest.name"));
+    }
+    // An empty folder is what a rename may take the place of.
+    match fs::remove_dir(root) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).doing(doing),
+        _ => {}
+    }
+    file::make_dir(beside.folder(), Mode(0o755), Owner::ROOT)?;
+    fs::rename(beside.folder(), root).doing(doing)?;
+    file::sync_folder(root.parent().unwrap_or(root)).doing(doing)
+}
+
+fn act(
+    world: &World,
+    beside: Beside,
+    step: Step,
+    data: &mut (dyn Read + Send),
+    sink: &Sink,
+) -> Result<(), Failure> {
+    match world.guest()? {
+        Some(guest) => guest.send(&Request::Restore(beside, step), data, None, sink),
+        None => serve(beside, &step, data),
+    }
+}
+
+/// Gives files and dump of a snapshot the place of a server, where none may be yet.
+pub fn put(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
+    put_beside(world, Beside::Restore, opened, sink)?;
+    act(world, Beside::Restore, Step::Switch, &mut io::empty(), &|_| {})
+}
+
+/// Puts files and dump of a snapshot into the guest, beside a server.
+pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
+    let quiet: &Sink = &|_| {};
+    let act = |step, data: &mut (dyn Read + Send)| act(world, beside, step, data, quiet);
+    let nothing = || io::empty();
+    let folder = layout::machine_state(world.site().config.site());
+    fs::create_dir_all(folder.as_str()).doing(|| format!("make {folder}"))?;
+    let entries = opened.below(place::FILES)?;
+    let database = opened.node(place::DATABASE)?;
+    let total = entries.iter().map(|(_, node)| node.meta.size).sum::<u64>() + database.meta.size;
+    // The dump, and a database of thrice its size with its indexes and logs.
+    let needs = total + 3 * database.meta.size + SPARE;
+    act(Step::Begin { needs }, &mut nothing())?;
+    let mut done = 0;
+    let mut all: Vec<(String, &Node, bool)> = Vec::new();
+    for (path, node) in &entries {
+        let path = path.to_str().ok_or_else(|| Failure::new("restore the files", "a name is not UTF-8"))?;
+        all.push((path.to_owned(), node, false));
+    }
+    let (dumps, dump) = (layout::dumps(), layout::restore_dump());
+    let folder_of_dump =
+        Step::Folder { path: below_root(&dumps).to_owned(), mode: 0o700, owner: Owner::ROOT };
+    act(folder_of_dump, &mut nothing())?;
+    all.push((below_root(&dump).to_owned(), &database, true));
+    for (path, node, dump) in all {
+        let owner = Owner { uid: node.meta.uid.unwrap_or_default(), gid: node.meta.gid.unwrap_or_default() };
+        let mode = node.meta.mode.unwrap_or(0o600) & 0o7777;
+        if node.is_dir() {
+            act(Step::Folder { path, mode, owner }, &mut nothing())?;
+            continue;
+        }
+        let modified =
+            node.meta.mtime.and_then(|at| u64::try_from(at.as_nanosecond()).ok()).unwrap_or_default();
+        let (mode, owner) = if dump { (0o600, Owner::ROOT) } else { (mode, owner) };
+        let step = Step::File { path, mode, owner, modified };
+        act(step, &mut whole(opened, node, Path::new(folder.as_str()))?)?;
+        done += node.meta.size;
+        sink(Saying::Bytes { done, total: Some(total) });
+    }
+    Ok(())
+}
+
+/// Removes what a drill put there.
+pub(super) fn end_drill(world: &World) -> Result<(), Failure> {
+    act(world, Beside::Drill, Step::End, &mut io::empty(), &|_| {})
+}
+
+/// What a file of the snapshot holds, in a file without a name. Nothing is sent
+/// before all of it was read and found whole.
+fn whole(opened: &Opened, node: &Node, folder: &Path) -> Result<fs::File, Failure> {
+    let doing = || format!("keep {} in {}", node.name().display(), folder.display());
+    let mut file = tempfile::tempfile_in(folder).doing(doing)?;
+    opened.copy(node, &mut file).map_err(|failure| failure.about_full_disk("the machine's"))?;
+    file.rewind().doing(doing)?;
+    Ok(file)
+}
+
+/// Fills the database from the dump, and finds out whether everything is there.
+/// PostgreSQL runs, Synapse does not.
+pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
+    let manifest = opened.manifest()?;
+    let from = layout::restore_dump();
+    world.apply(&Effect::RestoreDatabase { from: from.clone(), keep_as: BEGUN.to_owned() }, sink)?;
+    sink(Saying::Line("counting what came back".to_owned()));
+    let doing = "see whether everything came back";
+    let rows = lines(world, Call::Rows, doing)?.concat();
+    let rows: BTreeMap<String, u64> = serde_json::from_str(&rows).doing(|| doing)?;
+    let mut differences = manifest.differences(&rows);
+    let wanted = opened.media()?;
+    let paths = wanted.paths().map(super::media_place).collect();
+    let digests = lines(world, Call::Digests(paths), doing)?;
+    let mut found = MediaList::default();
+    for (path, digest) in wanted.paths().zip(digests) {
+        found.insert(path.to_owned(), digest);
+    }
+    differences
+        .extend(wanted.differences(&found).iter().map(|path| format!("the media file {path} differs")));
+    if !differences.is_empty() {
+        return Err(Failure::new(doing, "what came back is not what was saved").evidence(differences).hint(
+            "Synapse was not started; try another snapshot in another guest (`matrix-podman backup list`)",
+        ));
+    }
+    world.apply(&Effect::RemoveFile { side: Side::Guest, path: from }, sink)
+}
+
+pub(super) fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure> {
+    let from = BufReader::new(ask(world, call)?);
+    from.lines().collect::<io::Result<_>>().map_err(|e| super::make::guests(e, doing))
+}
