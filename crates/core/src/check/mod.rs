@@ -10,8 +10,8 @@ use crate::{observed::Gap, size::Bytes};
 
 pub use preflight::preflight;
 pub use proxmox::{Choice, choices};
-pub(crate) use verify::has_way_in;
 pub use verify::{Group, GroupChecks, Scope, federation_checks, verify};
+pub(crate) use verify::{has_way_in, unreachable};
 
 /// One check and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

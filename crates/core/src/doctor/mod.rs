@@ -197,10 +197,30 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
         }
     }
     let case = Case { site, seen, plan, found: &[] };
-    if case.is_well(Service::Synapse) == Ok(true) && case.is_well(Service::Web) == Ok(true) {
+    if case.is_well(Service::Synapse) == Ok(true)
+        && case.is_well(Service::Web) == Ok(true)
+        && outside::reached(site, net, seen, &mut diagnosis)
+    {
         outside::look(site, net, seen, &mut diagnosis);
     }
     diagnosis
+}
+
+/// What to type so that `command` runs in the guest.
+fn in_guest(site: &Site, seen: &Observed, command: &str) -> String {
+    match site.backend {
+        Backend::ThisMachine => command.to_owned(),
+        Backend::Proxmox => format!("{} -- {command}", on_container(site, seen, "pct exec")),
+        Backend::Lxc => format!("lxc-attach --name {} -- {command}", site.config.guest.name),
+    }
+}
+
+/// What to type so that a command of Proxmox's is about the container.
+fn on_container(site: &Site, seen: &Observed, command: &str) -> String {
+    match find_container(site, seen) {
+        Ok(Place::Here { container, .. }) => format!("{command} {}", container.id),
+        _ => format!("{command} ID"),
+    }
 }
 
 impl Case<'_> {
@@ -217,19 +237,12 @@ impl Case<'_> {
 
     /// What to type so that `command` runs in the guest.
     fn in_guest(&self, command: &str) -> String {
-        match self.site.backend {
-            Backend::ThisMachine => command.to_owned(),
-            Backend::Proxmox => format!("{} -- {command}", self.on_container("pct exec")),
-            Backend::Lxc => format!("lxc-attach --name {} -- {command}", self.site.config.guest.name),
-        }
+        in_guest(self.site, self.seen, command)
     }
 
     /// What to type so that a command of Proxmox's is about the container.
     fn on_container(&self, command: &str) -> String {
-        match find_container(self.site, self.seen) {
-            Ok(Place::Here { container, .. }) => format!("{command} {}", container.id),
-            _ => format!("{command} ID"),
-        }
+        on_container(self.site, self.seen, command)
     }
 
     /// Whether the plan would change what the resource `id` sees to.

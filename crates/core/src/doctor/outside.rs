@@ -1,12 +1,16 @@
-//! What leads to the server from outside: the checks of `verify` that look there.
+//! What leads to the server: the ports that the guest publishes, and, from
+//! outside, the checks of `verify` that look there.
 
-use super::{Diagnosis, Finding, Mend, Unseen};
+use super::{Diagnosis, Finding, Mend, Unseen, in_guest};
 use crate::{
-    check::{Check, Group, Scope, Verdict, has_way_in, verify},
+    check::{Check, Group, Scope, Verdict, has_way_in, unreachable, verify},
     federation::Net,
     observed::{Gap, Observed},
     resource::Site,
 };
+
+/// The ports that the guest publishes.
+pub(super) const PORTS: &str = "guest/ports";
 
 /// Checks that explain whatever fails after them.
 pub(super) const FUNDAMENTAL: [&str; 6] = [
@@ -39,6 +43,33 @@ pub(super) fn look(site: &Site, net: &Net, seen: &Observed, diagnosis: &mut Diag
         diagnosis.unseen.append(&mut unseen);
     }
     diagnosis.findings.append(&mut findings);
+}
+
+/// Looks whether the machine reaches the services that are well in themselves;
+/// false when one is not reached, which explains whatever is seen from outside.
+pub(super) fn reached(site: &Site, net: &Net, seen: &Observed, diagnosis: &mut Diagnosis) -> bool {
+    let scope = Scope { groups: Vec::new(), slow: false, net: net.clone() };
+    diagnosis.looked_for += 1;
+    match unreachable(site, &scope, seen) {
+        Ok(silent) => {
+            let well = silent.is_empty();
+            diagnosis.findings.extend(silent.first().map(|(service, _)| Finding {
+                cause: PORTS,
+                what: format!("The guest does not lead its ports to {}, which is well.", service.title()),
+                evidence: silent.iter().map(|(_, why)| why.clone()).collect(),
+                mend: Mend::Type(format!(
+                    "{}   (restarts the guest, which makes Podman's port rules anew)",
+                    in_guest(site, seen, "systemctl reboot")
+                )),
+            }));
+            well
+        }
+        Err(Gap::NotAsked) => true,
+        Err(Gap::Unknown(why)) => {
+            diagnosis.unseen.push(Unseen { cause: PORTS, why });
+            true
+        }
+    }
 }
 
 /// What a group's checks come to; nothing behind a fundamental one that failed.

@@ -18,6 +18,7 @@ use crate::{
     federation::Net,
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site},
+    service::Service,
 };
 
 pub use federation::federation_checks;
@@ -110,6 +111,25 @@ pub fn verify(site: &Site, scope: &Scope, seen: &Observed) -> Vec<GroupChecks> {
 /// Whether anything leads to the site from outside yet, as far as names tell.
 pub(crate) fn has_way_in(site: &Site, scope: &Scope, seen: &Observed) -> Seen<bool> {
     way_in::begun(&Asked { site, scope }, seen)
+}
+
+/// The published services that nobody on the machine can speak to, each with
+/// what happens instead.
+pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<Vec<(Service, String)>> {
+    let asked = Asked { site, scope };
+    let ports = &site.config.ports;
+    let silent = [
+        (Service::Synapse, ports.synapse, "/_matrix/client/versions"),
+        (Service::Web, ports.web, "/config.json"),
+    ]
+    .map(|(service, port, path)| {
+        let question = HttpQuestion::get(format!("{}{path}", address(&asked, port.get(), seen)?));
+        Ok(match seen.http(Side::Machine, &question)? {
+            HttpAnswer::Answered(_) => None,
+            HttpAnswer::Silent(silence) => Some((service, format!("{}: {}", question.url, silence.why))),
+        })
+    });
+    silent.into_iter().filter_map(Seen::transpose).collect()
 }
 
 /// Where the two published services listen, seen from the machine.
