@@ -210,6 +210,29 @@ fn failures(s: &mut Scenario, site: &Site) {
         let kept = guest.sh("podman exec postgres_db psql -U synapse -lqtA").ok();
         kept.says("synapse_of_generation_");
     });
+    s.test(
+        "cut off by a power cut, it is settled by the next run, before the older Synapse is started",
+        || {
+            let update = lab.command(&["update", "synapse", "--yes", "--within", "60s"]).start();
+            wait_until("the data are newer than the program", Duration::from_secs(120), || {
+                let query = "psql -U synapse -tAc 'SELECT compat_version FROM schema_compat_version'";
+                match guest.sh(&format!("podman exec postgres_db {query}")).text() {
+                    "9999" => Ok(()),
+                    other => Err(other.to_owned()),
+                }
+            });
+            update.kill();
+            guest.cut_power();
+            lab.unset("archive");
+            let up = lab.up();
+            assert!(up.stderr.contains("was cut off"), "{}", up.evidence());
+            let last = site.history().last().unwrap().clone();
+            assert_eq!((last["outcome"].as_str(), last["undo"].as_str()), (Some("undone"), Some("dump")));
+            assert_eq!(version(lab), OLDER);
+            site.serves_the_same();
+            lab.settled();
+        },
+    );
 }
 
 /// Does to the data what a newer release may do, and a little more: older ones
