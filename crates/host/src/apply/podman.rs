@@ -48,6 +48,7 @@ pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> R
 
 /// Pulls an image and names it.
 pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
+    hold(reference)?;
     Program::new(["podman", "pull", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
         .deadline(PULL)
         .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
@@ -64,7 +65,22 @@ pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), F
             };
             failure.hint(hint)
         })?;
+    hold(reference)?;
     name(reference.as_str(), tag)
+}
+
+/// Gives the image that has this name one more of the same repository. Units
+/// name images as `repository@digest`, which Podman no longer finds once a tag
+/// has moved to another image and nothing else of the repository names the old.
+fn hold(reference: &ImageRef) -> Result<(), Failure> {
+    let found = Program::new(["podman", "image", "inspect", "--format={{.Id}}", "--", reference.as_str()])
+        .deadline(ONCE)
+        .output();
+    let id = String::from_utf8_lossy(&found.stdout);
+    match id.trim().get(..12) {
+        Some(id) => name(reference.as_str(), &format!("{}:matrix-podman-{id}", reference.repository())),
+        None => Ok(()),
+    }
 }
 
 fn name(image: &str, tag: &str) -> Result<(), Failure> {
