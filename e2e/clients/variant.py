@@ -1,4 +1,5 @@
-"""Makes an OCI archive whose image starts another way: variant.py FROM TO ENTRYPOINT-AS-JSON."""
+"""Makes an OCI archive of another image, which starts another way unless the entrypoint is null:
+variant.py FROM TO ENTRYPOINT-AS-JSON."""
 
 import hashlib, json, os, shutil, sys, tarfile, tempfile
 
@@ -24,8 +25,10 @@ with tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as folder:
         index = json.load(file)
     manifest = read(index["manifests"][0])
     config = read(manifest["config"])
-    config["config"]["Entrypoint"] = json.loads(entrypoint)
-    config["config"].pop("Cmd", None)
+    config["config"].setdefault("Labels", {})["variant"] = os.path.basename(target)
+    if json.loads(entrypoint):
+        config["config"]["Entrypoint"] = json.loads(entrypoint)
+        config["config"].pop("Cmd", None)
     manifest["config"] = write(manifest["config"], config)
     index["manifests"] = [write(index["manifests"][0], manifest)]
     with open(index_file, "w") as file:

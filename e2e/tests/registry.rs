@@ -1,11 +1,17 @@
 //! Images from a registry: Debian's own, run on the lab's bridge and filled
 //! from the archives of built images.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use matrix_podman_e2e::{
-    Invocation, Lab, Running, SERVICES, Scenario, archive, http, make_archives, wait_until,
+    Invocation, Lab, Running, SERVICES, Scenario, archive, clients_folder, http, make_archives, wait_until,
 };
+use serde_json::Value;
 
 const PASSWORD: &str = "correct horse battery staple";
 const IMAGES: [(&str, &str, &str); 4] = [
@@ -59,6 +65,45 @@ fn main() -> ExitCode {
     s.test("a tag that moved in the registry changes nothing until it is asked for", || {
         let [_, (_, _, redis), _, (_, another, _)] = IMAGES;
         push(lab, another, redis);
+        lab.settled();
+    });
+    s.test("with update.auto systemd updates by its timer, and what does not do is taken back", || {
+        rewriting_is_over(lab);
+        lab.set("[update]", "auto", "true");
+        lab.up();
+        lab.settled();
+        let timer = guest.exec(["systemctl", "show", "matrix-update.timer"]).ok();
+        timer.says("ActiveState=active").says("UnitFileState=enabled").says("Persistent=yes");
+        // What the registry now has by that name is no Redis.
+        let before = guest.inspect("redis")["Image"].clone();
+        let last = fire(lab);
+        assert_eq!(last["outcome"], "undone", "{last}");
+        assert_eq!(guest.inspect("redis")["Image"], before);
+        lab.healthy();
+        lab.run(&["status"]).ok().says("did not do, and was taken back");
+        guest.exec(["/usr/local/bin/matrix-podman", "motd"]).ok().says("did not do, and was taken back");
+    });
+    s.test("a newer image is taken, and nothing else is restarted", || {
+        let newer = lab.path("redis.tar");
+        let script = clients_folder().join("variant.py").display().to_string();
+        let (from, to) = (archive("redis").display().to_string(), newer.display().to_string());
+        Invocation::new(["python3", &script, &from, &to, "null"]).run().ok();
+        push_archive(lab, &newer, IMAGES[1].2);
+        let (synapse, redis) = (guest.incarnation("synapse"), guest.inspect("redis")["Image"].clone());
+        let last = fire(lab);
+        assert_eq!(last["outcome"], "updated", "{last}");
+        assert_ne!(guest.inspect("redis")["Image"], redis);
+        assert_eq!(guest.incarnation("synapse"), synapse, "Synapse was restarted");
+        let history = lab.run(&["history"]).ok();
+        history.says("timer on");
+        lab.healthy();
+        lab.settled();
+    });
+    s.test("without update.auto there is no timer", || {
+        lab.set("[update]", "auto", "false");
+        lab.up();
+        let timer = guest.exec(["systemctl", "show", "matrix-update.timer"]).ok();
+        timer.says("ActiveState=inactive").says("LoadState=not-found");
         lab.settled();
     });
     s.test("with the registry away the server runs, restarts and has nothing to do", || {
@@ -117,9 +162,48 @@ fn registry() -> (Lab, Running) {
     (lab, registry)
 }
 
+/// Has the timer fire now, and waits for what comes of it.
+#[track_caller]
+fn fire(lab: &Lab) -> Value {
+    let guest = lab.guest();
+    let before = lab.status()["updates"]["last"]["at"].clone();
+    let folder = "/run/systemd/system/matrix-update.timer.d";
+    guest.exec(["mkdir", "--parents", folder]).ok();
+    guest.write(&format!("{folder}/now.conf"), "[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\n");
+    guest.sh("systemctl daemon-reload && systemctl restart matrix-update.timer").ok();
+    wait_until("the timer has fired, and its update has ended", Duration::from_secs(300), || {
+        let status = lab.status();
+        let state = guest.exec(["systemctl", "is-active", "matrix-update.service"]).text().to_owned();
+        let last = &status["updates"]["last"];
+        let ended = last["at"].is_string() && last["at"] != before && state != "activating";
+        if ended { Ok(()) } else { Err(format!("{state}, {last}")) }
+    });
+    guest.exec(["rm", "--recursive", folder]).ok();
+    guest.sh("systemctl daemon-reload && systemctl restart matrix-update.timer").ok();
+    lab.status()["updates"]["last"].clone()
+}
+
+/// Waits until Synapse has nothing left to rewrite in the background, as a new
+/// server has: until then nothing is updated.
+#[track_caller]
+fn rewriting_is_over(lab: &Lab) {
+    let query = "psql -U synapse -tAc 'SELECT count(*) FROM background_updates'";
+    wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
+        match lab.guest().sh(&format!("podman exec postgres_db {query}")).text() {
+            "0" => Ok(()),
+            other => Err(format!("{other} to go")),
+        }
+    });
+}
+
 #[track_caller]
 fn push(lab: &Lab, recipe: &str, name: &str) {
-    let from = format!("oci-archive:{}", archive(recipe).display());
+    push_archive(lab, &archive(recipe), name);
+}
+
+#[track_caller]
+fn push_archive(lab: &Lab, archive: &Path, name: &str) {
+    let from = format!("oci-archive:{}", archive.display());
     let to = format!("docker://{}/{name}", place(lab));
     Invocation::new([
         "skopeo",

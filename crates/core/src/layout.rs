@@ -13,6 +13,10 @@ pub const DUMPS: &str = "/opt/matrix/dumps";
 pub const QUADLET: &str = "/etc/containers/systemd";
 /// The unit that starts and stops the whole stack.
 pub const STACK_UNIT: &str = "matrix-stack.service";
+/// The unit that updates the server, and its timer.
+pub const UPDATE_UNIT: &str = "matrix-update.service";
+/// When the server updates itself.
+pub const UPDATE_TIMER: &str = "matrix-update.timer";
 /// The program, in the guest.
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
 /// What shows whoever enters the guest how it is.

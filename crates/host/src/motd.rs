@@ -3,7 +3,13 @@
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
-use matrix_podman_core::{config::Config, layout, lock::Lock, service::Service};
+use matrix_podman_core::{
+    config::Config,
+    layout,
+    lock::Lock,
+    service::Service,
+    update::{self, Unattended},
+};
 use serde_json::Value;
 
 use crate::probe;
@@ -26,7 +32,8 @@ pub fn greeting() -> Option<String> {
         let version = lock.images.get(&service).map(|image| image.version.clone()).unwrap_or_default();
         (service, state(service), version)
     });
-    Some(words(&config, hostname.trim(), probe::own_address(), &states))
+    let updated = read(update::unattended_file().as_str()).and_then(|text| Unattended::parse(&text));
+    Some(words(&config, hostname.trim(), probe::own_address(), &states, updated.as_ref()))
 }
 
 fn words(
@@ -34,6 +41,7 @@ fn words(
     hostname: &str,
     address: Option<Ipv4Addr>,
     states: &[(Service, &'static str, String)],
+    updated: Option<&Unattended>,
 ) -> String {
     let shown = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
     let mut text = format!("{}   on {hostname}, {shown}\n", config.server_name);
@@ -46,6 +54,9 @@ fn words(
     };
     place("web client", &config.chat_url, config.ports.web.get());
     place("homeserver", &config.matrix_url, config.ports.synapse.get());
+    if let Some(updated) = updated {
+        text.push_str(&format!("  {:<12} {}\n", "last update", updated.line()));
+    }
     text.push_str(&format!("  {:<12} {}, units in {}\n", "files", layout::ROOT, layout::QUADLET));
     text.push_str("  matrix-podman status, logs [SERVICE], restart [SERVICE], user add NAME\n");
     text
@@ -97,6 +108,12 @@ mod tests {
             (Service::Synapse, "runs, does not answer", "1.157.1".to_owned()),
             (Service::Web, "stopped", "1.12.0".to_owned()),
         ];
-        insta::assert_snapshot!(words(&config, "matrix", Some([10, 0, 0, 5].into()), &states));
+        let updated = Unattended {
+            at: "2026-11-15T05:41:07Z".to_owned(),
+            outcome: update::Ended::Updated,
+            what: "synapse 1.157.1 runs".to_owned(),
+        };
+        let address = Some([10, 0, 0, 5].into());
+        insta::assert_snapshot!(words(&config, "matrix", address, &states, Some(&updated)));
     }
 }

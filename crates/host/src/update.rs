@@ -21,7 +21,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
-    update::{self, Generation, History, Outcome, Schema, Undo, Wanted},
+    update::{self, Ended, Generation, History, Outcome, Schema, Unattended, Undo, Wanted},
 };
 
 use crate::{
@@ -132,6 +132,15 @@ pub fn note(world: &World, by: &str) -> Result<(), Failure> {
 fn write_history(world: &World, history: &History) -> Result<(), Failure> {
     let path = update::history_file();
     let content = history.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
+    let (mode, owner) = (Mode(0o644), Owner::ROOT);
+    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+}
+
+/// Writes down what came of an update that nobody typed.
+pub fn record(world: &World, outcome: Ended, what: String) -> Result<(), Failure> {
+    let path = update::unattended_file();
+    let record = Unattended { at: now(), outcome, what };
+    let content = record.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
     let (mode, owner) = (Mode(0o644), Owner::ROOT);
     world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
 }

@@ -22,6 +22,10 @@ pub struct Update {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
+    /// As the timer does: ask nothing, leave alone what could not be taken back without losing
+    /// what people wrote, and write down what came of it
+    #[arg(long, conflicts_with_all = ["check", "yes"])]
+    pub unattended: bool,
     #[command(flatten)]
     pub output: Json,
 }

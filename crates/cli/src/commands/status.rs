@@ -10,6 +10,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Place, Site},
     service::Service,
+    update::{self, Unattended},
 };
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ struct Status {
     urls: Urls,
     /// How the backups are; absent where there are none, and in the guest.
     backups: Option<Backups>,
+    updates: Updates,
     /// Why more is not known.
     problem: Option<String>,
 }
@@ -50,6 +52,14 @@ struct ServiceStatus {
     image: Option<String>,
     digest: Option<Digest>,
     version: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Updates {
+    /// Whether the server updates itself.
+    auto: bool,
+    /// What came of the last time that it did.
+    last: Option<Unattended>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,7 +94,8 @@ fn status(site: &Site, seen: &Observed) -> Status {
         Err(_) => "unknown".to_owned(),
     };
     let address = resource::guest_address(site, seen).ok().flatten().filter(|_| guest_state == "running");
-    let lock = lock(seen).unwrap_or_default();
+    let (lock, last) = (lock(seen), last_update(seen));
+    let (lock, last) = (lock.unwrap_or_default(), last.unwrap_or_default());
     let services = Service::ALL
         .into_iter()
         .map(|service| {
@@ -127,6 +138,7 @@ fn status(site: &Site, seen: &Observed) -> Status {
             public_client: site.config.chat_url.clone(),
         },
         backups: Backups::of(&site.config),
+        updates: Updates { auto: site.config.update.auto, last },
         problem,
     }
 }
@@ -146,6 +158,11 @@ fn guest_id(site: &Site, seen: &Observed) -> String {
 fn lock(seen: &Observed) -> Seen<Option<Lock>> {
     let file = seen.file(Side::Guest, &layout::lock_file())?;
     Ok(file.and_then(|f| Lock::parse(f.content.as_deref().unwrap_or_default()).ok()))
+}
+
+fn last_update(seen: &Observed) -> Seen<Option<Unattended>> {
+    let file = seen.file(Side::Guest, &update::unattended_file())?;
+    Ok(file.and_then(|f| Unattended::parse(f.content.as_deref().unwrap_or_default())))
 }
 
 fn print(status: &Status) {
@@ -173,6 +190,10 @@ fn print(status: &Status) {
     }
     if let Some(backups) = &status.backups {
         backups.print();
+    }
+    if let Some(last) = &status.updates.last {
+        let style = if last.outcome.is_well() { DIM } else { YELLOW };
+        output::data(&format!("  last update  {}", styled(style, &last.line())));
     }
     if let Some(problem) = &status.problem {
         output::say(&format!("note: {problem}"));

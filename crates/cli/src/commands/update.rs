@@ -3,13 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use matrix_podman_core::{
-    check::Check,
+    check::{Check, Verdict},
     effect::ImageSource,
     fact::Fact,
     observed::{Gap, Observed},
     resource::Diff,
     service::Service,
-    update::{self as rules, Outcome, Request, Undo, Wanted},
+    update::{self as rules, Ended, Outcome, Request, Undo, Wanted},
 };
 use matrix_podman_host::{
     failure::Failure,
@@ -35,30 +35,77 @@ const OWN: [&str; 5] = ["image/", "unit/", "service/", "lock", "export/"];
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
-    settle(&world, &found, args.output.json)?;
-    let requests = requests(args)?;
-    let wanted = wanted(&world, &requests)?;
-    preflight(&world, args.output.json)?;
-    up::at_work(&world, &found, "update", args.output.json, |journal, listener| {
-        let update = Update { world: &world, journal, listener, by: by("update") };
-        let Some(proposal) = update.propose(&wanted)? else {
-            journal.end(true)?;
-            return Ok(nothing(args.output.json));
+    let done = attempt(&world, &found, args);
+    if args.unattended {
+        let (outcome, what) = match &done {
+            Ok(Came::Nothing) => (Ended::Settled, "nothing was newer".to_owned()),
+            Ok(Came::Proposed(proposal)) => (
+                Ended::LeftAlone,
+                format!("{} is there, and waits for `matrix-podman update`", names(proposal)),
+            ),
+            Ok(Came::Tried(report, proposal)) => match &report.generation.outcome {
+                Outcome::Undone { why, .. } => {
+                    (Ended::Undone, format!("{} did not do, and was taken back: {why}", names(proposal)))
+                }
+                _ => (Ended::Updated, format!("{} runs", names(proposal))),
+            },
+            Err(error) => (Ended::Failed, error.to_string()),
         };
-        show(&proposal, args.output.json);
-        if args.check {
-            journal.end(true)?;
+        update::record(&world, outcome, what)?;
+    }
+    Ok(match done? {
+        Came::Nothing => nothing(args.output.json),
+        Came::Proposed(_) if args.unattended => {
+            output::say(
+                "It is not done unattended: if it did not do, what people wrote meanwhile would be lost.",
+            );
+            output::say("next: `matrix-podman update`, at a quiet hour");
+            DONE
+        }
+        Came::Proposed(_) => {
             if !args.output.json {
                 output::say("next: `matrix-podman update` does it");
             }
-            return Ok(CHANGES);
+            CHANGES
         }
-        confirm(args.yes, args.output.json, "Do this?")?;
+        Came::Tried(report, proposal) => tell(&report, &proposal, args.output.json),
+    })
+}
+
+/// What came of an update.
+enum Came {
+    /// Nothing is newer.
+    Nothing,
+    /// It was said, and not done.
+    Proposed(Proposal),
+    /// It was done; whether it was kept, the report says.
+    Tried(Box<Report>, Proposal),
+}
+
+fn attempt(world: &World, found: &Found, args: &args::Update) -> Result<Came, Error> {
+    let quiet = args.output.json || args.unattended;
+    settle(world, found, args.output.json)?;
+    let requests = requests(args)?;
+    let wanted = wanted(world, &requests)?;
+    preflight(world, quiet)?;
+    up::at_work(world, found, "update", args.output.json, |journal, listener| {
+        let by = by(if args.unattended { "timer" } else { "update" });
+        let update = Update { world, journal, listener, by };
+        let Some(proposal) = update.propose(&wanted)? else {
+            journal.end(true)?;
+            return Ok(Came::Nothing);
+        };
+        show(&proposal, args.output.json);
+        if args.check || (args.unattended && proposal.undo == Undo::Dump) {
+            journal.end(true)?;
+            return Ok(Came::Proposed(proposal));
+        }
+        confirm(args.yes || args.unattended, args.output.json, "Do this?")?;
         // While somebody thought, something may have changed.
-        preflight(&world, true)?;
+        preflight(world, true)?;
         let report = update.carry_out(&proposal, Duration::from_secs(args.within.0))?;
         journal.end(report.generation.outcome == Outcome::Kept)?;
-        Ok(tell(&report, &proposal, args.output.json))
+        Ok(Came::Tried(Box::new(report), proposal))
     })
 }
 
@@ -230,11 +277,19 @@ fn preflight(world: &World, quiet: bool) -> Result<(), Error> {
     if checks.iter().all(Check::holds) {
         return Ok(());
     }
-    if quiet {
-        plan::checks(&checks, &output::say);
-    }
+    let whys: Vec<&str> = checks
+        .iter()
+        .filter_map(|check| match &check.verdict {
+            Verdict::Fail { why, .. } | Verdict::Unknown { why } => Some(why.as_str()),
+            _ => None,
+        })
+        .collect();
     Err(Error::Told {
-        summary: "nothing was changed".to_owned(),
+        summary: if quiet {
+            format!("nothing was changed: {}", whys.join("; "))
+        } else {
+            "nothing was changed".to_owned()
+        },
         hint: "mend what is named above, then run the same again".to_owned(),
     })
 }
@@ -306,9 +361,7 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
         );
         return if kept { DONE } else { FAILED };
     }
-    let names: Vec<String> =
-        proposal.changes.iter().map(|c| format!("{} {}", c.service.name(), c.to.version)).collect();
-    let names = names.join(", ");
+    let names = names(proposal);
     match &generation.outcome {
         Outcome::Kept => {
             output::data(&format!(
@@ -338,6 +391,13 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
         }
         Outcome::UnderWay => FAILED,
     }
+}
+
+/// What is to run, in words.
+fn names(proposal: &Proposal) -> String {
+    let names: Vec<String> =
+        proposal.changes.iter().map(|c| format!("{} {}", c.service.name(), c.to.version)).collect();
+    names.join(", ")
 }
 
 fn by(command: &str) -> String {

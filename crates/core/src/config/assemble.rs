@@ -2,11 +2,12 @@
 
 use super::{
     BackendChoice, Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse,
-    Turn, Web, edge,
+    Turn, Updates, Web, edge,
     keys::{
         AnyKey, Follows, Key, backup as backup_keys, guest as guest_keys, images as image_keys,
         services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
+        update::AUTO,
     },
     network, proxmox,
     read::{Got, Reader},
@@ -34,6 +35,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let postgres = postgres(r, memory);
     let turn = turn(r);
     let web = web(r);
+    let update = Updates { auto: r.value(&AUTO).value };
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
     let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
     let backup = backup(r);
@@ -53,6 +55,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         postgres,
         turn,
         web,
+        update,
         edge,
         well_known,
         backup,

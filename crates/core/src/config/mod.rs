@@ -70,6 +70,8 @@ pub struct Config {
     pub turn: Option<Turn>,
     /// `[web]`
     pub web: Web,
+    /// `[update]`
+    pub update: Updates,
     /// `[edge]`: what stands between the internet and the guest.
     pub edge: Edge,
     /// `[well_known]`
@@ -290,6 +292,13 @@ pub struct Web {
     pub default_country: Option<String>,
     /// Whether people may use another server with it.
     pub custom_servers: bool,
+}
+
+/// `[update]`: updates that nobody types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Updates {
+    /// Whether the server updates itself.
+    pub auto: bool,
 }
 
 /// `[edge]`: each part is there only when the operator named it.

@@ -17,6 +17,7 @@ pub mod quadlet;
 pub mod redis;
 pub mod stack;
 pub mod system;
+pub mod timer;
 pub mod unit;
 mod yaml;
 

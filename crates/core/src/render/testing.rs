@@ -5,7 +5,7 @@ use crate::{
     backup::{Backup, Keep},
     config::{
         Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
-        Proxmox, Registration, SourceChoice, Synapse, Turn, Web, WellKnown,
+        Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web, WellKnown,
     },
     lock::{Lock, LockedImage},
     name::{
@@ -71,6 +71,7 @@ pub(crate) fn default_config() -> Config {
         postgres: Postgres { shared_buffers: None, max_connections: 100 },
         turn: None,
         web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
+        update: Updates { auto: false },
         edge: Edge::default(),
         well_known: WellKnown::default(),
         backup: Backup::default(),
@@ -118,6 +119,7 @@ pub(super) fn changed_config() -> Config {
             default_country: Some("CH".into()),
             custom_servers: true,
         },
+        update: Updates { auto: true },
         backup: Backup {
             repository: Some(AbsPath::parse("/mnt/disk2/backup").unwrap()),
             keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },

@@ -37,6 +37,7 @@ mod server_name;
 mod service;
 mod stack;
 mod synapse;
+mod timer;
 mod update;
 
 pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
@@ -241,6 +242,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         stack::all(site),
         service::all(site),
         export::all(site),
+        timer::all(site),
         edge::all(site),
     ] {
         all.extend(family);

@@ -6,12 +6,14 @@ mod history;
 mod preflight;
 mod request;
 mod schema;
+mod unattended;
 
 pub use evidence::telling;
 pub use history::{Generation, History, Outcome, file as history_file};
 pub use preflight::{checks, lost};
 pub use request::{Request, Wanted, newest_tag};
 pub use schema::{Schema, Undo, known, undo};
+pub use unattended::{Ended, Unattended, file as unattended_file};
 
 use crate::{layout, name::AbsPath, service::Service};
 

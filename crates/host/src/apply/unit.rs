@@ -38,8 +38,10 @@ pub(super) fn enable(unit: &str, start: bool, sink: &Sink) -> Result<(), Failure
     Program::new(["systemctl", "start", "--", unit]).deadline(QUICK).run(&format!("start {unit}"), &|_| {})
 }
 
+/// A unit that runs goes on until the next start; a timer is stopped.
 pub(super) fn disable(unit: &str) -> Result<(), Failure> {
-    Program::new(["systemctl", "disable", "--", unit])
+    let now = unit.ends_with(".timer").then_some("--now");
+    Program::new(["systemctl", "disable"].into_iter().chain(now).chain(["--", unit]))
         .deadline(QUICK)
         .run(&format!("disable {unit}"), &|_| {})
 }

@@ -8,6 +8,7 @@ pub(super) mod images;
 pub(super) mod proxmox;
 pub(super) mod services;
 pub(super) mod site;
+pub(super) mod update;
 
 use serde_json::Value as Json;
 
@@ -173,6 +174,7 @@ pub(super) static SECTIONS: &[Section] = &[
         doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
     },
     Section { path: "web", doc: "The web client." },
+    Section { path: "update", doc: "Updates that nobody types." },
     Section {
         path: "edge",
         doc: "What stands between the internet and the guest. Each part is left alone unless it is named.",
@@ -191,7 +193,7 @@ pub(super) static SECTIONS: &[Section] = &[
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, edge::ALL, backup::ALL]
+    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, update::ALL, edge::ALL, backup::ALL]
         .into_iter()
         .flatten()
         .copied()

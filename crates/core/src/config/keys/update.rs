@@ -1,0 +1,17 @@
+//! `[update]`.
+
+use super::{Fixed, Key};
+
+super::keys! {
+    AUTO: Key<bool> = Key {
+        path: "update.auto",
+        fallback: Fixed(|| false),
+        of: |c| Some(c.update.auto),
+        example: "true",
+        doc: "Whether the server updates itself, on the 1st and the 15th of a month at half past five in the morning, \
+              within the hour. It takes the same care as `update`, and leaves alone what it could not take back without \
+              losing what people wrote meanwhile. The images have to come from a registry, which the guest itself can \
+              ask.",
+        init: false,
+    };
+}
