@@ -206,12 +206,13 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
     diagnosis
 }
 
-/// What to type so that `command` runs in the guest.
-fn in_guest(site: &Site, seen: &Observed, command: &str) -> String {
+/// What to type so that the guest is restarted. LXC does not start a guest
+/// rightly that restarts itself.
+fn restart_guest(site: &Site, seen: &Observed) -> String {
     match site.backend {
-        Backend::ThisMachine => command.to_owned(),
-        Backend::Proxmox => format!("{} -- {command}", on_container(site, seen, "pct exec")),
-        Backend::Lxc => format!("lxc-attach --name {} -- {command}", site.config.guest.name),
+        Backend::ThisMachine => "systemctl reboot".to_owned(),
+        Backend::Proxmox => on_container(site, seen, "pct reboot"),
+        Backend::Lxc => format!("lxc-stop --name {} && matrix-podman up", site.config.guest.name),
     }
 }
 
@@ -237,7 +238,11 @@ impl Case<'_> {
 
     /// What to type so that `command` runs in the guest.
     fn in_guest(&self, command: &str) -> String {
-        in_guest(self.site, self.seen, command)
+        match self.site.backend {
+            Backend::ThisMachine => command.to_owned(),
+            Backend::Proxmox => format!("{} -- {command}", self.on_container("pct exec")),
+            Backend::Lxc => format!("lxc-attach --name {} -- {command}", self.site.config.guest.name),
+        }
     }
 
     /// What to type so that a command of Proxmox's is about the container.
