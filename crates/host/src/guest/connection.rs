@@ -173,13 +173,7 @@ impl Connection {
 
     /// Has the guest send something, to be read while it comes.
     pub fn stream(self: &Arc<Self>, request: &Request) -> Result<Stream, Failure> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = channel();
-        match self.waiting.lock().map(|mut w| w.as_mut().map(|w| w.insert(id, sender))) {
-            Ok(Some(_)) => {}
-            _ => return Err(self.lost()),
-        }
-        self.write(|to| write_message(to, id, request))?;
+        let (id, receiver) = self.begin(request)?;
         self.write(|to| write_data(to, id, &[0; PIECES_AHEAD]))?;
         Ok(Stream {
             connection: Arc::clone(self),
@@ -190,13 +184,8 @@ impl Connection {
         })
     }
 
-    fn ask(
-        &self,
-        request: &Request,
-        data: Option<(&mut (dyn Read + Send), Option<u64>)>,
-        sink: &Sink,
-        on: &mut dyn FnMut(Incoming),
-    ) -> Result<Reply, Failure> {
+    /// Sends a request; what comes back for its number comes out of the channel.
+    fn begin(&self, request: &Request) -> Result<(u32, Receiver<Incoming>), Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = channel();
         match self.waiting.lock().map(|mut w| w.as_mut().map(|w| w.insert(id, sender))) {
@@ -204,6 +193,17 @@ impl Connection {
             _ => return Err(self.lost()),
         }
         self.write(|to| write_message(to, id, request))?;
+        Ok((id, receiver))
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        data: Option<(&mut (dyn Read + Send), Option<u64>)>,
+        sink: &Sink,
+        on: &mut dyn FnMut(Incoming),
+    ) -> Result<Reply, Failure> {
+        let (id, receiver) = self.begin(request)?;
         match data {
             None => self.await_end(&receiver, sink, on),
             Some((data, total)) => std::thread::scope(|scope| {
