@@ -123,22 +123,16 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
     .map(drop)
 }
 
+/// psql as a program asks it: nothing but the values, and no going on after an error.
+pub(crate) const PSQL: [&str; 6] =
+    ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"];
+
 /// Runs statements in the database that belongs to nobody; what they print.
 fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
-    let argv = [
-        "podman",
-        "exec",
-        "--interactive",
-        Service::Postgres.name(),
-        "psql",
-        "--no-psqlrc",
-        "--quiet",
-        "--tuples-only",
-        "--no-align",
-        "--set=ON_ERROR_STOP=1",
+    let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
         "--username",
         DATABASE,
         "--dbname=postgres",
-    ];
+    ]);
     Program::new(argv).deadline(QUICK).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }

@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use super::Call;
 use crate::{
     apply::secret,
+    dump::PSQL,
     failure::{Doing, Failure},
 };
 
@@ -284,24 +285,13 @@ impl Session {
     pub(super) fn of(container: &str, name: &str) -> Result<Self, Failure> {
         let doing = || "speak with the database";
         let mut child = Process(
-            in_container(
-                container,
-                &[
-                    "psql",
-                    "--no-psqlrc",
-                    "--quiet",
-                    "--tuples-only",
-                    "--no-align",
-                    "--set=ON_ERROR_STOP=1",
-                    &format!("--username={DATABASE}"),
-                    &format!("--dbname={name}"),
-                ],
-            )
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .doing(doing)?,
+            in_container(container, &PSQL)
+                .args([format!("--username={DATABASE}"), format!("--dbname={name}")])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .doing(doing)?,
         );
         let from = child.0.stdout.take().ok_or_else(|| Failure::new(doing(), "psql has no pipes"))?;
         Ok(Self { child, from: BufReader::new(from) })
