@@ -24,7 +24,7 @@ use rustic_core::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Call, Opened, Repository, Snapshot, guest, media_place,
+    Call, Opened, Repository, Snapshot, guest, lines, media_place,
     restore::{self, Beside},
 };
 use crate::{
@@ -153,7 +153,7 @@ fn try_out(
     drop(lock);
     sink(Saying::WaitsFor("the database to be filled and Synapse to start on it".to_owned()));
     let paths = media.paths().map(media_place).collect();
-    let answer = restore::lines(world, Call::Drill(Box::new(drill.clone()), paths), "hold a drill")?.concat();
+    let answer = lines(world, Call::Drill(Box::new(drill.clone()), paths), "hold a drill")?.concat();
     Ok((serde_json::from_str(&answer).doing(|| "understand what the drill found")?, media))
 }
 

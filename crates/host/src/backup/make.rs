@@ -15,7 +15,7 @@ use rustic_core::{BackupOptions, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
 
 use super::{
-    Call, Repository, Snapshot, ask,
+    Call, Repository, Snapshot, ask, guests, lines,
     repository::{TAG, described, explained},
     source::Source,
 };
@@ -121,19 +121,6 @@ fn database(world: &World, sink: &Sink) -> Result<(Content, (std::fs::File, u64)
         size += count as u64;
         sink(Saying::Bytes { done: size, total: None });
     }
-}
-
-/// A failure of the guest's, out of the reader that it came through.
-pub(super) fn guests(error: io::Error, doing: &str) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => failure,
-        Err(error) => Failure::new(doing, error),
-    }
-}
-
-fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure> {
-    let from = BufReader::new(ask(world, call)?);
-    from.lines().collect::<io::Result<_>>().map_err(|e| guests(e, doing))
 }
 
 fn entries(world: &World) -> Result<Vec<Entry>, Failure> {

@@ -13,7 +13,10 @@ mod repository;
 pub mod restore;
 mod source;
 
-use std::{io::Read, sync::Arc};
+use std::{
+    io::{self, BufRead as _, BufReader, Read},
+    sync::Arc,
+};
 
 use matrix_podman_core::backup::drill::Drill;
 use serde::{Deserialize, Serialize};
@@ -55,6 +58,20 @@ fn ask_through(
     match guest {
         Some(guest) => Ok(Box::new(guest.stream(&crate::guest::wire::Request::Stream(call))?)),
         None => Ok(Box::new(guest::stream_here(call)?)),
+    }
+}
+
+/// The same, where it is lines.
+fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure> {
+    let from = BufReader::new(ask(world, call)?);
+    from.lines().collect::<io::Result<_>>().map_err(|e| guests(e, doing))
+}
+
+/// A failure of the guest's, out of the reader that it came through.
+fn guests(error: io::Error, doing: &str) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => Failure::new(doing, error),
     }
 }
 

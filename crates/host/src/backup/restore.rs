@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, BufRead as _, BufReader, Read, Seek as _},
+    io::{self, Read, Seek as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -22,7 +22,7 @@ use matrix_podman_core::{
 use rustic_core::repofile::Node;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Opened, ask};
+use super::{Call, Opened, lines};
 use crate::{
     apply::{Sink, file},
     failure::{Doing, Failure},
@@ -267,9 +267,4 @@ pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> 
         ));
     }
     world.apply(&Effect::RemoveFile { side: Side::Guest, path: from }, sink)
-}
-
-pub(super) fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure> {
-    let from = BufReader::new(ask(world, call)?);
-    from.lines().collect::<io::Result<_>>().map_err(|e| super::make::guests(e, doing))
 }
