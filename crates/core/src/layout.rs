@@ -59,6 +59,8 @@ pub fn dumps() -> AbsPath {
 pub const RESTORING: &str = "/opt/matrix.restoring";
 /// Where a drill has what otherwise is in [`ROOT`].
 pub const DRILL: &str = "/opt/matrix.drill";
+/// Where a rehearsal has what otherwise is in [`ROOT`].
+pub const REHEARSAL: &str = "/opt/matrix.rehearsal";
 
 /// The dump of the database that is being restored, in the guest. As long as it
 /// is there, the restore is not done.

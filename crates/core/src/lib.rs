@@ -6,6 +6,7 @@
 //! dependency list defend that. Data flows one way:
 //! config → desired → (observed) → plan → effects → checks.
 
+pub mod aside;
 pub mod backup;
 pub mod check;
 pub mod config;

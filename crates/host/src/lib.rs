@@ -6,6 +6,7 @@
 //! is decided in the core, never here.
 
 pub mod apply;
+mod aside;
 pub mod backup;
 pub mod check;
 pub mod destroy;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use matrix_podman_core::{
-    backup::{Manifest, drill, place},
+    aside::{self, Aside},
+    backup::{Manifest, place},
     config::Config,
     layout,
     lock::Lock,
@@ -211,7 +212,8 @@ impl Desk {
             .map_err(|_| {
                 Failure::new(doing, "the guest does not say what it is").hint("matrix-podman status")
             })?;
-        let drill = drill::drill(&config, &lock, &facts).map_err(|why| Failure::new(doing, why))?;
+        let drill = aside::containers(Aside::Drill, &config, &lock, &facts)
+            .map_err(|why| Failure::new(doing, why))?;
         let what = format!("Drill with snapshot {}", opened.described().id);
         let proof = up::at_work(&self.world, &self.found, "backup drill", json, |journal, _| {
             let proof = watched("drill", &what, json, |sink| {

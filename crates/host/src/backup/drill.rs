@@ -6,14 +6,14 @@ use std::{
     fs::{self, File},
     io::Write,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
 use matrix_podman_core::{
+    aside::Containers,
     backup::{
         MediaList,
-        drill::{self, CameBack, Drill},
+        drill::{self, CameBack},
     },
     layout,
     name::{Mode, Owner},
@@ -29,22 +29,17 @@ use super::{
 };
 use crate::{
     apply::{Sink, file},
+    aside,
     failure::{Doing, Failure},
     guest::wire::Saying,
-    process::{Input, Program},
+    process::Program,
     world::World,
 };
 
-/// How long PostgreSQL may take to come up.
-const DATABASE_UP: Duration = Duration::from_secs(5 * 60);
-/// How long the database may take to be filled.
-const FILLED: Duration = Duration::from_secs(24 * 3600);
 /// How long Synapse may take to come up.
 const SYNAPSE_UP: Duration = Duration::from_secs(10 * 60);
 /// How long anything else may take.
 const ONCE: Duration = Duration::from_secs(120);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// What a drill proved, or did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +84,7 @@ pub fn hold(
     world: &World,
     repository: &Repository,
     opened: &Opened,
-    drill: &Drill,
+    drill: &Containers,
     sink: &Sink,
 ) -> Result<Proof, Failure> {
     let site = world.site().config.site().to_owned();
@@ -143,7 +138,7 @@ pub fn hold(
 fn try_out(
     world: &World,
     opened: &Opened,
-    drill: &Drill,
+    drill: &Containers,
     lock: File,
     sink: &Sink,
 ) -> Result<(CameBack, MediaList), Failure> {
@@ -158,71 +153,28 @@ fn try_out(
 }
 
 /// The guest's half: runs what came back, and removes it.
-pub fn serve(drill: &Drill, media: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+pub fn serve(drill: &Containers, media: &[String], to: &mut dyn Write) -> Result<(), Failure> {
     let held = run(drill, media);
-    let removed = remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
+    let removed = aside::remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
     let came_back = held?;
     removed?;
     guest::json_line(to, &came_back).doing(|| "tell what came back")
 }
 
-/// Removes the containers; those of a drill that was cut off too.
-fn remove(drill: &Drill) -> Result<(), Failure> {
-    drill
-        .remove
-        .iter()
-        .try_for_each(|argv| Program::new(argv).deadline(ONCE).run("remove the drill's containers", &|_| {}))
-}
-
-fn run(drill: &Drill, media: &[String]) -> Result<CameBack, Failure> {
-    remove(drill)?;
-    for (path, mode, owner) in &drill.folders {
-        file::make_dir(Path::new(path.as_str()), *mode, *owner)?;
-    }
-    let (hosts, names) = &drill.hosts;
-    file::write(Path::new(hosts.as_str()), names.as_bytes(), Mode(0o644), Owner::ROOT)?;
+fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
+    aside::prepare(drill)?;
     let digests = guest::digests_below(Beside::Drill.folder(), media)?;
-    start(Service::Postgres, &drill.database, &drill.database_answers, DATABASE_UP)?;
+    aside::start_database(drill)?;
     let dump = layout::restore_dump();
     let dump = Beside::Drill.folder().join(restore::below_root(&dump));
-    let from = File::open(&dump).doing(|| "open the dump that came back")?;
-    Program::new(&drill.fill)
-        .ends_with_us()
-        .deadline(FILLED)
-        .input(Input::Stream(Box::new(from)))
-        .run("fill the drill's database", &|_| {})?;
+    aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
     let tables: BTreeMap<String, u64> =
-        guest::rows(&mut guest::Session::of(&drill::container(Service::Postgres), DATABASE)?)?;
+        guest::rows(&mut guest::Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
     file::remove(&dump)?;
-    start(Service::Synapse, &drill.synapse, &drill.synapse_answers, SYNAPSE_UP)?;
+    aside::start_synapse(drill, SYNAPSE_UP)?;
     let doing = "ask the drill's Synapse for its keys";
     let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
     let keys =
         drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
     Ok(CameBack { tables, media: digests, keys })
-}
-
-/// Starts a container and waits until it answers.
-fn start(service: Service, argv: &[String], answers: &[String], patience: Duration) -> Result<(), Failure> {
-    let doing = format!("start {} on what came back", service.title());
-    Program::new(argv).deadline(ONCE).run(&doing, &|_| {})?;
-    let name = drill::container(service);
-    let started = Instant::now();
-    loop {
-        if Program::new(answers).deadline(ONCE).output().status == Some(0) {
-            return Ok(());
-        }
-        let state = Program::new(["podman", "container", "inspect", "--format={{.State.Status}}", &name])
-            .deadline(ONCE)
-            .output();
-        let runs = String::from_utf8_lossy(&state.stdout).trim() == "running";
-        if !runs || started.elapsed() > patience {
-            let why = if runs { "it does not answer" } else { "it ended" };
-            let logs = Program::new(["podman", "logs", "--tail=15", &name]).deadline(ONCE).output();
-            let said = [logs.stdout, logs.stderr].concat();
-            let lines = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
-            return Err(Failure::new(doing, why).evidence(lines));
-        }
-        thread::sleep(LOOK);
-    }
 }

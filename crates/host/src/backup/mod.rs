@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use matrix_podman_core::backup::drill::Drill;
+use matrix_podman_core::aside::Containers;
 use serde::{Deserialize, Serialize};
 
 pub use make::{Made, make};
@@ -43,7 +43,7 @@ pub enum Call {
     Rows,
     /// Run what was put beside the server for a drill, and remove it: what came
     /// back, with the digests of these files, in a line of JSON.
-    Drill(Box<Drill>, Vec<String>),
+    Drill(Box<Containers>, Vec<String>),
 }
 
 /// The answer to `call`, to be read while it comes.

@@ -1,0 +1,203 @@
+//! Containers beside the server that nobody can reach and that are thrown away:
+//! a database of its own and Synapse on it, without a network, as a drill and a
+//! rehearsal run them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Config,
+    layout,
+    lock::Lock,
+    name::{AbsPath, Mode, Owner},
+    render::{Facts, MissingImage, homeserver, quadlet, stack},
+    service::Service,
+    size::Bytes,
+};
+
+/// For what something is run beside the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aside {
+    /// To see whether a backup would have helped.
+    Drill,
+    /// To see whether an update would do.
+    Rehearsal,
+}
+
+impl Aside {
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Aside::Drill => "drill",
+            Aside::Rehearsal => "rehearsal",
+        }
+    }
+
+    /// Where it has what otherwise is in `/opt/matrix`.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Aside::Drill => layout::DRILL,
+            Aside::Rehearsal => layout::REHEARSAL,
+        }
+    }
+
+    /// The name of its container of `service`.
+    pub fn container(self, service: Service) -> String {
+        format!("matrix-{}-{}", self.name(), service.name())
+    }
+
+    /// Where it has what otherwise is at `path`.
+    pub fn moved(self, path: &AbsPath) -> AbsPath {
+        let rest = path.as_str().strip_prefix(layout::ROOT).unwrap_or(path.as_str());
+        AbsPath::known(format!("{}{rest}", self.folder()))
+    }
+}
+
+/// What is run beside the server, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containers {
+    /// For what.
+    pub aside: Aside,
+    /// Folders that are made for it.
+    pub folders: Vec<(AbsPath, Mode, Owner)>,
+    /// The names that its containers know, as a file.
+    pub hosts: (AbsPath, String),
+    /// Starts PostgreSQL, with an empty database.
+    pub database: Vec<String>,
+    /// Ends with 0 as soon as it answers.
+    pub database_answers: Vec<String>,
+    /// Fills it from the dump on standard input.
+    pub fill: Vec<String>,
+    /// Starts Synapse.
+    pub synapse: Vec<String>,
+    /// Ends with 0 as soon as it answers.
+    pub synapse_answers: Vec<String>,
+    /// Prints the keys that Synapse signs with, as other servers would see them.
+    pub keys: Vec<String>,
+    /// Remove its containers, one after the other, those of one that was cut off
+    /// too.
+    pub remove: Vec<Vec<String>>,
+}
+
+/// What is run with this config and these images. It has to leave the server
+/// beside it its memory, so it is given a quarter of the guest's.
+pub fn containers(
+    aside: Aside,
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<Containers, MissingImage> {
+    let facts = Facts { guest_memory: Bytes::mib((facts.guest_memory.as_mib() / 4).max(512)), ..*facts };
+    let database = stack::container(Service::Postgres, config, lock, &facts)?;
+    let synapse = stack::container(Service::Synapse, config, lock, &facts)?;
+    // Both see one network, which has nothing but themselves in it; Podman tells
+    // a container on it no names.
+    let hosts = AbsPath::known(format!("{}/hosts", aside.folder()));
+    let names = format!("127.0.0.1 localhost {} {}\n", Service::Postgres, Service::Redis);
+    let alone = ["--network=none".to_owned()];
+    let together = [
+        format!("--network=container:{}", aside.container(Service::Postgres)),
+        format!("--volume={hosts}:/etc/hosts:ro"),
+    ];
+    let owner = Service::Postgres.owner();
+    let exec = |service: Service, words: &[&str]| -> Vec<String> {
+        ["podman", "exec", "--interactive"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain([aside.container(service)])
+            .chain(words.iter().map(|word| (*word).to_owned()))
+            .collect()
+    };
+    let health = |spec: &stack::ContainerSpec| {
+        let words: Vec<&str> = spec.health.command.iter().map(String::as_str).collect();
+        exec(spec.service, &words)
+    };
+    let remove = |service: Service| -> Vec<String> {
+        ["podman", "rm", "--force", "--ignore", "--time=10", "--volumes", "--"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain([aside.container(service)])
+            .collect()
+    };
+    let restore = format!("--username={}", homeserver::DATABASE);
+    let into = format!("--dbname={}", homeserver::DATABASE);
+    Ok(Containers {
+        aside,
+        folders: vec![(aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner)],
+        hosts: (hosts, names),
+        database: run(aside, &database, &alone),
+        database_answers: health(&database),
+        fill: exec(Service::Postgres, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
+        synapse: run(aside, &synapse, &together),
+        synapse_answers: health(&synapse),
+        keys: exec(
+            Service::Synapse,
+            &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
+        ),
+        // Synapse first: it is in the other's network.
+        remove: [Service::Synapse, Service::Postgres].map(remove).to_vec(),
+    })
+}
+
+fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String]) -> Vec<String> {
+    let owner = spec.service.owner();
+    let mut words: Vec<String> = [
+        "nice",
+        "-n",
+        "19",
+        "podman",
+        "run",
+        "--detach",
+        "--pull=never",
+        "--read-only",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--log-driver=k8s-file",
+        "--log-opt=max-size=1mb",
+        "--no-healthcheck",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    words.push(format!("--name={}", aside.container(spec.service)));
+    words.push(format!("--user={}:{}", owner.uid, owner.gid));
+    words.extend(network.iter().cloned());
+    words.extend(spec.shm_size.map(|size| format!("--shm-size={}", quadlet::podman_size(size))));
+    words.extend(spec.environment.iter().map(|(name, value)| format!("--env={name}={value}")));
+    for mount in &spec.mounts {
+        let mount = stack::Mount { source: aside.moved(&mount.source), ..mount.clone() };
+        words.push(format!("--volume={}", quadlet::volume(&mount)));
+    }
+    words.extend(spec.tmpfs.iter().map(|tmpfs| format!("--tmpfs={}", quadlet::tmpfs(tmpfs))));
+    words.extend(spec.entrypoint.map(|entrypoint| format!("--entrypoint={entrypoint}")));
+    words.push(spec.image.clone());
+    words.extend(spec.command.iter().cloned());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::testing::{default_config, facts, lock};
+
+    #[test]
+    fn nothing_of_it_reaches_the_server_or_a_network() {
+        for aside in [Aside::Drill, Aside::Rehearsal] {
+            let all = containers(aside, &default_config(), &lock(), &facts()).unwrap();
+            if aside == Aside::Drill {
+                insta::assert_snapshot!(
+                    [&all.database, &all.synapse]
+                        .into_iter()
+                        .map(|argv| argv.join("\n  "))
+                        .collect::<Vec<_>>()
+                        .join("\n\n")
+                );
+            }
+            for argv in [&all.database, &all.synapse] {
+                for word in argv.iter().filter(|word| word.starts_with("--volume=")) {
+                    assert!(word.starts_with(&format!("--volume={}/", aside.folder())), "{word}");
+                }
+                assert!(argv.iter().any(|word| word.starts_with("--network=")), "{argv:?}");
+                assert!(!argv.iter().any(|word| word.starts_with("--publish")), "{argv:?}");
+            }
+        }
+    }
+}
