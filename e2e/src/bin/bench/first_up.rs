@@ -1,0 +1,105 @@
+//! From nothing to a server, and from the guest's start to one.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use jiff::Timestamp;
+use matrix_podman_e2e::{Lab, Node};
+use serde_json::Value;
+
+use crate::{
+    floor::{boot_floor, initdb, load, synapse_first_start, timed_unpack},
+    measure::{Figure, against, median_of, timed, until_answers},
+};
+
+/// First `up` with images and root file system at hand, against the longest
+/// chain of unavoidable work in it. All four images have to be loaded, on
+/// whatever cores there are, so the floor loads them as `up` does: Synapse's
+/// beside the others, with nothing but Podman at work.
+pub fn figure(lab: &Lab, measured: Duration) -> Figure {
+    let guest = lab.guest();
+    let unpack = timed_unpack();
+    let (own_boot, _) = boot_floor(&guest);
+    guest.sh("systemctl stop matrix-stack.service").ok();
+    let synapse = median_of(|time| timed(|| load(&guest, &format!("synapse-{time}"), "synapse")));
+    let loads = median_of(|time| {
+        let storage = format!("all-{time}");
+        timed(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| load(&guest, &storage, "synapse"));
+                load(&guest, &storage, "postgres");
+                initdb(&guest);
+                load(&guest, &storage, "redis");
+                load(&guest, &storage, "element-web");
+            });
+        })
+    });
+    lab.up().ok();
+    let synapse_start = synapse_first_start(&guest, lab);
+    lab.up().ok();
+    println!(
+        "  first up: unpack {unpack:.1?}, boot {own_boot:.1?}, four images and initdb {loads:.1?} (Synapse's image \
+         alone {synapse:.1?}), Synapse's first start {synapse_start:.1?}"
+    );
+    let chain = unpack + own_boot + loads + synapse_start;
+    against("first `up`, images and root file system at hand", measured, chain, 1.5, "at most 1.5")
+}
+
+/// From the created container to the started services on a node of Proxmox,
+/// against the same with plain LXC.
+pub fn proxmox(plain: &Lab) -> Figure {
+    let lab = Lab::new("bench-pve");
+    let node = Node::new(&lab);
+    node.write_config(&lab);
+    node.run(&lab, &["up", "--yes"]).ok();
+    let (measured, floor) = (created_to_started(&lab), created_to_started(plain));
+    against(
+        "from creation to the started stack on Proxmox, beside plain LXC",
+        measured,
+        floor,
+        1.1,
+        "at most 1.1",
+    )
+}
+
+/// How long it took in a site's first `up`, as its journal has it.
+fn created_to_started(lab: &Lab) -> Duration {
+    let path = lab.state_folder().join("journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut acts: BTreeMap<u64, String> = BTreeMap::new();
+    let (mut created, mut started) = (None, None);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let act = line["act"].as_u64().unwrap_or_default();
+        let at = || line["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        match (line["entry"].as_str(), line["resource"].as_str()) {
+            (Some("intent"), Some(resource)) => drop(acts.insert(act, resource.to_owned())),
+            (Some("done"), _) => match acts.get(&act).map(String::as_str) {
+                Some("guest/container") if created.is_none() => created = at(),
+                Some(resource) if resource.starts_with("service/") => started = at(),
+                _ => {}
+            },
+            // Later runs are not the first.
+            (Some("ended"), _) => break,
+            _ => {}
+        }
+    }
+    let (Some(created), Some(started)) = (created, started) else {
+        panic!("{} tells of no first up", path.display())
+    };
+    started.duration_since(created).unsigned_abs()
+}
+
+/// From the guest's start to a healthy Synapse, against the guest's own boot
+/// and Synapse's own start.
+pub fn boot(lab: &Lab) -> Figure {
+    let guest = lab.guest();
+    let (own_boot, own_start) = boot_floor(&guest);
+    guest.shut_down();
+    let measured = timed(|| {
+        guest.start();
+        until_answers(lab, Duration::from_secs(300));
+    });
+    lab.becomes_healthy(Duration::from_secs(120));
+    println!("  boot: the guest's own {own_boot:.1?}, Synapse's own start {own_start:.1?}");
+    against("guest boot to Synapse healthy", measured, own_boot + own_start, 2.0, "at most 2")
+}
