@@ -81,6 +81,9 @@ pub enum Command {
     Rollback(Rollback),
     /// Show what ran on the server, since when, because of whom, and what came of it
     History(History),
+    /// Notices of what nobody watched: updates, backups, drills
+    #[command(subcommand)]
+    Notify(Notify),
     /// Write every file of the guest into a folder, to read or compare
     Render(Render),
     /// Remove the guest and everything in it
@@ -369,6 +372,13 @@ pub struct Set {
     pub default: bool,
 }
 
+/// `notify`
+#[derive(Debug, Subcommand)]
+pub enum Notify {
+    /// Send one to everybody whom matrix.toml names, from the machine and from the guest
+    Test(Json),
+}
+
 /// `render`
 #[derive(Debug, clap::Args)]
 pub struct Render {
@@ -399,6 +409,7 @@ impl Args {
             Command::Verify(Verify { what: Some(VerifyWhat::Federation { output, .. }), .. }) => output.json,
             Command::Verify(verify) => verify.output.json,
             Command::Logs(logs) => logs.json,
+            Command::Notify(Notify::Test(json)) => json.json,
             Command::Update(update) => update.output.json,
             Command::Rollback(rollback) => rollback.output.json,
             Command::History(history) => history.output.json,

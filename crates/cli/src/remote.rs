@@ -93,7 +93,7 @@ fn files(config: &Config) -> Result<Vec<(String, String)>, Error> {
         RootPassword::Locked | RootPassword::Ask => None,
     };
     let secret = config.turn.as_ref().map(|turn| &turn.secret_file);
-    let named = [password, secret, config.proxmox.ssh_keys.as_ref()];
+    let named = [password, secret, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_ref()];
     let mut files = Vec::new();
     for path in named.into_iter().flatten() {
         match fs::read_to_string(path.as_str()) {
@@ -176,6 +176,9 @@ pub fn with_handed_files(mut config: Config, file: &Path) -> Config {
         here(&mut turn.secret_file);
     }
     if let Some(path) = &mut config.proxmox.ssh_keys {
+        here(path);
+    }
+    if let Some(path) = &mut config.notify.webhook_file {
         here(path);
     }
     config

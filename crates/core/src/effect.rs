@@ -70,8 +70,10 @@ pub enum Effect {
         /// Which.
         secret: Secret,
     },
-    /// Takes the operator's TURN secret from a file on the machine into the guest.
-    TakeTurnSecret {
+    /// Takes a secret that the operator gives from a file on the machine into the guest.
+    TakeSecret {
+        /// Which.
+        secret: Secret,
         /// The file on the machine.
         from: AbsPath,
     },
@@ -373,7 +375,7 @@ impl Effect {
             | Effect::RebootContainer { .. }
             | Effect::PushProgram { .. } => Side::Machine,
             Effect::MakeSecret { .. }
-            | Effect::TakeTurnSecret { .. }
+            | Effect::TakeSecret { .. }
             | Effect::Upgrade { .. }
             | Effect::ApplySysctl
             | Effect::AwaitBoot
@@ -398,7 +400,7 @@ impl Effect {
             Effect::Link { path, target, .. } => format!("link {path} to {target}"),
             Effect::RemoveFile { path, .. } => format!("remove {path}"),
             Effect::MakeSecret { secret } => format!("make the secret {}", secret.file_name()),
-            Effect::TakeTurnSecret { from } => format!("take the TURN secret from {from}"),
+            Effect::TakeSecret { secret, from } => format!("take {} from {from}", secret.title()),
             Effect::Install { packages, .. } => format!("install {}", packages.join(" ")),
             Effect::Purge { packages, .. } => format!("remove {}", packages.join(" ")),
             Effect::Upgrade { .. } => "update the guest's Debian packages".to_owned(),

@@ -1,6 +1,9 @@
 //! Where things are: the paths of DESIGN.md's contract, in one place.
 
-use crate::{name::AbsPath, service::Service};
+use crate::{
+    name::{AbsPath, Owner},
+    service::Service,
+};
 
 /// Folder of everything that belongs to the stack, in the guest.
 pub const ROOT: &str = "/opt/matrix";
@@ -79,6 +82,11 @@ pub fn backup_record(site: &str) -> AbsPath {
     machine_state(site).join("backup-last.json")
 }
 
+/// Which notices of a site could not be sent the last time, on either side.
+pub fn notice_record(site: &str) -> AbsPath {
+    machine_state(site).join("notice-last.json")
+}
+
 /// What the last drill of a site proved, on the machine.
 pub fn backup_drill(site: &str) -> AbsPath {
     machine_state(site).join("backup-drill.json")
@@ -153,6 +161,9 @@ pub enum Secret {
     SigningKey,
     /// Secret shared with the TURN server; comes from the operator.
     Turn,
+    /// Address that notices are sent to: whoever has it can send some too. It
+    /// comes from the operator, and the program alone reads it.
+    Webhook,
 }
 
 impl Secret {
@@ -180,15 +191,39 @@ impl Secret {
             Secret::Registration => "registration",
             Secret::SigningKey => "signing.key",
             Secret::Turn => "turn",
+            Secret::Webhook => "webhook",
         }
     }
 
-    /// The service that reads it.
-    pub const fn reader(self) -> Service {
+    /// What it is, for people.
+    pub const fn title(self) -> &'static str {
         match self {
-            Secret::Postgres => Service::Postgres,
-            Secret::RedisAcl => Service::Redis,
-            _ => Service::Synapse,
+            Secret::Turn => "the TURN secret",
+            Secret::Webhook => "the webhook's address",
+            Secret::Postgres | Secret::Pgpass => "the database's password",
+            Secret::Redis | Secret::RedisAcl => "the cache's password",
+            Secret::Macaroon => "the key for access without a session",
+            Secret::Form => "the key for web forms",
+            Secret::Registration => "the secret for making users",
+            Secret::SigningKey => "the signing key",
+        }
+    }
+
+    /// The service that reads it; none where only the program does.
+    pub const fn reader(self) -> Option<Service> {
+        match self {
+            Secret::Postgres => Some(Service::Postgres),
+            Secret::RedisAcl => Some(Service::Redis),
+            Secret::Webhook => None,
+            _ => Some(Service::Synapse),
+        }
+    }
+
+    /// Whose its file is: nobody else can read it.
+    pub const fn owner(self) -> Owner {
+        match self.reader() {
+            Some(service) => service.owner(),
+            None => Owner::ROOT,
         }
     }
 

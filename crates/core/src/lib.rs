@@ -18,6 +18,7 @@ pub mod federation;
 pub mod layout;
 pub mod lock;
 pub mod name;
+pub mod notify;
 pub mod observed;
 pub mod people;
 pub mod plan;

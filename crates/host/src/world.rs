@@ -13,7 +13,7 @@ use matrix_podman_core::{
     config::RootPassword,
     effect::{Container, Effect, ImageSource, NewContainer},
     fact::{Fact, GuestState, Side, Value},
-    layout::{self, Secret},
+    layout,
     observed::{Answer, Gap, Observed},
     people,
     proxmox::Question,
@@ -447,12 +447,12 @@ impl World {
                 apply::apply(effect, sink)
             }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
-            Effect::TakeTurnSecret { from } => {
+            Effect::TakeSecret { secret, from } => {
                 let mut file = std::fs::File::open(from.as_str())
-                    .doing(|| format!("read the TURN secret from {from}"))?;
+                    .doing(|| format!("read {} from {from}", secret.title()))?;
                 match self.guest()? {
-                    Some(guest) => guest.send(&Request::PutSecret(Secret::Turn), &mut file, None, sink),
-                    None => apply::secret::put(Secret::Turn, file),
+                    Some(guest) => guest.send(&Request::PutSecret(*secret), &mut file, None, sink),
+                    None => apply::secret::put(*secret, file),
                 }
             }
             Effect::Edge(act) => self.edge.act(act, sink),

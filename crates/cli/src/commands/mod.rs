@@ -14,6 +14,7 @@ mod failed;
 mod init;
 mod logs;
 mod motd;
+mod notify;
 mod people;
 mod plan;
 mod render;
@@ -63,6 +64,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Update(args) => update::update(config, &args),
         Command::Rollback(args) => update::rollback(config, &args),
         Command::History(args) => update::history(config, &args),
+        Command::Notify(args) => notify::run(config, &args),
         Command::Render(render) => render::run(config, &render),
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),

@@ -12,6 +12,7 @@ use matrix_podman_core::{
     service::Service,
     update::{self, Unattended},
 };
+use matrix_podman_host::notify::Record;
 use serde::Serialize;
 
 use super::backup_status::Backups;
@@ -32,6 +33,7 @@ struct Status {
     /// How the backups are; absent where there are none, and in the guest.
     backups: Option<Backups>,
     updates: Updates,
+    notices: Notices,
     /// Why more is not known.
     problem: Option<String>,
 }
@@ -60,6 +62,12 @@ struct Updates {
     auto: bool,
     /// What came of the last time that it did.
     last: Option<Unattended>,
+}
+
+#[derive(Debug, Serialize)]
+struct Notices {
+    /// What came of the last ones, where the command is typed and in the guest.
+    last: Vec<Record>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,8 +102,10 @@ fn status(site: &Site, seen: &Observed) -> Status {
         Err(_) => "unknown".to_owned(),
     };
     let address = resource::guest_address(site, seen).ok().flatten().filter(|_| guest_state == "running");
-    let (lock, last) = (lock(seen), last_update(seen));
+    let (lock, last, told) = (lock(seen), last_update(seen), last_notice(site, seen));
     let (lock, last) = (lock.unwrap_or_default(), last.unwrap_or_default());
+    let own = Record::last(site.config.site()).filter(|_| site.backend != Backend::ThisMachine);
+    let notices = own.into_iter().chain(told.unwrap_or_default()).collect();
     let services = Service::ALL
         .into_iter()
         .map(|service| {
@@ -138,6 +148,7 @@ fn status(site: &Site, seen: &Observed) -> Status {
             public_client: site.config.chat_url.clone(),
         },
         backups: Backups::of(&site.config),
+        notices: Notices { last: notices },
         updates: Updates { auto: site.config.update.auto, last },
         problem,
     }
@@ -163,6 +174,12 @@ fn lock(seen: &Observed) -> Seen<Option<Lock>> {
 fn last_update(seen: &Observed) -> Seen<Option<Unattended>> {
     let file = seen.file(Side::Guest, &update::unattended_file())?;
     Ok(file.and_then(|f| Unattended::parse(f.content.as_deref().unwrap_or_default())))
+}
+
+/// The last one that was sent from the guest.
+fn last_notice(site: &Site, seen: &Observed) -> Seen<Option<Record>> {
+    let file = seen.file(Side::Guest, &layout::notice_record(site.config.site()))?;
+    Ok(file.and_then(|f| Record::parse(f.content.as_deref().unwrap_or_default())))
 }
 
 fn print(status: &Status) {
@@ -194,6 +211,12 @@ fn print(status: &Status) {
     if let Some(last) = &status.updates.last {
         let style = if last.outcome.is_well() { DIM } else { YELLOW };
         output::data(&format!("  last update  {}", styled(style, &last.line())));
+    }
+    for notice in &status.notices.last {
+        for why in &notice.unsent {
+            let why = output::harmless(why);
+            output::data(&format!("  notices      {}", styled(YELLOW, &format!("{}: {why}", notice.at))));
+        }
     }
     if let Some(problem) = &status.problem {
         output::say(&format!("note: {problem}"));

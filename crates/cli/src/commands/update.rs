@@ -6,6 +6,7 @@ use matrix_podman_core::{
     check::{Check, Verdict},
     effect::ImageSource,
     fact::Fact,
+    notify::Subject,
     observed::{Gap, Observed},
     resource::Diff,
     service::Service,
@@ -18,7 +19,7 @@ use matrix_podman_host::{
 };
 use serde_json::json;
 
-use super::{plan, up};
+use super::{notify, plan, up};
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
@@ -51,7 +52,8 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
             },
             Err(error) => (Ended::Failed, error.to_string()),
         };
-        update::record(&world, outcome, what)?;
+        update::record(&world, outcome, what.clone())?;
+        notify::tell(&world, Subject::Update, outcome.is_well(), &what);
     }
     Ok(match done? {
         Came::Nothing => nothing(args.output.json),

@@ -1,11 +1,11 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    BackendChoice, Config, Guest, ImageChoice, Images, Ports, Postgres, Registration, SourceChoice, Synapse,
-    Turn, Updates, Web, edge,
+    BackendChoice, Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, Registration, SourceChoice,
+    Synapse, Turn, Updates, Web, edge,
     keys::{
         AnyKey, Follows, Key, backup as backup_keys, guest as guest_keys, images as image_keys,
-        services as keys,
+        notify as notify_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
         update::AUTO,
     },
@@ -39,6 +39,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
     let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
     let backup = backup(r);
+    let notify = notify(r);
     let (matrix_url, chat_url) = urls?;
     Some(Config {
         domain: domain?,
@@ -59,6 +60,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         edge,
         well_known,
         backup,
+        notify,
     })
 }
 
@@ -317,6 +319,15 @@ fn backup(r: &mut Reader<'_>) -> Backup {
             monthly: r.value(&backup_keys::KEEP_MONTHLY).value.0,
             yearly: r.value(&backup_keys::KEEP_YEARLY).value.0,
         },
+    }
+}
+
+fn notify(r: &mut Reader<'_>) -> Notify {
+    Notify {
+        on: r.value(&notify_keys::ON).value,
+        room: r.optional(&notify_keys::ROOM).value.map(|room| room.0),
+        webhook_file: r.optional(&notify_keys::WEBHOOK_FILE).value.map(|file| file.0),
+        file: r.optional(&notify_keys::FILE).value,
     }
 }
 

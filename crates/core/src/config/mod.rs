@@ -78,6 +78,8 @@ pub struct Config {
     pub well_known: WellKnown,
     /// `[backup]`
     pub backup: Backup,
+    /// `[notify]`
+    pub notify: Notify,
 }
 
 /// Where the two published services listen in the guest.
@@ -299,6 +301,36 @@ pub struct Web {
 pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
+}
+
+/// `[notify]`: who is told what came of things that nobody watched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notify {
+    /// What they are told.
+    pub on: NotifyOn,
+    /// A room of this server: its id or an alias.
+    pub room: Option<String>,
+    /// File on the machine with the address of a webhook.
+    pub webhook_file: Option<AbsPath>,
+    /// File that gets a line.
+    pub file: Option<AbsPath>,
+}
+
+impl Notify {
+    /// Whether there is nobody to be told.
+    pub fn is_nobody(&self) -> bool {
+        self.room.is_none() && self.webhook_file.is_none() && self.file.is_none()
+    }
+}
+
+/// `notify.on`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NotifyOn {
+    /// What failed, and what waits for a person.
+    #[default]
+    Failure,
+    /// What went well, too.
+    Always,
 }
 
 /// `[edge]`: each part is there only when the operator named it.

@@ -92,10 +92,23 @@ pub enum Call {
     },
     /// Take an invite token back.
     DeleteToken(InviteToken),
+    /// Say something in a room, in the name of the program's own account.
+    Say(Message),
     /// The program's own account, if there is one.
     ServiceAccount,
     /// End the program's own account.
     RemoveServiceAccount,
+}
+
+/// What the program's own account says in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The room's id or an alias.
+    pub room: String,
+    /// The text.
+    pub text: String,
+    /// Whether people's devices are to ring.
+    pub loud: bool,
 }
 
 /// A user to be made.

@@ -4,8 +4,9 @@
 use crate::{
     backup::{Backup, Keep},
     config::{
-        Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Ports, Postgres,
-        Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web, WellKnown,
+        Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Notify,
+        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
+        WellKnown,
     },
     lock::{Lock, LockedImage},
     name::{
@@ -75,6 +76,7 @@ pub(crate) fn default_config() -> Config {
         edge: Edge::default(),
         well_known: WellKnown::default(),
         backup: Backup::default(),
+        notify: Notify::default(),
     }
 }
 
@@ -123,6 +125,12 @@ pub(super) fn changed_config() -> Config {
         backup: Backup {
             repository: Some(AbsPath::parse("/mnt/disk2/backup").unwrap()),
             keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
+        },
+        notify: Notify {
+            on: NotifyOn::Always,
+            room: Some("#server:verein.ch".into()),
+            webhook_file: Some(AbsPath::parse("/root/webhook").unwrap()),
+            file: Some(AbsPath::parse("/var/log/notices").unwrap()),
         },
         ..default
     }

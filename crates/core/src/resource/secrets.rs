@@ -53,15 +53,17 @@ impl Resource for Secrets {
                 effects.push(Effect::MakeSecret { secret });
             }
         }
-        if let Some(turn) = &self.site.config.turn {
-            let given = seen.meta(Side::Machine, &turn.secret_file)?;
-            let taken = seen.meta(Side::Guest, &layout::secret(Secret::Turn))?;
+        for (secret, from) in self.given() {
+            let given = seen.meta(Side::Machine, from)?;
+            let taken = seen.meta(Side::Guest, &layout::secret(secret))?;
             let other = given.is_some_and(|g| taken.is_some_and(|t| t.digest != g.digest));
-            if !self.is_right(Secret::Turn, seen)? || other {
-                missing.push(Secret::Turn.file_name());
-                effects.push(Effect::TakeTurnSecret { from: turn.secret_file.clone() });
+            if !self.is_right(secret, seen)? || other {
+                missing.push(secret.file_name());
+                effects.push(Effect::TakeSecret { secret, from: from.clone() });
                 // It reads its secrets only when it starts.
-                if seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running") {
+                if secret.reader() == Some(Service::Synapse)
+                    && seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running")
+                {
                     effects.push(Effect::StartService {
                         service: Service::Synapse,
                         restart: true,
@@ -69,6 +71,18 @@ impl Resource for Secrets {
                     });
                 }
             }
+        }
+        let webhook = layout::secret(Secret::Webhook);
+        if self.site.config.notify.webhook_file.is_none() && seen.meta(Side::Guest, &webhook)?.is_some() {
+            let effect = Effect::RemoveFile { side: Side::Guest, path: webhook };
+            if missing.is_empty() {
+                return Ok(Diff::quiet(
+                    "Remove the webhook's address from the guest",
+                    "the config names none any more",
+                    vec![effect],
+                ));
+            }
+            effects.push(effect);
         }
         if missing.is_empty() {
             return Ok(Diff::settled("all secrets are there, each readable by its service alone"));
@@ -94,8 +108,16 @@ fn loss(secret: Secret) -> &'static str {
 }
 
 impl Secrets {
+    /// Those that the operator gives, with their files on the machine.
+    fn given(&self) -> Vec<(Secret, &AbsPath)> {
+        let config = &self.site.config;
+        let turn = config.turn.as_ref().map(|turn| (Secret::Turn, &turn.secret_file));
+        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::Webhook, file));
+        turn.into_iter().chain(webhook).collect()
+    }
+
     fn is_right(&self, secret: Secret, seen: &Observed) -> Seen<bool> {
         let state = seen.meta(Side::Guest, &layout::secret(secret))?;
-        Ok(state.is_some_and(|s| s.mode == Mode(0o400) && s.owner == secret.reader().owner()))
+        Ok(state.is_some_and(|s| s.mode == Mode(0o400) && s.owner == secret.owner()))
     }
 }

@@ -467,7 +467,7 @@ impl MemoryWorld {
             | Effect::Link { .. }
             | Effect::RemoveFile { .. }
             | Effect::MakeSecret { .. }
-            | Effect::TakeTurnSecret { .. }
+            | Effect::TakeSecret { .. }
             | Effect::BuildRootfs { .. }
             | Effect::CreateGuest(_)
             | Effect::PushProgram { .. }
@@ -493,9 +493,9 @@ impl MemoryWorld {
                 self.place(*side).files.remove(path);
             }
             Effect::MakeSecret { secret } => self.make_secret(*secret)?,
-            Effect::TakeTurnSecret { from } => {
+            Effect::TakeSecret { secret, from } => {
                 let content = format!("what {from} holds");
-                self.put_secret(Secret::Turn, content);
+                self.put_secret(*secret, content);
             }
             Effect::Install { side, packages } => {
                 let count = if whole { packages.len() } else { packages.len().div_ceil(2) };
@@ -695,7 +695,7 @@ impl MemoryWorld {
     }
 
     fn put_secret(&mut self, secret: Secret, content: String) {
-        let owner = secret.reader().owner();
+        let owner = secret.owner();
         let node = Node { kind: FileKind::File, content, mode: Mode(0o400), owner };
         self.guest_mut().place.files.insert(layout::secret(secret), node);
     }
@@ -855,7 +855,7 @@ fn container_of(guest: &Guest, service: Service) -> Result<ContainerState, Strin
         .values()
         .find(|image| image.id.hex() == run || image.repo_digests.iter().any(|d| d == run))
         .ok_or_else(|| format!("{service}: there is no image {run}"))?;
-    for secret in Secret::MADE.into_iter().filter(|secret| secret.reader() == service) {
+    for secret in Secret::MADE.into_iter().filter(|secret| secret.reader() == Some(service)) {
         let mounted = unit.content.contains(&layout::secret(secret).to_string());
         if mounted && !files.contains_key(&layout::secret(secret)) {
             return Err(format!("{service}: there is no secret {}", secret.file_name()));

@@ -77,7 +77,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             podman::install_synapse_candidate()
         }
         Effect::ObtainImage { .. }
-        | Effect::TakeTurnSecret { .. }
+        | Effect::TakeSecret { .. }
         | Effect::CreateContainer(_)
         | Effect::PushProgram { .. }
         | Effect::Edge(_) => {

@@ -182,7 +182,7 @@ const PARSE: [&str; 5] = ["python", "-m", "synapse.config", "--config-path", "/d
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);
     let volumes = secrets
-        .filter(|s| s.reader() == Service::Synapse && super::secret::exists(*s))
+        .filter(|s| s.reader() == Some(Service::Synapse) && super::secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
         .chain([format!("{}:/data:ro", layout::in_root("synapse"))])
         .collect();

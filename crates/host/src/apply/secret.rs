@@ -21,7 +21,7 @@ const MODE: Mode = Mode(0o400);
 pub fn make(secret: Secret) -> Result<(), Failure> {
     let path = layout::secret(secret);
     let path = Path::new(path.as_str());
-    let owner = secret.reader().owner();
+    let owner = secret.owner();
     file::make_dir(Path::new(layout::SECRETS), Mode(0o700), Owner::ROOT)?;
     let content = match fs::read(path) {
         // An empty file is what a full disk leaves; it is no secret.
@@ -67,7 +67,7 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(format!("take the secret {}", secret.file_name()), "its file is empty"));
     }
-    file::write(Path::new(layout::secret(secret).as_str()), text.as_bytes(), MODE, secret.reader().owner())
+    file::write(Path::new(layout::secret(secret).as_str()), text.as_bytes(), MODE, secret.owner())
 }
 
 fn fresh(secret: Secret) -> Result<String, Failure> {
@@ -81,7 +81,9 @@ fn fresh(secret: Secret) -> Result<String, Failure> {
             redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())
         }
         Secret::SigningKey => signing_key()?,
-        Secret::Turn => return Err(Failure::new("make the TURN secret", "it comes from the operator")),
+        Secret::Turn | Secret::Webhook => {
+            return Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"));
+        }
     })
 }
 

@@ -1,14 +1,11 @@
 //! One HTTP client for both APIs: timeouts, and retries where they are safe.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use serde_json::Value as Json;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Trouble, credential::Secret};
+use crate::trust;
 
 /// How long a usual request may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -110,15 +107,8 @@ fn agent() -> Result<&'static ureq::Agent, String> {
     if let Some(agent) = AGENT.get() {
         return Ok(agent);
     }
-    let found = rustls_native_certs::load_native_certs();
-    let roots: Vec<Certificate<'static>> =
-        found.certs.iter().map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
     let agent = ureq::Agent::config_builder()
-        .tls_config(tls)
+        .tls_config(trust::system())
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)

@@ -2,6 +2,7 @@
 
 mod people;
 mod register;
+mod room;
 mod service;
 
 use std::{

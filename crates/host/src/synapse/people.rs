@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     Api, Method, Response, ready,
     register::{NewAccount, register},
-    segment,
+    room, segment,
     service::Admin,
 };
 use crate::failure::{Doing, Failure};
@@ -85,6 +85,7 @@ pub fn answer(call: &Call) -> Result<Answer, Failure> {
             let answer = Admin::open()?.send(Method::Delete, &token_path(token), None, &doing)?;
             if answer.status == 404 { Err(no_token(token, &doing)) } else { done(answer, &doing) }
         }
+        Call::Say(message) => room::say(Admin::open()?, message).map(|()| Answer::Done),
         Call::ServiceAccount => match Admin::existing()? {
             None => Ok(Answer::Service(None)),
             Some(mut admin) => {

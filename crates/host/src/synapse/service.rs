@@ -69,7 +69,8 @@ impl Admin {
         self.try_send(method, path, body, doing)
     }
 
-    fn try_send(
+    /// A request with the account's token, whatever the answer.
+    pub fn try_send(
         &self,
         method: Method,
         path: &str,
@@ -77,6 +78,11 @@ impl Admin {
         doing: &str,
     ) -> Result<Response, Failure> {
         self.api.send(method, path, Some(&self.token), body, doing)
+    }
+
+    /// The same right, with a token that is known to work.
+    pub fn renewed(self) -> Result<Self, Failure> {
+        if self.own_account()?.is_some() { Ok(self) } else { Self::make(self.api) }
     }
 
     /// Makes an account, keeps its token, and ends those that it replaces.
@@ -127,11 +133,8 @@ impl Admin {
     }
 
     /// The token, once it is known to work.
-    pub fn into_token(mut self) -> Result<String, Failure> {
-        if self.own_account()?.is_none() {
-            self = Self::make(Api::here())?;
-        }
-        Ok(self.token)
+    pub fn into_token(self) -> Result<String, Failure> {
+        Ok(self.renewed()?.token)
     }
 
     /// Whose token this is; `None` when it does not work.
@@ -172,7 +175,7 @@ fn stored() -> Result<Option<String>, Failure> {
 }
 
 /// 256 random bits in hexadecimal digits.
-fn random() -> Result<String, Failure> {
+pub(super) fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).doing(|| "get random bytes from the system")?;
     Ok(Digest::of_sha256(&bytes).hex().to_owned())

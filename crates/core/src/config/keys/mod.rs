@@ -5,6 +5,7 @@ pub(super) mod backup;
 pub(super) mod edge;
 pub(super) mod guest;
 pub(super) mod images;
+pub(super) mod notify;
 pub(super) mod proxmox;
 pub(super) mod services;
 pub(super) mod site;
@@ -189,14 +190,29 @@ pub(super) static SECTIONS: &[Section] = &[
     },
     Section { path: "well_known", doc: "What clients and other servers are told of this server." },
     Section { path: "backup", doc: "Backups. Without `repository` there are none." },
+    Section {
+        path: "notify",
+        doc: "Who is told what came of updates, backups and drills that nobody watched. Without a `room`, \
+              `webhook_file` or `file` nobody is.",
+    },
 ];
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [site::ALL, guest::ALL, proxmox::ALL, images::ALL, services::ALL, update::ALL, edge::ALL, backup::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        site::ALL,
+        guest::ALL,
+        proxmox::ALL,
+        images::ALL,
+        services::ALL,
+        update::ALL,
+        edge::ALL,
+        backup::ALL,
+        notify::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The key at `path`.

@@ -122,8 +122,9 @@ fn every_line_of_init_can_be_uncommented() {
         })
         .collect();
     let all = Config::parse(&uncommented, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    // Only what has no default differs: the TURN server and the edge.
-    assert_eq!(Config { turn: None, edge: crate::config::Edge::default(), ..all }, config);
+    // Only what has no default differs: the TURN server, the edge, who is told.
+    let notify = crate::config::Notify::default();
+    assert_eq!(Config { turn: None, edge: crate::config::Edge::default(), notify, ..all }, config);
     insta::assert_snapshot!(text);
 }
 

@@ -50,6 +50,12 @@ shared_buffers = "512M"
 repository = "/mnt/disk2/backup"
 keep_daily = 14
 
+[notify]
+on = "always"
+room = "!abc:chat.home.arpa"
+webhook_file = "/root/webhook"
+file = "/var/log/notices"
+
 [turn]
 uris = ["turn:turn.home.arpa?transport=udp", "turns:turn.home.arpa:5349"]
 secret_file = "/root/turn"

@@ -3,7 +3,9 @@
 use serde_json::Value as Json;
 
 use super::{Flaw, TextType, enum_schema, nearest};
-use crate::config::{ApexChoice, BackendChoice, CertificateChoice, LogLevel, SourceChoice, ZoneSetting};
+use crate::config::{
+    ApexChoice, BackendChoice, CertificateChoice, LogLevel, NotifyOn, SourceChoice, ZoneSetting,
+};
 
 /// `synapse.registration`; `open` needs a reason beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,7 @@ choice! {
     ApexChoice { "here" = Here, "elsewhere" = Elsewhere }
     CertificateChoice { "request" = Request, "existing" = Existing, "none" = None }
     ZoneSetting { "ssl" = Ssl, "always_use_https" = AlwaysUseHttps, "min_tls_version" = MinTlsVersion }
+    NotifyOn { "failure" = Failure, "always" = Always }
     RegistrationChoice { "closed" = Closed, "token" = Token, "open" = Open }
 }
 

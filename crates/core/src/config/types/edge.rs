@@ -121,6 +121,34 @@ impl TextType for EnvName {
     }
 }
 
+/// A Matrix room: its id, or an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Room(pub String);
+
+impl TextType for Room {
+    fn wanted() -> String {
+        "a room's id or address, such as !abc:chat.home.arpa or #server:chat.home.arpa".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        let rest = text.strip_prefix(['!', '#']).unwrap_or_default();
+        let graphic = text.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        // Rooms of newer versions have no server in their id.
+        let whole = text.starts_with('!')
+            || rest.split_once(':').is_some_and(|(name, server)| !name.is_empty() && !server.is_empty());
+        if !rest.is_empty() && graphic && whole && text.len() <= 255 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Flaw::new(format!("this is not {}", Self::wanted()))
+            .hint("a client shows it in the room's settings, under \"Advanced\""))
+    }
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+    fn pattern() -> Option<String> {
+        Some("^[!#][^\\s]+$".to_owned())
+    }
+}
+
 /// An e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct Email(pub String);

@@ -24,7 +24,7 @@ pub(super) use self::{
     address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
     certificate::Certificates,
     choice::RegistrationChoice,
-    edge::{Email, EnvName, NetworkCidr, ServiceUrl, UserId},
+    edge::{Email, EnvName, NetworkCidr, Room, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
     text::{TextType, enum_schema, nearest, zone_is_known},

@@ -134,7 +134,7 @@ impl Mount {
 /// The secrets that `service` reads, with this config.
 pub fn secrets_of(service: Service, config: &Config) -> Vec<Secret> {
     let turn = config.turn.as_ref().map(|_| Secret::Turn);
-    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == service).collect()
+    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == Some(service)).collect()
 }
 
 /// Digest over everything that `service` reads and its unit does not say: its

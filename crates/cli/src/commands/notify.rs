@@ -1,0 +1,122 @@
+//! Telling the operator what came of things, and `notify test`.
+
+use std::path::Path;
+
+use matrix_podman_core::{layout, notify::Subject, resource::Backend};
+use matrix_podman_host::{
+    notify::{self, Sent},
+    world::World,
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    args,
+    error::{DONE, Error, FAILED},
+    output::{self, GREEN, RED, styled},
+};
+
+/// Tells those whom the config names what came of something. A notice that
+/// cannot be sent is said here and in `status`, and fails nothing.
+pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
+    for sent in notify::tell(world, subject, well, what) {
+        if let Err(failure) = sent.result {
+            output::say(&format!("note: the notice was not sent: {failure}"));
+        }
+    }
+}
+
+pub fn run(config: Option<&Path>, args: &args::Notify) -> Result<u8, Error> {
+    let args::Notify::Test(args) = args;
+    let (world, _) = super::world(config)?;
+    if world.site().config.notify.is_nobody() {
+        return Err(Error::usage(
+            "matrix.toml names nobody to be told",
+            "`matrix-podman set notify.webhook_file FILE`, or notify.room, or notify.file",
+        ));
+    }
+    let sent = notify::tell(&world, Subject::Test, true, "notices arrive");
+    let mut lines: Vec<Line> = sent.into_iter().map(|sent| Line::of("here", sent)).collect();
+    if world.site().backend != Backend::ThisMachine {
+        for line in &mut lines {
+            line.from = "the machine";
+        }
+        lines.extend(from_guest(&world)?);
+    }
+    let well = lines.iter().all(|line| line.why.is_none());
+    for line in &lines {
+        line.print(args.json);
+    }
+    Ok(if well { DONE } else { FAILED })
+}
+
+/// What became of a test on one way.
+struct Line {
+    from: &'static str,
+    to: String,
+    why: Option<String>,
+    hint: Option<String>,
+}
+
+impl Line {
+    fn of(from: &'static str, sent: Sent) -> Self {
+        let failure = sent.result.err();
+        let why = failure.as_ref().map(ToString::to_string);
+        Self { from, to: sent.to, why, hint: failure.and_then(|failure| failure.hint) }
+    }
+
+    fn print(&self, as_json: bool) {
+        let Self { from, to, why, hint } = self;
+        if as_json {
+            let line = json!({"event": "notice", "from": from, "to": to, "why": why, "hint": hint});
+            output::data(&line.to_string());
+            return;
+        }
+        match why {
+            None => output::data(&format!("{} from {from} to {to}", styled(GREEN, "✓"))),
+            Some(why) => {
+                output::data(&format!("{} from {from} to {to}: {why}", styled(RED, "✗")));
+                if let Some(hint) = hint {
+                    output::data(&format!("    {hint}"));
+                }
+            }
+        }
+    }
+}
+
+/// The same, sent by the program in the guest: what nobody types there is told
+/// from there.
+fn from_guest(world: &World) -> Result<Vec<Line>, Error> {
+    let applied = layout::applied_config();
+    let argv = [layout::BINARY, "--config", applied.as_str(), "notify", "test", "--json"];
+    let mut printed = Vec::new();
+    let argv = argv.map(str::to_owned).to_vec();
+    let code = world.follow(argv, &mut |bytes| printed.extend_from_slice(bytes))?;
+    let printed = String::from_utf8_lossy(&printed);
+    let lines: Vec<Line> = printed
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok())
+        .filter(|line| line["event"] == "notice")
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().map(str::to_owned);
+            Line {
+                from: "the guest",
+                to: text("to").unwrap_or_default(),
+                why: text("why"),
+                hint: text("hint"),
+            }
+        })
+        .collect();
+    if !lines.is_empty() {
+        return Ok(lines);
+    }
+    // Its config is the one that was applied last.
+    Ok(vec![Line {
+        from: "the guest",
+        to: "those whom the config names".to_owned(),
+        why: Some(format!(
+            "the program there did not try it (exit code {})",
+            code.map_or_else(|| "none".to_owned(), |code| code.to_string())
+        )),
+        hint: Some("`matrix-podman up` tells the guest whom to tell".to_owned()),
+    }])
+}
