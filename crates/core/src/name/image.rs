@@ -78,6 +78,7 @@ fn parse_image_ref(text: &str) -> Result<String, Invalid> {
     let registry_host = registry.split_once(':').map_or(registry, |(host, _)| host);
     if !(registry.contains('.') || registry.contains(':') || registry == "localhost")
         || registry_host.is_empty()
+        || !registry.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':'))
     {
         return Err(Invalid::new(format!(
             "{registry:?} is not a registry's host name; write for example docker.io/{rest}"
@@ -134,6 +135,8 @@ mod tests {
             "docker.io/x:-1",
             "docker.io//x:1",
             "docker.io/x y:1",
+            " docker.io/x:1",
+            "dock$er.io/x:1",
         ] {
             assert!(ImageRef::parse(bad).is_err(), "{bad:?} was accepted");
         }
