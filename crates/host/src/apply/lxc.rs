@@ -9,7 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     effect::NewGuest,
-    fact::{Fact, GuestState, Value},
+    fact::{Fact, GuestState, Neighbour, Value},
     name::{Mode, Owner},
     observed::Answer,
     size::Seconds,
@@ -25,6 +25,10 @@ use crate::{
 
 /// Folder of LXC's containers.
 pub const LXC: &str = "/var/lib/lxc";
+/// What stands before and behind a guest's name while it is made or removed.
+pub const PARTIAL: (&str, &str) = (".matrix-podman-", ".partial");
+/// Held by who chooses ids and address for a guest.
+const CHOOSING: &str = ".matrix-podman-choosing";
 /// How long a guest may take to have a working systemd.
 const BOOT: Duration = Duration::from_secs(120);
 /// What is active once a guest has booted.
@@ -88,10 +92,11 @@ pub(super) fn allow_ids(start: u32, count: u32) -> Result<(), Failure> {
 pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("create the guest {}", guest.name);
     let place = Path::new(LXC).join(&guest.name);
-    let partial = Path::new(LXC).join(format!(".matrix-podman-{}.partial", guest.name));
+    let partial = partial(&guest.name);
     file::remove_partial(&partial)?;
     // Set-id files of the guest lie here with the machine's own ids.
     file::make_dir(&partial, Mode(0o700), Owner::ROOT)?;
+    claim(guest, &partial)?;
     let rootfs = partial.join("rootfs");
     file::make_dir(&rootfs, Mode(0o755), Owner::ROOT)?;
     sink(Saying::WaitsFor("the root file system to be unpacked".to_owned()));
@@ -113,29 +118,6 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     .ends_with_us()
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
-    file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)?;
-    let mine = |key: &str| {
-        guest
-            .config
-            .lines()
-            .find_map(|line| line.strip_prefix(key))
-            .map(|value| value.trim_start_matches([' ', '=']).to_owned())
-    };
-    for neighbour in probe::lxc_neighbours() {
-        let ids = neighbour.ids.map(|(first, _)| first);
-        let same_ids =
-            ids.is_some() && mine("lxc.idmap").and_then(|map| map.split(' ').nth(2)?.parse().ok()) == ids;
-        let address = neighbour.address.map(|a| a.to_string());
-        let same_address = address.is_some()
-            && mine("lxc.net.0.ipv4.address").and_then(|a| Some(a.split('/').next()?.to_owned())) == address;
-        if neighbour.name != guest.name && (same_ids || same_address) {
-            return Err(Failure::new(
-                doing(),
-                format!("{} took its ids or its address meanwhile", neighbour.name),
-            )
-            .hint("run the same again: others are free"));
-        }
-    }
     if place.exists() {
         return Err(Failure::new(
             doing(),
@@ -145,6 +127,33 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     }
     fs::rename(&partial, &place).doing(doing)?;
     file::sync_folder(Path::new(LXC)).doing(doing)
+}
+
+/// Where a guest lies while it is made or removed.
+fn partial(name: &str) -> PathBuf {
+    Path::new(LXC).join(format!("{}{name}{}", PARTIAL.0, PARTIAL.1))
+}
+
+/// Writes the guest's config, which claims its ids and its address before the
+/// long work begins: another site's run that looks from now on chooses others.
+fn claim(guest: &NewGuest, partial: &Path) -> Result<(), Failure> {
+    let doing = || format!("choose ids and address for the guest {}", guest.name);
+    let path = Path::new(LXC).join(CHOOSING);
+    let choosing = fs::File::options().create(true).append(true).open(path).doing(doing)?;
+    choosing.lock().doing(doing)?;
+    let probe::LxcConfig { ids, address, .. } = probe::LxcConfig::parse(&guest.config);
+    let taken = |other: &Neighbour| {
+        (ids.is_some() && other.ids == ids) || (address.is_some() && other.address == address)
+    };
+    if let Some(other) = probe::lxc_neighbours().iter().find(|o| o.name != guest.name && taken(o)) {
+        return Err(Failure::new(doing(), format!("{} took them meanwhile", other.name))
+            .hint("run the same again: others are free"));
+    }
+    // Those that root was let give away before may have been others.
+    if let Some((start, count)) = ids {
+        allow_ids(start, count)?;
+    }
+    file::write(&partial.join("config"), guest.config.as_bytes(), Mode(0o644), Owner::ROOT)
 }
 
 /// What a root file system needs to be this guest.
@@ -269,7 +278,7 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
         }
     }
     let place = Path::new(LXC).join(name);
-    let doomed = Path::new(LXC).join(format!(".matrix-podman-{name}.partial"));
+    let doomed = partial(name);
     file::remove_partial(&doomed)?;
     // From here on there is no such guest, whatever happens to the rest.
     if place.exists() {

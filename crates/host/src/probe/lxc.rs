@@ -8,13 +8,19 @@ use matrix_podman_core::{
     render::lxc::SITE_MARK,
 };
 
-use crate::{apply::lxc::LXC, process::Program};
+use crate::{
+    apply::lxc::{LXC, PARTIAL},
+    process::Program,
+};
 
-/// What is known of one container's config file.
-struct Config {
-    site: Option<String>,
-    ids: Option<(u32, u32)>,
-    address: Option<Ipv4Addr>,
+/// What is read of a container's config file.
+pub struct Config {
+    /// The site whose mark it carries.
+    pub site: Option<String>,
+    /// First id on the machine that it uses, and how many.
+    pub ids: Option<(u32, u32)>,
+    /// Its fixed address.
+    pub address: Option<Ipv4Addr>,
 }
 
 pub(super) fn state(name: &str) -> GuestState {
@@ -26,41 +32,47 @@ pub(super) fn state(name: &str) -> GuestState {
     GuestState::Running { site: config.site, address }
 }
 
-/// All LXC containers on this machine.
+/// All LXC containers on this machine, and those that are being made: what they
+/// will use is taken. They are no site's guest yet.
 pub fn neighbours() -> Vec<Neighbour> {
     let Ok(folder) = std::fs::read_dir(LXC) else { return Vec::new() };
     folder
         .filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            // A guest that is still being made, or was cut off at that.
-            if name.starts_with('.') {
-                return None;
+            let folder = entry.ok()?.file_name().into_string().ok()?;
+            let Config { site, ids, address } = read(&folder)?;
+            match folder.strip_prefix(PARTIAL.0).and_then(|name| name.strip_suffix(PARTIAL.1)) {
+                Some(name) => Some(Neighbour { name: name.to_owned(), site: None, ids, address }),
+                None if folder.starts_with('.') => None,
+                None => Some(Neighbour { name: folder, site, ids, address }),
             }
-            let config = read(&name)?;
-            Some(Neighbour { name, site: config.site, ids: config.ids, address: config.address })
         })
         .collect()
 }
 
 fn read(name: &str) -> Option<Config> {
     let text = std::fs::read_to_string(Path::new(LXC).join(name).join("config")).ok()?;
-    let value = |key: &str| {
-        text.lines()
-            .filter_map(|line| line.split_once('='))
-            .find(|(k, _)| k.trim() == key)
-            .map(|(_, v)| v.trim())
-    };
-    // `u 0 100000 65536`: kind, first inside, first outside, how many.
-    let ids = value("lxc.idmap").and_then(|map| {
-        let mut fields = map.split_whitespace().skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    });
-    Some(Config {
-        site: text.lines().find_map(|line| line.strip_prefix(SITE_MARK)).map(|site| site.trim().to_owned()),
-        ids,
-        address: value("lxc.net.0.ipv4.address")
-            .and_then(|a| a.split('/').next().unwrap_or_default().parse().ok()),
-    })
+    Some(Config::parse(&text))
+}
+
+impl Config {
+    /// Reads it, without what it includes.
+    pub fn parse(text: &str) -> Self {
+        let value = |key: &str| {
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .find(|(k, _)| k.trim() == key)
+                .map(|(_, v)| v.trim())
+        };
+        // `u 0 100000 65536`: kind, first inside, first outside, how many.
+        let ids = value("lxc.idmap").and_then(|map| {
+            let mut fields = map.split_whitespace().skip(2);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        });
+        let address = value("lxc.net.0.ipv4.address")
+            .and_then(|a| a.split('/').next().unwrap_or_default().parse().ok());
+        let site = text.lines().find_map(|line| line.strip_prefix(SITE_MARK));
+        Self { site: site.map(|site| site.trim().to_owned()), ids, address }
+    }
 }
 
 /// A running container's monitor listens on an abstract socket with its name.

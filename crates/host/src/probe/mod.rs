@@ -115,7 +115,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     }
 }
 
-pub use lxc::neighbours as lxc_neighbours;
+pub use lxc::{Config as LxcConfig, neighbours as lxc_neighbours};
 pub use system::own_address;
 pub use web::certificates_in;
 
