@@ -20,7 +20,9 @@ pub const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
 /// makes ext4 slow to make new ones for minutes (it does not give out inodes
 /// again that were freed just before), so that is done after the last test.
 fn discard(folder: &Path) {
-    let place = (0..).map(|n| Path::new(TRASH).join(n.to_string())).find(|place| !place.exists());
+    // Other files of tests are at work beside this one.
+    let name = |n: u32| Path::new(TRASH).join(format!("{}-{n}", std::process::id()));
+    let place = (0..).map(name).find(|place| !place.exists());
     let moved =
         fs::create_dir_all(TRASH).and_then(|()| place.map_or(Ok(()), |place| fs::rename(folder, place)));
     if let Err(error) = moved {

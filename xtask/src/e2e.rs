@@ -1,8 +1,16 @@
 //! The end-to-end tests.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
 
 use crate::{
+    docs,
+    lanes::{self, File},
     phase::{self, cargo, workspace},
     tools,
 };
@@ -10,26 +18,21 @@ use crate::{
 /// Where the tests put guests that they are done with.
 const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
 
-/// Runs them, one after the other: they are about one machine. A filter is a
-/// part of a file's name in e2e/tests, else of tests' names.
+/// Runs them. A filter is a part of a file's name in e2e/tests, else of tests'
+/// names. What a filter names is run here, and everything that it prints is
+/// seen; all of them are run side by side, a file in each lane.
 pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
     tools::install()?;
     let list = std::env::temp_dir().join(format!("matrix-podman-not-run-{}", std::process::id()));
     let _ = fs::remove_file(&list);
-    let mut command = cargo();
-    command.args(["test", "--package", "matrix-podman-e2e", "--no-fail-fast"]).env("E2E_NOT_RUN_LIST", &list);
+    let mut surroundings = vec![("E2E_NOT_RUN_LIST", list.display().to_string())];
     if allow_not_run {
-        command.env("E2E_ALLOW_NOT_RUN", "1");
+        surroundings.push(("E2E_ALLOW_NOT_RUN", "1".to_owned()));
     }
-    let files = files_named(filter)?;
-    for file in &files {
-        command.args(["--test", file]);
-    }
-    command.args(["--", "--test-threads=1", "--nocapture"]);
-    if let (true, Some(filter)) = (files.is_empty(), filter) {
-        command.arg(filter);
-    }
-    let result = phase::run(&mut command);
+    let result = match filter {
+        Some(filter) => some(filter, &surroundings),
+        None => all(&surroundings),
+    };
     // What the tests are done with and left for the end, because deleting it
     // would have slowed the next ones (`cleaning` in e2e says why).
     let _ = fs::remove_dir_all(TRASH);
@@ -42,9 +45,58 @@ pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
     }
 }
 
+fn some(filter: &str, surroundings: &[(&str, String)]) -> Result<(), String> {
+    let mut command = cargo();
+    command.args(["test", "--package", "matrix-podman-e2e", "--no-fail-fast"]);
+    command.envs(surroundings.iter().map(|(name, value)| (name, value)));
+    let files = files_named(filter)?;
+    for file in &files {
+        command.args(["--test", file]);
+    }
+    command.args(["--", "--test-threads=1", "--nocapture"]);
+    if files.is_empty() {
+        command.arg(filter);
+    }
+    phase::run(&mut command)
+}
+
+/// All files, side by side. What all of them stand on, the program and its
+/// archives, is made beforehand, once.
+fn all(surroundings: &[(&str, String)]) -> Result<(), String> {
+    let program = docs::program()?;
+    let mut surroundings = surroundings.to_vec();
+    surroundings.push(("MATRIX_PODMAN_BINARY", program.display().to_string()));
+    let with = |command: &mut Command| {
+        command.envs(surroundings.iter().map(|(name, value)| (name, value)));
+    };
+    let files = built()?;
+    let mut prepare = cargo();
+    prepare.args(["run", "--quiet", "--locked", "--package", "matrix-podman-e2e", "--bin", "prepare"]);
+    with(&mut prepare);
+    phase::run(&mut prepare)?;
+    let mut harness = cargo();
+    phase::run(harness.args(["test", "--locked", "--package", "matrix-podman-e2e", "--lib", "--bins"]))?;
+    lanes::run(files, &with)
+}
+
+/// Builds the test files, and says where each is.
+fn built() -> Result<Vec<File>, String> {
+    let mut build = cargo();
+    build.args(["test", "--locked", "--package", "matrix-podman-e2e", "--tests", "--no-run"]);
+    let messages = phase::output(build.arg("--message-format=json"))?;
+    let tests = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files: Vec<File> = tests
+        .filter(|message| message["target"]["kind"][0] == "test")
+        .filter_map(|message| {
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some(File { name, executable: PathBuf::from(message["executable"].as_str()?) })
+        })
+        .collect();
+    if files.is_empty() { Err("cargo names no test file".to_owned()) } else { Ok(files) }
+}
+
 /// The test files that a filter names.
-fn files_named(filter: Option<&str>) -> Result<Vec<String>, String> {
-    let Some(filter) = filter else { return Ok(Vec::new()) };
+fn files_named(filter: &str) -> Result<Vec<String>, String> {
     let folder = workspace().join("e2e/tests");
     let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let names = entries.flatten().filter_map(|entry| {

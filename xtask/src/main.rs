@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod docs;
 mod e2e;
+mod lanes;
 mod phase;
 mod tools;
 
