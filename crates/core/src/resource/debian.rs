@@ -56,7 +56,8 @@ impl Resource for Upgraded {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready()
+        // Images, which wait for Podman, are loaded beside this; services wait.
+        vec![ResourceId::new("guest/packages")]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -83,7 +84,7 @@ impl Resource for Packages {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/upgraded")]
+        guest_ready()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

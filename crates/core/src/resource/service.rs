@@ -41,8 +41,9 @@ impl Resource for Running {
             Service::Redis | Service::Web => named(&["stack/files"]),
             Service::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
         });
-        // Containers come up with the guest's kernel settings and journal limits.
-        needs.extend(named(&["guest/settings", "guest/kernel", "guest/timezone"]));
+        // Containers come up with the guest's kernel settings and journal limits,
+        // and on a Debian without known holes.
+        needs.extend(named(&["guest/upgraded", "guest/settings", "guest/kernel", "guest/timezone"]));
         needs
     }
 

@@ -58,7 +58,9 @@ pub(super) fn purge(packages: &[String], sink: &Sink) -> Result<(), Failure> {
 pub(super) fn upgrade(stamp: &AbsPath, sink: &Sink) -> Result<(), Failure> {
     let _one = ONE.lock();
     recover(sink)?;
-    update(sink)?;
+    if !lists_are_fresh() {
+        update(sink)?;
+    }
     apt(&["dist-upgrade"], &[]).run("update the Debian packages", &line(sink)).map_err(explain)?;
     file::write(Path::new(stamp.as_str()), b"", Mode(0o644), Owner::ROOT)
 }
