@@ -11,6 +11,7 @@ use matrix_podman_core::{
     layout,
     observed::Answer,
     resource::{Backend, Site},
+    status::Looked,
 };
 use matrix_podman_host::{failure::Failure, probe, run};
 
@@ -187,8 +188,16 @@ pub fn remember(site: &Site, file: &Path) -> Result<(), Failure> {
     fs::write(folder.join("config-path"), text).map_err(doing)
 }
 
+/// Whether this is a guest, or a machine that is its own.
+pub fn is_guest() -> bool {
+    Path::new(layout::applied_config().as_str()).exists()
+}
+
 /// Forgets a site; its journal is kept.
 pub fn forget(site: &Site) {
+    for looked in [Looked::Doctor, Looked::Verify] {
+        let _ = fs::remove_file(looked.file(site.config.site()).as_str());
+    }
     let _ = fs::remove_file(layout::restore_begun(site.config.site()).as_str());
     let _ = fs::remove_file(state_folder(site).join("config-path"));
 }

@@ -27,4 +27,5 @@ pub mod render;
 pub mod resource;
 pub mod service;
 pub mod size;
+pub mod status;
 pub mod update;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        Clock, ContainerState, Database, Edition, Fact, FileState, GuestState, HttpAnswer, HttpQuestion,
-        ImageState, InsideSynapse, MachineInfo, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran,
-        Room, Side, SrvRecord, Trial, Tried, UnitState, Value,
+        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestState, HttpAnswer,
+        HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses, Neighbour,
+        Newest, PublicKey, Ran, Room, Side, SrvRecord, Timer, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
     proxmox,
@@ -383,6 +383,30 @@ impl Observed {
     pub fn listeners(&self) -> Seen<&BTreeMap<u16, String>> {
         match self.get(Side::Guest, Fact::Listeners)? {
             Value::Listeners(all) => Ok(all),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What is on the server.
+    pub fn contents(&self) -> Seen<Contents> {
+        match self.get(Side::Guest, Fact::Contents)? {
+            Value::Contents(contents) => Ok(*contents),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What programs in the guest hold of memory, `units` by themselves too.
+    pub fn memory(&self, units: impl IntoIterator<Item = String>) -> Seen<&Memory> {
+        match self.get(Side::Guest, Fact::Memory(units.into_iter().collect()))? {
+            Value::Memory(memory) => Ok(memory),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What systemd's timers on one side start next.
+    pub fn timers(&self, side: Side) -> Seen<&BTreeMap<String, Timer>> {
+        match self.get(side, Fact::Timers)? {
+            Value::Timers(timers) => Ok(timers),
             other => Err(mismatch(other)),
         }
     }

@@ -1,11 +1,13 @@
 //! What `status` says of backups: a failed or an old one is as loud as a
 //! service that does not run.
 
-use matrix_podman_core::{config::Config, layout};
+use matrix_podman_core::{
+    config::Config,
+    layout,
+    status::{Piece, Row, Tone},
+};
 use matrix_podman_host::backup::{Record, drill::Proof};
 use serde::Serialize;
-
-use crate::output::{self, GREEN, RED, YELLOW, styled};
 
 /// From this age on, a backup is old: one was missed.
 const OLD_HOURS: i64 = 50;
@@ -45,31 +47,33 @@ impl Backups {
         Some(Self { repository, last, age_hours, drill, problem })
     }
 
-    pub fn print(&self) {
-        let made = match (&self.last, self.age_hours) {
-            (Some(Record { why: Some(why), at, .. }), _) => {
-                styled(RED, &format!("failed at {at}: {}", output::harmless(why)))
-            }
+    /// Lines of `status`.
+    pub fn rows(&self) -> [Row; 2] {
+        let (tone, made) = match (&self.last, self.age_hours) {
+            (Some(Record { why: Some(why), at, .. }), _) => (Tone::Bad, format!("failed at {at}: {why}")),
             (_, Some(hours)) if hours >= OLD_HOURS => {
-                styled(RED, &format!("the last one is {} old", age(hours)))
+                (Tone::Bad, format!("the last one is {} old", age(hours)))
             }
-            (_, Some(hours)) => styled(GREEN, &format!("made {} ago", age(hours))),
-            _ => styled(RED, "none was made yet"),
+            (_, Some(hours)) => (Tone::Good, format!("made {} ago", age(hours))),
+            _ => (Tone::Bad, "none was made yet".to_owned()),
         };
-        output::data(&format!("  backup       {made}   in {}", self.repository));
-        let drilled = match &self.drill {
+        let mut backup = Row::new("backup", tone, made);
+        backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}", self.repository)));
+        let (tone, drilled) = match &self.drill {
             Some(proof) if proof.is_good() => {
-                styled(GREEN, &format!("{} came back whole at {}", proof.snapshot.id, proof.at))
+                (Tone::Good, format!("{} came back whole at {}", proof.snapshot.id, proof.at))
             }
             Some(proof) => {
-                styled(RED, &format!("{} did not come back whole at {}", proof.snapshot.id, proof.at))
+                (Tone::Bad, format!("{} did not come back whole at {}", proof.snapshot.id, proof.at))
             }
-            None => styled(YELLOW, "never tried out"),
+            None => (Tone::Care, "never tried out".to_owned()),
         };
-        output::data(&format!("  drill        {drilled}"));
-        if let Some(problem) = self.problem {
-            output::say(&format!("next: {problem}"));
-        }
+        [backup, Row::new("drill", tone, drilled)]
+    }
+
+    /// What is to be done about them.
+    pub fn next(&self) -> Option<&'static str> {
+        self.problem
     }
 }
 

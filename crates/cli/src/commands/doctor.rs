@@ -8,10 +8,11 @@ use matrix_podman_core::{
     observed::Observed,
     plan::Plan,
     resource,
+    status::{Found, Looked},
 };
 use matrix_podman_host::{failure::Failure, world::World};
 
-use super::{services, up, verify};
+use super::{services, status, up, verify};
 use crate::{
     args::{self, Json, Settings},
     error::{DONE, Error, FAILED},
@@ -41,10 +42,12 @@ pub fn run(config: Option<&Path>, args: &args::Doctor) -> Result<u8, Error> {
     Ok(if diagnosis.is_well() { DONE } else { FAILED })
 }
 
-/// Looks at the world; changes nothing.
+/// Looks at the world, and writes down what was found; changes nothing else.
 fn look(config: Option<&Path>, net: &Net) -> Result<Diagnosis, Error> {
     let (world, _) = super::world(config)?;
-    Ok(diagnose(&world, net)?)
+    let diagnosis = diagnose(&world, net)?;
+    status::remember(&world, Looked::Doctor, &Found::by_doctor(&diagnosis, status::now()));
+    Ok(diagnosis)
 }
 
 fn diagnose(world: &World, net: &Net) -> Result<Diagnosis, Failure> {

@@ -1,237 +1,157 @@
 //! `status`: how the server is.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use matrix_podman_core::{
-    fact::{ContainerState, GuestState, Side},
+    fact::Side,
     layout,
-    lock::Lock,
-    name::Digest,
-    observed::{Gap, Observed, Seen},
-    resource::{self, Backend, Place, Site},
-    service::Service,
-    update::{self, Unattended},
+    name::{Mode, Owner},
+    observed::{Observed, Seen},
+    resource::{Backend, Site},
+    status::{Found, Looked, Piece, Row, Status, Tone},
 };
-use matrix_podman_host::notify::Record;
+use matrix_podman_host::{apply::file, failure::Failure, notify::Record, world::World};
 use serde::Serialize;
 
 use super::backup_status::Backups;
 use crate::{
     args,
     error::{DONE, Error, FAILED},
-    output::{self, BOLD, DIM, GREEN, RED, YELLOW, styled},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, harmless, styled},
+    site,
 };
 
 /// What `status --json` prints.
 #[derive(Debug, Serialize)]
-struct Status {
-    site: String,
-    server_name: String,
-    guest: Guest,
-    services: Vec<ServiceStatus>,
-    urls: Urls,
+pub struct Shown {
+    #[serde(flatten)]
+    pub status: Status,
     /// How the backups are; absent where there are none, and in the guest.
-    backups: Option<Backups>,
-    updates: Updates,
+    pub backups: Option<Backups>,
     notices: Notices,
-    /// Why more is not known.
-    problem: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Guest {
-    backend: &'static str,
-    id: String,
-    address: Option<String>,
-    state: String,
-}
-
-#[derive(Debug, Serialize)]
-struct ServiceStatus {
-    name: &'static str,
-    state: String,
-    health: &'static str,
-    image: Option<String>,
-    digest: Option<Digest>,
-    version: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Updates {
-    /// Whether the server updates itself.
-    auto: bool,
-    /// What came of the last time that it did.
-    last: Option<Unattended>,
-}
-
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Notices {
     /// What came of the last ones, where the command is typed and in the guest.
     last: Vec<Record>,
 }
 
-#[derive(Debug, Serialize)]
-struct Urls {
-    synapse: Option<String>,
-    client: Option<String>,
-    public_synapse: String,
-    public_client: String,
-}
-
 pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
     let (world, _) = super::world(config)?;
-    let mut seen = Observed::default();
-    let status = world.look(&mut seen, |seen| status(world.site(), seen))?;
+    let shown = look(&world)?;
     if args.json {
-        let text = serde_json::to_string(&status)
-            .map_err(|e| matrix_podman_host::failure::Failure::new("print the status", e))?;
+        let text = serde_json::to_string(&shown).map_err(|e| Failure::new("print the status", e))?;
         output::data(&text);
     } else {
-        print(&status);
+        shown.print();
     }
-    let well = status.services.iter().all(|s| s.state == "running" && s.health == "healthy");
-    Ok(if well { DONE } else { FAILED })
+    Ok(if shown.status.is_well() { DONE } else { FAILED })
 }
 
-fn status(site: &Site, seen: &Observed) -> Status {
-    let found = resource::guest_state(site, seen);
-    let guest_state = match &found {
-        Ok(GuestState::Absent) => "absent".to_owned(),
-        Ok(GuestState::Stopped { .. }) => "stopped".to_owned(),
-        Ok(GuestState::Running { .. }) => "running".to_owned(),
-        Err(_) => "unknown".to_owned(),
-    };
-    let address = resource::guest_address(site, seen).ok().flatten().filter(|_| guest_state == "running");
-    let (lock, last, told) = (lock(seen), last_update(seen), last_notice(site, seen));
-    let (lock, last) = (lock.unwrap_or_default(), last.unwrap_or_default());
+/// How the server of `world` is now.
+pub fn look(world: &World) -> Result<Shown, Failure> {
+    let at = now();
+    let site = world.site();
+    let (told, status) =
+        world.look(&mut Observed::default(), |seen| (last_notice(site, seen), Status::of(site, seen, at)))?;
     let own = Record::last(site.config.site()).filter(|_| site.backend != Backend::ThisMachine);
-    let notices = own.into_iter().chain(told.unwrap_or_default()).collect();
-    let services = Service::ALL
-        .into_iter()
-        .map(|service| {
-            let locked = lock.as_ref().and_then(|l| l.images.get(&service));
-            let container = seen.container(service.name());
-            let (state, health) = match &container {
-                Ok(Some(ContainerState { state, health, .. })) => (state.clone(), health.as_str()),
-                Ok(None) => ("absent".to_owned(), "none"),
-                Err(_) => ("unknown".to_owned(), "none"),
-            };
-            ServiceStatus {
-                name: service.name(),
-                state,
-                health,
-                image: locked.map(|l| l.wanted.clone()),
-                digest: locked.map(|l| l.digest.clone()),
-                version: locked.map(|l| l.version.clone()),
-            }
-        })
-        .collect();
-    let problem = match (found, seen.container(Service::Synapse.name())) {
-        (Err(Gap::Unknown(why)), _) | (_, Err(Gap::Unknown(why))) => Some(why),
-        _ => None,
-    };
-    let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
-    Status {
-        site: site.config.site().to_owned(),
-        server_name: site.config.server_name.to_string(),
-        guest: Guest {
-            backend: site.backend.as_str(),
-            id: guest_id(site, seen),
-            address: address.map(|a| a.to_string()),
-            state: guest_state,
-        },
-        services,
-        urls: Urls {
-            synapse: port(site.config.ports.synapse.get()),
-            client: port(site.config.ports.web.get()),
-            public_synapse: site.config.matrix_url.clone(),
-            public_client: site.config.chat_url.clone(),
-        },
-        backups: Backups::of(&site.config),
-        notices: Notices { last: notices },
-        updates: Updates { auto: site.config.update.auto, last },
-        problem,
-    }
+    let notices = Notices { last: own.into_iter().chain(told.unwrap_or_default()).collect() };
+    Ok(Shown { status, backups: Backups::of(&site.config), notices })
 }
 
-/// What the guest is called where it is: its number on Proxmox, else its name.
-fn guest_id(site: &Site, seen: &Observed) -> String {
-    let name = site.config.guest.name.to_string();
-    if site.backend != Backend::Proxmox {
-        return name;
-    }
-    match resource::find_container(site, seen) {
-        Ok(Place::Here { container, .. }) => container.id.to_string(),
-        _ => name,
-    }
-}
-
-fn lock(seen: &Observed) -> Seen<Option<Lock>> {
-    let file = seen.file(Side::Guest, &layout::lock_file())?;
-    Ok(file.and_then(|f| Lock::parse(f.content.as_deref().unwrap_or_default()).ok()))
-}
-
-fn last_update(seen: &Observed) -> Seen<Option<Unattended>> {
-    let file = seen.file(Side::Guest, &update::unattended_file())?;
-    Ok(file.and_then(|f| Unattended::parse(f.content.as_deref().unwrap_or_default())))
-}
-
-/// The last one that was sent from the guest.
+/// The last notice that was sent from the guest.
 fn last_notice(site: &Site, seen: &Observed) -> Seen<Option<Record>> {
     let file = seen.file(Side::Guest, &layout::notice_record(site.config.site()))?;
     Ok(file.and_then(|f| Record::parse(f.content.as_deref().unwrap_or_default())))
 }
 
-fn print(status: &Status) {
-    output::data(&styled(BOLD, &status.server_name));
-    let guest = &status.guest;
-    let address = guest.address.as_deref().unwrap_or("no address");
-    output::data(&format!("  guest {} ({}) {}, {address}", guest.id, guest.backend, guest.state));
-    for service in &status.services {
-        let style = match (service.state.as_str(), service.health) {
-            ("running", "healthy") => GREEN,
-            ("running", "starting") => YELLOW,
-            _ => RED,
-        };
-        let health = if service.health == "none" { "" } else { service.health };
-        output::data(&format!(
-            "  {:<12} {:<22} {}",
-            service.name,
-            styled(style, &format!("{:<8} {health:<9}", service.state)),
-            styled(DIM, service.version.as_deref().unwrap_or("")),
-        ));
+/// The time, in seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Writes down what was found, for the next `status`. That it cannot be written
+/// is no reason not to tell what was found.
+pub fn remember(world: &World, looked: Looked, found: &Found) {
+    let path = looked.file(world.site().config.site());
+    let of_a_server = site::state_folder(world.site()).exists() || site::is_guest();
+    if !of_a_server {
+        return;
     }
-    if let (Some(synapse), Some(client)) = (&status.urls.synapse, &status.urls.client) {
-        output::data(&format!("  homeserver   {synapse}   (to be {})", status.urls.public_synapse));
-        output::data(&format!("  web client   {client}   (to be {})", status.urls.public_client));
+    let written = found
+        .render()
+        .map_err(|e| Failure::new(format!("write {path}"), e))
+        .and_then(|text| file::write(path.as_str().as_ref(), text.as_bytes(), Mode(0o600), Owner::ROOT));
+    if let Err(failure) = written {
+        output::say(&format!("note: `status` will not know of this: {failure}"));
     }
-    if let Some(backups) = &status.backups {
-        backups.print();
-    }
-    if let Some(last) = &status.updates.last {
-        let style = if last.outcome.is_well() { DIM } else { YELLOW };
-        output::data(&format!("  last update  {}", styled(style, &last.line())));
-    }
-    for notice in &status.notices.last {
-        for why in &notice.unsent {
-            let why = output::harmless(why);
-            output::data(&format!("  notices      {}", styled(YELLOW, &format!("{}: {why}", notice.at))));
+}
+
+impl Shown {
+    /// Everything below the services.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = self.status.rows();
+        if let Some(backups) = &self.backups {
+            let place = rows.iter().position(|row| row.label == "last update" || row.label == "next");
+            let place = place.unwrap_or(rows.len().saturating_sub(2));
+            rows.splice(place..place, backups.rows());
         }
+        for notice in &self.notices.last {
+            let unsent = notice.unsent.iter();
+            rows.extend(unsent.map(|why| Row::new("notices", Tone::Care, format!("{}: {why}", notice.at))));
+        }
+        rows
     }
-    if let Some(problem) = &status.problem {
-        output::say(&format!("note: {problem}"));
-    }
-    match guest.state.as_str() {
-        "absent" => output::say("next: `matrix-podman up` makes it"),
-        "stopped" => output::say("next: `matrix-podman up` starts it"),
-        _ => {
-            if let Some(bad) = status.services.iter().find(|s| s.state != "running" || s.health != "healthy")
-            {
-                output::say(&format!(
-                    "next: `matrix-podman logs {}` says why, `matrix-podman up` mends what it can",
-                    bad.name
-                ));
+
+    fn print(&self) {
+        let status = &self.status;
+        output::data(&styled(BOLD, &status.server_name));
+        output::data(&format!("  {}", harmless(&status.guest_line())));
+        for service in &status.services {
+            let version = service.version.as_deref().unwrap_or("");
+            let mut line = format!(
+                "  {:<12} {} {}",
+                service.name,
+                toned(&service.state_piece()),
+                styled(DIM, &format!("{version:<10}")),
+            );
+            for piece in service.more() {
+                line.push_str("  ");
+                line.push_str(&toned(&piece));
             }
+            output::data(line.trim_end());
         }
+        for row in self.rows() {
+            let text: String = row.pieces.iter().map(toned).collect();
+            output::data(&format!("  {:<12} {text}", row.label));
+        }
+        if let Some(problem) = &status.problem {
+            output::say(&format!("note: {}", harmless(problem)));
+        }
+        if let Some(next) = self.next() {
+            output::say(&format!("next: {next}"));
+        }
+    }
+
+    /// What to type next, where something is not as it should be.
+    pub fn next(&self) -> Option<String> {
+        let backup = || self.backups.as_ref().and_then(Backups::next).map(str::to_owned);
+        self.status.next().or_else(backup)
+    }
+}
+
+fn toned(piece: &Piece) -> String {
+    let text = harmless(&piece.text);
+    match piece.tone {
+        Tone::Plain => text,
+        Tone::Strong => styled(BOLD, &text),
+        Tone::Quiet => styled(DIM, &text),
+        Tone::Good => styled(GREEN, &text),
+        Tone::Care => styled(YELLOW, &text),
+        Tone::Bad => styled(RED, &text),
     }
 }

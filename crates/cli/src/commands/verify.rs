@@ -6,10 +6,12 @@ use matrix_podman_core::{
     check::{self, Check, Group, GroupChecks, Scope, Verdict},
     federation::{Named, Net, Report, date, report},
     observed::{Gap, Observed},
+    status::{Found, Looked},
 };
 use matrix_podman_host::{failure::Failure, probe, world};
 use serde::Serialize;
 
+use super::status;
 use crate::{
     args::{NetOptions, Verify, VerifyWhat},
     error::{DONE, Error, FAILED},
@@ -42,6 +44,10 @@ pub fn run(config: Option<&Path>, args: &Verify) -> Result<u8, Error> {
     let groups = world.look(&mut Observed::default(), |seen| check::verify(world.site(), &scope, seen))?;
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ok = groups.iter().flat_map(|group| &group.checks).all(Check::holds);
+    if args.only.is_empty() {
+        let checks = groups.iter().flat_map(|group| &group.checks);
+        status::remember(&world, Looked::Verify, &Found::by_verify(checks, status::now()));
+    }
     let server_name = world.site().config.server_name.as_str();
     if args.output.json {
         print_json(&Verified { server_name, ok, millis, groups: &groups })?;

@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Output, last_line};
+use super::{Output, last_line, usage::ask_read_only};
 use crate::{name::Invalid, render::homeserver, service::Service, update::Schema};
 
 /// What PostgreSQL says.
@@ -52,28 +52,11 @@ const QUERY: &str = "SELECT json_build_object(\
 xpath('//update_name/text()', query_to_xml('SELECT update_name FROM background_updates ORDER BY ordering', false, false, ''))::text[]) END) \
 FROM pg_database d WHERE d.datname = current_database()";
 
-/// Asks as the role of Synapse, on the socket in the container, where no
-/// password is needed; nothing can be written in that session.
+/// As long as the question may take.
+const PATIENCE_MILLIS: u32 = 5000;
+
 pub(super) fn ask_database() -> Vec<String> {
-    [
-        "podman",
-        "exec",
-        "--env=PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=5000",
-        "--env=PGCONNECT_TIMEOUT=5",
-        Service::Postgres.name(),
-        "psql",
-        "--no-psqlrc",
-        "--no-align",
-        "--tuples-only",
-        "--username",
-        homeserver::DATABASE,
-        "--dbname",
-        homeserver::DATABASE,
-        "--command",
-        QUERY,
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ask_read_only(PATIENCE_MILLIS, QUERY)
 }
 
 pub(super) fn parse_database(output: &Output) -> Result<Database, Invalid> {

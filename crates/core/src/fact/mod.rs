@@ -9,6 +9,7 @@ mod inside;
 mod net;
 mod podman;
 mod system;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ pub use net::{
 };
 pub use podman::{ContainerState, Health, ImageState};
 pub use system::{GuestState, MachineInfo, UnitState};
+pub use usage::{Amount, Contents, Memory, Timer};
 
 use crate::{
     edge::{Question, Reply},
@@ -149,6 +151,12 @@ pub enum Fact {
     Trial(Trial),
     /// A question to Proxmox VE.
     Proxmox(proxmox::Question),
+    /// What is on the server, as its database counts it.
+    Contents,
+    /// What programs hold of memory, those of these systemd units by themselves too.
+    Memory(BTreeSet<String>),
+    /// What systemd's timers start next.
+    Timers,
 }
 
 /// How a probe finds the answer.
@@ -279,6 +287,12 @@ pub enum Value {
     Tried(Tried),
     /// To [`Fact::Proxmox`].
     Proxmox(Box<proxmox::Answer>),
+    /// To [`Fact::Contents`].
+    Contents(Contents),
+    /// To [`Fact::Memory`].
+    Memory(Memory),
+    /// To [`Fact::Timers`], by the name of the timer.
+    Timers(BTreeMap<String, Timer>),
 }
 
 /// An LXC container that is already on the machine.
@@ -408,7 +422,10 @@ impl Fact {
             | Fact::Clock
             | Fact::SigningKey
             | Fact::Trial(_)
+            | Fact::Memory(_)
             | Fact::Reachable(_) => return Ask::Builtin,
+            Fact::Contents => usage::ask_contents(),
+            Fact::Timers => argv(&["systemctl", "list-timers", "--all", "--output=json"]),
             Fact::Database => inside::ask_database(),
             Fact::InsideSynapse => inside::ask_synapse(),
             Fact::ImageSchema(image) => inside::ask_image(image),
@@ -451,6 +468,8 @@ impl Fact {
             Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
             Fact::ImageSchema(_) => inside::parse_image(output).map(Value::ImageSchema),
             Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
+            Fact::Contents => usage::parse_contents(output).map(Value::Contents),
+            Fact::Timers => usage::parse_timers(output).map(Value::Timers),
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -496,6 +515,9 @@ impl Fact {
             | Fact::Clock
             | Fact::Trial(_)
             | Fact::Proxmox(_)
+            | Fact::Contents
+            | Fact::Memory(_)
+            | Fact::Timers
             | Fact::Reachable(_) => return None,
         })
     }

@@ -9,6 +9,7 @@ mod lxc;
 mod net;
 mod system;
 mod trial;
+mod usage;
 pub(crate) mod web;
 
 use std::{
@@ -94,7 +95,10 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Clock => Ok(Value::Clock(system::clock())),
         Fact::SigningKey => secret::public_signing_key().map(Value::SigningKey).map_err(|f| f.to_string()),
         Fact::Trial(trial) => trial::attempt(trial).map(Value::Tried).map_err(|f| f.to_string()),
+        Fact::Memory(units) => usage::memory(units).map(Value::Memory),
         Fact::GuestProgram
+        | Fact::Contents
+        | Fact::Timers
         | Fact::Edge(_)
         | Fact::Database
         | Fact::InsideSynapse

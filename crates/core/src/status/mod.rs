@@ -1,0 +1,332 @@
+//! How a server is, in one document: what `status --json` prints, and what the
+//! lines of `status` and the screen of `watch` are made from.
+//!
+//! All of it is asked in one round, and nothing in it takes longer than a
+//! question to Podman: what is counted is counted by the database, and what
+//! takes longer to find out is what `doctor` and `verify` last found.
+
+mod found;
+mod row;
+
+use serde::Serialize;
+
+pub use found::{Found, Looked};
+pub use row::{Piece, Row, Tone, ago, human};
+
+use crate::{
+    config::BackendChoice,
+    fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
+    layout,
+    lock::Lock,
+    name::{AbsPath, Digest},
+    observed::{Gap, Observed, Seen},
+    resource::{self, Backend, Place, Site},
+    service::Service,
+    update::{self, History, Unattended},
+};
+
+/// How a server is.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// When this was looked at, in seconds since 1970.
+    pub at: u64,
+    /// The site's name.
+    pub site: String,
+    /// What user ids end with.
+    pub server_name: String,
+    /// What the stack lives in.
+    pub guest: Guest,
+    /// The four services, in the order in which they start.
+    pub services: Vec<ServiceStatus>,
+    /// Where it is.
+    pub urls: Urls,
+    /// What is on it; absent where the database does not say.
+    pub contents: Option<Contents>,
+    /// What came of updates.
+    pub updates: Updates,
+    /// What will happen by itself, the soonest first.
+    pub timers: Vec<NextTimer>,
+    /// What was last found wrong.
+    pub found: LastFound,
+    /// Why more is not known.
+    pub problem: Option<String>,
+}
+
+/// What the stack lives in.
+#[derive(Debug, Serialize)]
+pub struct Guest {
+    /// What it is made by.
+    pub backend: &'static str,
+    /// Its name, or its number on Proxmox.
+    pub id: String,
+    /// Its address, while it runs.
+    pub address: Option<String>,
+    /// `running`, `stopped`, `absent`, `unknown`
+    pub state: String,
+    /// Room where the server's data are.
+    pub disk: Option<Room>,
+    /// What its programs hold of memory.
+    pub memory: Option<GuestMemory>,
+}
+
+/// What a guest's programs hold of memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct GuestMemory {
+    /// So much they hold.
+    pub used: u64,
+    /// So much they may hold.
+    pub total: u64,
+}
+
+/// How a service is.
+#[derive(Debug, Serialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// In Podman's words.
+    pub state: String,
+    /// What its health check says.
+    pub health: &'static str,
+    /// How often systemd restarted it by itself since it was last started.
+    pub restarts: Option<u32>,
+    /// What it holds of memory, in bytes.
+    pub memory: Option<u64>,
+    /// What its image was asked for as.
+    pub image: Option<String>,
+    /// Digest of the image's manifest.
+    pub digest: Option<Digest>,
+    /// Version of the program.
+    pub version: Option<String>,
+}
+
+impl ServiceStatus {
+    /// Whether it runs and answers.
+    pub fn is_well(&self) -> bool {
+        self.state == "running" && self.health == "healthy"
+    }
+}
+
+/// Where the server is.
+#[derive(Debug, Serialize)]
+pub struct Urls {
+    /// Synapse in the guest.
+    pub synapse: Option<String>,
+    /// The web client in the guest.
+    pub client: Option<String>,
+    /// Synapse for the world.
+    pub public_synapse: String,
+    /// The web client for the world.
+    pub public_client: String,
+}
+
+/// What came of updates.
+#[derive(Debug, Serialize)]
+pub struct Updates {
+    /// Whether the server updates itself.
+    pub auto: bool,
+    /// What came of the last time that it did.
+    pub last: Option<Unattended>,
+    /// The last generation that was begun, whoever began it.
+    pub generation: Option<LastGeneration>,
+}
+
+/// The generation at the end of the history.
+#[derive(Debug, Serialize)]
+pub struct LastGeneration {
+    /// Its number.
+    pub number: u32,
+    /// When it was begun (RFC 3339).
+    pub at: String,
+    /// Who or what began it.
+    pub by: String,
+    /// What came of it.
+    pub outcome: &'static str,
+}
+
+/// A timer that will start something.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct NextTimer {
+    /// The timer's unit.
+    pub unit: String,
+    /// Where it is.
+    pub side: Side,
+    /// When it starts it next, in seconds since 1970.
+    pub next: u64,
+    /// When it last did.
+    pub last: Option<u64>,
+}
+
+/// What was last found wrong, from the side that is asked.
+#[derive(Debug, Default, Serialize)]
+pub struct LastFound {
+    /// By `doctor`.
+    pub doctor: Option<Found>,
+    /// By `verify`.
+    pub verify: Option<Found>,
+}
+
+impl Status {
+    /// How the server is, as far as it is known; `at` is the time.
+    pub fn of(site: &Site, seen: &Observed, at: u64) -> Self {
+        // All questions before the first answer is looked at: they are one round.
+        let found = resource::guest_state(site, seen);
+        let address = resource::guest_address(site, seen);
+        let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
+        let synapse = seen.container(Service::Synapse.name());
+        let units = || Service::ALL.map(Service::unit);
+        let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
+        let (memory, contents) = (seen.memory(units()), seen.contents());
+        let disk = seen.room(Side::Guest, &data_folder());
+        let timers = timers(site, seen);
+        let last_found = LastFound {
+            doctor: Found::last(site, Looked::Doctor, seen).unwrap_or_default(),
+            verify: Found::last(site, Looked::Verify, seen).unwrap_or_default(),
+        };
+        let state = match &found {
+            Ok(GuestState::Absent) => "absent",
+            Ok(GuestState::Stopped { .. }) => "stopped",
+            Ok(GuestState::Running { .. }) => "running",
+            Err(_) => "unknown",
+        };
+        let address = address.ok().flatten().filter(|_| state == "running");
+        let lock = lock.unwrap_or_default();
+        let services = Service::ALL
+            .into_iter()
+            .map(|service| {
+                let locked = lock.as_ref().and_then(|l| l.images.get(&service));
+                let (state, health) = match seen.container(service.name()) {
+                    Ok(Some(ContainerState { state, health, .. })) => (state.clone(), health.as_str()),
+                    Ok(None) => ("absent".to_owned(), "none"),
+                    Err(_) => ("unknown".to_owned(), "none"),
+                };
+                let unit = service.unit();
+                ServiceStatus {
+                    name: service.name(),
+                    state,
+                    health,
+                    restarts: restarts.as_ref().ok().and_then(|u| u.get(&unit)).map(|u| u.restarts),
+                    memory: memory.as_ref().ok().and_then(|m| m.units.get(&unit)).copied(),
+                    image: locked.map(|l| l.wanted.clone()),
+                    digest: locked.map(|l| l.digest.clone()),
+                    version: locked.map(|l| l.version.clone()),
+                }
+            })
+            .collect();
+        let why = |gap: &Gap| match gap {
+            Gap::Unknown(why) => Some(why.clone()),
+            Gap::NotAsked => None,
+        };
+        // A guest that is not there has no container either: said once.
+        let problem = found.as_ref().err().and_then(why).or_else(|| synapse.as_ref().err().and_then(why));
+        let problem = problem.or_else(|| {
+            let why = contents.as_ref().err().and_then(why).filter(|_| state == "running")?;
+            Some(format!("what is on the server is not known: {why}"))
+        });
+        let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
+        Status {
+            at,
+            site: site.config.site().to_owned(),
+            server_name: site.config.server_name.to_string(),
+            guest: Guest {
+                backend: site.backend.as_str(),
+                id: guest_id(site, seen),
+                address: address.map(|a| a.to_string()),
+                state: state.to_owned(),
+                disk: disk.ok().flatten(),
+                memory: memory.ok().map(|m| GuestMemory { used: m.used, total: may_hold(site, m.total) }),
+            },
+            services,
+            urls: Urls {
+                synapse: port(site.config.ports.synapse.get()),
+                client: port(site.config.ports.web.get()),
+                public_synapse: site.config.matrix_url.clone(),
+                public_client: site.config.chat_url.clone(),
+            },
+            contents: contents.ok(),
+            updates: Updates {
+                auto: site.config.update.auto,
+                last: last.unwrap_or_default(),
+                generation: history.unwrap_or_default(),
+            },
+            timers,
+            found: last_found,
+            problem,
+        }
+    }
+
+    /// Whether everything runs and answers.
+    pub fn is_well(&self) -> bool {
+        self.services.iter().all(ServiceStatus::is_well)
+    }
+}
+
+fn data_folder() -> AbsPath {
+    AbsPath::known(layout::ROOT)
+}
+
+/// What a guest may hold. On plain LXC the kernel tells it of the machine's
+/// memory; what limits it stands in the config.
+fn may_hold(site: &Site, total: u64) -> u64 {
+    match site.config.guest.backend {
+        BackendChoice::ThisMachine => total,
+        _ => total.min(site.config.guest.memory.0),
+    }
+}
+
+/// What the guest is called where it is: its number on Proxmox, else its name.
+fn guest_id(site: &Site, seen: &Observed) -> String {
+    let name = site.config.guest.name.to_string();
+    if site.backend != Backend::Proxmox {
+        return name;
+    }
+    match resource::find_container(site, seen) {
+        Ok(Place::Here { container, .. }) => container.id.to_string(),
+        _ => name,
+    }
+}
+
+fn lock(seen: &Observed) -> Seen<Option<Lock>> {
+    let file = seen.file(Side::Guest, &layout::lock_file())?;
+    Ok(file.and_then(|f| Lock::parse(f.content.as_deref().unwrap_or_default()).ok()))
+}
+
+fn last_update(seen: &Observed) -> Seen<Option<Unattended>> {
+    let file = seen.file(Side::Guest, &update::unattended_file())?;
+    Ok(file.and_then(|f| Unattended::parse(f.content.as_deref().unwrap_or_default())))
+}
+
+fn history(seen: &Observed) -> Seen<Option<LastGeneration>> {
+    let file = seen.file(Side::Guest, &update::history_file())?;
+    let history = file.and_then(|f| History::parse(f.content.as_deref().unwrap_or_default()).ok());
+    Ok(history.and_then(|h| h.generations.into_iter().next_back()).map(|last| LastGeneration {
+        number: last.number,
+        at: last.at,
+        by: last.by,
+        outcome: last.outcome.name(),
+    }))
+}
+
+/// The timers that concern the server: those of this program on both sides, and
+/// Debian's own for security updates in the guest.
+fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
+    let sides: &[Side] = match site.backend {
+        Backend::ThisMachine => &[Side::Guest],
+        Backend::Lxc | Backend::Proxmox => &[Side::Guest, Side::Machine],
+    };
+    let concerns = |side: Side, unit: &str| match side {
+        Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
+        // Another site may have its own there.
+        _ => unit.starts_with("matrix-podman-") && unit.contains(site.config.guest.name.as_str()),
+    };
+    let mut timers = Vec::new();
+    for side in sides {
+        let Ok(all) = seen.timers(*side) else { continue };
+        timers.extend(all.iter().filter(|(unit, _)| concerns(*side, unit)).filter_map(
+            |(unit, Timer { next, last })| {
+                Some(NextTimer { unit: unit.clone(), side: *side, next: (*next)?, last: *last })
+            },
+        ));
+    }
+    timers.sort_by(|one, other| (one.next, &one.unit).cmp(&(other.next, &other.unit)));
+    timers
+}

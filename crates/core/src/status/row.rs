@@ -1,0 +1,310 @@
+//! A status as lines: what is said, and how loudly. Who shows them decides what
+//! a tone looks like.
+
+use super::{Found, NextTimer, ServiceStatus, Status};
+use crate::fact::Side;
+
+/// How loudly something is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    Plain,
+    /// More important.
+    Strong,
+    /// Less important.
+    Quiet,
+    /// It is well.
+    Good,
+    /// It wants attention.
+    Care,
+    /// It is wrong.
+    Bad,
+}
+
+/// A piece of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// How loudly.
+    pub tone: Tone,
+    /// What.
+    pub text: String,
+}
+
+impl Piece {
+    /// A piece.
+    pub fn new(tone: Tone, text: impl Into<String>) -> Self {
+        Self { tone, text: text.into() }
+    }
+}
+
+/// One line: what it is about, and what is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is about.
+    pub label: String,
+    /// What is said.
+    pub pieces: Vec<Piece>,
+}
+
+impl Row {
+    /// A line of one piece.
+    pub fn new(label: impl Into<String>, tone: Tone, text: impl Into<String>) -> Self {
+        Self { label: label.into(), pieces: vec![Piece::new(tone, text)] }
+    }
+}
+
+/// From this share of a disk or a memory on, in hundredths, it wants attention.
+const NEARLY_FULL: u64 = 85;
+/// From this share on, something will soon stop.
+const FULL: u64 = 95;
+/// From this age on, what was found says little of today.
+const OLD: u64 = 8 * 86_400;
+
+impl Status {
+    /// The guest in a line.
+    pub fn guest_line(&self) -> String {
+        let guest = &self.guest;
+        let address = guest.address.as_deref().unwrap_or("no address");
+        format!("guest {} ({}) {}, {address}", guest.id, guest.backend, guest.state)
+    }
+
+    /// Everything below the services.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        rows.extend(self.room());
+        rows.extend(self.holds());
+        let urls = &self.urls;
+        for (label, here, public) in [
+            ("homeserver", &urls.synapse, &urls.public_synapse),
+            ("web client", &urls.client, &urls.public_client),
+        ] {
+            if let Some(here) = here {
+                rows.push(Row::new(label, Tone::Plain, format!("{here}   (to be {public})")));
+            }
+        }
+        rows.extend(self.updated());
+        if let [_, ..] = self.timers.as_slice() {
+            let words: Vec<String> = self.timers.iter().map(|timer| timer.words(self.at)).collect();
+            rows.push(Row::new("next", Tone::Plain, words.join(", ")));
+        }
+        rows.extend([("doctor", &self.found.doctor), ("verify", &self.found.verify)].map(
+            |(command, found)| {
+                let (tone, text) = found.as_ref().map_or_else(
+                    || (Tone::Quiet, format!("not asked yet: matrix-podman {command}")),
+                    |found| found.words(self.at),
+                );
+                Row::new(command, tone, text)
+            },
+        ));
+        rows
+    }
+
+    fn room(&self) -> Option<Row> {
+        let mut pieces = Vec::new();
+        if let Some(disk) = &self.guest.disk {
+            // What is kept for root counts as used: services cannot have it.
+            let used = disk.total.saturating_sub(disk.free);
+            pieces.push(share("disk", used, disk.total));
+        }
+        if let Some(memory) = &self.guest.memory {
+            if !pieces.is_empty() {
+                pieces.push(Piece::new(Tone::Plain, ", "));
+            }
+            pieces.push(share("memory", memory.used, memory.total));
+        }
+        (!pieces.is_empty()).then(|| Row { label: "room".to_owned(), pieces })
+    }
+
+    fn holds(&self) -> Option<Row> {
+        let contents = self.contents.as_ref()?;
+        let (local, remote) = (contents.local_media.bytes, contents.remote_media.bytes);
+        let media = local.saturating_add(remote).saturating_add(contents.thumbnails.bytes);
+        Some(Row::new(
+            "holds",
+            Tone::Plain,
+            format!(
+                "{}, {}, media {} (of others {}), database {}",
+                counted(contents.users, "user"),
+                counted(contents.rooms, "room"),
+                human(media),
+                human(remote),
+                human(contents.database)
+            ),
+        ))
+    }
+
+    fn updated(&self) -> Option<Row> {
+        if let Some(last) = &self.updates.last
+            && self.updates.generation.as_ref().is_none_or(|g| g.at <= last.at)
+        {
+            let tone = if last.outcome.is_well() { Tone::Quiet } else { Tone::Care };
+            return Some(Row::new("last update", tone, last.line()));
+        }
+        let last = self.updates.generation.as_ref()?;
+        let tone = if last.outcome == "kept" { Tone::Quiet } else { Tone::Care };
+        let day = last.at.get(..10).unwrap_or(&last.at);
+        let text = format!("{day}: generation {} by {}, {}", last.number, last.by, last.outcome);
+        Some(Row::new("last update", tone, text))
+    }
+
+    /// What to type next, where something is not as it should be.
+    pub fn next(&self) -> Option<String> {
+        match self.guest.state.as_str() {
+            "absent" => Some("`matrix-podman up` makes it".to_owned()),
+            "stopped" => Some("`matrix-podman up` starts it".to_owned()),
+            _ => self.services.iter().find(|s| !s.is_well()).map(|bad| {
+                format!("`matrix-podman logs {}` says why, `matrix-podman up` mends what it can", bad.name)
+            }),
+        }
+    }
+}
+
+impl ServiceStatus {
+    /// State and health.
+    pub fn state_piece(&self) -> Piece {
+        let tone = match (self.state.as_str(), self.health) {
+            ("running", "healthy") => Tone::Good,
+            ("running", "starting") => Tone::Care,
+            _ => Tone::Bad,
+        };
+        let health = if self.health == "none" { "" } else { self.health };
+        Piece::new(tone, format!("{:<8} {health:<9}", self.state))
+    }
+
+    /// Memory, and restarts where there were any.
+    pub fn more(&self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        if let Some(memory) = self.memory {
+            pieces.push(Piece::new(Tone::Plain, human(memory)));
+        }
+        if let Some(restarts @ 1..) = self.restarts {
+            let gap = if pieces.is_empty() { "" } else { "   " };
+            let text = format!("{gap}{} by itself", counted(u64::from(restarts), "restart"));
+            pieces.push(Piece::new(Tone::Care, text));
+        }
+        pieces
+    }
+}
+
+impl NextTimer {
+    fn words(&self, now: u64) -> String {
+        let what = match self.unit.as_str() {
+            "apt-daily-upgrade.timer" => "Debian packages",
+            unit => unit.trim_end_matches(".timer").trim_start_matches("matrix-"),
+        };
+        let place = if self.side == Side::Machine { " on the machine" } else { "" };
+        format!("{what}{place} in {}", span(self.next.saturating_sub(now)))
+    }
+}
+
+impl Found {
+    /// What was found, for a person, and how loudly.
+    fn words(&self, now: u64) -> (Tone, String) {
+        let age = now.saturating_sub(self.at);
+        let when = ago(age);
+        match (self.wrong.as_slice(), self.unknown) {
+            ([], 0) if age > OLD => (Tone::Care, format!("nothing was wrong, but that was {when}")),
+            ([], 0) => (Tone::Good, format!("nothing was wrong {when}")),
+            ([], unknown) => (Tone::Care, format!("{unknown} could not be looked at {when}")),
+            ([first], _) => (Tone::Bad, format!("{when}: {}", first.what)),
+            ([first, rest @ ..], _) => {
+                (Tone::Bad, format!("{when}: {} (and {} more)", first.what, rest.len()))
+            }
+        }
+    }
+}
+
+fn share(what: &str, used: u64, total: u64) -> Piece {
+    let percent = used.saturating_mul(100).checked_div(total).unwrap_or_default();
+    let tone = match percent {
+        FULL.. => Tone::Bad,
+        NEARLY_FULL.. => Tone::Care,
+        _ => Tone::Plain,
+    };
+    Piece::new(tone, format!("{what} {} of {} used", human(used), human(total)))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A size for a person.
+pub fn human(bytes: u64) -> String {
+    let mut unit = 0;
+    let mut tenths = u128::from(bytes) * 10;
+    while tenths >= 10_240 && unit < UNITS.len() - 1 {
+        tenths /= 1024;
+        unit += 1;
+    }
+    if unit == 0 || tenths >= 100 {
+        format!("{} {}", tenths / 10, UNITS[unit])
+    } else {
+        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
+}
+
+const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/// How long ago something was, for a person.
+pub fn ago(seconds: u64) -> String {
+    if seconds < 60 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => "less than a minute".to_owned(),
+        60..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::found::Wrong;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_500_000, "1.4 MiB"),
+            (20 << 20, "20 MiB"),
+            (1023 << 20, "1023 MiB"),
+            (20 << 30, "20 GiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(human(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn spans_for_people() {
+        for (seconds, text) in
+            [(5, "just now"), (60, "1 min ago"), (7300, "2 hours ago"), (400_000, "4 days ago")]
+        {
+            assert_eq!(ago(seconds), text);
+        }
+    }
+
+    #[test]
+    fn what_was_found_says_how_old_it_is() {
+        let wrong = |what: &str| Wrong { id: "x".to_owned(), what: what.to_owned() };
+        let words = |wrong: Vec<Wrong>, unknown, age| Found { at: 0, wrong, unknown }.words(age);
+        assert_eq!(words(vec![], 0, 90), (Tone::Good, "nothing was wrong 1 min ago".to_owned()));
+        assert_eq!(words(vec![], 0, OLD + 1).0, Tone::Care);
+        assert_eq!(words(vec![], 2, 0).1, "2 could not be looked at just now");
+        let (tone, text) = words(vec![wrong("Redis does not run."), wrong("b")], 1, 7200);
+        assert_eq!((tone, text.as_str()), (Tone::Bad, "2 hours ago: Redis does not run. (and 1 more)"));
+    }
+
+    #[test]
+    fn what_is_nearly_full_is_said_loudly() {
+        assert_eq!(share("disk", 10, 100).tone, Tone::Plain);
+        assert_eq!(share("disk", 90, 100).tone, Tone::Care);
+        assert_eq!(share("disk", 99, 100).tone, Tone::Bad);
+        assert_eq!(share("disk", 0, 0).tone, Tone::Plain);
+    }
+}
