@@ -10,6 +10,7 @@
 //! were freed in the last minutes, and searches past tens of thousands of them
 //! for every new file, which would be measured instead of the program.
 
+mod away;
 mod first_up;
 mod floor;
 mod measure;
@@ -20,6 +21,12 @@ use matrix_podman_e2e::{Lab, empty_trash};
 use measure::timed;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("away") {
+        let lab = Lab::with_config("bench-away");
+        lab.up().ok();
+        println!("{}", away::figure(&lab));
+        return;
+    }
     println!("Preparing: a first `up`, which leaves images and root file system at hand.");
     empty_trash();
     Lab::with_config("bench-warm").up().ok();
@@ -35,6 +42,7 @@ fn main() {
     figures.extend([time, memory]);
     figures.push(first_up::boot(&lab));
     figures.push(steady::one_setting(&lab));
+    figures.push(away::figure(&lab));
     figures.push(steady::size());
 
     println!("\n| figure | measured | floor | ratio | wanted | met |");
