@@ -3,13 +3,15 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use matrix_podman_e2e::{
-    Invocation, Lab, Running, SERVICES, Scenario, archive, clients_folder, http, make_archives, wait_until,
+    Guest, Invocation, Lab, Running, SERVICES, Scenario, Session, archive, clients_folder, http,
+    make_archives, standin::Webhook, wait_until,
 };
 use serde_json::Value;
 
@@ -38,14 +40,16 @@ fn main() -> ExitCode {
         assert!(up.stderr.contains("next:"), "{}", up.evidence());
         assert!(guest.runs(), "the guest is left as it is");
     });
-    s.foundation("the next up goes on, pulls and brings the server up", || {
+    let anna = s.foundation("the next up goes on, pulls and brings the server up", || {
         let conf = format!("[[registry]]\nlocation = {:?}\ninsecure = true\n", place(lab));
         guest.write("/etc/containers/registries.conf.d/50-own.conf", conf);
         lab.up();
         lab.healthy();
         lab.add_user("anna", PASSWORD);
-        lab.matrix().login("anna", PASSWORD);
+        lab.matrix().login("anna", PASSWORD)
     });
+    let mut webhook = Some(Webhook::at(&lab.gateway()));
+    let room = anna.create_room("what the server says");
     s.test("the lock has digests, and containers run by them", || {
         let lock = guest.read("/opt/matrix/matrix.lock");
         let status = lab.status();
@@ -67,11 +71,32 @@ fn main() -> ExitCode {
         push(lab, another, redis);
         lab.settled();
     });
-    s.test("with update.auto systemd updates by its timer, and what does not do is taken back", || {
-        rewriting_is_over(lab);
+    s.test("whom the config names is told, from the machine and from the guest", || {
+        let webhook = webhook.as_ref().unwrap();
+        be_told(lab, webhook, &room);
         lab.set("[update]", "auto", "true");
         lab.up();
         lab.settled();
+        let file = lab.path("notices");
+        guest.exec(["mkdir", "--parents", &lab.folder.display().to_string()]).ok();
+        let test = lab.run(&["notify", "test"]).ok();
+        for way in ["the machine", "the guest"] {
+            test.stdout
+                .lines()
+                .filter(|line| line.contains(&format!("from {way} to")))
+                .nth(2)
+                .unwrap_or_else(|| panic!("three ways from {way}\n{}", test.evidence()));
+        }
+        let subjects: Vec<Value> = webhook.told().iter().map(|told| told["subject"].clone()).collect();
+        assert_eq!(subjects, ["test", "test"]);
+        let here = fs::read_to_string(&file).unwrap();
+        let there = guest.read(&file.display().to_string());
+        assert_eq!((here.lines().count(), there.lines().count()), (1, 1), "{here}{there}");
+        let said = anna.messages(&room);
+        assert_eq!(said.iter().filter(|text| text.contains("notices arrive")).count(), 2, "{said:?}");
+    });
+    s.test("with update.auto systemd updates by its timer, and what does not do is taken back", || {
+        rewriting_is_over(lab);
         let timer = guest.exec(["systemctl", "show", "matrix-update.timer"]).ok();
         timer.says("ActiveState=active").says("UnitFileState=enabled").says("Persistent=yes");
         // What the registry now has by that name is no Redis.
@@ -82,6 +107,7 @@ fn main() -> ExitCode {
         lab.healthy();
         lab.run(&["status"]).ok().says("did not do, and was taken back");
         guest.exec(["/usr/local/bin/matrix-podman", "motd"]).ok().says("did not do, and was taken back");
+        tells(lab, &anna, &room, webhook.as_ref().unwrap());
     });
     s.test("a newer image is taken, and nothing else is restarted", || {
         let newer = lab.path("redis.tar");
@@ -89,6 +115,8 @@ fn main() -> ExitCode {
         let (from, to) = (archive("redis").display().to_string(), newer.display().to_string());
         Invocation::new(["python3", &script, &from, &to, "null"]).run().ok();
         push_archive(lab, &newer, IMAGES[1].2);
+        // Whom a notice does not reach, changes nothing about the update.
+        webhook.take();
         let (synapse, redis) = (guest.incarnation("synapse"), guest.inspect("redis")["Image"].clone());
         let last = fire(lab);
         assert_eq!(last["outcome"], "updated", "{last}");
@@ -96,7 +124,32 @@ fn main() -> ExitCode {
         assert_eq!(guest.incarnation("synapse"), synapse, "Synapse was restarted");
         let history = lab.run(&["history"]).ok();
         history.says("timer on");
+        lab.run(&["status"]).ok().says("could not send to the webhook");
+        assert!(anna.messages(&room)[0].contains("✓ Update"), "{:?}", anna.messages(&room));
         lab.healthy();
+        lab.settled();
+    });
+    s.test("a newer runtime of containers is let in only after a container ran with it", || {
+        rewriting_is_over(lab);
+        let before = SERVICES.map(|service| guest.incarnation(service));
+        let version = || guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
+        newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
+        let check = lab.run(&["update", "--check"]);
+        assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
+        let refused = lab.run(&["update", "debian"]).exits(1);
+        assert!(refused.stderr.contains("run a container with crun 99.1"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
+        version().never_says("99.1");
+        newer_crun(&guest, "99.2", "cat real");
+        lab.run(&["update", "debian"]).ok().says("crun 99.2");
+        version().says("99.2");
+        assert_eq!(SERVICES.map(|service| guest.incarnation(service)), before, "nothing was restarted");
+        lab.healthy();
+        lab.run(&["restart", "element-web"]).ok();
+        lab.becomes_healthy(Duration::from_secs(90));
+        let again = lab.run(&["update", "debian"]).ok();
+        assert!(again.stderr.contains("Nothing that containers run by"), "{}", again.evidence());
+        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
         lab.settled();
     });
     s.test("without update.auto there is no timer", || {
@@ -117,6 +170,69 @@ fn main() -> ExitCode {
         lab.settled();
     });
     s.end()
+}
+
+/// Has the config name a webhook, a room and a file.
+#[track_caller]
+fn be_told(lab: &Lab, webhook: &Webhook, room: &str) {
+    let secret = lab.write("webhook", &webhook.url());
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    lab.set("[notify]", "on", "\"always\"");
+    lab.set("[notify]", "room", &format!("{room:?}"));
+    lab.set("[notify]", "webhook_file", &format!("{:?}", secret.display().to_string()));
+    lab.set("[notify]", "file", &format!("{:?}", lab.path("notices").display().to_string()));
+}
+
+/// That an update did not do was told on every way, and the secret part of the
+/// webhook's address stands nowhere.
+#[track_caller]
+fn tells(lab: &Lab, anna: &Session, room: &str, webhook: &Webhook) {
+    let guest = lab.guest();
+    let told = webhook.told().pop().unwrap();
+    assert_eq!((&told["subject"], &told["well"]), (&"update".into(), &false.into()), "{told}");
+    assert!(told["text"].as_str().unwrap().contains("was taken back"), "{told}");
+    let said = anna.messages(room);
+    assert!(said[0].contains("✗ Update of") && said[0].contains("was taken back"), "{said:?}");
+    let line = guest.read(&lab.path("notices").display().to_string());
+    assert!(line.lines().last().unwrap().contains("update failed: redis"), "{line}");
+    let journal = guest.exec(["journalctl", "--quiet", "--unit=matrix-update", "--output=cat"]).ok();
+    assert!(
+        journal.stdout.contains("was taken back") || journal.stdout.contains("Taken back"),
+        "{}",
+        journal.evidence()
+    );
+    let copy = "/opt/matrix/secrets/webhook";
+    assert_eq!(guest.exec(["stat", "--format=%a %u", copy]).ok().text(), "400 0");
+    let secret = webhook.secret();
+    let search = format!(
+        "grep --recursive --files-with-matches {secret} /opt/matrix /etc /var/lib/matrix-podman /var/log || true"
+    );
+    assert_eq!(guest.sh(&search).ok().text(), copy);
+    journal.never_says(secret);
+    for (path, text) in lab.machine_records() {
+        assert!(path.ends_with("webhook") || !text.contains(secret), "{} has the secret", path.display());
+    }
+}
+
+/// Gives the guest a source of packages with a crun of that version, whose program
+/// is what `program` prints.
+#[track_caller]
+fn newer_crun(guest: &Guest, version: &str, program: &str) {
+    let package = format!("crun_{version}_amd64.deb");
+    guest
+        .sh(&format!(
+            "mkdir --parents /srv/own; cd /srv/own; \
+             if [ ! -e real ]; then apt-get update -qq; apt-get download -qq crun; \
+                 dpkg-deb --raw-extract crun_*.deb tree; cp tree/usr/bin/crun real; fi; \
+             rm -f crun_*.deb; {program} >tree/usr/bin/crun; \
+             sed -i 's/^Version: .*/Version: {version}/' tree/DEBIAN/control; \
+             dpkg-deb --build tree {package} >/dev/null; \
+             {{ dpkg-deb --field {package}; echo 'Filename: ./{package}'; \
+                echo \"Size: $(stat --format=%s {package})\"; \
+                echo \"SHA256: $(sha256sum {package} | cut -d' ' -f1)\"; echo; }} >Packages; \
+             echo 'deb [trusted=yes] copy:/srv/own ./' >/etc/apt/sources.list.d/own.list; apt-get update -qq"
+        ))
+        .ok();
 }
 
 /// Address of the registry.

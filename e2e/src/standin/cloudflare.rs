@@ -105,7 +105,7 @@ impl Cloudflare {
 
     /// Where the API is.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/client/v4", self.server.port)
+        format!("http://{}/client/v4", self.server.address)
     }
 
     /// What is at Cloudflare, to be looked at and clicked into.

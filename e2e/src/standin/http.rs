@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -124,15 +124,21 @@ type Handler = dyn Fn(&Asked) -> Answer + Send + Sync;
 
 /// A server on this machine. It ends when it is dropped.
 pub(super) struct Server {
-    pub port: u16,
+    pub address: SocketAddr,
     pub asked: Arc<Mutex<Vec<Asked>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Server {
+    /// On this machine alone.
     pub fn start(gate: Arc<Gate>, handler: Arc<Handler>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("listen: {e}"));
-        let port = listener.local_addr().unwrap().port();
+        Self::start_at("127.0.0.1", gate, handler)
+    }
+
+    /// At an address of this machine's.
+    pub fn start_at(address: &str, gate: Arc<Gate>, handler: Arc<Handler>) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap_or_else(|e| panic!("listen: {e}"));
+        let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (log, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
@@ -148,14 +154,14 @@ impl Server {
                 });
             }
         });
-        Self { port, asked, stop }
+        Self { address, asked, stop }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 

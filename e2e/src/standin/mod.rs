@@ -7,9 +7,11 @@ mod http;
 mod namespace;
 mod npm;
 mod tls;
+mod webhook;
 
 pub use cloudflare::{ACCOUNT, Cloudflare, ZONE};
 pub use http::{Asked, Gate, When};
 pub use namespace::Namespace;
 pub use npm::{Npm, NpmOptions};
 pub use tls::{Authority, Fetched, fetch};
+pub use webhook::Webhook;

@@ -120,7 +120,7 @@ impl Npm {
 
     /// Where it is administered.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.server.port)
+        format!("http://{}", self.server.address)
     }
 
     /// What it keeps, to be looked at and clicked into.
