@@ -10,8 +10,8 @@ use std::{
 };
 
 use matrix_podman_e2e::{
-    Guest, Invocation, Lab, Running, SERVICES, Scenario, Session, archive, clients_folder, http,
-    make_archives, standin::Webhook, wait_until,
+    Invocation, Lab, Running, SERVICES, Scenario, Session, archive, clients_folder, http, make_archives,
+    standin::Webhook, wait_until,
 };
 use serde_json::Value;
 
@@ -129,29 +129,6 @@ fn main() -> ExitCode {
         lab.healthy();
         lab.settled();
     });
-    s.test("a newer runtime of containers is let in only after a container ran with it", || {
-        rewriting_is_over(lab);
-        let before = SERVICES.map(|service| guest.incarnation(service));
-        let version = || guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
-        newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
-        let check = lab.run(&["update", "--check"]);
-        assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
-        let refused = lab.run(&["update", "debian"]).exits(1);
-        assert!(refused.stderr.contains("run a container with crun 99.1"), "{}", refused.evidence());
-        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
-        version().never_says("99.1");
-        newer_crun(&guest, "99.2", "cat real");
-        lab.run(&["update", "debian"]).ok().says("crun 99.2");
-        version().says("99.2");
-        assert_eq!(SERVICES.map(|service| guest.incarnation(service)), before, "nothing was restarted");
-        lab.healthy();
-        lab.run(&["restart", "element-web"]).ok();
-        lab.becomes_healthy(Duration::from_secs(90));
-        let again = lab.run(&["update", "debian"]).ok();
-        assert!(again.stderr.contains("Nothing that containers run by"), "{}", again.evidence());
-        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
-        lab.settled();
-    });
     s.test("without update.auto there is no timer", || {
         lab.set("[update]", "auto", "false");
         lab.up();
@@ -212,27 +189,6 @@ fn tells(lab: &Lab, anna: &Session, room: &str, webhook: &Webhook) {
     for (path, text) in lab.machine_records() {
         assert!(path.ends_with("webhook") || !text.contains(secret), "{} has the secret", path.display());
     }
-}
-
-/// Gives the guest a source of packages with a crun of that version, whose program
-/// is what `program` prints.
-#[track_caller]
-fn newer_crun(guest: &Guest, version: &str, program: &str) {
-    let package = format!("crun_{version}_amd64.deb");
-    guest
-        .sh(&format!(
-            "mkdir --parents /srv/own; cd /srv/own; \
-             if [ ! -e real ]; then apt-get update -qq; apt-get download -qq crun; \
-                 dpkg-deb --raw-extract crun_*.deb tree; cp tree/usr/bin/crun real; fi; \
-             rm -f crun_*.deb; {program} >tree/usr/bin/crun; \
-             sed -i 's/^Version: .*/Version: {version}/' tree/DEBIAN/control; \
-             dpkg-deb --build tree {package} >/dev/null; \
-             {{ dpkg-deb --field {package}; echo 'Filename: ./{package}'; \
-                echo \"Size: $(stat --format=%s {package})\"; \
-                echo \"SHA256: $(sha256sum {package} | cut -d' ' -f1)\"; echo; }} >Packages; \
-             echo 'deb [trusted=yes] copy:/srv/own ./' >/etc/apt/sources.list.d/own.list; apt-get update -qq"
-        ))
-        .ok();
 }
 
 /// Address of the registry.

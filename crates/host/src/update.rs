@@ -160,7 +160,7 @@ fn demanded(world: &World) -> Result<Option<u32>, Failure> {
 
 impl Update<'_> {
     /// Does one act, told and written down.
-    pub fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
+    fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
         let started = Instant::now();
         self.listener.on(&Event::Started { id: ID, what });
         let act = self.journal.intent(ID, &effect.describe())?;

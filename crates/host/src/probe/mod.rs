@@ -104,7 +104,6 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::InsideSynapse
         | Fact::ImageSchema(_)
         | Fact::RegistryTags(_)
-        | Fact::NewerPackages
         | Fact::Packages(_)
         | Fact::Units(_)
         | Fact::Containers
