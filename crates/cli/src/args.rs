@@ -3,6 +3,7 @@
 
 mod backup;
 mod edge;
+mod everyday;
 mod people;
 mod restore;
 mod update;
@@ -18,6 +19,7 @@ use matrix_podman_core::{
 
 pub use backup::Backup;
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
+pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
@@ -55,6 +57,8 @@ pub enum Command {
     Up(Up),
     /// Show how the server is
     Status(Json),
+    /// The same as a screen that stays, with what each service says
+    Watch(Watch),
     /// Find out what is wrong, and what mends it
     Doctor(Doctor),
     /// Show whether the server really works, from inside and outside
@@ -75,6 +79,8 @@ pub enum Command {
     Open(Json),
     /// Change a key of matrix.toml, comments kept, and show what that would do
     Set(Set),
+    /// Remove what is no longer needed: old images, dumps, databases, copies of remote media
+    Prune(Prune),
     /// Bring services to newer versions, and back by itself when they do not do
     Update(Update),
     /// Go back to what ran before the last update
@@ -315,63 +321,6 @@ impl From<ServiceName> for Service {
     }
 }
 
-/// `logs`
-#[derive(Debug, clap::Args)]
-pub struct Logs {
-    /// Whose [default: all]
-    pub service: Option<ServiceName>,
-    /// Go on printing what comes
-    #[arg(long, short)]
-    pub follow: bool,
-    /// Only what was said since then: 10m, 2h, 2026-01-31, yesterday
-    #[arg(long, value_name = "WHEN")]
-    pub since: Option<String>,
-    /// Only the last lines
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
-    pub lines: u32,
-    /// One JSON object a line, in journald's own form
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `restart`, `stop`, `start`
-#[derive(Debug, clap::Args)]
-pub struct Services {
-    /// Which
-    pub services: Vec<ServiceName>,
-}
-
-/// `exec`
-#[derive(Debug, clap::Args)]
-pub struct Exec {
-    /// Whose container
-    pub service: ServiceName,
-    /// The command and its arguments
-    #[arg(last = true, required = true)]
-    pub command: Vec<String>,
-}
-
-/// `psql`
-#[derive(Debug, clap::Args)]
-pub struct Psql {
-    /// Arguments for psql, as in `psql -- -c 'SELECT count(*) FROM events'`
-    #[arg(last = true)]
-    pub arguments: Vec<String>,
-}
-
-/// `set`
-#[derive(Debug, clap::Args)]
-pub struct Set {
-    /// The key with its section: synapse.max_upload_size
-    pub key: String,
-    /// What it is to say; lists are separated by commas
-    #[arg(required_unless_present = "default")]
-    pub value: Option<String>,
-    /// Leave the key out, so that its default holds
-    #[arg(long, conflicts_with = "value")]
-    pub default: bool,
-}
-
 /// `notify`
 #[derive(Debug, Subcommand)]
 pub enum Notify {
@@ -409,6 +358,9 @@ impl Args {
             Command::Verify(Verify { what: Some(VerifyWhat::Federation { output, .. }), .. }) => output.json,
             Command::Verify(verify) => verify.output.json,
             Command::Logs(logs) => logs.json,
+            Command::Restart(args) | Command::Stop(args) | Command::Start(args) => args.output.json,
+            Command::Set(set) => set.output.json,
+            Command::Prune(prune) => prune.output.json,
             Command::Notify(Notify::Test(json)) => json.json,
             Command::Update(update) => update.output.json,
             Command::Rollback(rollback) => rollback.output.json,

@@ -175,6 +175,12 @@ fn known_sites() -> Vec<PathBuf> {
         .collect()
 }
 
+/// The config of a site as somebody wrote it, where this machine remembers it.
+pub fn original(site: &Site) -> Option<PathBuf> {
+    let path = fs::read_to_string(state_folder(site).join("config-path")).ok()?;
+    Some(PathBuf::from(path.trim())).filter(|path| path.exists())
+}
+
 /// Remembers where the config of a site is.
 pub fn remember(site: &Site, file: &Path) -> Result<(), Failure> {
     let folder = state_folder(site);

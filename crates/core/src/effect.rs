@@ -16,7 +16,7 @@ use crate::{
     edge::Act,
     fact::{Edition, Side},
     layout::Secret,
-    name::{AbsPath, Cidr4, ContainerId, ImageRef, Mode, Owner, StorageName, TemplateName},
+    name::{AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, StorageName, TemplateName},
     service::Service,
     size::{Bytes, Seconds},
 };
@@ -274,6 +274,25 @@ pub enum Effect {
         /// the restore was done before.
         keep_as: String,
     },
+    /// Takes all its names from an image that no container uses, and removes it.
+    RemoveImage {
+        /// Which.
+        id: Digest,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// Removes a database that an update or a way back kept beside the one that
+    /// serves; no other.
+    DropDatabase {
+        /// Its name.
+        name: String,
+    },
+    /// Has Synapse delete its copies of other servers' media that nobody looked
+    /// at since a moment.
+    ForgetRemoteMedia {
+        /// The moment, in milliseconds since 1970.
+        before: u64,
+    },
     /// Changes something at the edge. Holds no credential.
     Edge(Act),
 }
@@ -387,6 +406,9 @@ impl Effect {
             | Effect::InitDatabase { .. }
             | Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
+            | Effect::RemoveImage { .. }
+            | Effect::DropDatabase { .. }
+            | Effect::ForgetRemoteMedia { .. }
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
@@ -449,6 +471,11 @@ impl Effect {
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
+            Effect::RemoveImage { id, names } => {
+                format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))
+            }
+            Effect::DropDatabase { name } => format!("drop the database {name}"),
+            Effect::ForgetRemoteMedia { .. } => "delete copies of other servers' media".to_owned(),
             Effect::Edge(act) => act.describe(),
         }
     }

@@ -23,6 +23,7 @@ pub mod observed;
 pub mod people;
 pub mod plan;
 pub mod proxmox;
+pub mod prune;
 pub mod render;
 pub mod resource;
 pub mod service;

@@ -9,7 +9,8 @@ use crate::{
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestState, HttpAnswer,
         HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses, Neighbour,
-        Newest, PublicKey, Ran, Room, Side, SrvRecord, Timer, Trial, Tried, UnitState, Value,
+        Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState,
+        Value,
     },
     name::AbsPath,
     proxmox,
@@ -399,6 +400,30 @@ impl Observed {
     pub fn memory(&self, units: impl IntoIterator<Item = String>) -> Seen<&Memory> {
         match self.get(Side::Guest, Fact::Memory(units.into_iter().collect()))? {
             Value::Memory(memory) => Ok(memory),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The images that Podman has.
+    pub fn stored_images(&self) -> Seen<&[StoredImage]> {
+        match self.get(Side::Guest, Fact::StoredImages)? {
+            Value::StoredImages(images) => Ok(images),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The files in a folder of the guest, with their sizes.
+    pub fn files(&self, folder: &AbsPath) -> Seen<&[(String, u64)]> {
+        match self.get(Side::Guest, Fact::Files(folder.clone()))? {
+            Value::Files(files) => Ok(files),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What database and media store keep beside what serves.
+    pub fn spare(&self, media_before: Option<u64>) -> Seen<&Spare> {
+        match self.get(Side::Guest, Fact::Spare { media_before })? {
+            Value::Spare(spare) => Ok(spare),
             other => Err(mismatch(other)),
         }
     }

@@ -8,6 +8,7 @@ use matrix_podman_core::{
     name::{AbsPath, Mode, Owner},
     render::homeserver::DATABASE,
     service::Service,
+    update,
 };
 
 use crate::{
@@ -121,6 +122,15 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
         &doing(),
     )
     .map(drop)
+}
+
+/// Drops a database that was kept beside the one that serves; none of another name.
+pub fn drop_kept(name: &str) -> Result<(), Failure> {
+    let doing = format!("drop the database {name}");
+    if !update::is_kept_database(name) {
+        return Err(Failure::new(doing, "it is none that an update kept"));
+    }
+    sql(&format!("DROP DATABASE IF EXISTS {name};"), &doing).map(drop)
 }
 
 /// psql as a program asks it: nothing but the values, and no going on after an error.

@@ -161,19 +161,7 @@ fn demanded(world: &World) -> Result<Option<u32>, Failure> {
 impl Update<'_> {
     /// Does one act, told and written down.
     fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
-        let started = Instant::now();
-        self.listener.on(&Event::Started { id: ID, what });
-        let act = self.journal.intent(ID, &effect.describe())?;
-        let result = self
-            .world
-            .apply(effect, &|saying| self.listener.on(&Event::Said { id: ID, saying: &saying }))
-            .map_err(|failure| failure.about_full_disk("the guest's"));
-        self.journal.outcome(act, &result)?;
-        match &result {
-            Ok(()) => self.listener.on(&Event::Finished { id: ID, what, millis: millis(started) }),
-            Err(failure) => self.listener.on(&Event::Failed { id: ID, what, why: failure.to_string() }),
-        }
-        result
+        run::act(self.world, self.journal, self.listener, ID, what, effect)
     }
 
     /// Gets the images that are wanted into the guest, and says what they would

@@ -145,7 +145,7 @@ fn fix(config: Option<&Path>, args: &args::Doctor, net: &Net, first: Diagnosis) 
                         });
                     }
                 }
-                services::act(config, &[*service], services::Verb::Restart)?;
+                services::act(config, &[*service], services::Verb::Restart, false)?;
             }
             Mend::Type(_) => break,
         }

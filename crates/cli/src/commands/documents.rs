@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use clap::CommandFactory as _;
+use clap_complete::Shell;
 use matrix_podman_core::config::schema;
 use matrix_podman_host::failure::Failure;
 
@@ -15,11 +16,25 @@ pub fn schema() -> Result<u8, Error> {
     super::OK
 }
 
-pub fn completions(shell: clap_complete::Shell) -> Result<u8, Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "matrix-podman", &mut script);
-    output::data(String::from_utf8_lossy(&script).trim_end());
+pub fn completions(shell: Shell) -> Result<u8, Error> {
+    output::data(script(shell).trim_end());
     super::OK
+}
+
+/// The script for bash loses its way below a program whose name has a hyphen
+/// (clap_complete 4.6 writes that name in two ways), so it is made for a name
+/// without, and then given to the one with.
+fn script(shell: Shell) -> String {
+    const NAME: &str = "matrix-podman";
+    const PLAIN: &str = "matrixpodman";
+    let mut script = Vec::new();
+    if shell != Shell::Bash {
+        clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
+        return String::from_utf8_lossy(&script).into_owned();
+    }
+    clap_complete::generate(shell, &mut Args::command().name(PLAIN), PLAIN, &mut script);
+    let last_word = format!(" default {PLAIN}\n");
+    String::from_utf8_lossy(&script).replace(&last_word, &format!(" default {NAME}\n"))
 }
 
 pub fn man(folder: &Path) -> Result<u8, Error> {

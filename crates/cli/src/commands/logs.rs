@@ -7,7 +7,6 @@ use matrix_podman_core::{layout, service::Service};
 use crate::{args, error::Error};
 
 pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
     let mut argv: Vec<String> = ["journalctl", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
     argv.push(format!("--lines={}", args.lines));
     argv.push(format!("--output={}", if args.json { "json" } else { "short-iso" }));
@@ -15,10 +14,7 @@ pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
         argv.push("--follow".to_owned());
     }
     if let Some(since) = &args.since {
-        // journalctl takes spans only with a minus in front.
-        let span =
-            since.ends_with(['s', 'm', 'h', 'd', 'w']) && since.starts_with(|c: char| c.is_ascii_digit());
-        argv.push(format!("--since={}{since}", if span { "-" } else { "" }));
+        argv.push(format!("--since={}", moment(since)?));
     }
     match args.service {
         Some(service) => argv.push(format!("--unit={}", Service::from(service).unit())),
@@ -27,10 +23,62 @@ pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
             argv.push(format!("--unit={}", layout::STACK_UNIT));
         }
     }
+    let (world, _) = super::world(config)?;
     let mut out = std::io::stdout().lock();
     let status = world.follow(argv, &mut |bytes| {
         // Whoever closed the pipe has read enough.
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     })?;
     Ok(u8::from(status != Some(0)))
+}
+
+/// A moment in journald's words, from one in ours: a span is one that is over.
+fn moment(since: &str) -> Result<String, Error> {
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    if since.strip_suffix(['s', 'm', 'h', 'd', 'w']).is_some_and(digits) {
+        return Ok(format!("-{since}"));
+    }
+    let (date, time) = since.split_once([' ', 'T']).map_or((since, None), |(date, time)| (date, Some(time)));
+    let parts = |text: &str, sign: char, lengths: &[usize]| {
+        let parts: Vec<&str> = text.split(sign).collect();
+        parts.len() <= lengths.len()
+            && parts.iter().zip(lengths).all(|(part, length)| part.len() == *length && digits(part))
+            && parts.len() >= 2
+    };
+    let is_date = parts(date, '-', &[4, 2, 2]) && date.len() == 10;
+    if matches!(since, "today" | "yesterday" | "now")
+        || (is_date && time.is_none_or(|time| parts(time, ':', &[2, 2, 2])))
+        || (time.is_none() && parts(since, ':', &[2, 2, 2]))
+    {
+        return Ok(since.replace('T', " "));
+    }
+    Err(Error::usage(
+        format!("--since {since} is no moment"),
+        "write how long ago (10m, 2h, 3d), a day (2026-01-31), one with a time ('2026-01-31 17:05'), or yesterday",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn moments() {
+        for (typed, told) in [
+            ("10m", Some("-10m")),
+            ("2w", Some("-2w")),
+            ("2026-01-31", Some("2026-01-31")),
+            ("2026-01-31T17:05", Some("2026-01-31 17:05")),
+            ("17:05:30", Some("17:05:30")),
+            ("yesterday", Some("yesterday")),
+            ("nonsense", None),
+            ("m", None),
+            ("10", None),
+            ("2026-1-31", None),
+            ("--help", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(typed).ok().as_deref(), told, "{typed}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod motd;
 mod notify;
 mod people;
 mod plan;
+mod prune;
 mod render;
 mod restore;
 mod services;
@@ -25,6 +26,7 @@ mod status;
 mod up;
 mod update;
 mod verify;
+mod watch;
 
 use std::path::Path;
 
@@ -51,6 +53,8 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Plan(plan) => plan::run(config, &plan),
         Command::Up(up) => up::run(config, &up),
         Command::Status(status) => status::run(config, &status),
+        Command::Watch(args) => watch::run(config, &args),
+        Command::Prune(args) => prune::run(config, &args),
         Command::Doctor(doctor) => doctor::run(config, &doctor),
         Command::Verify(verify) => verify::run(config, &verify),
         Command::Logs(logs) => logs::run(config, &logs),

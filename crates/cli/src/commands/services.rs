@@ -43,14 +43,14 @@ impl Verb {
 
 pub fn run(config: Option<&Path>, args: &args::Services, verb: Verb) -> Result<u8, Error> {
     let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
-    act(config, &named, verb)?;
+    act(config, &named, verb, args.output.json)?;
     super::OK
 }
 
 /// Does it with `named`, or with all when none is.
-pub fn act(config: Option<&Path>, named: &[Service], verb: Verb) -> Result<(), Error> {
+pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, json: bool) -> Result<(), Error> {
     let (world, _) = super::world(config)?;
-    let listener = output::listener(false);
+    let listener = output::listener(json);
     let holder = LockHolder::this(&format!("{verb:?}").to_lowercase());
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     world.hold(&holder, &|_| {})?;

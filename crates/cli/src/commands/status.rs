@@ -92,6 +92,12 @@ pub fn remember(world: &World, looked: Looked, found: &Found) {
 }
 
 impl Shown {
+    /// A status and nothing beside it.
+    #[cfg(test)]
+    pub fn alone(status: Status) -> Self {
+        Self { status, backups: None, notices: Notices::default() }
+    }
+
     /// Everything below the services.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = self.status.rows();

@@ -20,6 +20,11 @@ pub fn json_schema() -> Json {
     root
 }
 
+/// The names of all keys, with their sections.
+pub fn key_names() -> Vec<&'static str> {
+    keys::all().map(AnyKey::path).collect()
+}
+
 /// The schema of one section with those below it.
 fn section(path: &str) -> Json {
     let mut properties = Map::new();

@@ -8,6 +8,7 @@ mod ailment;
 mod inside;
 mod net;
 mod podman;
+mod spare;
 mod system;
 mod usage;
 
@@ -25,6 +26,7 @@ pub use net::{
     PATIENCE, Silence, SrvRecord, Stage, Tls,
 };
 pub use podman::{ContainerState, Health, ImageState};
+pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};
 
@@ -157,6 +159,16 @@ pub enum Fact {
     Memory(BTreeSet<String>),
     /// What systemd's timers start next.
     Timers,
+    /// The images that Podman has.
+    StoredImages,
+    /// The files in a folder, with their sizes.
+    Files(AbsPath),
+    /// What PostgreSQL keeps beside the database that serves, and the copies of
+    /// remote media that nobody looked at since a moment, in milliseconds since 1970.
+    Spare {
+        /// The moment; since ever when absent.
+        media_before: Option<u64>,
+    },
 }
 
 /// How a probe finds the answer.
@@ -293,6 +305,12 @@ pub enum Value {
     Memory(Memory),
     /// To [`Fact::Timers`], by the name of the timer.
     Timers(BTreeMap<String, Timer>),
+    /// To [`Fact::StoredImages`].
+    StoredImages(Vec<StoredImage>),
+    /// To [`Fact::Files`], in the order of their names.
+    Files(Vec<(String, u64)>),
+    /// To [`Fact::Spare`].
+    Spare(Spare),
 }
 
 /// An LXC container that is already on the machine.
@@ -423,7 +441,10 @@ impl Fact {
             | Fact::SigningKey
             | Fact::Trial(_)
             | Fact::Memory(_)
+            | Fact::Files(_)
             | Fact::Reachable(_) => return Ask::Builtin,
+            Fact::StoredImages => argv(&["podman", "images", "--no-trunc", "--format=json"]),
+            Fact::Spare { media_before } => spare::ask_spare(*media_before),
             Fact::Contents => usage::ask_contents(),
             Fact::Timers => argv(&["systemctl", "list-timers", "--all", "--output=json"]),
             Fact::Database => inside::ask_database(),
@@ -470,6 +491,8 @@ impl Fact {
             Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
             Fact::Contents => usage::parse_contents(output).map(Value::Contents),
             Fact::Timers => usage::parse_timers(output).map(Value::Timers),
+            Fact::StoredImages => spare::parse_images(output).map(Value::StoredImages),
+            Fact::Spare { .. } => spare::parse_spare(output).map(Value::Spare),
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -488,7 +511,10 @@ impl Fact {
                 Value::Yes(false)
             }
             Fact::SigningKey => Value::SigningKey(None),
-            Fact::System
+            Fact::Files(_) => Value::Files(Vec::new()),
+            Fact::StoredImages => Value::StoredImages(Vec::new()),
+            Fact::Spare { .. }
+            | Fact::System
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)

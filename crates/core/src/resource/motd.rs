@@ -14,15 +14,17 @@ pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
 
 struct Motd;
 
-/// Shells that a person types into show it; one that takes half a second is
-/// ended, since nobody should be kept from a machine that is in trouble.
+/// Shells that a person types into show it, and complete our commands; what takes
+/// half a second is ended, since nobody should be kept from a machine that is in
+/// trouble.
 fn hook() -> DesiredFile {
     DesiredFile {
         path: AbsPath::known(layout::MOTD_HOOK),
         content: format!(
             "# Written by matrix-podman; changes here are overwritten.\n\
              case $- in\n\
-             *i*) timeout --foreground --kill-after=0.1 0.5 {} motd 2>/dev/null ;;\n\
+             *i*)\n    timeout --foreground --kill-after=0.1 0.5 {0} motd 2>/dev/null\n    \
+             [ -z \"${{BASH_VERSION-}}\" ] || eval \"$(timeout 0.5 {0} completions bash 2>/dev/null)\" ;;\n\
              esac\n\
              :\n",
             layout::BINARY

@@ -79,7 +79,7 @@ impl Status {
             ("web client", &urls.client, &urls.public_client),
         ] {
             if let Some(here) = here {
-                rows.push(Row::new(label, Tone::Plain, format!("{here}   (to be {public})")));
+                rows.push(Row::new(label, Tone::Plain, format!("{here} (to be {public})")));
             }
         }
         rows.extend(self.updated());
@@ -115,22 +115,18 @@ impl Status {
         (!pieces.is_empty()).then(|| Row { label: "room".to_owned(), pieces })
     }
 
-    fn holds(&self) -> Option<Row> {
-        let contents = self.contents.as_ref()?;
+    fn holds(&self) -> Vec<Row> {
+        let Some(contents) = &self.contents else { return Vec::new() };
         let (local, remote) = (contents.local_media.bytes, contents.remote_media.bytes);
         let media = local.saturating_add(remote).saturating_add(contents.thumbnails.bytes);
-        Some(Row::new(
-            "holds",
-            Tone::Plain,
-            format!(
-                "{}, {}, media {} (of others {}), database {}",
-                counted(contents.users, "user"),
-                counted(contents.rooms, "room"),
-                human(media),
-                human(remote),
-                human(contents.database)
-            ),
-        ))
+        let holds = format!(
+            "{}, {}, database {}",
+            counted(contents.users, "user"),
+            counted(contents.rooms, "room"),
+            human(contents.database)
+        );
+        let media = format!("{}, of which {} are copies from other servers", human(media), human(remote));
+        vec![Row::new("holds", Tone::Plain, holds), Row::new("media", Tone::Plain, media)]
     }
 
     fn updated(&self) -> Option<Row> {

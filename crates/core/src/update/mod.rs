@@ -33,6 +33,14 @@ pub fn database_replaced(number: u32) -> String {
     format!("synapse_before_generation_{number}")
 }
 
+/// Whether a database has one of the names that others are kept under.
+pub fn is_kept_database(name: &str) -> bool {
+    ["synapse_of_generation_", "synapse_before_generation_"]
+        .iter()
+        .filter_map(|start| name.strip_prefix(start))
+        .any(|number| number.parse::<u32>().is_ok_and(|parsed| parsed.to_string() == number))
+}
+
 /// The local name of the image that `service` has in the generation `number`.
 pub fn tag_of(service: Service, number: u32) -> String {
     format!("localhost/matrix-podman/{service}:generation-{number}")

@@ -568,7 +568,11 @@ impl MemoryWorld {
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
-            Effect::DumpDatabase { .. } | Effect::RestoreDatabase { .. } => {
+            Effect::DumpDatabase { .. }
+            | Effect::RestoreDatabase { .. }
+            | Effect::RemoveImage { .. }
+            | Effect::DropDatabase { .. }
+            | Effect::ForgetRemoteMedia { .. } => {
                 panic!("{effect:?} belongs to no resource")
             }
             // Proxmox finishes what it has begun, or nothing is left of it.

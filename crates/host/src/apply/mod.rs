@@ -18,7 +18,7 @@ mod unit;
 
 use matrix_podman_core::effect::{Effect, ImageSource};
 
-use crate::{dump, failure::Failure, guest::wire::Saying};
+use crate::{dump, failure::Failure, guest::wire::Saying, synapse};
 
 /// Who hears how an act goes.
 pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
@@ -76,6 +76,9 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
+        Effect::RemoveImage { id, names } => podman::remove_image(id, names),
+        Effect::DropDatabase { name } => dump::drop_kept(name),
+        Effect::ForgetRemoteMedia { before } => synapse::forget_remote_media(*before),
         Effect::ObtainImage { .. }
         | Effect::TakeSecret { .. }
         | Effect::CreateContainer(_)

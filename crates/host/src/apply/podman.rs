@@ -4,7 +4,7 @@ use std::{fs, io::Read, path::Path, time::Duration};
 
 use matrix_podman_core::{
     layout::{self, Secret},
-    name::{AbsPath, ImageRef, Mode, Owner},
+    name::{AbsPath, Digest, ImageRef, Mode, Owner},
     service::Service,
 };
 
@@ -44,6 +44,17 @@ pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> R
         return Err(Failure::new(doing, "Podman did not say what it loaded").evidence(vec![said]));
     };
     name(loaded, tag)
+}
+
+/// Takes an image's names from it, the last of which takes it with it. One that
+/// a container uses is left, which is a failure; one that is not there is not.
+pub(super) fn remove_image(id: &Digest, names: &[String]) -> Result<(), Failure> {
+    let mut argv = vec!["podman", "image", "rm", "--ignore", "--"];
+    match names {
+        [] => argv.push(id.hex()),
+        some => argv.extend(some.iter().map(String::as_str)),
+    }
+    Program::new(argv).deadline(ONCE).run(&format!("remove the image {}", id.hex()), &|_| {})
 }
 
 /// Pulls an image and names it.

@@ -95,10 +95,13 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Clock => Ok(Value::Clock(system::clock())),
         Fact::SigningKey => secret::public_signing_key().map(Value::SigningKey).map_err(|f| f.to_string()),
         Fact::Trial(trial) => trial::attempt(trial).map(Value::Tried).map_err(|f| f.to_string()),
+        Fact::Files(folder) => files(folder).map(Value::Files),
         Fact::Memory(units) => usage::memory(units).map(Value::Memory),
         Fact::GuestProgram
         | Fact::Contents
         | Fact::Timers
+        | Fact::StoredImages
+        | Fact::Spare { .. }
         | Fact::Edge(_)
         | Fact::Database
         | Fact::InsideSynapse
@@ -149,6 +152,26 @@ fn edition(path: &AbsPath) -> Result<Option<Edition>, String> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(format!("{path}: {e}")),
     }
+}
+
+/// The files in a folder; none where there is no such folder.
+fn files(folder: &AbsPath) -> Result<Vec<(String, u64)>, String> {
+    let unreadable = |e: std::io::Error| format!("{folder}: {e}");
+    let entries = match std::fs::read_dir(folder.as_str()) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(unreadable(e)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        let meta = entry.metadata().map_err(unreadable)?;
+        if let (true, Some(name)) = (meta.is_file(), entry.file_name().to_str()) {
+            files.push((name.to_owned(), meta.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String> {

@@ -1,5 +1,6 @@
 //! Carrying out a plan: one run at a time, with a journal, side by side.
 
+mod act;
 mod event;
 mod executor;
 mod journal;
@@ -10,6 +11,7 @@ use std::{io::Read as _, path::PathBuf, sync::OnceLock};
 use matrix_podman_core::{layout, name::Digest};
 use sha2::{Digest as _, Sha256};
 
+pub use act::act;
 pub use event::{Event, Listener};
 pub use executor::{Ended, run};
 pub use journal::{Journal, Unfinished};

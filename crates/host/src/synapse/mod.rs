@@ -90,6 +90,16 @@ pub(crate) fn delete_media(place: &str, token: &str) -> Result<(), Failure> {
     if answer.ok() { Ok(()) } else { Err(answer.failure(&doing)) }
 }
 
+/// Deletes copies of other servers' media that nobody looked at since `before`,
+/// in milliseconds since 1970 (Synapse, docs/admin_api/media_admin_api.md).
+pub(crate) fn forget_remote_media(before: u64) -> Result<(), Failure> {
+    let doing = "delete copies of other servers' media";
+    ready(doing)?;
+    let path = format!("/_synapse/admin/v1/purge_media_cache?before_ts={before}");
+    let answer = service::Admin::open()?.send(Method::Post, &path, None, doing)?;
+    if answer.ok() { Ok(()) } else { Err(answer.failure(doing)) }
+}
+
 /// Synapse's address, and how to ask it something.
 struct Api {
     agent: ureq::Agent,

@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    fact::{Amount, Fact, FileKind, FileState, StoredImage, Value},
+    lock::LockedImage,
+    name::{Mode, Owner, ServerName},
+    observed::Answer,
+    service::Service,
+    update::Outcome,
+};
+
+fn id(number: u8) -> Digest {
+    Digest::of_sha256(&[number; 32])
+}
+
+fn locked(number: u8) -> LockedImage {
+    LockedImage {
+        wanted: format!("build synapse {number}"),
+        run: id(number).hex().to_owned(),
+        digest: id(number),
+        id: id(number),
+        version: format!("1.{number}.0"),
+    }
+}
+
+fn generation(number: u32, image: u8, outcome: Outcome) -> Generation {
+    Generation {
+        number,
+        at: "2026-01-01T00:00:00Z".to_owned(),
+        by: "update".to_owned(),
+        images: BTreeMap::from([(Service::Synapse, locked(image))]),
+        dump: (number > 1).then(|| update::dump_of(number)),
+        restores: None,
+        undo: None,
+        outcome,
+    }
+}
+
+fn file(content: String) -> Answer {
+    Answer::Known(Value::File(Some(FileState {
+        kind: FileKind::File,
+        mode: Mode(0o644),
+        owner: Owner::ROOT,
+        content: Some(content),
+        digest: None,
+        target: None,
+        age: 0,
+    })))
+}
+
+fn stored(number: u8, names: &[&str], used: bool) -> StoredImage {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    StoredImage { id: id(number), names, bytes: 100, used }
+}
+
+/// A server that runs image 3 since generation 3; generation 4 was undone.
+fn world(generations: Vec<Generation>, media: Amount, media_before: Option<u64>) -> Observed {
+    let mut lock = Lock::new(ServerName::parse("matrix.home.arpa").unwrap());
+    lock.images.insert(Service::Synapse, locked(3));
+    let mut history = History::default();
+    generations.into_iter().for_each(|g| history.push(g));
+    let images = vec![
+        stored(1, &["localhost/matrix-podman/synapse:generation-1"], false),
+        stored(2, &[], false),
+        stored(3, &["localhost/matrix-podman/synapse:generation-3"], true),
+        stored(
+            4,
+            &["localhost/matrix-podman/synapse:generation-4", "localhost/matrix-podman/synapse:x"],
+            false,
+        ),
+        stored(8, &["docker.io/library/alpine:3"], false),
+        stored(9, &["localhost/matrix-podman/redis:old"], true),
+    ];
+    let dumps = ["before-2.dump", "before-3.dump", "before-4.dump", "mine.dump", "restore.dump"];
+    let databases = ["postgres", "synapse_of_generation_4", "synapse_of_generation_x", "synapse_mine"];
+    let mut seen = Observed::default();
+    let mut insert = |fact, answer| seen.insert(Side::Guest, fact, answer);
+    insert(Fact::File(layout::lock_file()), file(lock.render().unwrap()));
+    insert(Fact::File(update::history_file()), file(history.render().unwrap()));
+    insert(Fact::StoredImages, Answer::Known(Value::StoredImages(images)));
+    insert(
+        Fact::Files(layout::dumps()),
+        Answer::Known(Value::Files(dumps.iter().map(|name| ((*name).to_owned(), 10)).collect())),
+    );
+    insert(
+        Fact::Spare { media_before },
+        Answer::Known(Value::Spare(Spare {
+            databases: databases.iter().map(|name| ((*name).to_owned(), 1)).collect(),
+            media,
+        })),
+    );
+    seen
+}
+
+fn generations() -> Vec<Generation> {
+    vec![
+        generation(1, 1, Outcome::Kept),
+        generation(2, 2, Outcome::Kept),
+        generation(3, 3, Outcome::Kept),
+        generation(4, 4, Outcome::Undone { why: String::new(), log: Vec::new() }),
+    ]
+}
+
+#[test]
+fn what_the_way_back_needs_stays_and_what_is_not_ours_is_left_alone() {
+    let surplus = Surplus::of(None, &world(generations(), Amount { files: 5, bytes: 50 }, None)).unwrap();
+    let names = |things: Vec<&Thing>| things.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        names(surplus.removable.iter().map(|s| &s.thing).collect()),
+        [
+            "localhost/matrix-podman/synapse:generation-1",
+            "localhost/matrix-podman/synapse:generation-4",
+            "/opt/matrix/dumps/before-2.dump",
+            "synapse_of_generation_4",
+        ]
+    );
+    // The image of generation 2, the dump that leads back to it, and the newest.
+    assert_eq!(
+        names(surplus.kept.iter().collect()),
+        [id(2).hex(), "/opt/matrix/dumps/before-3.dump", "/opt/matrix/dumps/before-4.dump"]
+    );
+    assert_eq!(surplus.bytes(), 211);
+    assert_eq!(summary(&surplus), "4 things can go: at most 211 B");
+    let Effect::RemoveImage { names, .. } = &surplus.removable[1].effect else { panic!() };
+    assert_eq!(names.len(), 2, "an image goes with all its names");
+}
+
+#[test]
+fn remote_media_go_only_when_that_was_asked_for() {
+    let media = Amount { files: 5, bytes: 50 };
+    let surplus = Surplus::of(Some(7), &world(generations(), media, Some(7))).unwrap();
+    let last = surplus.removable.last().unwrap();
+    assert_eq!((last.thing.kind, last.thing.bytes), (Kind::RemoteMedia, 50));
+    assert_eq!(last.effect, Effect::ForgetRemoteMedia { before: 7 });
+}
+
+#[test]
+fn nothing_goes_while_an_update_is_not_settled() {
+    let mut all = generations();
+    all.push(generation(5, 5, Outcome::UnderWay));
+    let Err(Gap::Unknown(why)) = Surplus::of(None, &world(all, Amount::default(), None)) else { panic!() };
+    assert!(why.contains("generation 5"), "{why}");
+}
+
+#[test]
+fn a_server_that_was_never_updated_has_nothing_to_spare_but_what_is_ours_and_unused() {
+    let surplus = Surplus::of(None, &world(vec![generation(1, 3, Outcome::Kept)], Amount::default(), None));
+    let surplus = surplus.unwrap();
+    assert!(surplus.kept.iter().all(|thing| thing.name.ends_with("before-4.dump")), "{surplus:?}");
+}
+
+#[test]
+fn only_names_that_updates_give_are_those_of_kept_databases() {
+    for (name, ours) in [
+        ("synapse_of_generation_12", true),
+        ("synapse_before_generation_1", true),
+        ("synapse_of_generation_", false),
+        ("synapse_of_generation_01", false),
+        ("synapse_of_generation_1;x", false),
+        ("synapse", false),
+        ("synapse_restoring", false),
+    ] {
+        assert_eq!(update::is_kept_database(name), ours, "{name}");
+    }
+}
