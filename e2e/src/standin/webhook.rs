@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Gate, Server};
 
-/// What nobody may see who does not send there.
+/// The part of its address that only those know who send there.
 const SECRET: &str = "T0B0hookS3cret";
 
 /// The webhook. It is gone when it is dropped.
@@ -24,11 +24,6 @@ impl Webhook {
     /// Its address.
     pub fn url(&self) -> String {
         format!("http://{}/services/{SECRET}", self.server.address)
-    }
-
-    /// The part of its address that is a secret.
-    pub fn secret(&self) -> &'static str {
-        SECRET
     }
 
     /// What it was told, the oldest first.
