@@ -10,8 +10,8 @@ use std::{
 };
 
 use matrix_podman_e2e::{
-    Invocation, Lab, Running, SERVICES, Scenario, archive, clients_folder, http, make_archives,
-    standin::Webhook, wait_until,
+    Guest, Invocation, Lab, Running, SERVICES, Scenario, Session, archive, clients_folder, http,
+    make_archives, standin::Webhook, wait_until,
 };
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         lab.add_user("anna", PASSWORD);
         lab.matrix().login("anna", PASSWORD)
     });
-    let webhook = Webhook::at(&lab.gateway());
+    let mut webhook = Some(Webhook::at(&lab.gateway()));
     let room = anna.create_room("what the server says");
     s.test("the lock has digests, and containers run by them", || {
         let lock = guest.read("/opt/matrix/matrix.lock");
@@ -72,7 +72,8 @@ fn main() -> ExitCode {
         lab.settled();
     });
     s.test("whom the config names is told, from the machine and from the guest", || {
-        be_told(lab, &webhook, &room);
+        let webhook = webhook.as_ref().unwrap();
+        be_told(lab, webhook, &room);
         lab.set("[update]", "auto", "true");
         lab.up();
         lab.settled();
@@ -107,12 +108,17 @@ fn main() -> ExitCode {
         lab.run(&["status"]).ok().says("did not do, and was taken back");
         guest.exec(["/usr/local/bin/matrix-podman", "motd"]).ok().says("did not do, and was taken back");
     });
+    s.test("that it was taken back is told on every way, and the webhook's secret stands nowhere", || {
+        tells(lab, &anna, &room, webhook.as_ref().unwrap());
+    });
     s.test("a newer image is taken, and nothing else is restarted", || {
         let newer = lab.path("redis.tar");
         let script = clients_folder().join("variant.py").display().to_string();
         let (from, to) = (archive("redis").display().to_string(), newer.display().to_string());
         Invocation::new(["python3", &script, &from, &to, "null"]).run().ok();
         push_archive(lab, &newer, IMAGES[1].2);
+        // Whom a notice does not reach, changes nothing about the update.
+        webhook.take();
         let (synapse, redis) = (guest.incarnation("synapse"), guest.inspect("redis")["Image"].clone());
         let last = fire(lab);
         assert_eq!(last["outcome"], "updated", "{last}");
@@ -121,6 +127,34 @@ fn main() -> ExitCode {
         let history = lab.run(&["history"]).ok();
         history.says("timer on");
         lab.healthy();
+        lab.settled();
+    });
+    s.test("a notice that does not arrive is said in status, and the others do", || {
+        lab.run(&["status"]).ok().says("could not send to the webhook");
+        assert!(anna.messages(&room)[0].contains("✓ Update"), "{:?}", anna.messages(&room));
+    });
+    s.test("a newer runtime of containers is let in only after a container ran with it", || {
+        rewriting_is_over(lab);
+        let before = SERVICES.map(|service| guest.incarnation(service));
+        let version = || guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
+        newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
+        let check = lab.run(&["update", "--check"]);
+        assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
+        let refused = lab.run(&["update", "debian"]).exits(1);
+        assert!(refused.stderr.contains("run a container with crun 99.1"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
+        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
+        version().never_says("99.1");
+        newer_crun(&guest, "99.2", "cat real");
+        lab.run(&["update", "debian"]).ok().says("crun 99.2");
+        version().says("99.2");
+        assert_eq!(SERVICES.map(|service| guest.incarnation(service)), before, "nothing was restarted");
+        lab.healthy();
+        lab.run(&["restart", "element-web"]).ok();
+        lab.becomes_healthy(Duration::from_secs(90));
+        let again = lab.run(&["update", "debian"]).ok();
+        assert!(again.stderr.contains("Nothing that containers run by"), "{}", again.evidence());
+        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
         lab.settled();
     });
     s.test("without update.auto there is no timer", || {
@@ -152,6 +186,58 @@ fn be_told(lab: &Lab, webhook: &Webhook, room: &str) {
     lab.set("[notify]", "room", &format!("{room:?}"));
     lab.set("[notify]", "webhook_file", &format!("{:?}", secret.display().to_string()));
     lab.set("[notify]", "file", &format!("{:?}", lab.path("notices").display().to_string()));
+}
+
+/// That an update did not do was told on every way, and the secret part of the
+/// webhook's address stands nowhere.
+#[track_caller]
+fn tells(lab: &Lab, anna: &Session, room: &str, webhook: &Webhook) {
+    let guest = lab.guest();
+    let told = webhook.told().pop().unwrap();
+    assert_eq!((&told["subject"], &told["well"]), (&"update".into(), &false.into()), "{told}");
+    assert!(told["text"].as_str().unwrap().contains("was taken back"), "{told}");
+    let said = anna.messages(room);
+    assert!(said[0].contains("✗ Update of") && said[0].contains("was taken back"), "{said:?}");
+    let line = guest.read(&lab.path("notices").display().to_string());
+    assert!(line.lines().last().unwrap().contains("update failed: redis"), "{line}");
+    let journal = guest.exec(["journalctl", "--quiet", "--unit=matrix-update", "--output=cat"]).ok();
+    assert!(
+        journal.stdout.contains("was taken back") || journal.stdout.contains("Taken back"),
+        "{}",
+        journal.evidence()
+    );
+    let copy = "/opt/matrix/secrets/webhook";
+    assert_eq!(guest.exec(["stat", "--format=%a %u", copy]).ok().text(), "400 0");
+    let secret = webhook.secret();
+    let search = format!(
+        "grep --recursive --files-with-matches {secret} /opt/matrix /etc /var/lib/matrix-podman /var/log || true"
+    );
+    assert_eq!(guest.sh(&search).ok().text(), copy);
+    journal.never_says(secret);
+    for (path, text) in lab.machine_records() {
+        assert!(path.ends_with("webhook") || !text.contains(secret), "{} has the secret", path.display());
+    }
+}
+
+/// Gives the guest a source of packages with a crun of that version, whose program
+/// is what `program` prints.
+#[track_caller]
+fn newer_crun(guest: &Guest, version: &str, program: &str) {
+    let package = format!("crun_{version}_amd64.deb");
+    guest
+        .sh(&format!(
+            "mkdir --parents /srv/own; cd /srv/own; \
+             if [ ! -e real ]; then apt-get update -qq; apt-get download -qq crun; \
+                 dpkg-deb --raw-extract crun_*.deb tree; cp tree/usr/bin/crun real; fi; \
+             rm -f crun_*.deb; {program} >tree/usr/bin/crun; \
+             sed -i 's/^Version: .*/Version: {version}/' tree/DEBIAN/control; \
+             dpkg-deb --build tree {package} >/dev/null; \
+             {{ dpkg-deb --field {package}; echo 'Filename: ./{package}'; \
+                echo \"Size: $(stat --format=%s {package})\"; \
+                echo \"SHA256: $(sha256sum {package} | cut -d' ' -f1)\"; echo; }} >Packages; \
+             echo 'deb [trusted=yes] copy:/srv/own ./' >/etc/apt/sources.list.d/own.list; apt-get update -qq"
+        ))
+        .ok();
 }
 
 /// Address of the registry.
@@ -206,7 +292,7 @@ fn fire(lab: &Lab) -> Value {
     guest.exec(["mkdir", "--parents", folder]).ok();
     guest.write(&format!("{folder}/now.conf"), "[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\n");
     guest.sh("systemctl daemon-reload && systemctl restart matrix-update.timer").ok();
-    wait_until("the timer has fired, and its update has ended", Duration::from_secs(300), || {
+    wait_until("the timer has fired, and its update has ended", Duration::from_secs(600), || {
         let status = lab.status();
         let state = guest.exec(["systemctl", "is-active", "matrix-update.service"]).text().to_owned();
         let last = &status["updates"]["last"];

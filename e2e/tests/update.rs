@@ -93,9 +93,20 @@ impl Site {
 fn releases(s: &mut Scenario, site: &Site) {
     let lab = &site.lab;
     s.test("while Synapse rewrites data in the background, nothing is begun", || {
-        // A new server makes its indexes in that way.
+        // A new server makes its indexes in that way, and may be done by now. What waits
+        // for itself is never done; Synapse does everything else before it finds that.
+        let table = |statement: &str| {
+            let psql = "podman exec postgres_db psql --quiet -U synapse -c";
+            lab.guest().sh(&format!("{psql} \"{statement}\"")).ok();
+        };
+        table(
+            "INSERT INTO background_updates (update_name, progress_json, depends_on) \
+             VALUES ('never_done', '{}', 'never_done')",
+        );
         let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        table("DELETE FROM background_updates WHERE update_name = 'never_done'");
         assert!(refused.stderr.contains("in the background"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("never_done"), "it names what\n{}", refused.evidence());
         assert_eq!(site.history().len(), 1, "what up made, and nothing else");
         rewriting_is_over(lab);
     });
@@ -103,7 +114,16 @@ fn releases(s: &mut Scenario, site: &Site) {
         let before = lab.guest().incarnation("synapse");
         let check = lab.run(&["update", "synapse", "--check"]).exits(3);
         assert!(check.stderr.contains(&format!("{OLDER} → ")), "{}", check.evidence());
-        assert!(check.stderr.contains("no data are lost by that"), "{}", check.evidence());
+        for said in
+            ["no data are lost by that", "Synapse/releases", "It takes about", "Debian: ", "matrix-podman: "]
+        {
+            let found = check.stderr.to_lowercase().contains(&said.to_lowercase());
+            assert!(found, "{said}: {}", check.evidence());
+        }
+        let json = lab.run(&["update", "synapse", "--check", "--json"]).exits(3).json_lines();
+        let outlook = json.iter().find(|line| line["event"] == "outlook").unwrap();
+        assert_eq!(outlook["takes"]["from"], "size", "no update was made here yet: {outlook}");
+        assert_eq!(outlook["program"]["guest_has_it"], true, "{outlook}");
         assert_eq!(lab.guest().incarnation("synapse"), before);
     });
     s.test("the newest release is updated to, and only Synapse is replaced", || {
@@ -197,6 +217,51 @@ fn failures(s: &mut Scenario, site: &Site) {
         site.postgres_was_left_alone();
         site.wants_what_runs();
     });
+    s.test("a migration that fails is taken back, with Synapse's own words", || {
+        site.wants("migrates", &["python3", "-c", MIGRATES, "x"]);
+        let failed = lab.run(&["update", "synapse", "--yes", "--within", "60s"]).exits(1);
+        assert!(failed.stderr.contains("no_such_table"), "{}", failed.evidence());
+        assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
+        assert_eq!(version(lab), OLDER);
+        // What the migration had begun is gone with it.
+        let half = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'half_done'";
+        assert_eq!(guest.sh(&format!("podman exec postgres_db psql -U synapse -tAc \"{half}\"")).text(), "0");
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        site.wants_what_runs();
+    });
+    s.test("killed at any moment, it is settled by the next run, and nothing is lost", || {
+        let archive = site.wants("silent", &["python3", "-c", SILENT, "x"]);
+        for (moment, cut_off) in [("Dump the database", false), ("Replace Synapse", true)] {
+            lab.set("[images.synapse]", "archive", &format!("{:?}", archive.display().to_string()));
+            let mut update = lab.command(&["update", "synapse", "--yes", "--within", "60s"]).start();
+            wait_until(moment, Duration::from_secs(120), || {
+                let said = update.said();
+                if said.contains(moment) { Ok(()) } else { Err(said) }
+            });
+            update.kill();
+            println!("  killed at: {moment}");
+            // The guest ends what it has begun; then the server is as before.
+            lab.unset("archive");
+            let next = lab.up();
+            assert_eq!(version(lab), OLDER, "killed at {moment}\n{}", next.evidence());
+            site.serves_the_same();
+            let last = site.history().last().unwrap()["outcome"].clone();
+            assert!(!cut_off || last == "undone", "killed at {moment}: {last}\n{}", next.evidence());
+        }
+        site.postgres_was_left_alone();
+    });
+    s.test("an image that never gets healthy is taken back", || {
+        site.wants("silent", &["python3", "-c", SILENT, "x"]);
+        let failed = lab.run(&["update", "synapse", "--yes", "--within", "15s"]).exits(1);
+        assert!(failed.stderr.contains("longer than 15 s"), "{}", failed.evidence());
+        assert!(failed.stderr.contains("this image says nothing more"), "{}", failed.evidence());
+        assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
+        assert_eq!(version(lab), OLDER);
+        site.serves_the_same();
+        site.postgres_was_left_alone();
+        site.wants_what_runs();
+    });
     s.test("where the older Synapse cannot open the newer data, the dump is put back", || {
         site.wants("raises", &["python3", "-c", RAISES, "x"]);
         let failed = lab.run(&["update", "synapse", "--yes", "--within", "15s"]).exits(1);
@@ -234,6 +299,23 @@ fn failures(s: &mut Scenario, site: &Site) {
         },
     );
 }
+
+/// Runs, and never answers.
+const SILENT: &str = "import signal, time\n\
+    signal.signal(signal.SIGTERM, lambda *_: exit())\n\
+    print('this image says nothing more', flush=True)\n\
+    time.sleep(100000)";
+
+/// Synapse itself, with a migration in it that fails half-way.
+const MIGRATES: &str = "import sys\n\
+    import synapse.storage.prepare_database as prepare\n\
+    def migrate(cursor, *_, **__):\n\
+    \x20   cursor.execute('ALTER TABLE events ADD COLUMN half_done int')\n\
+    \x20   cursor.execute('SELECT * FROM no_such_table')\n\
+    prepare._upgrade_existing_database = migrate\n\
+    sys.argv = ['synapse', '--config-path', '/data/homeserver.yaml']\n\
+    from synapse.app.homeserver import main\n\
+    main()";
 
 /// Does to the data what a newer release may do, and a little more: older ones
 /// no longer open them, and messages are gone. Then it never answers.

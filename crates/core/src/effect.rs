@@ -91,6 +91,12 @@ pub enum Effect {
         /// What.
         packages: Vec<String>,
     },
+    /// Brings what containers run by (Podman, crun, …) to the newest version of
+    /// Debian's, if a container can be run with it; nothing that runs is touched.
+    UpgradeRuntime {
+        /// The image of the container that is run to see that.
+        image: String,
+    },
     /// Brings all Debian packages of the guest up to date, then leaves `stamp`.
     Upgrade {
         /// Written when everything is up to date.
@@ -396,6 +402,7 @@ impl Effect {
             Effect::MakeSecret { .. }
             | Effect::TakeSecret { .. }
             | Effect::Upgrade { .. }
+            | Effect::UpgradeRuntime { .. }
             | Effect::ApplySysctl
             | Effect::AwaitBoot
             | Effect::AwaitStack
@@ -425,6 +432,7 @@ impl Effect {
             Effect::TakeSecret { secret, from } => format!("take {} from {from}", secret.title()),
             Effect::Install { packages, .. } => format!("install {}", packages.join(" ")),
             Effect::Purge { packages, .. } => format!("remove {}", packages.join(" ")),
+            Effect::UpgradeRuntime { .. } => "update what containers run by".to_owned(),
             Effect::Upgrade { .. } => "update the guest's Debian packages".to_owned(),
             Effect::ApplySysctl => "apply the kernel settings".to_owned(),
             Effect::ReloadUnits { .. } => "make systemd read its units".to_owned(),

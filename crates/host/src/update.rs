@@ -160,7 +160,7 @@ fn demanded(world: &World) -> Result<Option<u32>, Failure> {
 
 impl Update<'_> {
     /// Does one act, told and written down.
-    fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
+    pub fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
         run::act(self.world, self.journal, self.listener, ID, what, effect)
     }
 

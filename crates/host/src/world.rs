@@ -213,9 +213,10 @@ impl World {
     /// speak to: a run typed inside it is then kept out.
     pub fn hold(&self, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {
         if self.site.backend == Backend::ThisMachine {
-            let lock = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
             if let Ok(mut own) = self.own_lock.lock() {
-                *own = Some(lock);
+                // One that an earlier piece of work of this run took is no other run's.
+                own.take();
+                *own = Some(RunLock::take(&run::lock_file_here("guest"), holder, sink)?);
             }
             return Ok(());
         }

@@ -26,6 +26,11 @@ impl Webhook {
         format!("http://{}/services/{SECRET}", self.server.address)
     }
 
+    /// The part of its address that is a secret.
+    pub fn secret(&self) -> &'static str {
+        SECRET
+    }
+
     /// What it was told, the oldest first.
     pub fn told(&self) -> Vec<Value> {
         self.server.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect()

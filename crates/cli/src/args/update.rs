@@ -1,15 +1,16 @@
 //! The arguments of `update`, `rollback` and `history`.
 
-use matrix_podman_core::{size::Seconds, update::Request};
+use matrix_podman_core::{size::Seconds, update::Target};
 
 use super::{Json, ServiceName};
 
 /// `update`
 #[derive(Debug, clap::Args)]
 pub struct Update {
-    /// Which services, and to which version, as in synapse=v1.163.2 [default: all, to the newest]
+    /// Which services, and to which version, as in synapse=v1.163.2; `debian` is the guest's
+    /// packages that containers run by [default: all, to the newest]
     #[arg(value_name = "SERVICE[=VERSION]")]
-    pub services: Vec<Request>,
+    pub targets: Vec<Target>,
     /// Leave this one as it is; may be repeated
     #[arg(long, value_name = "SERVICE")]
     pub hold: Vec<ServiceName>,

@@ -10,7 +10,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     resource::Diff,
     service::Service,
-    update::{self as rules, Ended, Outcome, Request, Undo, Wanted},
+    update::{self as rules, Ended, Outcome, Request, Target, Undo, Wanted},
 };
 use matrix_podman_host::{
     failure::Failure,
@@ -19,7 +19,7 @@ use matrix_podman_host::{
 };
 use serde_json::json;
 
-use super::{notify, plan, up};
+use super::{notify, outlook::Outlook, plan, runtime, up};
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
@@ -31,14 +31,32 @@ use crate::{
 const BACK: Duration = Duration::from_secs(1800);
 
 /// What an update touches: these may differ before it, since making them so is
-/// what it does.
-const OWN: [&str; 5] = ["image/", "unit/", "service/", "lock", "export/"];
+/// what it does. Which copy of the program starts the guest at boot is none of
+/// its business.
+const OWN: [&str; 6] = ["image/", "unit/", "service/", "lock", "export/", "machine/program"];
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
-    let done = attempt(&world, &found, args);
+    let (requests, debian) = targets(args)?;
+    let done = match requests.is_empty() {
+        true if args.check => {
+            Outlook::of(&world, None)?.print(args.output.json)?;
+            return Ok(DONE);
+        }
+        true => Ok(Came::Nothing),
+        false => attempt(&world, &found, args, &requests),
+    };
+    // What containers run by is not touched on a server that has just been in trouble.
+    let well = match &done {
+        Ok(Came::Nothing) => true,
+        Ok(Came::Tried(report, _)) => report.generation.outcome == Outcome::Kept,
+        _ => false,
+    };
+    let by = by(if args.unattended { "timer" } else { "update" });
+    let debian = (debian && well && !args.check)
+        .then(|| runtime::upgrade(&world, &found, by, args.output.json || args.unattended));
     if args.unattended {
-        let (outcome, what) = match &done {
+        let (mut outcome, mut what) = match &done {
             Ok(Came::Nothing) => (Ended::Settled, "nothing was newer".to_owned()),
             Ok(Came::Proposed(proposal)) => (
                 Ended::LeftAlone,
@@ -52,10 +70,22 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
             },
             Err(error) => (Ended::Failed, error.to_string()),
         };
+        match &debian {
+            Some(Ok(Some(installed))) => {
+                what = format!("{what}; {installed} installed, after a container ran with it");
+                outcome = Ended::Updated;
+            }
+            Some(Err(error)) => {
+                what = format!("{what}; newer packages that containers run by were left out: {error}");
+                outcome = Ended::LeftAlone;
+            }
+            Some(Ok(None)) | None => {}
+        }
         update::record(&world, outcome, what.clone())?;
         notify::tell(&world, Subject::Update, outcome.is_well(), &what);
     }
-    Ok(match done? {
+    let code = match done? {
+        Came::Nothing if requests.is_empty() => DONE,
         Came::Nothing => nothing(args.output.json),
         Came::Proposed(_) if args.unattended => {
             output::say(
@@ -71,7 +101,18 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
             CHANGES
         }
         Came::Tried(report, proposal) => tell(&report, &proposal, args.output.json),
-    })
+    };
+    match debian {
+        Some(Ok(installed)) => runtime::tell(installed.as_deref(), args.output.json),
+        // Who named it wants to know it by the exit code; else the images were the errand,
+        // and a guest from which no package source is reached is no failed update.
+        Some(Err(error)) if args.targets.contains(&Target::Debian) => return Err(error),
+        Some(Err(error)) => {
+            output::say(&format!("note: newer packages that containers run by were left out: {error}"));
+        }
+        None => {}
+    }
+    Ok(code)
 }
 
 /// What came of an update.
@@ -84,20 +125,25 @@ enum Came {
     Tried(Box<Report>, Proposal),
 }
 
-fn attempt(world: &World, found: &Found, args: &args::Update) -> Result<Came, Error> {
+fn attempt(world: &World, found: &Found, args: &args::Update, requests: &[Request]) -> Result<Came, Error> {
     let quiet = args.output.json || args.unattended;
     settle(world, found, args.output.json)?;
-    let requests = requests(args)?;
-    let wanted = wanted(world, &requests)?;
+    let wanted = wanted(world, requests)?;
     preflight(world, quiet)?;
     up::at_work(world, found, "update", args.output.json, |journal, listener| {
         let by = by(if args.unattended { "timer" } else { "update" });
         let update = Update { world, journal, listener, by };
-        let Some(proposal) = update.propose(&wanted)? else {
+        let proposal = update.propose(&wanted)?;
+        if let Some(proposal) = &proposal {
+            show(proposal, args.output.json);
+        }
+        if args.check {
+            Outlook::of(world, proposal.as_ref())?.print(args.output.json)?;
+        }
+        let Some(proposal) = proposal else {
             journal.end(true)?;
             return Ok(Came::Nothing);
         };
-        show(&proposal, args.output.json);
         if args.check || (args.unattended && proposal.undo == Undo::Dump) {
             journal.end(true)?;
             return Ok(Came::Proposed(proposal));
@@ -203,19 +249,28 @@ pub fn settle(world: &World, found: &Found, json: bool) -> Result<bool, Error> {
     })
 }
 
-fn requests(args: &args::Update) -> Result<Vec<Request>, Error> {
+/// The services that are to be updated, and whether Debian's packages are.
+fn targets(args: &args::Update) -> Result<(Vec<Request>, bool), Error> {
     let held: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
-    if let Some(both) = args.services.iter().find(|request| held.contains(&request.service)) {
+    let services: Vec<Request> = args
+        .targets
+        .iter()
+        .filter_map(|target| match target {
+            Target::Service(request) => Some(request.clone()),
+            Target::Debian => None,
+        })
+        .collect();
+    if let Some(both) = services.iter().find(|request| held.contains(&request.service)) {
         return Err(Error::usage(
             format!("{} is both to be updated and to be held back", both.service),
             "name it once",
         ));
     }
-    if !args.services.is_empty() {
-        return Ok(args.services.clone());
+    if !args.targets.is_empty() {
+        return Ok((services, args.targets.contains(&Target::Debian)));
     }
     let all = Service::ALL.into_iter().filter(|service| !held.contains(service));
-    Ok(all.map(|service| Request { service, version: None }).collect())
+    Ok((all.map(|service| Request { service, version: None }).collect(), true))
 }
 
 /// From where each image comes; in a registry, a newer tag of the same kind.

@@ -144,6 +144,8 @@ pub enum Fact {
     ImageSchema(String),
     /// The tags that a registry has of a repository, as the guest sees it.
     RegistryTags(String),
+    /// The Debian packages of which the guest knows a newer version.
+    NewerPackages,
     /// The time.
     Clock,
     /// The public half of the signing key.
@@ -263,7 +265,8 @@ pub enum Value {
     Ports(BTreeSet<u16>),
     /// To [`Fact::Edge`].
     Edge(Box<Reply>),
-    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`] and [`Fact::RegistryTags`].
+    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`], [`Fact::RegistryTags`] and
+    /// [`Fact::NewerPackages`].
     Lines(Vec<String>),
     /// To [`Fact::Room`]: `None` when there is no such path.
     Room(Option<Room>),
@@ -450,6 +453,10 @@ impl Fact {
             Fact::Database => inside::ask_database(),
             Fact::InsideSynapse => inside::ask_synapse(),
             Fact::ImageSchema(image) => inside::ask_image(image),
+            Fact::NewerPackages => {
+                // It only says what it would do, and asks for no lock.
+                argv(&["apt-get", "--simulate", "--quiet=2", "-o", "Debug::NoLocking=1", "upgrade"])
+            }
             Fact::RegistryTags(repository) => {
                 argv(&["podman", "search", "--list-tags", "--limit=20000", "--format=json", "--", repository])
             }
@@ -488,6 +495,7 @@ impl Fact {
             Fact::Database => inside::parse_database(output).map(|d| Value::Database(Box::new(d))),
             Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
             Fact::ImageSchema(_) => inside::parse_image(output).map(Value::ImageSchema),
+            Fact::NewerPackages => crate::update::parse_newer(output).map(Value::Lines),
             Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
             Fact::Contents => usage::parse_contents(output).map(Value::Contents),
             Fact::Timers => usage::parse_timers(output).map(Value::Timers),
@@ -538,6 +546,7 @@ impl Fact {
             | Fact::InsideSynapse
             | Fact::ImageSchema(_)
             | Fact::RegistryTags(_)
+            | Fact::NewerPackages
             | Fact::Clock
             | Fact::Trial(_)
             | Fact::Proxmox(_)

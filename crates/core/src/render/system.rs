@@ -11,12 +11,13 @@ const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 /// Packages that unattended upgrades leave alone: a new container runtime under
 /// running containers has broken nested guests before. Regular expressions that
 /// match from a name's beginning.
-const HELD_BACK: [&str; 9] = [
+const HELD_BACK: [&str; 10] = [
     "podman$",
     "crun$",
     "conmon$",
     "netavark$",
     "aardvark-dns$",
+    "nftables$",
     "containers-storage$",
     "containers-common$",
     "golang-github-containers-(common|image)$",
@@ -137,6 +138,22 @@ fn containers_conf(facts: &Facts) -> DesiredFile {
     )
 }
 
+/// What Podman is told when newer programs than those that are installed are
+/// tried: where it finds those that it calls itself.
+pub fn trial_conf(folders: &[String]) -> String {
+    #[derive(serde::Serialize)]
+    struct Trial<'a> {
+        engine: TrialEngine<'a>,
+    }
+    #[derive(serde::Serialize)]
+    struct TrialEngine<'a> {
+        helper_binaries_dir: &'a [String],
+        events_logger: &'static str,
+    }
+    let conf = Trial { engine: TrialEngine { helper_binaries_dir: folders, events_logger: "none" } };
+    toml::to_string(&conf).unwrap_or_default()
+}
+
 fn journald() -> DesiredFile {
     let journal = Section::new("Journal")
         .raw("Storage", "persistent")
@@ -225,6 +242,16 @@ mod tests {
     #[test]
     fn default() {
         insta::assert_snapshot!(show(&files(&default_config(), &facts())));
+    }
+
+    #[test]
+    fn newer_programs_find_each_other() {
+        let folders = ["/trial/root/usr/lib/podman".to_owned(), "/usr/lib/podman".to_owned()];
+        insta::assert_snapshot!(trial_conf(&folders), @r#"
+        [engine]
+        helper_binaries_dir = ["/trial/root/usr/lib/podman", "/usr/lib/podman"]
+        events_logger = "none"
+        "#);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod history;
+mod outlook;
 mod preflight;
 mod request;
 mod schema;
@@ -10,8 +11,10 @@ mod unattended;
 
 pub use evidence::telling;
 pub use history::{Generation, History, Outcome, file as history_file};
+pub(crate) use outlook::parse_newer;
+pub use outlook::{NewerPackage, Note, RUNTIME, Takes, TakesFrom, notable};
 pub use preflight::{checks, lost};
-pub use request::{Request, Wanted, newest_tag};
+pub use request::{Request, Target, Wanted, newest_tag};
 pub use schema::{Schema, Undo, known, undo};
 pub use unattended::{Ended, Unattended, file as unattended_file};
 

@@ -46,6 +46,28 @@ impl FromStr for Request {
     }
 }
 
+/// Something that is to be updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A service.
+    Service(Request),
+    /// The Debian packages that containers run by.
+    Debian,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "debian" => Ok(Target::Debian),
+            text => text.parse().map(Target::Service).map_err(|e: String| {
+                if e.starts_with("there is no service") { format!("{e}, and debian") } else { e }
+            }),
+        }
+    }
+}
+
 /// From where the image of an update comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -136,6 +158,13 @@ fn parts(tag: &str) -> Option<(&str, Vec<u64>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debian_is_a_target() {
+        assert_eq!("debian".parse(), Ok(Target::Debian));
+        assert!(matches!("redis".parse(), Ok(Target::Service(_))));
+        assert!("mysql".parse::<Target>().unwrap_err().ends_with("element-web, and debian"));
+    }
 
     #[test]
     fn requests_are_read() {

@@ -514,6 +514,7 @@ impl MemoryWorld {
                     self.place(*side).packages.remove(package);
                 }
             }
+            Effect::UpgradeRuntime { .. } => panic!("no plan upgrades what containers run by"),
             Effect::Upgrade { stamp } => {
                 let place = self.place(Side::Guest);
                 place.packages.values_mut().for_each(|installed| *installed = whole);

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,33 @@ const FRESH: Duration = Duration::from_secs(3600);
 
 /// One apt run at a time in this process.
 static ONE: Mutex<()> = Mutex::new(());
+
+/// Keeps other runs of apt in this process out, and finishes what one was cut
+/// off at.
+pub(super) fn alone(sink: &Sink) -> Result<MutexGuard<'static, ()>, Failure> {
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    recover(sink)?;
+    Ok(one)
+}
+
+/// Fetches packages that are installed, in exactly these versions
+/// (`name=version`), and what they need, into `folder`.
+pub(super) fn fetch(packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    newer(&["--download-only"], packages, folder, sink)
+}
+
+/// Installs what was fetched into `folder`.
+pub(super) fn install_fetched(packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    newer(&[], packages, folder, sink)
+}
+
+fn newer(how: &[&str], packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    let archives = format!("Dir::Cache::archives={}/", folder.display());
+    let fixed = ["install", "--only-upgrade", "--no-install-recommends", "-o", &archives];
+    let verb: Vec<&str> = fixed.into_iter().chain(how.iter().copied()).collect();
+    let words: Vec<&str> = packages.iter().map(String::as_str).collect();
+    apt(&verb, &words).run(&format!("upgrade {}", packages.join(" ")), &line(sink)).map_err(explain)
+}
 
 /// Installs packages, without what they merely recommend.
 pub(super) fn install(packages: &[String], sink: &Sink) -> Result<(), Failure> {
@@ -65,7 +92,7 @@ pub(super) fn upgrade(stamp: &AbsPath, sink: &Sink) -> Result<(), Failure> {
     file::write(Path::new(stamp.as_str()), b"", Mode(0o644), Owner::ROOT)
 }
 
-fn update(sink: &Sink) -> Result<(), Failure> {
+pub(super) fn update(sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("the list of Debian packages".to_owned()));
     // Without this, apt calls it a success when a source cannot be reached.
     patiently(sink, &|| {

@@ -13,6 +13,7 @@ pub mod podman;
 pub mod program;
 pub mod proxmox;
 mod rootfs;
+mod runtime;
 pub mod secret;
 mod unit;
 
@@ -36,6 +37,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::Install { packages, .. } => apt::install(packages, sink),
         Effect::Purge { packages, .. } => apt::purge(packages, sink),
         Effect::Upgrade { stamp } => apt::upgrade(stamp, sink),
+        Effect::UpgradeRuntime { image } => runtime::upgrade(image, sink),
         Effect::ApplySysctl => unit::apply_sysctl(sink),
         Effect::ReloadUnits { .. } => unit::reload(),
         Effect::EnableUnit { unit, start, .. } => unit::enable(unit, *start, sink),

@@ -107,6 +107,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::InsideSynapse
         | Fact::ImageSchema(_)
         | Fact::RegistryTags(_)
+        | Fact::NewerPackages
         | Fact::Packages(_)
         | Fact::Units(_)
         | Fact::Containers

@@ -119,6 +119,31 @@ impl Journal {
     }
 }
 
+/// How long the last act of `resource` took that was done and whose description
+/// begins with `words`, in milliseconds, as the journal at `path` has it.
+pub fn last_took(path: &Path, resource: &str, words: &str) -> Option<u64> {
+    let lines = std::io::BufRead::lines(BufReader::new(File::open(path).ok()?));
+    let (mut open, mut last) = (BTreeMap::new(), None);
+    for line in lines.map_while(Result::ok) {
+        let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+        match line.what {
+            Entry::Intent { act, resource: whose, effect }
+                if whose == resource && effect.starts_with(words) =>
+            {
+                open.insert((line.run, act), line.at);
+            }
+            Entry::Done { act } => {
+                let began = open.remove(&(line.run, act)).and_then(|at| at.parse::<jiff::Timestamp>().ok());
+                if let (Some(began), Ok(ended)) = (began, line.at.parse::<jiff::Timestamp>()) {
+                    last = u64::try_from(ended.duration_since(began).as_millis()).ok().or(last);
+                }
+            }
+            _ => {}
+        }
+    }
+    last
+}
+
 /// Ends a line that was cut off in the middle, so that it does not swallow the
 /// next one.
 fn end_last_line(file: &mut File) -> std::io::Result<()> {
@@ -164,6 +189,35 @@ fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_something_took_is_read_from_the_last_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let line = |at: &str, what: &str| format!("{{\"at\":\"2026-11-25T{at}Z\",\"run\":\"r\",{what}}}\n");
+        let intent = |at, act: u32, effect: &str| {
+            line(
+                at,
+                &format!("\"entry\":\"intent\",\"act\":{act},\"resource\":\"update\",\"effect\":{effect:?}"),
+            )
+        };
+        let done = |at, act: u32| line(at, &format!("\"entry\":\"done\",\"act\":{act}"));
+        let text = [
+            intent("10:00:00.000", 1, "dump the database into /a"),
+            done("10:00:01.500", 1),
+            intent("11:00:00.000", 2, "dump the database into /b"),
+            intent("11:00:00.100", 3, "restart synapse"),
+            done("11:00:04.100", 3),
+            done("11:00:02.000", 2),
+            intent("12:00:00.000", 4, "dump the database into /c"),
+        ];
+        std::fs::write(&path, text.concat()).unwrap();
+        assert_eq!(last_took(&path, "update", "dump the database"), Some(2000));
+        assert_eq!(last_took(&path, "update", "restart synapse"), Some(4000));
+        assert_eq!(last_took(&path, "update", "restart redis"), None);
+        assert_eq!(last_took(&path, "lock", "dump the database"), None);
+        assert_eq!(last_took(&folder.path().join("none"), "update", "dump"), None);
+    }
 
     #[test]
     fn a_run_that_was_cut_off_is_found() {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 pub use act::act;
 pub use event::{Event, Listener};
 pub use executor::{Ended, run};
-pub use journal::{Journal, Unfinished};
+pub use journal::{Journal, Unfinished, last_took};
 pub use lock::{LockHolder, RunLock};
 
 use crate::failure::{Doing, Failure};

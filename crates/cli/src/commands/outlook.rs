@@ -1,0 +1,140 @@
+//! What `update --check` says besides the images: what is notable, how long it
+//! takes, Debian's packages, the program itself.
+
+use matrix_podman_core::{
+    fact::{Database, Fact, Side},
+    observed::{Observed, Seen},
+    resource::Backend,
+    service::Service,
+    size::Bytes,
+    update::{NewerPackage, Note, Takes, notable},
+};
+use matrix_podman_host::{failure::Failure, run, update::Proposal, world::World};
+use serde::Serialize;
+
+use crate::{
+    output::{self, BOLD, DIM, YELLOW, styled},
+    site,
+};
+
+/// What can be said before an update.
+#[derive(Debug, Serialize)]
+pub struct Outlook {
+    event: &'static str,
+    /// What is notable about the newer Synapse.
+    notable: Vec<Note>,
+    /// Where to read about releases that this program knows nothing of.
+    read: Option<&'static str>,
+    /// How long it takes; absent when Synapse does not change.
+    takes: Option<Takes>,
+    /// Debian packages of which the guest knows a newer version.
+    debian: Vec<NewerPackage>,
+    program: Program,
+}
+
+/// What is known of the program itself.
+#[derive(Debug, Serialize)]
+struct Program {
+    version: &'static str,
+    /// Whether the guest has the same; absent where the two are one.
+    guest_has_it: Option<bool>,
+}
+
+impl Outlook {
+    /// Looks; what cannot be found out is left out.
+    pub fn of(world: &World, proposal: Option<&Proposal>) -> Result<Self, Failure> {
+        let synapse = proposal.and_then(|p| p.changes.iter().find(|c| c.service == Service::Synapse));
+        let (notable, read) = synapse.map(|c| notable(&c.from.version, &c.to.version)).unwrap_or_default();
+        let here = world.site().backend == Backend::ThisMachine;
+        let look = |seen: &Observed| -> (Seen<Vec<NewerPackage>>, Seen<Bytes>, Seen<bool>) {
+            let debian = seen
+                .lines(Fact::NewerPackages)
+                .map(|lines| lines.iter().filter_map(|line| NewerPackage::parse(line)).collect());
+            let size = seen.database().map(|database| match database {
+                Database::Answers(state) => Bytes(state.size),
+                Database::Refuses(_) => Bytes(0),
+            });
+            let same = if here { Ok(true) } else { seen.yes(Side::Machine, Fact::GuestProgram) };
+            (debian, size, same)
+        };
+        let (debian, size, same) = world.look(&mut Observed::default(), look)?;
+        let journal = site::state_folder(world.site()).join("journal.jsonl");
+        let took = |words: &str| run::last_took(&journal, "update", words);
+        let takes = synapse.map(|_| {
+            Takes::estimate(took("dump the database"), took("restart synapse"), size.unwrap_or(Bytes(0)))
+        });
+        Ok(Self {
+            event: "outlook",
+            notable,
+            read,
+            takes,
+            debian: debian.unwrap_or_default(),
+            program: Program {
+                version: env!("CARGO_PKG_VERSION"),
+                guest_has_it: (!here).then(|| same.unwrap_or(false)),
+            },
+        })
+    }
+
+    pub fn print(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            let text = serde_json::to_string(self).map_err(|e| Failure::new("print the outlook", e))?;
+            output::data(&text);
+            return Ok(());
+        }
+        for note in &self.notable {
+            output::say(&format!("  Synapse {}: {}", styled(BOLD, &note.version), note.what));
+        }
+        if let Some(read) = self.read {
+            output::say(&styled(DIM, &format!("  What else is new, its makers say: {read}")));
+        }
+        if let Some(takes) = &self.takes {
+            output::say(&takes.words());
+        }
+        let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
+        if !others.is_empty() {
+            output::say(&format!(
+                "Debian: {} newer, which the guest installs by itself: {}",
+                count(others.len()),
+                names(&others)
+            ));
+        }
+        if !runtime.is_empty() {
+            output::say(&format!(
+                "Debian: {} newer that containers run by, which the guest does not install by itself: {}",
+                count(runtime.len()),
+                names(&runtime)
+            ));
+        }
+        if self.debian.is_empty() {
+            output::say("Debian: no package in the guest is known to have a newer version.");
+        }
+        let version = self.program.version;
+        output::say(&match self.program.guest_has_it {
+            Some(false) => styled(
+                YELLOW,
+                &format!(
+                    "matrix-podman: the guest has another copy than this one ({version}): `matrix-podman up` brings it"
+                ),
+            ),
+            _ => {
+                format!("matrix-podman: {version}; whether a newer one was published is not asked anywhere.")
+            }
+        });
+        Ok(())
+    }
+}
+
+fn count(packages: usize) -> String {
+    if packages == 1 { "one package is".to_owned() } else { format!("{packages} packages are") }
+}
+
+fn names(packages: &[&NewerPackage]) -> String {
+    const SHOWN: usize = 8;
+    let mut names: Vec<String> =
+        packages.iter().take(SHOWN).map(|p| format!("{} {}", p.name, p.to)).collect();
+    if packages.len() > SHOWN {
+        names.push("…".to_owned());
+    }
+    names.join(", ")
+}

@@ -1,0 +1,210 @@
+//! What an update brings, and how long it takes, as far as that can be known
+//! before.
+
+use serde::Serialize;
+
+use super::schema::numbers;
+use crate::{fact::Output, name::Invalid, size::Bytes};
+
+/// What people who run a server should know of a release of Synapse.
+///
+/// Sources: `docs/upgrade.md` and `CHANGES.md` of its releases.
+const NOTABLE: &[((u32, u32, u32), &str)] = &[
+    ((1, 141, 0), "its image is made of Debian 13 with Python 3.13"),
+    ((1, 142, 0), "needs Python 3.10"),
+    ((1, 143, 0), "needs PostgreSQL 14"),
+    ((1, 144, 0), "looking up rooms in common with somebody (MSC2666) is off unless it is turned on"),
+    ((1, 146, 0), "devices that were put to sleep (MSC2697) are no longer supported"),
+    ((1, 147, 1), "refuses to start with a signing key that is known to be insecure (CVE-2026-24044)"),
+    ((1, 150, 0), "labels in its log lines about requests have other names"),
+    ((1, 151, 0), "a query of the database may take ten minutes, no longer an hour"),
+    (
+        (1, 152, 0),
+        "a worker of a new kind writes changes of quarantined media; without workers nothing changes",
+    ),
+    ((1, 152, 1), "mends security holes (CVE-2026-45076, CVE-2026-45078)"),
+    ((1, 157, 0), "the older way to use Matrix Authentication Service (MSC3861) is gone"),
+    ((1, 158, 0), "new rooms are of version 11"),
+];
+
+/// The last release that [`NOTABLE`] was made from.
+const READ: (u32, u32, u32) = (1, 158, 0);
+/// Where its makers say what is new.
+const RELEASES: &str = "https://github.com/element-hq/synapse/releases";
+
+/// A notable change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The release that it came with.
+    pub version: String,
+    /// What it is.
+    pub what: &'static str,
+}
+
+/// What is notable between two releases of Synapse, the first of them left out;
+/// and where to read about what this program knows nothing of.
+pub fn notable(from: &str, to: &str) -> (Vec<Note>, Option<&'static str>) {
+    let (Some(from), Some(to)) = (numbers(from), numbers(to)) else { return (Vec::new(), Some(RELEASES)) };
+    let notes = NOTABLE
+        .iter()
+        .filter(|(release, _)| *release > from && *release <= to)
+        .map(|((a, b, c), what)| Note { version: format!("{a}.{b}.{c}"), what })
+        .collect();
+    (notes, (to > READ && to > from).then_some(RELEASES))
+}
+
+/// How long an update takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Takes {
+    /// The dump of the database, in seconds. The server goes on meanwhile.
+    pub dump: u64,
+    /// Until the new version answers, in seconds.
+    pub away: u64,
+    /// How that was found.
+    pub from: TakesFrom,
+}
+
+/// How a time was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakesFrom {
+    /// It took as long the last time, on this server.
+    LastTime,
+    /// From the size of the database, with speeds of a slow machine.
+    Size,
+}
+
+/// What a slow machine dumps in a second.
+const SLOW_DUMP: u64 = 5 << 20;
+/// What Synapse takes on a slow machine to answer.
+const SLOW_START: u64 = 30;
+
+impl Takes {
+    /// From what the last dump and the last replacement took in milliseconds,
+    /// where that is known, else from the size of the database.
+    pub fn estimate(dump: Option<u64>, away: Option<u64>, size: Bytes) -> Self {
+        match (dump, away) {
+            (Some(dump), Some(away)) => {
+                Self { dump: dump.div_ceil(1000), away: away.div_ceil(1000), from: TakesFrom::LastTime }
+            }
+            _ => Self { dump: size.0.div_ceil(SLOW_DUMP), away: SLOW_START, from: TakesFrom::Size },
+        }
+    }
+
+    /// For a person.
+    pub fn words(&self) -> String {
+        let Self { dump, away, from } = self;
+        let why = match from {
+            TakesFrom::LastTime => "as the last time",
+            TakesFrom::Size => "judged by the size of the database; nothing was measured here yet",
+        };
+        format!(
+            "It takes about {dump} s for the dump, during which the server goes on, and about {away} s without \
+             Synapse ({why}). Where the data are migrated, that comes on top."
+        )
+    }
+}
+
+/// A Debian package of which there is a newer version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewerPackage {
+    /// Its name.
+    pub name: String,
+    /// The version that is there.
+    pub from: String,
+    /// The newer one.
+    pub to: String,
+}
+
+impl NewerPackage {
+    /// Whether containers run by it: such a package is not left to
+    /// unattended-upgrades.
+    pub fn is_runtime(&self) -> bool {
+        RUNTIME.contains(&self.name.as_str())
+    }
+
+    /// Reads a line of [`parse_newer`].
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ').map(str::to_owned);
+        Some(Self { name: words.next()?, from: words.next()?, to: words.next()? })
+    }
+}
+
+/// The packages that containers run by. Regular expressions for them stand in
+/// the settings of unattended-upgrades.
+pub const RUNTIME: [&str; 10] = [
+    "aardvark-dns",
+    "conmon",
+    "containers-common",
+    "containers-storage",
+    "crun",
+    "golang-github-containers-common",
+    "golang-github-containers-image",
+    "netavark",
+    "nftables",
+    "podman",
+];
+
+/// Reads what `apt-get --simulate upgrade` printed, a line for each package
+/// that would be upgraded: name, version that is there, newer version.
+pub(crate) fn parse_newer(output: &Output) -> Result<Vec<String>, Invalid> {
+    if output.status != Some(0) {
+        return Err(Invalid::new(crate::fact::last_line(&output.stderr)));
+    }
+    // Inst podman [5.4.2+ds1-2] (5.4.2+ds1-3 Debian:13.1/stable [amd64])
+    let text = String::from_utf8_lossy(&output.stdout);
+    let newer = text.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(" [")?;
+        let (from, rest) = rest.split_once("] (")?;
+        Some(format!("{name} {from} {}", rest.split(' ').next()?))
+    });
+    Ok(newer.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_notable_lies_between_two_releases() {
+        let versions = |from, to| {
+            let (notes, more) = notable(from, to);
+            (notes.into_iter().map(|n| n.version).collect::<Vec<_>>(), more.is_some())
+        };
+        for (from, to, expected, more) in [
+            ("1.147.0", "1.150.0", vec!["1.147.1", "1.150.0"], false),
+            ("v1.157.1", "v1.158.0", vec!["1.158.0"], false),
+            ("1.158.0", "1.163.0", vec![], true),
+            ("1.163.0", "1.157.1", vec![], false),
+            ("1.157.1", "1.157.1", vec![], false),
+            ("develop", "1.157.1", vec![], true),
+        ] {
+            let expected = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(versions(from, to), (expected, more), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_time_says_where_it_comes_from() {
+        let measured = Takes::estimate(Some(2300), Some(4001), Bytes(1 << 30));
+        assert_eq!((measured.dump, measured.away), (3, 5));
+        assert!(measured.words().contains("as the last time"), "{}", measured.words());
+        let judged = Takes::estimate(Some(2300), None, Bytes(100 << 20));
+        assert_eq!((judged.dump, judged.from), (20, TakesFrom::Size));
+    }
+
+    #[test]
+    fn apt_says_what_is_newer() {
+        let stdout = "Inst libc6 [2.41-12] (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n\
+            Inst podman [5.4.2+ds1-2+b1] (5.4.2+ds1-3 Debian:13.2/stable [amd64]) []\n\
+            Inst new-one (1.0 Debian:13.2/stable [amd64])\n\
+            Conf libc6 (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n";
+        let output = Output { status: Some(0), stdout: stdout.as_bytes().to_vec(), ..Output::default() };
+        let lines = parse_newer(&output).unwrap();
+        assert_eq!(lines, ["libc6 2.41-12 2.41-12+deb13u1", "podman 5.4.2+ds1-2+b1 5.4.2+ds1-3"]);
+        let newer: Vec<bool> =
+            lines.iter().filter_map(|line| NewerPackage::parse(line)).map(|p| p.is_runtime()).collect();
+        assert_eq!(newer, [false, true]);
+        assert!(parse_newer(&Output { status: Some(100), ..Output::default() }).is_err());
+    }
+}
