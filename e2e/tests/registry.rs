@@ -157,6 +157,14 @@ fn main() -> ExitCode {
         guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
         lab.settled();
     });
+    s.test("the timer lets it in too", || {
+        newer_crun(&guest, "99.3", "cat real");
+        let last = fire(lab);
+        assert_eq!(last["outcome"], "updated", "{last}");
+        assert!(last["what"].as_str().unwrap().contains("crun 99.3 installed"), "{last}");
+        guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok().says("99.3");
+        lab.healthy();
+    });
     s.test("without update.auto there is no timer", || {
         lab.set("[update]", "auto", "false");
         lab.up();
