@@ -23,6 +23,7 @@ use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyEventKind},
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::{
@@ -84,8 +85,11 @@ fn draw(
             terminal.draw(|frame| screen::draw(frame, model))?;
             stale = false;
         }
+        if is_gone(TICK)? {
+            return Ok(());
+        }
         // A signal may cut this short.
-        match event::poll(TICK) {
+        match event::poll(Duration::ZERO) {
             Ok(true) => {}
             Ok(false) => continue,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -102,4 +106,17 @@ fn draw(
         }
     }
     Ok(())
+}
+
+/// Waits for a key, and says whether the terminal was closed meanwhile: one that
+/// is gone has endless nothing to read, which crossterm never comes back from.
+fn is_gone(patience: Duration) -> std::io::Result<bool> {
+    let terminal = stdin();
+    let mut fds = [PollFd::new(&terminal, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).map_err(std::io::Error::other)?;
+    match rustix::event::poll(&mut fds, Some(&patience)) {
+        Ok(_) => Ok(fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
