@@ -30,7 +30,7 @@ mod tools;
 mod wait;
 mod watcher;
 
-pub use archives::{archive, make_archives};
+pub use archives::{archive, make_archives, postgres_archive};
 pub use cleaning::{TRASH, empty_trash};
 pub use command::{Invocation, Ran, Running};
 pub use guest::Guest;

@@ -19,6 +19,7 @@ use crate::{
     name::{AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, StorageName, TemplateName},
     service::Service,
     size::{Bytes, Seconds},
+    update::Move,
 };
 
 /// One primitive act.
@@ -293,6 +294,23 @@ pub enum Effect {
         /// The moment, in milliseconds since 1970.
         before: u64,
     },
+    /// Makes a cluster of another major version of PostgreSQL beside the one that
+    /// serves, with all that Synapse's database holds, compared. Synapse has to
+    /// be stopped.
+    MoveDatabase(Box<Move>),
+    /// Gives the cluster that was made for a generation another name, since it is
+    /// left again, and removes what a move that was cut off left half-done.
+    SetClusterAside {
+        /// Its major version.
+        major: u32,
+        /// The generation.
+        generation: u32,
+    },
+    /// Removes a cluster that does not serve: only a person says so.
+    RemoveCluster {
+        /// The name of its folder.
+        name: String,
+    },
     /// Changes something at the edge. Holds no credential.
     Edge(Act),
 }
@@ -409,6 +427,9 @@ impl Effect {
             | Effect::RemoveImage { .. }
             | Effect::DropDatabase { .. }
             | Effect::ForgetRemoteMedia { .. }
+            | Effect::MoveDatabase(_)
+            | Effect::SetClusterAside { .. }
+            | Effect::RemoveCluster { .. }
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
@@ -470,6 +491,13 @@ impl Effect {
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
+            Effect::MoveDatabase(wanted) => {
+                format!("move the data from PostgreSQL {} to {}", wanted.from, wanted.to)
+            }
+            Effect::SetClusterAside { major, generation } => {
+                format!("set the PostgreSQL {major} cluster of generation {generation} aside")
+            }
+            Effect::RemoveCluster { name } => format!("remove the old PostgreSQL cluster {name}"),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
             Effect::RemoveImage { id, names } => {
                 format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))

@@ -572,7 +572,10 @@ impl MemoryWorld {
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }
             | Effect::DropDatabase { .. }
-            | Effect::ForgetRemoteMedia { .. } => {
+            | Effect::ForgetRemoteMedia { .. }
+            | Effect::MoveDatabase(_)
+            | Effect::SetClusterAside { .. }
+            | Effect::RemoveCluster { .. } => {
                 panic!("{effect:?} belongs to no resource")
             }
             // Proxmox finishes what it has begun, or nothing is left of it.

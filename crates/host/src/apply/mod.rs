@@ -6,6 +6,7 @@
 mod apt;
 mod boot;
 pub mod build;
+mod cluster;
 pub mod file;
 pub mod lxc;
 mod network;
@@ -69,6 +70,9 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         }
         Effect::DumpDatabase { to } => dump::take(to, sink),
         Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),
+        Effect::MoveDatabase(wanted) => cluster::move_database(wanted, sink),
+        Effect::SetClusterAside { major, generation } => cluster::set_aside(*major, *generation),
+        Effect::RemoveCluster { name } => cluster::remove(name),
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;
             if *check {

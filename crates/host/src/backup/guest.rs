@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread::JoinHandle,
 };
 
@@ -188,7 +188,7 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
     let snapshot = session.one("SELECT pg_export_snapshot()")?;
     let content = content(&mut session)?;
     json_line(to, &content).doing(doing)?;
-    let mut child = Process(
+    let mut child = Process::new(
         in_container(
             Service::Postgres.name(),
             &[
@@ -207,16 +207,12 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
         .spawn()
         .doing(doing)?,
     );
-    let (Some(mut out), Some(mut err)) = (child.0.stdout.take(), child.0.stderr.take()) else {
+    let Some(mut out) = child.stdout() else {
         return Err(Failure::new(doing(), "pg_dump has no pipes"));
     };
-    let said = std::thread::spawn(move || {
-        let mut said = String::new();
-        let _ = err.read_to_string(&mut said);
-        said
-    });
+    let said = child.said();
     io::copy(&mut out, to).doing(doing)?;
-    let status = child.0.wait().doing(doing)?;
+    let status = child.wait().doing(doing)?;
     let said = said.join().unwrap_or_default();
     if !status.success() {
         let lines = said.lines().map(str::to_owned).collect();
@@ -237,15 +233,22 @@ pub(super) fn content(session: &mut Session) -> Result<Content, Failure> {
     Ok(Content { schema, tables: rows(session)?, signing_key: (key.id, key.key) })
 }
 
-/// The number of rows of each table.
+/// The number of rows of each table that a backup keeps.
 pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut rows = all_rows(session)?;
+    rows.remove(ONE_TIME_KEYS);
+    Ok(rows)
+}
+
+/// The same with the table that no backup keeps.
+pub(crate) fn all_rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
     let doing = || "count what the database holds";
     let names = session.all(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') ORDER BY 1",
     )?;
     let mut tables = BTreeMap::new();
-    for name in names.into_iter().filter(|name| name != ONE_TIME_KEYS) {
+    for name in names {
         let quoted = name.replace('"', "\"\"");
         let count = session.one(&format!("SELECT count(*) FROM public.\"{quoted}\""))?;
         let count = count
@@ -257,7 +260,36 @@ pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failu
 }
 
 /// A process that does not outlive its owner.
-struct Process(Child);
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Owns what was started.
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
+    /// What it prints, to be taken once.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    /// Reads what it says of mistakes, until its end.
+    pub(crate) fn said(&mut self) -> JoinHandle<String> {
+        let from = self.0.stderr.take();
+        std::thread::spawn(move || {
+            let mut said = String::new();
+            if let Some(mut from) = from {
+                let _ = from.read_to_string(&mut said);
+            }
+            said
+        })
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -270,19 +302,19 @@ impl Drop for Process {
 const END: &str = "-- matrix-podman: end --";
 
 /// A session with the database.
-pub(super) struct Session {
+pub(crate) struct Session {
     child: Process,
     from: BufReader<ChildStdout>,
 }
 
 impl Session {
     /// Opens one with Synapse's database.
-    pub(super) fn open() -> Result<Self, Failure> {
+    pub(crate) fn open() -> Result<Self, Failure> {
         Self::of(Service::Postgres.name(), DATABASE)
     }
 
     /// Opens one with the database `name` in `container`.
-    pub(super) fn of(container: &str, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn of(container: &str, name: &str) -> Result<Self, Failure> {
         let doing = || "speak with the database";
         let mut child = Process(
             in_container(container, &PSQL)
@@ -303,7 +335,7 @@ impl Session {
     }
 
     /// The only value of a question's answer.
-    pub(super) fn one(&mut self, sql: &str) -> Result<String, Failure> {
+    pub(crate) fn one(&mut self, sql: &str) -> Result<String, Failure> {
         let mut lines = self.all(sql)?;
         match (lines.pop(), lines.is_empty()) {
             (Some(line), true) => Ok(line),
@@ -312,7 +344,7 @@ impl Session {
     }
 
     /// The lines of a question's answer.
-    pub(super) fn all(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) fn all(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
         let doing = || "ask the database";
         // What happens when psql is gone already shows when it is read from.
         if let Some(to) = self.child.0.stdin.as_mut() {

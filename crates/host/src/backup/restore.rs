@@ -27,6 +27,7 @@ use crate::{
     apply::{Sink, file},
     failure::{Doing, Failure},
     guest::wire::{Request, Saying},
+    room,
     world::World,
 };
 
@@ -95,7 +96,7 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
     match step {
         Step::Begin { needs } => {
             file::remove_partial(beside.folder())?;
-            has_room(beside.folder(), *needs)?;
+            room::check(beside.folder(), *needs)?;
             file::make_dir(beside.folder(), Mode(0o700), Owner::ROOT)
         }
         Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, Mode(*mode), *owner),
@@ -111,23 +112,6 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
         Step::End => file::remove_partial(beside.folder()),
         Step::Switch => switch(beside),
     }
-}
-
-/// Whether the guest's disk has room: a server must not find it full because of
-/// what is put beside it.
-fn has_room(folder: &Path, needs: u64) -> Result<(), Failure> {
-    let disk = folder.parent().unwrap_or(folder);
-    let doing = || format!("find room in {}", disk.display());
-    let stat = rustix::fs::statvfs(disk).doing(doing)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free >= needs {
-        return Ok(());
-    }
-    Err(Failure::new(
-        doing(),
-        format!("{} MiB are free in the guest, and {} MiB are needed", free >> 20, needs >> 20),
-    )
-    .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
 }
 
 /// A path below `/opt/matrix`, from a whole one.
