@@ -42,6 +42,9 @@ pub const CONFIG_LABEL: &str = "matrix-podman.config";
 /// Folder of what the program remembers, on each side.
 pub const STATE: &str = "/var/lib/matrix-podman";
 
+/// The key that this machine signs what it proved with: 0400, root's.
+pub const PROOF_KEY: &str = "/var/lib/matrix-podman/proof.key";
+
 /// Folder of what a machine remembers of a site.
 pub fn machine_state(site: &str) -> AbsPath {
     AbsPath::known(format!("{STATE}/sites/{site}"))

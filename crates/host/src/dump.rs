@@ -110,6 +110,15 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
         .deadline(LONG)
         .input(Input::Stream(Box::new(dump)))
         .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+    // Without its statistics, the first hours of a large database are slow ones.
+    let analyze = ["podman", "exec", Service::Postgres.name()].into_iter().chain(PSQL).chain([
+        "--username",
+        DATABASE,
+        "--dbname",
+        FILLING,
+        "--command=ANALYZE",
+    ]);
+    Program::new(analyze).ends_with_us().deadline(LONG).run(&doing(), &|_| {})?;
     // Both names change in one transaction, or neither does.
     sql(
         &format!(

@@ -234,7 +234,7 @@ impl Desk {
         if let (true, Some((id, key))) = (proof.is_good(), &proof.signing_key) {
             output::data(&format!(
                 "{} Snapshot {} of {} came back whole, in {} s: {} tables and {} media files are as they were, and \
-                 Synapse started on them and signs with {id} {key}.",
+                 Synapse started on them, signs with {id} {key}, and a test user logged in.",
                 styled(GREEN, "✓"),
                 snapshot.id,
                 snapshot.time,
@@ -242,6 +242,13 @@ impl Desk {
                 proof.tables,
                 proof.media
             ));
+            if let Some(signed) = &proof.signature {
+                output::say(&format!(
+                    "Its proof is {}, signed with this machine's key, ed25519 {}.",
+                    layout::backup_drill(self.site()),
+                    signed.key
+                ));
+            }
         } else {
             output::say(&format!(
                 "{} this snapshot would not bring the server back as it was. Make a new one (`matrix-podman backup \

@@ -8,6 +8,7 @@ pub mod drill;
 pub mod guest;
 mod make;
 mod progress;
+mod proof;
 mod record;
 mod repository;
 pub mod restore;
@@ -22,6 +23,7 @@ use matrix_podman_core::aside::Containers;
 use serde::{Deserialize, Serialize};
 
 pub use make::{Made, make};
+pub use proof::{Proof, Standing};
 pub use record::Record;
 pub use repository::{Found, Opened, Pruned, Repository, Snapshot, folder, make_password, password};
 
