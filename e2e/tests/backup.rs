@@ -140,7 +140,7 @@ fn drilled(s: &mut Scenario, server: &Server) {
     };
     let gone = || {
         lab.guest().sh("! podman ps --all --format '{{.Names}}' | grep drill").ok();
-        lab.guest().sh("! test -e /opt/matrix.drill").ok();
+        lab.guest().sh("! test -e /opt/matrix/.matrix-podman-drill").ok();
     };
     s.test(
         "a drill brings the newest snapshot back beside the server, proves it, and leaves nothing",
@@ -312,7 +312,7 @@ fn broken(s: &mut Scenario, server: &Server) {
         lab.run(&["backup", "verify"]).exits(1).says("damaged");
         lab.run(&["backup", "drill"]).exits(1);
         lab.run(&["status"]).ok().says("did not come back whole");
-        lab.guest().sh("! test -e /opt/matrix.drill").ok();
+        lab.guest().sh("! test -e /opt/matrix/.matrix-podman-drill").ok();
         lab.healthy();
         fs::write(&pack, &whole).unwrap();
         lab.run(&["backup", "verify"]).ok().says("all whole");

@@ -299,6 +299,10 @@ pub enum Effect {
         /// The moment, in milliseconds since 1970.
         before: u64,
     },
+    /// Makes Synapse, which is stopped for it, forget what must not be used twice
+    /// after its data went back in time: one-time keys, and what the cache says of
+    /// rooms.
+    ForgetOneTimeKeys,
     /// Changes something at the edge. Holds no credential.
     Edge(Act),
 }
@@ -416,6 +420,7 @@ impl Effect {
             | Effect::RemoveImage { .. }
             | Effect::DropDatabase { .. }
             | Effect::ForgetRemoteMedia { .. }
+            | Effect::ForgetOneTimeKeys
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
@@ -478,6 +483,7 @@ impl Effect {
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
+            Effect::ForgetOneTimeKeys => "forget the one-time keys and the cache".to_owned(),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
             Effect::RemoveImage { id, names } => {
                 format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))

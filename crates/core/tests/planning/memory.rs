@@ -569,6 +569,8 @@ impl MemoryWorld {
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
+            // What they are about is in no file.
+            Effect::ForgetOneTimeKeys => {}
             Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }

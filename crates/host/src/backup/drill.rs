@@ -14,7 +14,6 @@ use matrix_podman_core::{
         MediaList,
         drill::{self, CameBack},
     },
-    layout,
     render::homeserver::DATABASE,
     service::Service,
 };
@@ -128,8 +127,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     aside::prepare(drill)?;
     let digests = guest::digests_below(Beside::Drill.folder(), media)?;
     aside::start_database(drill)?;
-    let dump = layout::restore_dump();
-    let dump = Beside::Drill.folder().join(restore::below_root(&dump));
+    let dump = restore::drills_dump();
     aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
     let tables: BTreeMap<String, u64> =
         guest::rows(&mut guest::Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;

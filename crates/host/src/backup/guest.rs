@@ -41,6 +41,10 @@ pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
         }
         Call::Dump => dump(to),
         Call::Drill(drill, media) => super::drill::serve(drill, media, to),
+        Call::SetAside => json_line(to, &super::switch::set_aside()?).doing(|| "tell what is set aside"),
+        Call::RoomMedia(room, server) => {
+            json_line(to, &super::take::serve(room, server)?).doing(|| "tell what was found")
+        }
         Call::Rows => json_line(to, &rows(&mut Session::open()?)?).doing(|| "tell the rows"),
     }
 }
@@ -172,7 +176,7 @@ fn digest(folder: &Path, path: &str) -> Result<String, Failure> {
 }
 
 /// A command in a container.
-fn in_container(container: &str, argv: &[&str]) -> Command {
+pub(super) fn in_container(container: &str, argv: &[&str]) -> Command {
     let mut words = QUIETLY.into_iter().chain(["podman", "exec", "--interactive", container]);
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).args(argv);
@@ -257,7 +261,7 @@ pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failu
 }
 
 /// A process that does not outlive its owner.
-struct Process(Child);
+pub(super) struct Process(pub(super) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
