@@ -185,13 +185,73 @@ pub(super) fn in_container(container: &str, argv: &[&str]) -> Command {
 
 fn dump(to: &mut dyn Write) -> Result<(), Failure> {
     let doing = || "dump the database";
+    let mut begun = begin_dump();
+    for _ in 0..BEHIND_OTHERS {
+        match begun {
+            Err(failure) if waited_for_a_lock(&failure) => begun = begin_dump(),
+            _ => break,
+        }
+    }
+    let mut dump = begun.map_err(|failure| match waited_for_a_lock(&failure) {
+        true => failure.hint(
+            "Synapse is rebuilding something in its database; run `matrix-podman backup now` again in some minutes",
+        ),
+        false => failure,
+    })?;
+    json_line(to, &dump.content).doing(doing)?;
+    to.write_all(&dump.first).and_then(|()| io::copy(&mut dump.out, to)).doing(doing)?;
+    dump.end()
+}
+
+/// How often a dump is begun anew that stood in the way of others.
+const BEHIND_OTHERS: usize = 20;
+/// How long a dump waits for a lock, in milliseconds. Whoever wants a table for
+/// itself waits for what was counted to be let go of, and pg_dump waits behind
+/// that: PostgreSQL sees no deadlock in it, since one of the three is no session
+/// that waits. Letting go of everything is the way out.
+const LOCK_WAIT: u32 = 3000;
+
+fn waited_for_a_lock(failure: &Failure) -> bool {
+    let said = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
+    said("lock timeout") || said("deadlock detected")
+}
+
+/// A dump that has all the locks that it needs.
+struct Dump {
+    content: Content,
+    /// What pg_dump wrote first.
+    first: Vec<u8>,
+    out: ChildStdout,
+    child: Process,
+    said: JoinHandle<String>,
+    /// The transaction that everything is read in.
+    _session: Session,
+}
+
+impl Dump {
+    fn end(mut self) -> Result<(), Failure> {
+        let doing = || "dump the database";
+        let status = self.child.0.wait().doing(doing)?;
+        let said = self.said.join().unwrap_or_default();
+        if status.success() {
+            return Ok(());
+        }
+        let lines = said.lines().map(str::to_owned).collect();
+        Err(Failure::new(doing(), format!("pg_dump ended with {status}"))
+            .evidence(lines)
+            .hint("`matrix-podman doctor` looks for what is wrong with the database"))
+    }
+}
+
+fn begin_dump() -> Result<Dump, Failure> {
+    let doing = || "dump the database";
     let mut session = Session::open()?;
+    session.tell(&format!("SET lock_timeout = {LOCK_WAIT};"))?;
     // All that is read within this transaction, and by whoever is shown its
     // snapshot, is of one moment; nobody waits for it.
     session.tell("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")?;
     let snapshot = session.one("SELECT pg_export_snapshot()")?;
     let content = content(&mut session)?;
-    json_line(to, &content).doing(doing)?;
     let mut child = Process(
         in_container(
             Service::Postgres.name(),
@@ -200,6 +260,7 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
                 "--format=custom",
                 "--compress=0",
                 &format!("--snapshot={snapshot}"),
+                &format!("--lock-wait-timeout={LOCK_WAIT}"),
                 &format!("--exclude-table-data={ONE_TIME_KEYS}"),
                 &format!("--username={DATABASE}"),
                 &format!("--dbname={DATABASE}"),
@@ -219,16 +280,16 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
         let _ = err.read_to_string(&mut said);
         said
     });
-    io::copy(&mut out, to).doing(doing)?;
-    let status = child.0.wait().doing(doing)?;
-    let said = said.join().unwrap_or_default();
-    if !status.success() {
-        let lines = said.lines().map(str::to_owned).collect();
-        return Err(Failure::new(doing(), format!("pg_dump ended with {status}"))
-            .evidence(lines)
-            .hint("`matrix-podman doctor` looks for what is wrong with the database"));
+    // It writes nothing before it has all its locks.
+    let mut first = vec![0; 4096];
+    let count = out.read(&mut first).doing(doing)?;
+    first.truncate(count);
+    let dump = Dump { content, first, out, child, said, _session: session };
+    if dump.first.is_empty() {
+        dump.end()?;
+        return Err(Failure::new(doing(), "pg_dump wrote nothing"));
     }
-    Ok(())
+    Ok(dump)
 }
 
 /// What the database holds now.
