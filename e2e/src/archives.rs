@@ -3,9 +3,13 @@
 
 use std::{fs, path::PathBuf};
 
+use matrix_podman_images::{BuildOptions, Recipe, build};
 use serde_json::Value;
 
 use crate::Lab;
+
+/// The Debian release that the program builds from unless it is told otherwise.
+const SUITE: &str = "trixie";
 
 /// Where the program keeps them.
 const CACHE: &str = "/var/cache/matrix-podman";
@@ -47,9 +51,27 @@ fn newest(recipe: &str) -> Option<PathBuf> {
         let key = name.strip_prefix(recipe)?.strip_prefix('-')?.strip_suffix(".json")?;
         // `synapse-packages-….json` is something else.
         let record: Value = serde_json::from_str(&fs::read_to_string(&path).ok()?).ok()?;
+        if record["suite"] != SUITE {
+            return None;
+        }
         let number = record["number"].as_u64()?;
         let tar = folder.join(format!("{recipe}-{key}.tar"));
         tar.exists().then_some((number, tar))
     });
     records.max().map(|(_, tar)| tar)
+}
+
+/// The archive of a PostgreSQL of that major version, made from the Debian release
+/// that has it, or found where an earlier run made it.
+#[track_caller]
+pub fn postgres_archive(major: u32) -> PathBuf {
+    let options = BuildOptions::new(PathBuf::from(CACHE).join("images"));
+    let options = options.with_postgres(major).unwrap_or_else(|| panic!("no Debian has PostgreSQL {major}"));
+    // What is tested is the change from one version to another, not whether a
+    // mirror is of today.
+    let options = BuildOptions { accept_expired: true, ..options };
+    let built = build(Recipe::Postgres, &options, &|note| println!("  {note}"));
+    let built = built.unwrap_or_else(|e| panic!("build PostgreSQL {major}: {e}"));
+    assert!(built.version.starts_with(&format!("{major}.")), "it is {}", built.version);
+    built.archive
 }

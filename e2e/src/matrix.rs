@@ -142,6 +142,17 @@ impl Session {
         answer["event_id"].as_str().map(str::to_owned).ok_or_else(|| format!("no event_id in {answer}"))
     }
 
+    /// Uploads something; its address.
+    #[track_caller]
+    pub fn upload(&self, name: &str, bytes: &[u8]) -> String {
+        let url = format!("{}/_matrix/media/v3/upload?filename={}", self.matrix.url, escape(name));
+        let request = ureq::post(url).header("authorization", format!("Bearer {}", self.token));
+        let mut answer = request.send(bytes).unwrap_or_else(|e| panic!("upload {name}: {e}"));
+        let text = answer.body_mut().read_to_string().unwrap_or_else(|e| panic!("upload {name}: {e}"));
+        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        answer["content_uri"].as_str().unwrap_or_else(|| panic!("no content_uri in {answer}")).to_owned()
+    }
+
     /// The texts of the last thousand messages of a room, newest first.
     #[track_caller]
     pub fn messages(&self, room: &str) -> Vec<String> {

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_e2e::{Invocation, Lab, ProcessWatcher, Ran, Scenario, Session};
-use serde_json::Value;
+use matrix_podman_e2e::{Invocation, Lab, ProcessWatcher, PythonClient, Ran, Scenario, Session};
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery staple";
 const PICTURE: usize = 3 << 20;
@@ -140,7 +140,7 @@ fn drilled(s: &mut Scenario, server: &Server) {
     };
     let gone = || {
         lab.guest().sh("! podman ps --all --format '{{.Names}}' | grep drill").ok();
-        lab.guest().sh("! test -e /opt/matrix.drill").ok();
+        lab.guest().sh("! test -e /opt/matrix/.matrix-podman-drill").ok();
     };
     s.test(
         "a drill brings the newest snapshot back beside the server, proves it, and leaves nothing",
@@ -156,9 +156,27 @@ fn drilled(s: &mut Scenario, server: &Server) {
             let proof = proof();
             assert_eq!(proof["wrong"].as_array().map(Vec::len), Some(0), "{proof}");
             assert!(number(&proof["tables"]) > 100, "{proof}");
+            assert!(proof["logged_in"].as_str().is_some_and(|user| user.starts_with("@drill-")), "{proof}");
+            assert!(drill.stderr.contains(proof["signature"]["key"].as_str().unwrap()), "{proof}");
             lab.run(&["status"]).ok().says("came back whole at");
+            // The test user was never on the server.
+            lab.guest()
+                .sh("podman exec postgres_db psql -U synapse -tAc 'SELECT name FROM users' | grep -v drill")
+                .ok();
         },
     );
+    s.test("a proof that somebody changed proves nothing, and its key is for root alone", || {
+        let file = lab.state_folder().join("backup-drill.json");
+        let whole = fs::read_to_string(&file).unwrap();
+        let at = proof()["at"].as_str().unwrap().to_owned();
+        fs::write(&file, whole.replace(&at, "2199-01-01T00:00:00Z")).unwrap();
+        lab.run(&["status"]).ok().says("changed since it was signed").says("backup drill");
+        assert_eq!(lab.status()["backups"]["drill_proof"], "changed");
+        fs::write(&file, whole).unwrap();
+        assert_eq!(lab.status()["backups"]["drill_proof"], "holds");
+        let key = fs::metadata("/var/lib/matrix-podman/proof.key").unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o400);
+    });
     s.test("a drill that is killed is cleared away, and the next one succeeds", || {
         let mut running = lab.command(&["backup", "drill"]).start();
         matrix_podman_e2e::wait_until("the drill's database runs", Duration::from_secs(300), || {
@@ -294,7 +312,7 @@ fn broken(s: &mut Scenario, server: &Server) {
         lab.run(&["backup", "verify"]).exits(1).says("damaged");
         lab.run(&["backup", "drill"]).exits(1);
         lab.run(&["status"]).ok().says("did not come back whole");
-        lab.guest().sh("! test -e /opt/matrix.drill").ok();
+        lab.guest().sh("! test -e /opt/matrix/.matrix-podman-drill").ok();
         lab.healthy();
         fs::write(&pack, &whole).unwrap();
         lab.run(&["backup", "verify"]).ok().says("all whole");
@@ -311,6 +329,26 @@ fn restored(s: &mut Scenario, server: Server) {
     s.test("a restore never goes onto a server that is there", || {
         lab.run(&restore).exits(2).says("left alone");
         lab.healthy();
+    });
+    let clients = lab.path("clients");
+    let mut task = json!({
+        "homeserver": lab.url("synapse"),
+        "alice": {"user": "alice", "password": PASSWORD},
+        "bob": {"user": "bob", "password": PASSWORD},
+        "carol": {"user": "carol", "password": PASSWORD},
+        "message": "before the flood",
+        "encrypted": true,
+    });
+    s.test("two people speak encrypted, and what they said is backed up", || {
+        for name in ["alice", "bob", "carol"] {
+            lab.add_user(name, PASSWORD).ok();
+        }
+        fs::create_dir(&clients).unwrap();
+        let words = ["begin", &clients.display().to_string()];
+        let said = PythonClient::get().run("nio_client.py", &words, &task.to_string()).ok().json();
+        assert_eq!(said["decrypted"], true, "{said}");
+        task["room"] = said["room"].clone();
+        lab.run(&["backup", "now"]).ok();
     });
     let key = lab.guest().sh("sha256sum </opt/matrix/secrets/signing.key").ok().text().to_owned();
     let address = lab.url("synapse");
@@ -335,6 +373,16 @@ fn restored(s: &mut Scenario, server: Server) {
         assert!(anna.messages(&room).contains(&"one more".to_owned()));
         assert_eq!(download(&address, &anna, &media), picture(1));
         lab.matrix().login("anna", PASSWORD);
+    });
+    s.test("clients that were logged in go on reading and sending, encrypted, and meet somebody new", || {
+        let words = ["go-on", &clients.display().to_string()];
+        let said = PythonClient::get().run("nio_client.py", &words, &task.to_string()).ok().json();
+        assert_eq!(said["before"]["before the flood"], true, "{said}");
+        assert_eq!(said["bob"]["carol is here"], true, "{said}");
+        // The server has no word of it in the clear.
+        let session = lab.matrix().login("bob", PASSWORD);
+        let clear = session.messages(task["room"].as_str().unwrap());
+        assert_eq!(clear, Vec::<String>::new());
     });
     s.test("the client that was logged in goes on sending, and backups go on", || {
         anna.send(&room, "after the flood").unwrap();

@@ -22,8 +22,18 @@ pub struct File {
 
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
-const LONG: [&str; 8] =
-    ["update", "doctor", "server", "backup", "proxmox", "proxmox_faults", "edge", "faults"];
+const LONG: [&str; 10] = [
+    "postgres",
+    "update",
+    "doctor",
+    "server",
+    "backup",
+    "proxmox",
+    "proxmox_faults",
+    "registry",
+    "restore",
+    "edge",
+];
 
 /// How a file ended.
 struct Ended {

@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 15] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -20,6 +20,7 @@ const NEEDED: [(&str, &str); 14] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("restic", "restic"),
+    ("tmux", "tmux"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),

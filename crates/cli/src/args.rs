@@ -17,7 +17,7 @@ use matrix_podman_core::{
     service::Service,
 };
 
-pub use backup::Backup;
+pub use backup::{Backup, BackupRestore, Moment};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use people::{

@@ -30,6 +30,11 @@ pub fn relay(args: &Args, typed: &[String]) -> Result<Option<u8>, Error> {
     if !concerns_a_site(&args.command) {
         return Ok(None);
     }
+    // A restore in an empty folder is about no site that is here already.
+    if matches!(args.command, Command::Restore(_)) && args.config.is_none() && !Path::new(site::FILE).exists()
+    {
+        return Ok(None);
+    }
     let Some(file) = site::locate(args.config.as_deref(), None)? else { return Ok(None) };
     if is_handed(&file) || file == Path::new(layout::applied_config().as_str()) {
         return Ok(None);

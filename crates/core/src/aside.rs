@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Config,
-    layout,
+    layout::{self, Secret},
     lock::Lock,
     name::{AbsPath, Mode, Owner},
     render::{Facts, MissingImage, homeserver, quadlet, stack},
@@ -73,6 +73,11 @@ pub struct Containers {
     pub synapse_answers: Vec<String>,
     /// Prints the keys that Synapse signs with, as other servers would see them.
     pub keys: Vec<String>,
+    /// Sends Synapse the [`request`] on standard input; what it prints ends with
+    /// a line that has the status.
+    pub ask: Vec<String>,
+    /// The secret that Synapse knows whoever may make users by.
+    pub registration_secret: AbsPath,
     /// Remove its containers, one after the other, those of one that was cut off
     /// too.
     pub remove: Vec<Vec<String>>,
@@ -133,9 +138,31 @@ pub fn containers(
             Service::Synapse,
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
+        ask: exec(Service::Synapse, &["curl", "--silent", "--show-error", "--config", "-"]),
+        registration_secret: aside.moved(&layout::secret(Secret::Registration)),
         // Synapse first: it is in the other's network.
         remove: [Service::Synapse, Service::Postgres].map(remove).to_vec(),
     })
+}
+
+/// A request to Synapse as a config of curl's, which reads it from standard
+/// input: neither token nor body is seen by anybody else then.
+///
+/// Format: curl(1), `--config`: within quotes, only `\\`, `\"`, `\t`, `\n`, `\r` and `\v`
+/// mean something else. JSON on one line needs the first two.
+pub fn request(path: &str, token: Option<&str>, body: Option<&str>) -> String {
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut lines = vec![
+        format!("url = \"http://127.0.0.1:{}{}\"", homeserver::PORT, quoted(path)),
+        "max-time = 100".to_owned(),
+        "write-out = \"\\n%{http_code}\"".to_owned(),
+    ];
+    lines.extend(token.map(|token| format!("header = \"Authorization: Bearer {}\"", quoted(token))));
+    if let Some(body) = body {
+        lines.push("header = \"Content-Type: application/json\"".to_owned());
+        lines.push(format!("data-raw = \"{}\"", quoted(body)));
+    }
+    format!("{}\n", lines.join("\n"))
 }
 
 fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String]) -> Vec<String> {
@@ -199,5 +226,19 @@ mod tests {
                 assert!(!argv.iter().any(|word| word.starts_with("--publish")), "{argv:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_request_is_what_curl_reads() {
+        assert_eq!(
+            request("/x?y", Some("TOKEN"), Some(r#"{"a":"b\"c"}"#)),
+            "url = \"http://127.0.0.1:8008/x?y\"\n\
+             max-time = 100\n\
+             write-out = \"\\n%{http_code}\"\n\
+             header = \"Authorization: Bearer TOKEN\"\n\
+             header = \"Content-Type: application/json\"\n\
+             data-raw = \"{\\\"a\\\":\\\"b\\\\\\\"c\\\"}\"\n"
+        );
+        assert_eq!(request("/x", None, None).lines().count(), 3);
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     name::{AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, StorageName, TemplateName},
     service::Service,
     size::{Bytes, Seconds},
+    update::Move,
 };
 
 /// One primitive act.
@@ -299,6 +300,27 @@ pub enum Effect {
         /// The moment, in milliseconds since 1970.
         before: u64,
     },
+    /// Makes a cluster of another major version of PostgreSQL beside the one that
+    /// serves, with all that Synapse's database holds, compared. Synapse has to
+    /// be stopped.
+    MoveDatabase(Box<Move>),
+    /// Gives the cluster that was made for a generation another name, since it is
+    /// left again, and removes what a move that was cut off left half-done.
+    SetClusterAside {
+        /// Its major version.
+        major: u32,
+        /// The generation.
+        generation: u32,
+    },
+    /// Removes a cluster that does not serve: only a person says so.
+    RemoveCluster {
+        /// The name of its folder.
+        name: String,
+    },
+    /// Makes Synapse, which is stopped for it, forget what must not be used twice
+    /// after its data went back in time: one-time keys, and what the cache says of
+    /// rooms.
+    ForgetOneTimeKeys,
     /// Changes something at the edge. Holds no credential.
     Edge(Act),
 }
@@ -416,6 +438,10 @@ impl Effect {
             | Effect::RemoveImage { .. }
             | Effect::DropDatabase { .. }
             | Effect::ForgetRemoteMedia { .. }
+            | Effect::MoveDatabase(_)
+            | Effect::SetClusterAside { .. }
+            | Effect::RemoveCluster { .. }
+            | Effect::ForgetOneTimeKeys
             | Effect::InstallSynapseConfig { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
@@ -478,6 +504,14 @@ impl Effect {
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
+            Effect::MoveDatabase(wanted) => {
+                format!("move the data from PostgreSQL {} to {}", wanted.from, wanted.to)
+            }
+            Effect::SetClusterAside { major, generation } => {
+                format!("set the PostgreSQL {major} cluster of generation {generation} aside")
+            }
+            Effect::RemoveCluster { name } => format!("remove the old PostgreSQL cluster {name}"),
+            Effect::ForgetOneTimeKeys => "forget the one-time keys and the cache".to_owned(),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
             Effect::RemoveImage { id, names } => {
                 format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))

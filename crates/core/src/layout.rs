@@ -42,6 +42,9 @@ pub const CONFIG_LABEL: &str = "matrix-podman.config";
 /// Folder of what the program remembers, on each side.
 pub const STATE: &str = "/var/lib/matrix-podman";
 
+/// The key that this machine signs what it proved with: 0400, root's.
+pub const PROOF_KEY: &str = "/var/lib/matrix-podman/proof.key";
+
 /// Folder of what a machine remembers of a site.
 pub fn machine_state(site: &str) -> AbsPath {
     AbsPath::known(format!("{STATE}/sites/{site}"))
@@ -58,12 +61,30 @@ pub fn dumps() -> AbsPath {
     AbsPath::known(DUMPS)
 }
 
-/// Where a restore puts files before they take the place of [`ROOT`].
-pub const RESTORING: &str = "/opt/matrix.restoring";
+/// Where a restore puts files before they take the place of what is in [`ROOT`].
+/// It is in there because that may be a disk of its own, which has the room.
+pub const RESTORING: &str = "/opt/matrix/.matrix-podman-restoring";
 /// Where a drill has what otherwise is in [`ROOT`].
-pub const DRILL: &str = "/opt/matrix.drill";
+pub const DRILL: &str = "/opt/matrix/.matrix-podman-drill";
+/// Where data are kept that a restore found there, each under its date.
+pub const SET_ASIDE: &str = "/opt/matrix/set-aside";
+/// Says how far the switch to other data is; gone as soon as it is done.
+pub const SWITCH: &str = "/opt/matrix/.matrix-podman-switch";
+/// As long as it is there, Synapse does not start: the data were other ones, or
+/// older ones, a moment ago, and one-time keys in them may have been given out.
+pub const HOLD: &str = "/opt/matrix/.matrix-podman-hold";
+
+/// [`SWITCH`] as a path.
+pub fn switch() -> AbsPath {
+    AbsPath::known(SWITCH)
+}
+
+/// [`HOLD`] as a path.
+pub fn hold() -> AbsPath {
+    AbsPath::known(HOLD)
+}
 /// Where a rehearsal has what otherwise is in [`ROOT`].
-pub const REHEARSAL: &str = "/opt/matrix.rehearsal";
+pub const REHEARSAL: &str = "/opt/matrix/.matrix-podman-rehearsal";
 
 /// The dump of the database that is being restored, in the guest. As long as it
 /// is there, the restore is not done.

@@ -287,6 +287,11 @@ impl Observed {
         }
     }
 
+    /// The names of the folders where PostgreSQL's clusters are, in the guest.
+    pub fn clusters(&self) -> Seen<&[String]> {
+        self.lines(Fact::Clusters)
+    }
+
     /// What PostgreSQL says of Synapse's database.
     pub fn database(&self) -> Seen<&Database> {
         match self.get(Side::Guest, Fact::Database)? {

@@ -2,22 +2,24 @@
 //! [`matrix_podman_core::aside`]).
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use matrix_podman_core::{
-    aside::Containers,
-    name::{Mode, Owner},
+    aside::{self, Containers},
+    name::{Digest, Mode, Owner},
     service::Service,
 };
+use serde_json::{Value as Json, json};
 
 use crate::{
     apply::file,
-    failure::Failure,
+    failure::{Doing, Failure},
     process::{Input, Program},
+    synapse,
 };
 
 /// How long PostgreSQL may take to come up.
@@ -94,4 +96,66 @@ fn start(containers: &Containers, service: Service, patience: Duration) -> Resul
         }
         thread::sleep(LOOK);
     }
+}
+
+/// Makes a user on what came back and logs in as that; the user's id. Both are
+/// gone with the containers.
+pub(crate) fn log_in(containers: &Containers) -> Result<String, Failure> {
+    let doing = "log a test user in to what came back";
+    let secret = containers.registration_secret.as_str();
+    let secret = fs::read_to_string(secret).doing(|| format!("read {secret}"))?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).doing(|| "get random bytes from the system")?;
+    let word = Digest::of_sha256(&random).hex().to_owned();
+    let (name, password) = (format!("drill-{}", &word[..8]), &word[8..]);
+    let account = synapse::NewAccount {
+        localpart: &name,
+        password,
+        admin: false,
+        display_name: None,
+        user_type: None,
+        log_in: None,
+    };
+    let nonce = text_of(&ask(containers, synapse::REGISTER, None, None, doing)?, "nonce", doing)?;
+    let body = synapse::registration(secret.trim(), &nonce, &account, doing)?;
+    ask(containers, synapse::REGISTER, None, Some(&body), doing)?;
+    let body = json!({
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": name},
+        "password": password,
+    });
+    let answer = ask(containers, "/_matrix/client/v3/login", None, Some(&body), doing)?;
+    let token = text_of(&answer, "access_token", doing)?;
+    let answer = ask(containers, "/_matrix/client/v3/account/whoami", Some(&token), None, doing)?;
+    text_of(&answer, "user_id", doing)
+}
+
+/// Asks that Synapse something, over standard input: what is asked holds
+/// secrets.
+fn ask(
+    containers: &Containers,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Json>,
+    doing: &str,
+) -> Result<Json, Failure> {
+    let body = body.map(Json::to_string);
+    let request = aside::request(path, token, body.as_deref());
+    let answer = Program::new(&containers.ask)
+        .deadline(ONCE)
+        .input(Input::Bytes(request.as_bytes()))
+        .run_keeping(doing, &|_| {})?;
+    let (text, status) = answer.trim_end().rsplit_once('\n').unwrap_or(("", &answer));
+    if status != "200" {
+        // What it says of an error holds no secret.
+        let said: Json = serde_json::from_str(text).unwrap_or_default();
+        let said = said.get("error").and_then(Json::as_str).unwrap_or_default().to_owned();
+        return Err(Failure::new(doing, format!("Synapse answered {status} to {path}: {said}")));
+    }
+    serde_json::from_str(text).doing(|| doing)
+}
+
+fn text_of(answer: &Json, key: &str, doing: &str) -> Result<String, Failure> {
+    let text = answer.get(key).and_then(Json::as_str);
+    text.map(str::to_owned).ok_or_else(|| Failure::new(doing, format!("Synapse's answer has no {key}")))
 }

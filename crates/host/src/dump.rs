@@ -110,6 +110,15 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
         .deadline(LONG)
         .input(Input::Stream(Box::new(dump)))
         .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+    // Without its statistics, the first hours of a large database are slow ones.
+    let analyze = ["podman", "exec", Service::Postgres.name()].into_iter().chain(PSQL).chain([
+        "--username",
+        DATABASE,
+        "--dbname",
+        FILLING,
+        "--command=ANALYZE",
+    ]);
+    Program::new(analyze).ends_with_us().deadline(LONG).run(&doing(), &|_| {})?;
     // Both names change in one transaction, or neither does.
     sql(
         &format!(
@@ -133,16 +142,32 @@ pub fn drop_kept(name: &str) -> Result<(), Failure> {
     sql(&format!("DROP DATABASE IF EXISTS {name};"), &doing).map(drop)
 }
 
+/// Forgets the keys that clients uploaded to be used once. Synapse has to be
+/// stopped: it counts them in its memory.
+pub fn forget_one_time_keys() -> Result<(), Failure> {
+    let doing = "forget the one-time keys";
+    let there = format!(
+        "DO $$ BEGIN IF to_regclass('public.{ONE_TIME_KEYS}') IS NOT NULL THEN \
+         TRUNCATE public.{ONE_TIME_KEYS}; END IF; END $$;"
+    );
+    sql_in(DATABASE, &there, doing).map(drop)
+}
+
 /// psql as a program asks it: nothing but the values, and no going on after an error.
 pub(crate) const PSQL: [&str; 6] =
     ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"];
 
 /// Runs statements in the database that belongs to nobody; what they print.
 fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
+    sql_in("postgres", statements, doing)
+}
+
+fn sql_in(database: &str, statements: &str, doing: &str) -> Result<String, Failure> {
     let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
         "--username",
         DATABASE,
-        "--dbname=postgres",
+        "--dbname",
+        database,
     ]);
     Program::new(argv).deadline(QUICK).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }

@@ -20,6 +20,7 @@ pub mod notify;
 pub mod probe;
 pub mod process;
 pub mod remote;
+mod room;
 pub mod run;
 pub mod synapse;
 mod trust;

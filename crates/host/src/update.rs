@@ -5,6 +5,8 @@
 //! do. A run that is killed before that leaves a server that the next run puts
 //! back: everything that it has to know for that is in the history.
 
+mod major;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -184,14 +186,40 @@ impl Update<'_> {
                 see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))?;
             let image =
                 image.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+            let to = locked(wanted, &image);
+            if let (Some(asked), Some(got)) = (wanted.major, to.major())
+                && asked != got
+            {
+                return Err(Failure::new(
+                    format!("update PostgreSQL to {asked}"),
+                    format!("what [images.postgres] names is PostgreSQL {got}"),
+                )
+                .hint("nothing was changed; give an image of that version there"));
+            }
+            let differ = major::majors(Some(&from), Some(&to)).filter(|_| service == Service::Postgres);
+            if let (None, Some((runs, there))) = (wanted.major, differ) {
+                let text = if there > runs {
+                    format!(
+                        "PostgreSQL {there} is there, and {runs} goes on running: `matrix-podman update \
+                         {service}={there}` moves the data"
+                    )
+                } else {
+                    format!(
+                        "[images.postgres] names PostgreSQL {there}, and {runs} runs: name that, to get its newer \
+                         versions"
+                    )
+                };
+                self.listener.on(&Event::Note { text });
+                continue;
+            }
             if image.id != from.id {
-                changes.push(Change { service, from, to: locked(wanted, &image) });
+                changes.push(Change { service, from, to });
             }
         }
         if changes.is_empty() {
             return Ok(None);
         }
-        self.proposal(changes, number, None).map(Some)
+        self.proposal(changes, number, None, false).map(Some)
     }
 
     /// The way back to the images of `generation`, from what the lock names;
@@ -219,7 +247,7 @@ impl Update<'_> {
                 )));
             }
         }
-        self.proposal(changes, number, dump)
+        self.proposal(changes, number, dump, true)
     }
 
     fn proposal(
@@ -227,15 +255,12 @@ impl Update<'_> {
         mut changes: Vec<Change>,
         number: u32,
         dump: Option<AbsPath>,
+        back: bool,
     ) -> Result<Proposal, Failure> {
         if let Some(change) = changes.iter().find(|c| c.service == Service::Postgres)
             && change.from.major() != change.to.major()
         {
-            return Err(Failure::new(
-                "update PostgreSQL",
-                format!("{} cannot open the data of {}", change.to.version, change.from.version),
-            )
-            .hint("stay with its major version: look at [images.postgres]"));
+            return self.other_major(changes, number, back);
         }
         // In the order in which they need each other.
         changes.sort_by_key(|change| change.service);
@@ -276,8 +301,9 @@ impl Update<'_> {
     pub fn carry_out(&self, proposal: &Proposal, patience: Duration) -> Result<Report, Failure> {
         let lock = lock(self.world)?;
         let green = self.green(self.world.site())?;
-        let touches_data =
-            proposal.changes.iter().any(|c| matches!(c.service, Service::Synapse | Service::Postgres));
+        // A cluster that is left stays as it is, which is better than a dump.
+        let touches_data = proposal.undo != Undo::Cluster
+            && proposal.changes.iter().any(|c| matches!(c.service, Service::Synapse | Service::Postgres));
         let dump = touches_data.then(|| update::dump_of(proposal.number));
         if let Some(to) = &dump {
             self.act("Dump the database", &Effect::DumpDatabase { to: to.clone() })?;
@@ -299,7 +325,7 @@ impl Update<'_> {
         history.push(generation.clone());
         write_history(self.world, &history)?;
         let started = Instant::now();
-        match self.attempt(proposal, &green, patience) {
+        match self.attempt(proposal, generation.number, &green, patience) {
             Ok(()) => {
                 let millis = millis(started);
                 let generation = self.close(Outcome::Kept)?;
@@ -317,12 +343,17 @@ impl Update<'_> {
     fn attempt(
         &self,
         proposal: &Proposal,
+        generation: u32,
         green: &BTreeSet<&'static str>,
         patience: Duration,
     ) -> Result<(), Failure> {
         let mut site = self.world.site().clone();
         for change in &proposal.changes {
             site.trial.insert(change.service, change.to.clone());
+            if let Some(majors) = proposal.majors() {
+                self.change_cluster(&site, change, majors, generation, patience)?;
+                continue;
+            }
             if let Some(from) = proposal.restore.clone().filter(|_| change.service == Service::Synapse) {
                 self.restore(from, update::database_replaced(proposal.number))?;
             }
@@ -388,13 +419,18 @@ impl Update<'_> {
         let mut trial = self.world.site().clone();
         trial.trial.extend(lock.images.clone());
         let site = &trial;
+        let postgres = |images: &BTreeMap<Service, LockedImage>| images.get(&Service::Postgres).cloned();
+        let majors = major::majors(postgres(&lock.images).as_ref(), postgres(&generation.images).as_ref());
+        if let Some(majors) = majors {
+            self.leave_cluster(site, generation, majors)?;
+        }
         if changed.contains(&Service::Synapse) {
             self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
         }
         for service in changed.iter().filter(|s| **s != Service::Synapse) {
             self.replace(site, *service, None)?;
         }
-        let mut undo = Undo::Image;
+        let mut undo = if majors.is_some() { Undo::Cluster } else { Undo::Image };
         if changed.contains(&Service::Synapse) {
             // After a power cut the guest may still be starting.
             self.settle(site, &["service/postgres_db", "service/redis"])?;
@@ -438,6 +474,21 @@ impl Update<'_> {
             return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
         }
         let why = format!("the update begun at {} was cut off", generation.at);
+        match self.go_on(&generation) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.listener.on(&Event::Note {
+                    text: format!("{why}. The other cluster serves already: it is kept."),
+                });
+                let generation = self.close(Outcome::Kept)?;
+                return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
+            }
+            Err(failure) => {
+                let why = format!("{why}, and {failure}");
+                self.listener.on(&Event::Note { text: format!("{why}. What ran before is put back.") });
+                return self.take_back(&generation, why, failure.evidence, &BTreeSet::new()).map(Some);
+            }
+        }
         self.listener.on(&Event::Note { text: format!("{why}. What ran before is put back.") });
         self.take_back(&generation, why, Vec::new(), &BTreeSet::new()).map(Some)
     }

@@ -14,7 +14,7 @@ use crate::recipe::Recipe;
 
 /// Raised when this crate builds differently from the same inputs.
 const REVISION: u32 = 1;
-/// How many archives of one recipe are kept: the newest, and the one before it to go back to.
+/// How many archives of one recipe and Debian release are kept: the newest, and the one before it to go back to.
 const KEEP: usize = 2;
 
 /// All that decides what an image will be.
@@ -63,22 +63,28 @@ pub(crate) struct Record {
     pub manifest_digest: String,
     pub image_id: String,
     pub archive_size: u64,
-    /// Counts the archives of a recipe, to know the newest.
+    /// Counts the archives of a recipe and Debian release, to know the newest.
     pub number: u64,
     pub debian: BTreeMap<String, String>,
     pub python: BTreeMap<String, String>,
 }
 
-/// The cache of one recipe, locked for this process.
+/// The cache of one recipe for a Debian release, locked for this process.
 pub(crate) struct Cache {
     dir: PathBuf,
     recipe: Recipe,
+    suite: String,
     _lock: File,
 }
 
 impl Cache {
     /// Takes the recipe's lock, waiting if somebody else is building it.
-    pub(crate) fn open(dir: &Path, recipe: Recipe, progress: &dyn Fn(&str)) -> Result<Self, Error> {
+    pub(crate) fn open(
+        dir: &Path,
+        recipe: Recipe,
+        suite: &str,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, Error> {
         fs::create_dir_all(dir).during("create", dir)?;
         let path = dir.join(format!("{recipe}.lock"));
         let lock = File::create(&path).during("create", &path)?;
@@ -90,7 +96,7 @@ impl Cache {
             }
             Err(TryLockError::Error(err)) => return Err(err).during("lock", &path),
         }
-        let cache = Self { dir: dir.to_owned(), recipe, _lock: lock };
+        let cache = Self { dir: dir.to_owned(), recipe, suite: suite.to_owned(), _lock: lock };
         cache.remove_leftovers()?;
         Ok(cache)
     }
@@ -186,7 +192,7 @@ impl Cache {
     }
 
     fn asked_path(&self) -> PathBuf {
-        self.dir.join(format!("{}.asked", self.recipe))
+        self.dir.join(format!("{}.{}.asked", self.recipe, self.suite))
     }
 
     /// The newest archive that fits, for when nobody can be asked what is new.
@@ -199,14 +205,16 @@ impl Cache {
 
     /// Writes a record, whole or not at all, and removes archives that are too old.
     pub(crate) fn add(&self, mut record: Record) -> Result<Record, Error> {
-        record.number = self.all()?.first().map_or(1, |newest| newest.number + 1);
+        let of_suite = self.all()?.into_iter().filter(|old| old.suite == record.suite);
+        record.number = of_suite.map(|old| old.number + 1).max().unwrap_or(1);
         let path = self.record_path(&record.key);
         let partial = path.with_extension("json.partial");
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         fs::write(&partial, text).during("write", &partial)?;
         File::open(&partial).and_then(|file| file.sync_all()).during("write", &partial)?;
         fs::rename(&partial, &path).during("write", &path)?;
-        for old in self.all()?.into_iter().skip(KEEP) {
+        let of_suite = self.all()?.into_iter().filter(|old| old.suite == record.suite);
+        for old in of_suite.skip(KEEP) {
             for path in [self.record_path(&old.key), self.archive(&old.key)] {
                 fs::remove_file(&path).during("remove", &path)?;
             }

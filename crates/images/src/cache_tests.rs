@@ -46,7 +46,7 @@ fn a_key_changes_with_each_input() {
 #[test]
 fn an_archive_that_is_not_whole_is_not_found() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let cache = Cache::open(dir.path(), Recipe::Redis, "trixie", &silent).unwrap();
     assert!(cache.find("aa").is_none());
     cache.add(record("aa", "8.0.2", 4)).unwrap();
     assert!(cache.find("aa").is_none(), "there is no archive");
@@ -59,7 +59,7 @@ fn an_archive_that_is_not_whole_is_not_found() {
 #[test]
 fn the_newest_is_found_and_the_oldest_goes() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let cache = Cache::open(dir.path(), Recipe::Redis, "trixie", &silent).unwrap();
     for (key, version) in [("cc", "1"), ("aa", "2"), ("bb", "3")] {
         fs::write(cache.archive(key), b"full").unwrap();
         cache.add(record(key, version, 4)).unwrap();
@@ -80,7 +80,7 @@ fn a_killed_builds_leftovers_go() {
     fs::write(&partial, b"half").unwrap();
     let unknown = dir.path().join("redis-bb.tar");
     fs::write(&unknown, b"whole, but nothing is known of it").unwrap();
-    let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let cache = Cache::open(dir.path(), Recipe::Redis, "trixie", &silent).unwrap();
     assert!(!work.exists() && !partial.exists() && !unknown.exists());
     assert!(other.exists(), "another recipe's build may be running");
     let path = cache.work().unwrap().path().to_owned();
@@ -90,12 +90,12 @@ fn a_killed_builds_leftovers_go() {
 #[test]
 fn one_build_of_a_recipe_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let first = Cache::open(dir.path(), Recipe::Redis, "trixie", &silent).unwrap();
     let waited = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let second = scope.spawn(|| {
             let note = |_: &str| waited.store(true, std::sync::atomic::Ordering::SeqCst);
-            Cache::open(dir.path(), Recipe::Redis, &note).map(drop)
+            Cache::open(dir.path(), Recipe::Redis, "trixie", &note).map(drop)
         });
         while !waited.load(std::sync::atomic::Ordering::SeqCst) {
             std::thread::yield_now();
@@ -108,7 +108,7 @@ fn one_build_of_a_recipe_at_a_time() {
 #[test]
 fn an_answer_holds_for_its_time_and_its_question() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::open(dir.path(), Recipe::Redis, &silent).unwrap();
+    let cache = Cache::open(dir.path(), Recipe::Redis, "trixie", &silent).unwrap();
     let day = Duration::from_secs(86_400);
     fs::write(cache.archive("aa"), b"full").unwrap();
     cache.add(record("aa", "8.0.2", 4)).unwrap();

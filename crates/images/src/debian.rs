@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::BuildOptions;
 use crate::assets;
 use crate::error::{Error, IoContext, unexpected};
 use crate::layers::Packages;
@@ -25,18 +26,20 @@ const ADVICE: &str = "Check that this machine reaches its Debian mirror (`apt-ge
 pub(crate) struct Apt {
     dir: PathBuf,
     suite: String,
+    accept_expired: bool,
     _lock: File,
 }
 
 impl Apt {
     /// Opens the state and brings its package lists up to date.
-    pub(crate) fn open(cache: &Path, suite: &str) -> Result<Self, Error> {
+    pub(crate) fn open(cache: &Path, options: &BuildOptions) -> Result<Self, Error> {
+        let BuildOptions { suite, accept_expired, .. } = options;
         let dir = cache.join(format!("apt-{suite}"));
         fs::create_dir_all(&dir).during("create", &dir)?;
         let path = dir.join("lock");
         let lock = File::create(&path).during("create", &path)?;
         lock.lock().during("lock", &path)?;
-        let apt = Self { dir, suite: suite.to_owned(), _lock: lock };
+        let apt = Self { dir, suite: suite.clone(), accept_expired: *accept_expired, _lock: lock };
         apt.refresh()?;
         Ok(apt)
     }
@@ -58,6 +61,9 @@ impl Apt {
             let mut first = command("mmdebstrap");
             first.env("TMPDIR", work.path()).env("STATE", &self.dir);
             first.args(["--quiet", "--variant=custom", "--format=null"]);
+            if self.accept_expired {
+                first.arg("--aptopt=Acquire::Check-Valid-Until false");
+            }
             first.arg(option("--customize-hook=", &hook)).arg(&self.suite);
             run(first, &doing, ADVICE)?;
             for dir in ["var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/lib/dpkg"] {
@@ -87,6 +93,9 @@ impl Apt {
             apt.args(["-o", setting]);
         }
         apt.arg("-o").arg(format!("APT::Architecture={}", architecture()?));
+        if self.accept_expired {
+            apt.args(["-o", "Acquire::Check-Valid-Until=false"]);
+        }
         Ok(apt)
     }
 

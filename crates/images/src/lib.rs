@@ -51,6 +51,9 @@ pub struct BuildOptions {
     pub synapse_version: Option<String>,
     /// The Debian release.
     pub suite: String,
+    /// Whether package lists are taken that are past their date, as those of a
+    /// mirror that is no longer brought up to date.
+    pub accept_expired: bool,
     /// How long an answer to "which packages are current?" holds before it is asked again.
     pub current_for: Duration,
 }
@@ -59,7 +62,26 @@ impl BuildOptions {
     /// The newest Synapse on Debian 13, with this cache.
     #[must_use]
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self { cache: cache.into(), synapse_version: None, suite: "trixie".into(), current_for: A_DAY }
+        Self {
+            cache: cache.into(),
+            synapse_version: None,
+            suite: "trixie".into(),
+            accept_expired: false,
+            current_for: A_DAY,
+        }
+    }
+
+    /// The same with a PostgreSQL of another major version: that of the Debian
+    /// release that has it. `None` when none has.
+    #[must_use]
+    pub fn with_postgres(self, major: u32) -> Option<Self> {
+        let suite = match major {
+            15 => "bookworm",
+            17 => "trixie",
+            18 => "forky",
+            _ => return None,
+        };
+        Some(Self { suite: suite.into(), ..self })
     }
 }
 
@@ -98,7 +120,7 @@ pub fn build(
     tools::require(recipe)?;
     fs::create_dir_all(&options.cache).during("create", &options.cache)?;
     let dir = options.cache.canonicalize().during("find", &options.cache)?;
-    let cache = Cache::open(&dir, recipe, progress)?;
+    let cache = Cache::open(&dir, recipe, &options.suite, progress)?;
     let question = format!("{} {:?}", options.suite, options.synapse_version);
     if let Some(record) = cache.asked_lately(&question, options.current_for) {
         return Ok(built(&cache, record, true));
@@ -149,7 +171,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn make(recipe: Recipe, options: &'a BuildOptions, dir: &'a Path, work: &Path) -> Result<Self, Error> {
         let architecture = debian::architecture()?;
-        let debian = Apt::open(dir, &options.suite)?.plan(recipe)?;
+        let debian = Apt::open(dir, options)?.plan(recipe)?;
         let python = match recipe {
             Recipe::Synapse => python::resolve(
                 &recipe::python_version(&debian)?,
@@ -193,7 +215,7 @@ impl<'a> Plan<'a> {
             Recipe::Postgres | Recipe::Redis => {}
         }
         progress(&format!("{recipe}: installing {} Debian packages", self.debian.len()));
-        let apt = Apt::open(self.dir, &self.options.suite)?;
+        let apt = Apt::open(self.dir, self.options)?;
         apt.download(recipe)?;
         let rootfs = apt.rootfs(recipe, work, &stage)?;
 

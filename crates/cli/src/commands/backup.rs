@@ -50,6 +50,7 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
         args::Backup::Show(show) => desk.show(&show.snapshot, show.output.json),
         args::Backup::Verify(verify) => desk.verify(!verify.quick, verify.output.json),
         args::Backup::Drill(drill) => desk.drill(&drill.snapshot, drill.output.json),
+        args::Backup::Restore(restore) => desk.restore(restore),
         args::Backup::Prune(json) => desk.prune(json.json),
         args::Backup::Key(key) => desk.key(key.test),
     }
@@ -234,7 +235,7 @@ impl Desk {
         if let (true, Some((id, key))) = (proof.is_good(), &proof.signing_key) {
             output::data(&format!(
                 "{} Snapshot {} of {} came back whole, in {} s: {} tables and {} media files are as they were, and \
-                 Synapse started on them and signs with {id} {key}.",
+                 Synapse started on them, signs with {id} {key}, and a test user logged in.",
                 styled(GREEN, "✓"),
                 snapshot.id,
                 snapshot.time,
@@ -242,6 +243,13 @@ impl Desk {
                 proof.tables,
                 proof.media
             ));
+            if let Some(signed) = &proof.signature {
+                output::say(&format!(
+                    "Its proof is {}, signed with this machine's key, ed25519 {}.",
+                    layout::backup_drill(self.site()),
+                    signed.key
+                ));
+            }
         } else {
             output::say(&format!(
                 "{} this snapshot would not bring the server back as it was. Make a new one (`matrix-podman backup \
@@ -250,6 +258,67 @@ impl Desk {
             ));
         }
         Ok(code)
+    }
+
+    fn restore(self, args: &args::BackupRestore) -> Result<u8, Error> {
+        let repository = self.open()?;
+        let Some(to) = &args.to else {
+            return super::restore::in_place(self.world, self.found, &repository, args);
+        };
+        if args.file.is_empty() && args.room.is_none() {
+            return Err(Error::usage(
+                "nothing is named that is to be taken out",
+                "add --file PATH or --room ROOM",
+            ));
+        }
+        let opened = super::restore::chosen(&repository, &args.snapshot, args.at)?;
+        let json = args.output.json;
+        let what = format!("Take out of snapshot {}", opened.described().id);
+        let (found, taken) = match &args.room {
+            None => {
+                let mut taken = backup::take::Taken::default();
+                watched("take", &what, json, |sink| {
+                    args.file
+                        .iter()
+                        .try_for_each(|path| backup::take::path(&opened, path, to, &mut taken, sink))
+                })?;
+                (None, taken)
+            }
+            Some(room) => {
+                let both = up::at_work(&self.world, &self.found, "backup restore", json, |journal, _| {
+                    let both = watched("take", &what, json, |sink| {
+                        backup::take::room(&self.world, &opened, room, to, sink)
+                    })?;
+                    journal.end(true)?;
+                    Ok(both)
+                })?;
+                (Some(both.0), both.1)
+            }
+        };
+        if json {
+            print(&serde_json::json!({"event": "backup-taken", "taken": taken, "room": found}))?;
+        } else {
+            output::data(&format!(
+                "{} files, {}, are in {} now, for root alone",
+                taken.files.len(),
+                bytes(taken.bytes),
+                to.display()
+            ));
+        }
+        let Some(room) = found else { return super::OK };
+        if room.events == 0 {
+            return Err(Error::Told {
+                summary: "the snapshot has no event of that room".to_owned(),
+                hint: "a room's id begins with ! and stands in its settings in the client".to_owned(),
+            });
+        }
+        if room.encrypted {
+            output::say(
+                "The room is encrypted: which media were sent in it since then is known to its members' clients alone. \
+                 They are in the snapshot, below synapse/media_store (--file).",
+            );
+        }
+        super::OK
     }
 
     fn prune(&self, json: bool) -> Result<u8, Error> {

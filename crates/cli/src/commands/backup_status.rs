@@ -6,7 +6,7 @@ use matrix_podman_core::{
     layout,
     status::{Piece, Row, Tone},
 };
-use matrix_podman_host::backup::{Record, drill::Proof};
+use matrix_podman_host::backup::{Proof, Record, Standing};
 use serde::Serialize;
 
 /// From this age on, a backup is old: one was missed.
@@ -21,6 +21,8 @@ pub struct Backups {
     /// Hours since the last snapshot was made.
     age_hours: Option<i64>,
     drill: Option<Proof>,
+    /// What the signature of the drill's proof is worth.
+    drill_proof: Option<Standing>,
     /// What is to be done about them.
     problem: Option<&'static str>,
 }
@@ -35,6 +37,7 @@ impl Backups {
         }
         let last = Record::last(config.site());
         let drill = Proof::last(config.site());
+        let drill_proof = drill.as_ref().map(Proof::standing);
         let age_hours = last
             .as_ref()
             .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
@@ -42,9 +45,9 @@ impl Backups {
         let problem = problem(
             last.as_ref().map(|last| last.why.is_some()),
             age_hours,
-            drill.as_ref().map(Proof::is_good),
+            drill.as_ref().map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
         );
-        Some(Self { repository, last, age_hours, drill, problem })
+        Some(Self { repository, last, age_hours, drill, drill_proof, problem })
     }
 
     /// Lines of `status`.
@@ -60,8 +63,13 @@ impl Backups {
         let mut backup = Row::new("backup", tone, made);
         backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}", self.repository)));
         let (tone, drilled) = match &self.drill {
+            // What anybody could have written proves nothing.
+            Some(proof) if self.drill_proof != Some(Standing::Holds) => {
+                let said = self.drill_proof.map_or("not signed", Standing::said);
+                (Tone::Bad, format!("the proof of {} is {said}", proof.at))
+            }
             Some(proof) if proof.is_good() => {
-                (Tone::Good, format!("{} came back whole at {}", proof.snapshot.id, proof.at))
+                (Tone::Good, format!("{} came back whole at {}, signed", proof.snapshot.id, proof.at))
             }
             Some(proof) => {
                 (Tone::Bad, format!("{} did not come back whole at {}", proof.snapshot.id, proof.at))

@@ -21,7 +21,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     apply::{Sink, file},
-    backup::{self, Opened, Repository, restore},
+    backup::{self, Incoming, Opened, Repository, restore},
     failure::Failure,
     world::World,
 };
@@ -40,65 +40,235 @@ use crate::{
 pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
     let password = password(args)?;
     let repository = Repository::open(&args.from, &password)?;
-    let mut opened = repository.snapshot(&args.snapshot)?;
+    let opened = chosen(&repository, &args.snapshot, args.at)?;
     let (file, wrote) = config_file(config, args, &opened)?;
     let found = site::find(Some(&file), &args::Settings::default(), Flags::MustAgree)?;
     let world = super::open(found.site.clone());
-    let begun = Begun::of(&found);
-    if let Some(id) = begun.snapshot() {
-        opened = begun.go_on(&repository, &id, args)?;
+    Restoring {
+        world,
+        found,
+        file,
+        wrote,
+        password: Some(password),
+        latest: args.snapshot == "latest" && args.at.is_none(),
+        replace: false,
+        yes: args.yes,
     }
-    let (snapshot, manifest) = (opened.described(), opened.manifest()?);
-    if found.site.config.server_name != manifest.server_name {
-        return Err(Error::usage(
-            format!(
-                "{} is about {}, and the snapshot is of {}; a server's name can never change",
-                file.display(),
-                found.site.config.server_name,
-                manifest.server_name
-            ),
-            "run this in an empty folder: matrix.toml is then taken from the snapshot",
-        ));
+    .carry_out(&repository, opened)
+}
+
+/// `backup restore`: into the guest of this site, whatever is there.
+pub(super) fn in_place(
+    world: World,
+    found: Found,
+    repository: &Repository,
+    args: &args::BackupRestore,
+) -> Result<u8, Error> {
+    let file = found.file.clone().ok_or_else(|| Error::usage("there is no matrix.toml", "add --config"))?;
+    if let Some(name) = &args.back {
+        return back(world, &found, &file, name, args.yes);
     }
-    let begun_before = begun.snapshot().is_some();
-    let goes_on = reached(&world, begun_before)? == Reached::Files || begun_before;
-    output::say(&format!(
-        "{} snapshot {} of {} into {} {}:",
-        styled(BOLD, if goes_on { "Going on to restore" } else { "Restoring" }),
-        snapshot.id,
-        snapshot.time,
-        if goes_on { "the guest" } else { "a new guest" },
-        found.site.config.guest.name
-    ));
-    for line in described(&manifest) {
-        output::say(&format!("  {line}"));
+    let opened = chosen(repository, &args.snapshot, args.at)?;
+    Restoring {
+        world,
+        found,
+        file,
+        wrote: false,
+        password: None,
+        latest: args.snapshot == "latest" && args.at.is_none(),
+        replace: true,
+        yes: args.yes,
     }
-    output::say("The server that it is a copy of must not run any more: two with one key harm both.");
-    agree(args, wrote.then_some(&file))?;
-    keep_password(found.site.config.site(), &password)?;
-    begun.note(&snapshot.id)?;
-    carry_out(&world, &found, "server-name")?;
-    // What a guest holds that did not run is known only now.
-    let reached = reached(&world, begun_before).inspect_err(|_| {
-        if !begun_before {
-            let _ = begun.end();
+    .carry_out(repository, opened)
+}
+
+/// The snapshot that somebody names.
+pub(super) fn chosen(
+    repository: &Repository,
+    wanted: &str,
+    at: Option<args::Moment>,
+) -> Result<Opened, Error> {
+    Ok(match at {
+        Some(args::Moment(at)) => repository.snapshot_until(at)?,
+        None => repository.snapshot(wanted)?,
+    })
+}
+
+/// A restore, from the choice of a snapshot on.
+struct Restoring {
+    world: World,
+    found: Found,
+    file: PathBuf,
+    /// Whether matrix.toml came out of the snapshot just now.
+    wrote: bool,
+    /// The repository's password, where the site has none yet.
+    password: Option<String>,
+    /// Whether no certain snapshot was asked for.
+    latest: bool,
+    /// Whether data that are there may be set aside.
+    replace: bool,
+    yes: bool,
+}
+
+impl Restoring {
+    fn carry_out(self, repository: &Repository, mut opened: Opened) -> Result<u8, Error> {
+        let (world, found) = (&self.world, &self.found);
+        let begun = Begun::of(found);
+        let mut begun_before = begun.snapshot();
+        let mut before = reached(world, begun_before.is_some())?;
+        if before == Reached::Server && begun_before.is_some() {
+            output::say(
+                "An earlier restore was cut off before anything was changed: the data are the old ones.",
+            );
+            begun.end()?;
+            begun_before = None;
         }
-    })?;
-    if reached == Reached::Nothing {
-        at_work(&world, &found, "Put files and media back", |sink| restore::put(&world, &opened, sink))?;
-    }
-    if reached != Reached::Database {
-        carry_out(&world, &found, "service/postgres_db")?;
-        at_work(&world, &found, "Fill the database and count what came back", |sink| {
-            restore::fill(&world, &opened, sink)
+        if let Some(id) = &begun_before {
+            opened = self.go_on(repository, id, opened)?;
+        }
+        let (snapshot, manifest) = (opened.described(), opened.manifest()?);
+        if found.site.config.server_name != manifest.server_name {
+            return Err(Error::usage(
+                format!(
+                    "{} is about {}, and the snapshot is of {}; a server's name can never change",
+                    self.file.display(),
+                    found.site.config.server_name,
+                    manifest.server_name
+                ),
+                "run this in an empty folder: matrix.toml is then taken from the snapshot",
+            ));
+        }
+        let goes_on = begun_before.is_some() || matches!(before, Reached::Switching | Reached::Files);
+        let guest = &found.site.config.guest.name;
+        if before == Reached::Server && !self.replace {
+            return Err(is_there(guest.as_str()));
+        }
+        output::say(&format!(
+            "{} snapshot {} of {} into {} {guest}:",
+            styled(BOLD, if goes_on { "Going on to restore" } else { "Restoring" }),
+            snapshot.id,
+            snapshot.time,
+            if goes_on || before == Reached::Server { "the guest" } else { "a new guest" },
+        ));
+        for line in described(&manifest) {
+            output::say(&format!("  {line}"));
+        }
+        if before == Reached::Server {
+            output::say(&format!(
+                "What was said and sent since {} is not in it. The present data are set aside in the guest, not deleted; \
+                 `matrix-podman backup restore --back` brings them back. The server is away meanwhile.",
+                snapshot.time
+            ));
+        } else if !self.replace {
+            output::say("The server that it is a copy of must not run any more: two with one key harm both.");
+        }
+        agree(self.yes, self.wrote.then_some(&self.file))?;
+        if let Some(password) = &self.password {
+            keep_password(found.site.config.site(), password)?;
+        }
+        if before != Reached::Server {
+            begun.note(&snapshot.id)?;
+        }
+        carry_out(world, found, "server-name")?;
+        // What a guest holds that did not run is known only now.
+        before = reached(world, begun_before.is_some()).inspect_err(|_| {
+            if begun_before.is_none() {
+                let _ = begun.end();
+            }
         })?;
+        if before == Reached::Server && !self.replace {
+            if begun_before.is_none() {
+                begun.end()?;
+            }
+            return Err(is_there(guest.as_str()));
+        }
+        if matches!(before, Reached::Nothing | Reached::Server) {
+            at_work(world, found, "Put files and media back", |sink| restore::put(world, &opened, sink))?;
+            begun.note(&snapshot.id)?;
+        }
+        if matches!(before, Reached::Nothing | Reached::Server | Reached::Switching) {
+            let what = if before == Reached::Server {
+                "Set the present data aside"
+            } else {
+                "Give them their place"
+            };
+            at_work(world, found, what, |sink| {
+                restore::switch(world, Incoming::Restored, self.replace, sink)
+            })?;
+            before = reached(world, true)?;
+        }
+        if before != Reached::Filled {
+            carry_out(world, found, "service/postgres_db")?;
+            at_work(world, found, "Fill the database and count what came back", |sink| {
+                restore::fill(world, &opened, sink)
+            })?;
+        }
+        site::remember(world.site(), &self.file)?;
+        begun.end()?;
+        let file = self.file;
+        // It holds the guest's lock, which `up` takes for itself.
+        drop(self.world);
+        up(&file)
     }
-    site::remember(world.site(), &file)?;
-    begun.end()?;
-    // It holds the guest's lock, which `up` takes for itself.
+
+    /// The snapshot that was begun with: what is in the guest is of that one.
+    fn go_on(&self, repository: &Repository, id: &str, wanted: Opened) -> Result<Opened, Error> {
+        if wanted.described().id == id {
+            return Ok(wanted);
+        }
+        if !self.latest {
+            return Err(Error::usage(
+                format!("a restore of the snapshot {id} was cut off here"),
+                "finish that one, or `matrix-podman destroy` first to begin with another",
+            ));
+        }
+        Ok(repository.snapshot(id)?)
+    }
+}
+
+/// Says that there is a server, and what else can be done.
+fn is_there(guest: &str) -> Error {
+    Error::usage(
+        format!("the guest {guest} has a server already, which is left alone"),
+        "`matrix-podman backup restore` brings a snapshot back into it and sets aside what is there; or restore into \
+         another guest: write another guest.name in matrix.toml",
+    )
+}
+
+/// Brings back what a restore set aside.
+fn back(world: World, found: &Found, file: &Path, name: &str, yes: bool) -> Result<u8, Error> {
+    let all = restore::set_aside(&world)?;
+    let chosen = if name.is_empty() { all.last() } else { all.iter().find(|aside| *aside == name) };
+    let Some(chosen) = chosen.cloned() else {
+        let (why, hint) = match all.is_empty() {
+            true => {
+                ("no restore set anything aside here".to_owned(), "nothing has to be brought back".to_owned())
+            }
+            false => (
+                format!("nothing was set aside under the name {name}"),
+                format!("there is: {}", all.join(", ")),
+            ),
+        };
+        return Err(Error::usage(why, hint));
+    };
+    output::say(&format!(
+        "{} the data that were set aside at {chosen}. The present data are set aside in their place, not deleted. The \
+         server is away meanwhile.",
+        styled(BOLD, "Bringing back")
+    ));
+    agree(yes, None)?;
+    at_work(&world, found, "Bring back what was set aside", |sink| {
+        restore::switch(&world, Incoming::SetAside(chosen.clone()), true, sink)
+    })?;
+    Begun::of(found).end()?;
     drop(world);
+    up(file)
+}
+
+/// Makes the rest of the server what the config says.
+fn up(file: &Path) -> Result<u8, Error> {
     up::run(
-        Some(&file),
+        Some(file),
         &args::Up {
             settings: args::Settings::default(),
             yes: true,
@@ -135,17 +305,6 @@ impl Begun {
         fs::read_to_string(&self.0).ok().map(|id| id.trim().to_owned())
     }
 
-    /// The snapshot that was begun with: what is in the guest is of that one.
-    fn go_on(&self, repository: &Repository, id: &str, args: &args::Restore) -> Result<Opened, Error> {
-        if args.snapshot != "latest" && !id.starts_with(&args.snapshot) && !args.snapshot.starts_with(id) {
-            return Err(Error::usage(
-                format!("a restore of the snapshot {id} was cut off here"),
-                "finish that one, or `matrix-podman destroy` first to begin with another",
-            ));
-        }
-        Ok(repository.snapshot(id)?)
-    }
-
     fn note(&self, id: &str) -> Result<(), Failure> {
         file::write(&self.0, format!("{id}\n").as_bytes(), Mode(0o600), Owner::ROOT)
     }
@@ -155,35 +314,38 @@ impl Begun {
     }
 }
 
-/// How far a restore is in the guest.
+/// What is in the guest.
 #[derive(Clone, Copy, PartialEq)]
 enum Reached {
-    /// There is nothing of a server.
+    /// Nothing of a server.
     Nothing,
+    /// A server.
+    Server,
+    /// Some of the old data and some of the new; nothing runs on them.
+    Switching,
     /// Files and dump are in their place.
     Files,
     /// The database is filled too, and was found right.
-    Database,
+    Filled,
 }
 
-/// How far a restore is; refuses where there is a server that no restore made.
+/// What is in the guest; `begun` says whether a restore was begun on this machine.
 fn reached(world: &World, begun: bool) -> Result<Reached, Error> {
     let seen = world.look(&mut Observed::default(), |seen| {
-        let dump = seen.meta(Side::Guest, &layout::restore_dump()).map(|meta| meta.is_some());
-        let lock = seen.meta(Side::Guest, &layout::lock_file()).map(|meta| meta.is_some());
-        Ok::<_, matrix_podman_core::observed::Gap>((dump?, lock?))
+        let [dump, switch, hold, lock] =
+            [layout::restore_dump(), layout::switch(), layout::hold(), layout::lock_file()]
+                .map(|path| seen.meta(Side::Guest, &path).map(|meta| meta.is_some()));
+        Ok::<_, matrix_podman_core::observed::Gap>((switch?, dump?, hold?, lock?))
     })?;
-    match seen {
-        Ok((true, _)) => Ok(Reached::Files),
-        // The dump came with the lock, and is removed at the very end.
-        Ok((false, true)) if begun => Ok(Reached::Database),
-        Ok((false, true)) => Err(Error::usage(
-            format!("the guest {} has a server already, which is left alone", world.site().config.guest.name),
-            "restore into another guest: write another guest.name in matrix.toml; or `matrix-podman destroy` first",
-        )),
+    Ok(match seen {
+        Ok((true, ..)) => Reached::Switching,
+        Ok((_, true, ..)) => Reached::Files,
+        // The dump is removed at the very end, and what holds Synapse back only then.
+        Ok((.., true, true)) if begun => Reached::Filled,
+        Ok((.., true)) => Reached::Server,
         // A guest that does not run yet is started before anything is put there.
-        Ok((false, false)) | Err(_) => Ok(Reached::Nothing),
-    }
+        Ok(_) | Err(_) => Reached::Nothing,
+    })
 }
 
 fn password(args: &args::Restore) -> Result<String, Error> {
@@ -249,8 +411,8 @@ fn config_file(
     Ok((file, true))
 }
 
-fn agree(args: &args::Restore, wrote: Option<&PathBuf>) -> Result<(), Error> {
-    if args.yes {
+fn agree(yes: bool, wrote: Option<&PathBuf>) -> Result<(), Error> {
+    if yes {
         return Ok(());
     }
     if !output::can_ask() {

@@ -10,7 +10,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     resource::Diff,
     service::Service,
-    update::{self as rules, Ended, Outcome, Request, Target, Undo, Wanted},
+    update::{self as rules, Ended, Generation, Outcome, Request, Target, Undo, Wanted},
 };
 use matrix_podman_host::{
     failure::Failure,
@@ -33,7 +33,7 @@ const BACK: Duration = Duration::from_secs(1800);
 /// What an update touches: these may differ before it, since making them so is
 /// what it does. Which copy of the program starts the guest at boot is none of
 /// its business.
-const OWN: [&str; 6] = ["image/", "unit/", "service/", "lock", "export/", "machine/program"];
+const OWN: [&str; 7] = ["image/", "database", "unit/", "service/", "lock", "export/", "machine/program"];
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
@@ -174,14 +174,23 @@ pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Erro
         let proposal = update.way_back(before, current.dump.clone())?;
         show(&proposal, args.output.json);
         if !args.output.json {
-            let undo = if proposal.restore.is_some() { Undo::Dump } else { Undo::Image };
-            output::say(&rules::lost(undo, current.dump.as_ref().map(|_| current.at.as_str())));
+            let undo = match proposal.undo {
+                Undo::Cluster if proposal.majors().is_some_and(|(from, to)| to < from) => Undo::Cluster,
+                _ if proposal.restore.is_some() => Undo::Dump,
+                _ => Undo::Image,
+            };
+            output::say(&rules::lost(undo, since(undo, current)));
         }
         confirm(args.yes, args.output.json, "Go back?")?;
         let report = update.carry_out(&proposal, BACK)?;
         journal.end(report.generation.outcome == Outcome::Kept)?;
         Ok(tell(&report, &proposal, args.output.json))
     })
+}
+
+/// Since when what is written would be lost.
+fn since(undo: Undo, current: &Generation) -> Option<&str> {
+    (undo == Undo::Cluster || current.dump.is_some()).then_some(current.at.as_str())
 }
 
 pub fn history(config: Option<&Path>, args: &args::History) -> Result<u8, Error> {
@@ -398,6 +407,13 @@ fn show(proposal: &Proposal, json: bool) {
         ));
     }
     output::say(match (proposal.undo, &proposal.restore) {
+        (Undo::Cluster, _) => match proposal.majors() {
+            Some((from, to)) if to > from => {
+                "This is another major version: Synapse is stopped while the data are moved into a cluster of their \
+                 own and compared. The old cluster stays as it is; if anything fails, it serves again."
+            }
+            _ => "The cluster that was kept serves again.",
+        },
         (_, Some(_)) => "The dump taken before the last update is put back for this.",
         (Undo::Image, None) => "If it does not do, the old images are put back; no data are lost by that.",
         (Undo::Dump, None) => {
@@ -435,6 +451,7 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
                 output::say(&format!("    {}", styled(DIM, line)));
             }
             let with = match generation.undo {
+                Some(Undo::Cluster) => "the cluster before serves again, with the same data",
                 Some(Undo::Dump) => "the dump taken before was put back, and what ran before runs again",
                 _ => "what ran before runs again, with the same data",
             };

@@ -15,6 +15,8 @@ pub struct CameBack {
     pub media: Vec<String>,
     /// The keys that Synapse signs with: id and public half.
     pub keys: Vec<(String, String)>,
+    /// The test user who was made and logged in.
+    pub logged_in: String,
 }
 
 /// Reads the answer to [`crate::aside::Containers::keys`].

@@ -3,6 +3,7 @@
 pub mod drill;
 mod manifest;
 mod media;
+pub mod room;
 mod tree;
 
 use serde::{Deserialize, Serialize};

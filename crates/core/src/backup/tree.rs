@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 /// What cannot be lost or is made anew: the database's files (the dump is what
-/// counts), the cache, and what was fetched from elsewhere and can be again.
-const LEFT_OUT: [&str; 8] = [
+/// counts), the cache, what an earlier restore set aside, and what was fetched
+/// from elsewhere and can be again.
+const LEFT_OUT: [&str; 10] = [
     "dumps",
+    // A disk of its own has it.
+    "lost+found",
     "postgresdata",
     "redis",
+    "set-aside",
     "synapse/media_store/remote_content",
     "synapse/media_store/remote_thumbnail",
     "synapse/media_store/remote_thumbnails",
@@ -100,6 +104,8 @@ mod tests {
             "postgresdata",
             "postgresdata/18/docker/base/1",
             "redis/dump.rdb",
+            "set-aside/20260101T000000Z/secrets/signing.key",
+            ".matrix-podman-drill/secrets",
             "synapse/media_store/remote_content/a.org/x",
             "synapse/media_store/remote_thumbnail/a.org/x",
             "synapse/media_store/url_cache/2026-01-01/x",

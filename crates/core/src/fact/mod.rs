@@ -142,6 +142,8 @@ pub enum Fact {
     InsideSynapse,
     /// The schema of the Synapse in an image, which need not run.
     ImageSchema(String),
+    /// The names of the folders where PostgreSQL's clusters are.
+    Clusters,
     /// The tags that a registry has of a repository, as the guest sees it.
     RegistryTags(String),
     /// The Debian packages of which the guest knows a newer version.
@@ -265,8 +267,8 @@ pub enum Value {
     Ports(BTreeSet<u16>),
     /// To [`Fact::Edge`].
     Edge(Box<Reply>),
-    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`], [`Fact::RegistryTags`] and
-    /// [`Fact::NewerPackages`].
+    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`], [`Fact::Clusters`],
+    /// [`Fact::RegistryTags`] and [`Fact::NewerPackages`].
     Lines(Vec<String>),
     /// To [`Fact::Room`]: `None` when there is no such path.
     Room(Option<Room>),
@@ -453,6 +455,18 @@ impl Fact {
             Fact::Database => inside::ask_database(),
             Fact::InsideSynapse => inside::ask_synapse(),
             Fact::ImageSchema(image) => inside::ask_image(image),
+            Fact::Clusters => argv(&[
+                "find",
+                crate::update::FOLDER,
+                "-mindepth",
+                "1",
+                "-maxdepth",
+                "1",
+                "-type",
+                "d",
+                "-printf",
+                "%f\\n",
+            ]),
             Fact::NewerPackages => {
                 // It only says what it would do, and asks for no lock.
                 argv(&["apt-get", "--simulate", "--quiet=2", "-o", "Debug::NoLocking=1", "upgrade"])
@@ -495,6 +509,10 @@ impl Fact {
             Fact::Database => inside::parse_database(output).map(|d| Value::Database(Box::new(d))),
             Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
             Fact::ImageSchema(_) => inside::parse_image(output).map(Value::ImageSchema),
+            Fact::Clusters => match output.status {
+                Some(0) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
+                _ => Err(Invalid::new(last_line(&output.stderr))),
+            },
             Fact::NewerPackages => crate::update::parse_newer(output).map(Value::Lines),
             Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
             Fact::Contents => usage::parse_contents(output).map(Value::Contents),
@@ -519,6 +537,7 @@ impl Fact {
                 Value::Yes(false)
             }
             Fact::SigningKey => Value::SigningKey(None),
+            Fact::Clusters => Value::Lines(Vec::new()),
             Fact::Files(_) => Value::Files(Vec::new()),
             Fact::StoredImages => Value::StoredImages(Vec::new()),
             Fact::Spare { .. }

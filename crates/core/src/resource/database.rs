@@ -1,14 +1,13 @@
 //! The database cluster: there, and of the version that the image runs.
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step, image};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
     effect::Effect,
     fact::Side,
-    layout,
-    name::AbsPath,
     observed::{Observed, Seen},
     render::postgres,
     service::Service,
+    update::version_file,
 };
 
 /// Major versions whose data could be there.
@@ -20,10 +19,6 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 struct Cluster {
     site: Site,
-}
-
-fn version_file(major: u32) -> AbsPath {
-    layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"))
 }
 
 impl Resource for Cluster {
@@ -58,6 +53,19 @@ impl Resource for Cluster {
                 hint: "use an image whose environment has PG_VERSION, as the official ones have".to_owned(),
             });
         };
+        // Only the lock says which of several clusters has the data; one that was
+        // left, or never served, is not gone back to by itself.
+        let trying = self.site.trial.contains_key(&Service::Postgres);
+        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&Service::Postgres)?.major());
+        if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
+            return Ok(Diff::Blocked {
+                why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),
+                hint: format!(
+                    "`matrix-podman update postgres_db={major}` moves the data, and keeps the old ones; or choose an \
+                     image of PostgreSQL {serves} in [images.postgres]. The data are not touched"
+                ),
+            });
+        }
         if there.contains(&major) {
             return Ok(Diff::settled(format!("the PostgreSQL {major} cluster is there")));
         }

@@ -31,6 +31,7 @@ mod image;
 mod lock;
 mod machine;
 mod motd;
+mod one_time_keys;
 mod proxmox;
 mod secrets;
 mod server_name;
@@ -238,6 +239,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         image::all(site),
         lock::all(site),
         database::all(site),
+        one_time_keys::all(site),
         synapse::all(site),
         stack::all(site),
         service::all(site),

@@ -36,14 +36,8 @@ impl Resource for Name {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let wanted = &self.site.config.server_name;
-        let begun = layout::restore_begun(self.site.config.site());
-        if seen.meta(Side::Machine, &begun)?.is_some()
-            || seen.meta(Side::Guest, &layout::restore_dump())?.is_some()
-        {
-            return Ok(Diff::Blocked {
-                why: "a restore into this guest was cut off, so its data are not whole yet".to_owned(),
-                hint: "run the same `matrix-podman restore` again; it goes on from there".to_owned(),
-            });
+        if let Some(blocked) = self.cut_off(seen)? {
+            return Ok(blocked);
         }
         let now = match image::read_lock(seen)? {
             Some(lock) => Some(lock.server_name),
@@ -62,6 +56,31 @@ impl Resource for Name {
                 ),
             },
         })
+    }
+}
+
+impl Name {
+    /// What says that a restore into this guest was cut off, if one was.
+    fn cut_off(&self, seen: &Observed) -> Seen<Option<Diff>> {
+        let begun = seen.meta(Side::Machine, &layout::restore_begun(self.site.config.site()));
+        let [dump, switch, hold, lock] =
+            [layout::restore_dump(), layout::switch(), layout::hold(), layout::lock_file()]
+                .map(|path| seen.meta(Side::Guest, &path).map(|meta| meta.is_some()));
+        let (begun, dump, switch, hold, lock) = (begun?.is_some(), dump?, switch?, hold?, lock?);
+        // A server that is not held back is the one that was there before.
+        let untouched = lock && !hold;
+        Ok((switch || dump || (begun && !untouched)).then(|| Diff::Blocked {
+            why: if switch {
+                "the switch to other data was cut off, so some are the old ones and some the new; nothing runs on \
+                 them"
+            } else {
+                "a restore into this guest was cut off, so its data are the new ones, but not whole yet"
+            }
+            .to_owned(),
+            hint: "run the same `matrix-podman restore` or `backup restore` again; it goes on from there. \
+                   `matrix-podman backup restore --back` brings back what was there before, if something was"
+                .to_owned(),
+        }))
     }
 }
 

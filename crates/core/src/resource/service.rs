@@ -1,6 +1,6 @@
 //! The services: running, healthy, and made from what they should be.
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, one_time_keys, stack};
 use crate::{
     effect::Effect,
     fact::Health,
@@ -41,6 +41,9 @@ impl Resource for Running {
             Service::Redis | Service::Web => named(&["stack/files"]),
             Service::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
         });
+        if self.service == Service::Synapse {
+            needs.push(one_time_keys::id());
+        }
         // Containers come up with the guest's kernel settings and journal limits,
         // and on a Debian without known holes.
         needs.extend(named(&["guest/upgraded", "guest/settings", "guest/kernel", "guest/timezone"]));

@@ -1,6 +1,7 @@
 //! Updates: what may change, what has to be well before, whether a change can
 //! be taken back, and what came of those that were made.
 
+mod cluster;
 mod evidence;
 mod history;
 mod outlook;
@@ -9,6 +10,10 @@ mod request;
 mod schema;
 mod unattended;
 
+pub use cluster::{
+    FOLDER, MADE_FOR, MOVING, Move, OldCluster, clusters, left_cluster, old_clusters, replaced_cluster,
+    version_file,
+};
 pub use evidence::telling;
 pub use history::{Generation, History, Outcome, file as history_file};
 pub(crate) use outlook::parse_newer;

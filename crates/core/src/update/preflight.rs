@@ -129,6 +129,11 @@ pub fn lost(undo: Undo, since: Option<&str>) -> String {
             "The older program does not open the data as they are. The dump of {since} is put back: what was \
              written on this server after that is lost."
         ),
+        (Undo::Cluster, since) => format!(
+            "PostgreSQL goes back to the cluster of its other major version, as that was left{}: what was written \
+             on this server after that is lost. What is there now is kept beside it.",
+            since.map(|since| format!(" at {since}")).unwrap_or_default()
+        ),
         (Undo::Dump, None) => {
             "The older program does not open the data as they are, and there is no dump to put back."
                 .to_owned()

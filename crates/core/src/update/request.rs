@@ -7,7 +7,7 @@ use crate::{
     effect::ImageSource,
     name::ImageRef,
     observed::{Observed, Seen},
-    resource::{Site, decide_source, image_choice},
+    resource::{Site, decide_source, image_choice, read_lock},
     service::Service,
 };
 
@@ -78,6 +78,9 @@ pub struct Wanted {
     /// What the config asks for, in the words of the lock: afterwards the lock
     /// answers to that, so that `up` finds it settled.
     pub words: String,
+    /// The major version of PostgreSQL that was asked for. Without one, what runs
+    /// decides: to another, the data have to be moved, and that is never silent.
+    pub major: Option<u32>,
 }
 
 impl Wanted {
@@ -87,10 +90,31 @@ impl Wanted {
         let configured = decide_source(site, service, seen)?;
         let words = crate::resource::wanted(service, &configured);
         let choice = image_choice(site, service);
+        let postgres = service == Service::Postgres;
+        let major = request.version.as_deref().filter(|_| postgres).and_then(leading_number);
+        let runs = match postgres {
+            true => read_lock(seen)?.and_then(|lock| lock.images.get(&service)?.major()),
+            false => None,
+        };
         let from = match (configured, &request.version) {
+            (ImageSource::Registry(reference), None) => match runs {
+                Some(runs) => with_major(reference, runs),
+                None => Ok(ImageSource::Registry(reference)),
+            },
+            (ImageSource::Build { .. }, None) if runs.is_some() => {
+                Ok(ImageSource::Build { version: runs.map(|runs| runs.to_string()) })
+            }
             (configured, None) => Ok(configured),
-            (ImageSource::Registry(reference), Some(version)) => with_tag(&reference, version),
+            (ImageSource::Registry(reference), Some(version)) => match leading_number(version) {
+                // A major version alone: the same kind of image, of that version.
+                Some(major) if postgres && version.chars().all(|c| c.is_ascii_digit()) => {
+                    with_major(reference, major)
+                }
+                _ => with_tag(&reference, version),
+            },
             (ImageSource::Build { .. }, Some(version)) => built(service, choice, version),
+            // What is in it shows when it is loaded.
+            (archive @ ImageSource::Archive { .. }, Some(_)) if postgres => Ok(archive),
             (ImageSource::Archive { path, .. }, Some(_)) => Err((
                 format!(
                     "{} comes from the archive {path}, which has the version that it has",
@@ -99,7 +123,23 @@ impl Wanted {
                 format!("put the archive of the other version there, then `matrix-podman update {service}`"),
             )),
         };
-        Ok(from.map(|from| Wanted { service, from, words }))
+        Ok(from.map(|from| Wanted { service, from, words, major }))
+    }
+}
+
+/// The number that a version begins with.
+fn leading_number(version: &str) -> Option<u32> {
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// The same kind of image of that major version: `17.6-alpine` of 18 is `18-alpine`.
+fn with_major(reference: ImageRef, major: u32) -> Result<ImageSource, (String, String)> {
+    match reference.tag().and_then(parts) {
+        Some((prefix, numbers, suffix)) if numbers.first() != Some(&u64::from(major)) => {
+            with_tag(&reference, &format!("{prefix}{major}{suffix}"))
+        }
+        _ => Ok(ImageSource::Registry(reference)),
     }
 }
 
@@ -120,6 +160,14 @@ fn built(service: Service, choice: &ImageChoice, version: &str) -> Result<ImageS
             ),
         )),
         (Service::Synapse, _) => Ok(ImageSource::Build { version: Some(version) }),
+        (Service::Postgres, _) if version.chars().all(|c| c.is_ascii_digit()) => {
+            Ok(ImageSource::Build { version: Some(version) })
+        }
+        (Service::Postgres, _) => Err((
+            "PostgreSQL is built from the packages of the Debian release that has its major version"
+                .to_owned(),
+            format!("give that alone, as in `matrix-podman update {service}=18`"),
+        )),
         _ => Err((
             format!("{} is built from the packages of Debian and npm as they are", service.title()),
             format!("`matrix-podman update {service}` takes the newest"),
@@ -176,6 +224,27 @@ mod tests {
             read(wrong).unwrap_err();
         }
         assert!(read("mysql").unwrap_err().contains("element-web"));
+    }
+
+    #[test]
+    fn a_major_version_keeps_the_kind_of_image() {
+        let of = |reference: &str, major| {
+            let reference = ImageRef::parse(reference).unwrap();
+            match with_major(reference, major) {
+                Ok(ImageSource::Registry(reference)) => reference.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (reference, major, expected) in [
+            ("docker.io/library/postgres:17-alpine", 18, "docker.io/library/postgres:18-alpine"),
+            ("docker.io/library/postgres:17.6-alpine", 18, "docker.io/library/postgres:18-alpine"),
+            ("docker.io/library/postgres:18.1-alpine", 18, "docker.io/library/postgres:18.1-alpine"),
+            ("docker.io/library/postgres:latest", 18, "docker.io/library/postgres:latest"),
+        ] {
+            assert_eq!(of(reference, major), expected);
+        }
+        assert_eq!(leading_number("18.1-alpine"), Some(18));
+        assert_eq!(leading_number("latest"), None);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Undo {
     /// It does not: the dump taken before has to be restored, and what came
     /// after it is lost.
     Dump,
+    /// The cluster of PostgreSQL's other major version is where it was, as it was
+    /// when it was left; what came after that is lost.
+    Cluster,
 }
 
 /// First release, the form that it writes, the form that it demands.

@@ -569,11 +569,16 @@ impl MemoryWorld {
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
+            // What they are about is in no file.
+            Effect::ForgetOneTimeKeys => {}
             Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }
             | Effect::DropDatabase { .. }
-            | Effect::ForgetRemoteMedia { .. } => {
+            | Effect::ForgetRemoteMedia { .. }
+            | Effect::MoveDatabase(_)
+            | Effect::SetClusterAside { .. }
+            | Effect::RemoveCluster { .. } => {
                 panic!("{effect:?} belongs to no resource")
             }
             // Proxmox finishes what it has begun, or nothing is left of it.

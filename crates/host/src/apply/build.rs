@@ -1,15 +1,23 @@
 //! Images built on the machine from packages.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use matrix_podman_core::service::Service;
 use matrix_podman_images::{BuildOptions, Recipe};
 
 use super::{Sink, apt};
-use crate::{failure::Failure, guest::wire::Saying};
+use crate::{failure::Failure, guest::wire::Saying, process::Program};
 
 /// Folder of images built earlier.
 const CACHE: &str = "/var/cache/matrix-podman/images";
+
+/// Whether this machine's own apt takes package lists that are past their date;
+/// whoever administers it has said so.
+fn accepts_expired() -> bool {
+    let asked = ["apt-config", "shell", "CHECKED", "Acquire::Check-Valid-Until/b"];
+    let said = Program::new(asked).deadline(Duration::from_secs(30)).output();
+    String::from_utf8_lossy(&said.stdout).trim() == "CHECKED='false'"
+}
 
 /// Builds the image of `service`, or takes the one built before from the same
 /// packages; the OCI archive of it.
@@ -28,7 +36,19 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
         sink(Saying::WaitsFor(format!("{} to be installed on this machine", missing.join(", "))));
         apt::install(&missing, sink)?;
     }
-    let options = BuildOptions { synapse_version: version.map(str::to_owned), ..BuildOptions::new(CACHE) };
+    let options = BuildOptions { accept_expired: accepts_expired(), ..BuildOptions::new(CACHE) };
+    let options = match (recipe, version) {
+        (Recipe::Postgres, Some(major)) => {
+            major.parse().ok().and_then(|major| options.with_postgres(major)).ok_or_else(|| {
+                Failure::new(
+                    format!("build the image {service}"),
+                    format!("no release of Debian is known here that has PostgreSQL {major}"),
+                )
+                .hint("name another, or give an archive or a registry in [images.postgres]")
+            })?
+        }
+        (_, version) => BuildOptions { synapse_version: version.map(str::to_owned), ..options },
+    };
     matrix_podman_images::build(recipe, &options, &|line| sink(Saying::Line(line.to_owned())))
         .map(|built| built.archive)
         .map_err(|error| {

@@ -6,6 +6,7 @@
 mod apt;
 mod boot;
 pub mod build;
+mod cluster;
 pub mod file;
 pub mod lxc;
 mod network;
@@ -17,7 +18,13 @@ mod runtime;
 pub mod secret;
 mod unit;
 
-use matrix_podman_core::effect::{Effect, ImageSource};
+use matrix_podman_core::{
+    effect::{Effect, ImageSource},
+    service::Service,
+    size::Seconds,
+};
+
+pub use unit::stop_all;
 
 use crate::{dump, failure::Failure, guest::wire::Saying, synapse};
 
@@ -71,6 +78,15 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         }
         Effect::DumpDatabase { to } => dump::take(to, sink),
         Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),
+        Effect::MoveDatabase(wanted) => cluster::move_database(wanted, sink),
+        Effect::SetClusterAside { major, generation } => cluster::set_aside(*major, *generation),
+        Effect::RemoveCluster { name } => cluster::remove(name),
+        Effect::ForgetOneTimeKeys => {
+            unit::stop_if_there(&[Service::Synapse])?;
+            dump::forget_one_time_keys()?;
+            // It keeps nothing over a restart.
+            unit::start_service(Service::Redis, true, Seconds(300), sink)
+        }
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;
             if *check {

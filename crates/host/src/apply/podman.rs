@@ -110,20 +110,46 @@ pub(super) fn init_database(
     let doing = format!("make the PostgreSQL {major} cluster");
     let data = layout::in_root("postgresdata");
     let data = Path::new(data.as_str());
-    let owner = Service::Postgres.owner();
     let target = data.join(major.to_string());
     let partial = data.join(".initdb");
     if target.join("docker/PG_VERSION").exists() {
         return Ok(());
     }
+    file::make_dir(data, Mode(0o700), Service::Postgres.owner())?;
     let container = "matrix-podman-initdb";
+    make_cluster(&Cluster { image, major, initdb, hba, partial: &partial, container }, sink)?;
+    fs::rename(partial.join(major.to_string()), &target).doing(|| doing.clone())?;
+    file::sync_folder(data).doing(|| doing.clone())?;
+    file::remove_partial(&partial)
+}
+
+/// A cluster to be made.
+pub(super) struct Cluster<'a> {
+    /// The image to run.
+    pub image: &'a str,
+    /// Its major version.
+    pub major: u32,
+    /// The command that makes it, run in the container.
+    pub initdb: &'a [String],
+    /// Content of `pg_hba.conf`.
+    pub hba: &'a str,
+    /// The folder that it is made in; what is there already is removed.
+    pub partial: &'a Path,
+    /// The name of the container.
+    pub container: &'a str,
+}
+
+/// Makes an empty cluster with the role and database of Synapse.
+pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure> {
+    let Cluster { image, major, initdb, hba, partial, container } = *cluster;
+    let doing = format!("make the PostgreSQL {major} cluster");
+    let owner = Service::Postgres.owner();
     // A killed attempt may have left its container at work.
     Program::new(["podman", "rm", "--force", "--ignore", "--", container]).deadline(ONCE).output();
-    file::make_dir(data, Mode(0o700), owner)?;
-    file::remove_partial(&partial)?;
+    file::remove_partial(partial)?;
     file::make_dir(&partial.join(major.to_string()).join("docker"), Mode(0o700), owner)?;
     file::make_dir(&partial.join(major.to_string()), Mode(0o700), owner)?;
-    file::make_dir(&partial, Mode(0o700), owner)?;
+    file::make_dir(partial, Mode(0o700), owner)?;
     let inside = format!("/var/lib/postgresql/{major}/docker");
     let once = |entrypoint: &str, arguments: &[String]| {
         OneOff {
@@ -150,10 +176,7 @@ pub(super) fn init_database(
     let statement = b"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\n";
     once("postgres", &single)
         .input(Input::Bytes(statement))
-        .run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
-    fs::rename(partial.join(major.to_string()), &target).doing(|| doing.clone())?;
-    file::sync_folder(data).doing(|| doing.clone())?;
-    file::remove_partial(&partial)
+        .run(&doing, &|line| sink(Saying::Line(line.to_owned())))
 }
 
 /// A new `homeserver.yaml`, before Synapse's own parser has read it.
@@ -218,18 +241,18 @@ fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
 
 /// A container that does one thing and is gone: without network, capabilities
 /// or anything to write to but what it is given.
-struct OneOff<'a> {
-    name: &'a str,
-    image: &'a str,
-    owner: Owner,
-    entrypoint: &'a str,
-    arguments: &'a [String],
-    volumes: Vec<String>,
-    tmpfs: &'a [&'a str],
+pub(super) struct OneOff<'a> {
+    pub name: &'a str,
+    pub image: &'a str,
+    pub owner: Owner,
+    pub entrypoint: &'a str,
+    pub arguments: &'a [String],
+    pub volumes: Vec<String>,
+    pub tmpfs: &'a [&'a str],
 }
 
 impl OneOff<'_> {
-    fn program<'p>(self) -> Program<'p> {
+    pub fn program<'p>(self) -> Program<'p> {
         let user = format!("{}:{}", self.owner.uid, self.owner.gid);
         let fixed = [
             "podman",

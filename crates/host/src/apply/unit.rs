@@ -98,6 +98,30 @@ pub(super) fn stop_service(service: Service) -> Result<(), Failure> {
         .run(&format!("stop {}", service.title()), &|_| {})
 }
 
+/// Stops those services of the stack that there are, the last one first.
+pub fn stop_all() -> Result<(), Failure> {
+    let mut all = Service::ALL;
+    all.reverse();
+    stop_if_there(&all)
+}
+
+/// Stops those of `services` that there are.
+pub(super) fn stop_if_there(services: &[Service]) -> Result<(), Failure> {
+    let units = services.iter().map(|service| service.unit()).collect();
+    let states = match probe::answer(&Fact::Units(units)) {
+        Answer::Known(Value::Units(states)) => states,
+        Answer::Known(_) => Default::default(),
+        Answer::Unknown(why) => return Err(Failure::new("see which services run", why)),
+    };
+    for service in services {
+        // One that never was cannot be stopped.
+        if states.get(&service.unit()).is_some_and(|state| state.load != "not-found") {
+            stop_service(*service)?;
+        }
+    }
+    Ok(())
+}
+
 fn needs_reload(unit: &str) -> bool {
     match probe::answer(&Fact::Units([unit.to_owned()].into())) {
         Answer::Known(Value::Units(units)) => {

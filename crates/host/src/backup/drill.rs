@@ -3,9 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::Write,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,16 +14,13 @@ use matrix_podman_core::{
         MediaList,
         drill::{self, CameBack},
     },
-    layout,
-    name::{Mode, Owner},
     render::homeserver::DATABASE,
     service::Service,
 };
 use rustic_core::jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Call, Opened, Repository, Snapshot, guest, lines, media_place,
+    Call, Opened, Proof, Repository, guest, lines, media_place,
     restore::{self, Beside},
 };
 use crate::{
@@ -40,43 +36,6 @@ use crate::{
 const SYNAPSE_UP: Duration = Duration::from_secs(10 * 60);
 /// How long anything else may take.
 const ONCE: Duration = Duration::from_secs(120);
-
-/// What a drill proved, or did not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// When it ended (RFC 3339).
-    pub at: String,
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// How long it took.
-    pub seconds: u64,
-    /// How many tables were counted.
-    pub tables: usize,
-    /// How many media files were compared.
-    pub media: usize,
-    /// The key that Synapse signed with, when it came up: id and public half.
-    pub signing_key: Option<(String, String)>,
-    /// What was not as it should be; none when the snapshot is good.
-    pub wrong: Vec<String>,
-}
-
-impl Proof {
-    /// Whether everything came back.
-    pub fn is_good(&self) -> bool {
-        self.wrong.is_empty()
-    }
-
-    /// That of the last drill, if there was one.
-    pub fn last(site: &str) -> Option<Self> {
-        serde_json::from_slice(&fs::read(layout::backup_drill(site).as_str()).ok()?).ok()
-    }
-
-    fn write(&self, site: &str) -> Result<(), Failure> {
-        let path = layout::backup_drill(site);
-        let text = serde_json::to_vec_pretty(self).doing(|| format!("write {path}"))?;
-        file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
-    }
-}
 
 /// Brings a snapshot back beside the server, under the locks of both sides, and compares it with what it says of
 /// itself. Whatever happens, nothing of it stays but the proof.
@@ -101,7 +60,9 @@ pub fn hold(
         tables: 0,
         media: 0,
         signing_key: None,
+        logged_in: None,
         wrong: Vec::new(),
+        signature: None,
     };
     let result = match tried {
         Ok((came_back, wanted)) => {
@@ -115,6 +76,7 @@ pub fn hold(
             }
             let differing = wanted.differences(&found);
             proof.wrong.extend(differing.iter().map(|path| format!("the media file {path} differs")));
+            proof.logged_in = Some(came_back.logged_in);
             let key = manifest.content.signing_key;
             if came_back.keys.contains(&key) {
                 proof.signing_key = Some(key);
@@ -130,7 +92,7 @@ pub fn hold(
     };
     proof.at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     proof.seconds = started.elapsed().as_secs();
-    proof.write(&site)?;
+    proof.keep(&site)?;
     result.and(removed)?;
     Ok(proof)
 }
@@ -165,8 +127,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     aside::prepare(drill)?;
     let digests = guest::digests_below(Beside::Drill.folder(), media)?;
     aside::start_database(drill)?;
-    let dump = layout::restore_dump();
-    let dump = Beside::Drill.folder().join(restore::below_root(&dump));
+    let dump = restore::drills_dump();
     aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
     let tables: BTreeMap<String, u64> =
         guest::rows(&mut guest::Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
@@ -176,5 +137,6 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
     let keys =
         drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
-    Ok(CameBack { tables, media: digests, keys })
+    let logged_in = aside::log_in(drill)?;
+    Ok(CameBack { tables, media: digests, keys, logged_in })
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread::JoinHandle,
 };
 
@@ -41,6 +41,10 @@ pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
         }
         Call::Dump => dump(to),
         Call::Drill(drill, media) => super::drill::serve(drill, media, to),
+        Call::SetAside => json_line(to, &super::switch::set_aside()?).doing(|| "tell what is set aside"),
+        Call::RoomMedia(room, server) => {
+            json_line(to, &super::take::serve(room, server)?).doing(|| "tell what was found")
+        }
         Call::Rows => json_line(to, &rows(&mut Session::open()?)?).doing(|| "tell the rows"),
     }
 }
@@ -172,7 +176,7 @@ fn digest(folder: &Path, path: &str) -> Result<String, Failure> {
 }
 
 /// A command in a container.
-fn in_container(container: &str, argv: &[&str]) -> Command {
+pub(super) fn in_container(container: &str, argv: &[&str]) -> Command {
     let mut words = QUIETLY.into_iter().chain(["podman", "exec", "--interactive", container]);
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).args(argv);
@@ -181,14 +185,74 @@ fn in_container(container: &str, argv: &[&str]) -> Command {
 
 fn dump(to: &mut dyn Write) -> Result<(), Failure> {
     let doing = || "dump the database";
+    let mut begun = begin_dump();
+    for _ in 0..BEHIND_OTHERS {
+        match begun {
+            Err(failure) if waited_for_a_lock(&failure) => begun = begin_dump(),
+            _ => break,
+        }
+    }
+    let mut dump = begun.map_err(|failure| match waited_for_a_lock(&failure) {
+        true => failure.hint(
+            "Synapse is rebuilding something in its database; run `matrix-podman backup now` again in some minutes",
+        ),
+        false => failure,
+    })?;
+    json_line(to, &dump.content).doing(doing)?;
+    to.write_all(&dump.first).and_then(|()| io::copy(&mut dump.out, to)).doing(doing)?;
+    dump.end()
+}
+
+/// How often a dump is begun anew that stood in the way of others.
+const BEHIND_OTHERS: usize = 20;
+/// How long a dump waits for a lock, in milliseconds. Whoever wants a table for
+/// itself waits for what was counted to be let go of, and pg_dump waits behind
+/// that: PostgreSQL sees no deadlock in it, since one of the three is no session
+/// that waits. Letting go of everything is the way out.
+const LOCK_WAIT: u32 = 3000;
+
+fn waited_for_a_lock(failure: &Failure) -> bool {
+    let said = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
+    said("lock timeout") || said("deadlock detected")
+}
+
+/// A dump that has all the locks that it needs.
+struct Dump {
+    content: Content,
+    /// What pg_dump wrote first.
+    first: Vec<u8>,
+    out: ChildStdout,
+    child: Process,
+    said: JoinHandle<String>,
+    /// The transaction that everything is read in.
+    _session: Session,
+}
+
+impl Dump {
+    fn end(mut self) -> Result<(), Failure> {
+        let doing = || "dump the database";
+        let status = self.child.wait().doing(doing)?;
+        let said = self.said.join().unwrap_or_default();
+        if status.success() {
+            return Ok(());
+        }
+        let lines = said.lines().map(str::to_owned).collect();
+        Err(Failure::new(doing(), format!("pg_dump ended with {status}"))
+            .evidence(lines)
+            .hint("`matrix-podman doctor` looks for what is wrong with the database"))
+    }
+}
+
+fn begin_dump() -> Result<Dump, Failure> {
+    let doing = || "dump the database";
     let mut session = Session::open()?;
+    session.tell(&format!("SET lock_timeout = {LOCK_WAIT};"))?;
     // All that is read within this transaction, and by whoever is shown its
     // snapshot, is of one moment; nobody waits for it.
     session.tell("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")?;
     let snapshot = session.one("SELECT pg_export_snapshot()")?;
     let content = content(&mut session)?;
-    json_line(to, &content).doing(doing)?;
-    let mut child = Process(
+    let mut child = Process::new(
         in_container(
             Service::Postgres.name(),
             &[
@@ -196,6 +260,7 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
                 "--format=custom",
                 "--compress=0",
                 &format!("--snapshot={snapshot}"),
+                &format!("--lock-wait-timeout={LOCK_WAIT}"),
                 &format!("--exclude-table-data={ONE_TIME_KEYS}"),
                 &format!("--username={DATABASE}"),
                 &format!("--dbname={DATABASE}"),
@@ -207,24 +272,20 @@ fn dump(to: &mut dyn Write) -> Result<(), Failure> {
         .spawn()
         .doing(doing)?,
     );
-    let (Some(mut out), Some(mut err)) = (child.0.stdout.take(), child.0.stderr.take()) else {
+    let Some(mut out) = child.stdout() else {
         return Err(Failure::new(doing(), "pg_dump has no pipes"));
     };
-    let said = std::thread::spawn(move || {
-        let mut said = String::new();
-        let _ = err.read_to_string(&mut said);
-        said
-    });
-    io::copy(&mut out, to).doing(doing)?;
-    let status = child.0.wait().doing(doing)?;
-    let said = said.join().unwrap_or_default();
-    if !status.success() {
-        let lines = said.lines().map(str::to_owned).collect();
-        return Err(Failure::new(doing(), format!("pg_dump ended with {status}"))
-            .evidence(lines)
-            .hint("`matrix-podman doctor` looks for what is wrong with the database"));
+    let said = child.said();
+    // It writes nothing before it has all its locks.
+    let mut first = vec![0; 4096];
+    let count = out.read(&mut first).doing(doing)?;
+    first.truncate(count);
+    let dump = Dump { content, first, out, child, said, _session: session };
+    if dump.first.is_empty() {
+        dump.end()?;
+        return Err(Failure::new(doing(), "pg_dump wrote nothing"));
     }
-    Ok(())
+    Ok(dump)
 }
 
 /// What the database holds now.
@@ -237,15 +298,22 @@ pub(super) fn content(session: &mut Session) -> Result<Content, Failure> {
     Ok(Content { schema, tables: rows(session)?, signing_key: (key.id, key.key) })
 }
 
-/// The number of rows of each table.
+/// The number of rows of each table that a backup keeps.
 pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut rows = all_rows(session)?;
+    rows.remove(ONE_TIME_KEYS);
+    Ok(rows)
+}
+
+/// The same with the table that no backup keeps.
+pub(crate) fn all_rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
     let doing = || "count what the database holds";
     let names = session.all(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') ORDER BY 1",
     )?;
     let mut tables = BTreeMap::new();
-    for name in names.into_iter().filter(|name| name != ONE_TIME_KEYS) {
+    for name in names {
         let quoted = name.replace('"', "\"\"");
         let count = session.one(&format!("SELECT count(*) FROM public.\"{quoted}\""))?;
         let count = count
@@ -257,7 +325,36 @@ pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failu
 }
 
 /// A process that does not outlive its owner.
-struct Process(Child);
+pub(crate) struct Process(pub(super) Child);
+
+impl Process {
+    /// Owns what was started.
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
+    /// What it prints, to be taken once.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    /// Reads what it says of mistakes, until its end.
+    pub(crate) fn said(&mut self) -> JoinHandle<String> {
+        let from = self.0.stderr.take();
+        std::thread::spawn(move || {
+            let mut said = String::new();
+            if let Some(mut from) = from {
+                let _ = from.read_to_string(&mut said);
+            }
+            said
+        })
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -270,19 +367,19 @@ impl Drop for Process {
 const END: &str = "-- matrix-podman: end --";
 
 /// A session with the database.
-pub(super) struct Session {
+pub(crate) struct Session {
     child: Process,
     from: BufReader<ChildStdout>,
 }
 
 impl Session {
     /// Opens one with Synapse's database.
-    pub(super) fn open() -> Result<Self, Failure> {
+    pub(crate) fn open() -> Result<Self, Failure> {
         Self::of(Service::Postgres.name(), DATABASE)
     }
 
     /// Opens one with the database `name` in `container`.
-    pub(super) fn of(container: &str, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn of(container: &str, name: &str) -> Result<Self, Failure> {
         let doing = || "speak with the database";
         let mut child = Process(
             in_container(container, &PSQL)
@@ -303,7 +400,7 @@ impl Session {
     }
 
     /// The only value of a question's answer.
-    pub(super) fn one(&mut self, sql: &str) -> Result<String, Failure> {
+    pub(crate) fn one(&mut self, sql: &str) -> Result<String, Failure> {
         let mut lines = self.all(sql)?;
         match (lines.pop(), lines.is_empty()) {
             (Some(line), true) => Ok(line),
@@ -312,7 +409,7 @@ impl Session {
     }
 
     /// The lines of a question's answer.
-    pub(super) fn all(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) fn all(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
         let doing = || "ask the database";
         // What happens when psql is gone already shows when it is read from.
         if let Some(to) = self.child.0.stdin.as_mut() {

@@ -8,22 +8,27 @@ pub mod drill;
 pub mod guest;
 mod make;
 mod progress;
+mod proof;
 mod record;
 mod repository;
 pub mod restore;
 mod source;
+mod switch;
+pub mod take;
 
 use std::{
     io::{self, BufRead as _, BufReader, Read},
     sync::Arc,
 };
 
-use matrix_podman_core::aside::Containers;
+use matrix_podman_core::{aside::Containers, name::ServerName};
 use serde::{Deserialize, Serialize};
 
 pub use make::{Made, make};
+pub use proof::{Proof, Standing};
 pub use record::Record;
 pub use repository::{Found, Opened, Pruned, Repository, Snapshot, folder, make_password, password};
+pub use switch::Incoming;
 
 use crate::{failure::Failure, world::World};
 
@@ -41,6 +46,11 @@ pub enum Call {
     Dump,
     /// The rows of each table: a line of JSON.
     Rows,
+    /// The names of what restores set aside: a line of JSON for all.
+    SetAside,
+    /// What the dump that was put beside the server says of a room's media: a line
+    /// of JSON.
+    RoomMedia(String, ServerName),
     /// Run what was put beside the server for a drill, and remove it: what came
     /// back, with the digests of these files, in a line of JSON.
     Drill(Box<Containers>, Vec<String>),

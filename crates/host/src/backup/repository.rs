@@ -20,6 +20,7 @@ use rustic_core::{
     BytesList, CheckOptions, ConfigOptions, Credentials, ErrorKind, FileType, Id, IndexedFullStatus,
     KeepOptions, KeyOptions, LsOptions, OpenStatus, PruneOptions, ReadBackend, RepositoryBackends,
     RepositoryOptions, RusticError, RusticResult, WriteBackend,
+    jiff::Timestamp,
     repofile::{Node, SnapshotFile},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -254,11 +255,25 @@ impl Repository {
                 }
             }
         };
+        self.opened(found)
+    }
+
+    /// The newest snapshot that was made until `at`.
+    pub fn snapshot_until(&self, at: Timestamp) -> Result<Opened, Failure> {
+        let all = self.snapshot_files()?;
+        let found = all.into_iter().rfind(|snapshot| snapshot.time.timestamp() <= at).ok_or_else(|| {
+            Failure::new(format!("find a snapshot that was made until {at:.0}"), "the first one is younger")
+                .hint("`matrix-podman backup list` shows what is there")
+        })?;
+        self.opened(found)
+    }
+
+    fn opened(&self, snapshot: SnapshotFile) -> Result<Opened, Failure> {
         let repository = self
             .again()?
             .to_indexed()
             .map_err(|error| explained(&error, &self.doing("read the index of")))?;
-        Ok(Opened { snapshot: found, repository })
+        Ok(Opened { snapshot, repository })
     }
 
     /// Whether everything in it is whole. With `all_data` every byte is read.

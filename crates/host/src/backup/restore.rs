@@ -1,6 +1,7 @@
-//! The way back: a snapshot into a guest that has no server yet.
+//! The way back: a snapshot into a guest.
 //!
-//! Everything is put beside its place and takes it with one rename. The dump of
+//! Everything is put beside its place before anything that is there is touched,
+//! and then takes that place (`switch`). The dump of
 //! the database comes along as [`layout::restore_dump`]; as long as it is there,
 //! the restore is not done, and nothing but a restore goes on with the guest.
 
@@ -19,14 +20,18 @@ use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
 };
-use rustic_core::repofile::Node;
+use rustic_core::{jiff::Timestamp, repofile::Node};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Opened, lines};
+use super::{
+    Call, Opened, lines,
+    switch::{Incoming, Switch},
+};
 use crate::{
     apply::{Sink, file},
     failure::{Doing, Failure},
     guest::wire::{Request, Saying},
+    room,
     world::World,
 };
 
@@ -86,8 +91,8 @@ pub enum Step {
     },
     /// Removes the folder.
     End,
-    /// Gives what was put there its place, if there is no server.
-    Switch,
+    /// Gives other data the place of those that are there, which are set aside.
+    Switch(Switch),
 }
 
 /// Does one act here.
@@ -95,7 +100,11 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
     match step {
         Step::Begin { needs } => {
             file::remove_partial(beside.folder())?;
-            has_room(beside.folder(), *needs)?;
+            room::check(beside.folder(), *needs)?;
+            // In a guest that was just made there is nothing of a server yet.
+            if let Some(root) = beside.folder().parent().filter(|root| !root.exists()) {
+                file::make_dir(root, Mode(0o755), Owner::ROOT)?;
+            }
             file::make_dir(beside.folder(), Mode(0o700), Owner::ROOT)
         }
         Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, Mode(*mode), *owner),
@@ -109,25 +118,9 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
                 .doing(|| format!("write {}", target.display()))
         }
         Step::End => file::remove_partial(beside.folder()),
-        Step::Switch => switch(beside),
+        Step::Switch(switch) if beside == Beside::Restore => super::switch::carry_out(switch),
+        Step::Switch(_) => Err(Failure::new("end a drill", "nothing of it may take the server's place")),
     }
-}
-
-/// Whether the guest's disk has room: a server must not find it full because of
-/// what is put beside it.
-fn has_room(folder: &Path, needs: u64) -> Result<(), Failure> {
-    let disk = folder.parent().unwrap_or(folder);
-    let doing = || format!("find room in {}", disk.display());
-    let stat = rustix::fs::statvfs(disk).doing(doing)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free >= needs {
-        return Ok(());
-    }
-    Err(Failure::new(
-        doing(),
-        format!("{} MiB are free in the guest, and {} MiB are needed", free >> 20, needs >> 20),
-    )
-    .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
 }
 
 /// A path below `/opt/matrix`, from a whole one.
@@ -145,26 +138,6 @@ fn target(beside: Beside, path: &str) -> Result<PathBuf, Failure> {
     Err(Failure::new(format!("restore {path}"), "it does not belong into a backup"))
 }
 
-fn switch(beside: Beside) -> Result<(), Failure> {
-    if beside != Beside::Restore {
-        return Err(Failure::new("end a drill", "nothing of it may take the server's place"));
-    }
-    let root = Path::new(layout::ROOT);
-    let doing = || format!("give what was restored its place, {}", layout::ROOT);
-    if root.join("matrix.lock").exists() || root.join("postgresdata").exists() {
-        return Err(Failure::new(doing(), "there is a server already")
-            .hint("a restore goes into a guest of its own: choose another guest.name"));
-    }
-    // An empty folder is what a rename may take the place of.
-    match fs::remove_dir(root) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).doing(doing),
-        _ => {}
-    }
-    file::make_dir(beside.folder(), Mode(0o755), Owner::ROOT)?;
-    fs::rename(beside.folder(), root).doing(doing)?;
-    file::sync_folder(root.parent().unwrap_or(root)).doing(doing)
-}
-
 fn act(
     world: &World,
     beside: Beside,
@@ -178,10 +151,28 @@ fn act(
     }
 }
 
-/// Gives files and dump of a snapshot the place of a server, where none may be yet.
+/// Puts files and dump of a snapshot beside a server, if there is one; that
+/// goes on as it is.
 pub fn put(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
-    put_beside(world, Beside::Restore, opened, sink)?;
-    act(world, Beside::Restore, Step::Switch, &mut io::empty(), &|_| {})
+    put_beside(world, Beside::Restore, opened, sink).inspect_err(|_| {
+        let _ = act(world, Beside::Restore, Step::End, &mut io::empty(), &|_| {});
+    })
+}
+
+/// Gives `incoming` the place of the server's data, which are set aside under the
+/// name of this moment; goes on with a switch that was cut off. Only with
+/// `replace` may there be a server.
+pub fn switch(world: &World, incoming: Incoming, replace: bool, sink: &Sink) -> Result<(), Failure> {
+    sink(Saying::WaitsFor("the services to stop".to_owned()));
+    let aside = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let step = Step::Switch(Switch { incoming, aside, replace, inwards: false });
+    act(world, Beside::Restore, step, &mut io::empty(), &|_| {})
+}
+
+/// The names of what restores set aside in the guest, oldest first.
+pub fn set_aside(world: &World) -> Result<Vec<String>, Failure> {
+    let doing = "list what is set aside";
+    serde_json::from_str(&lines(world, Call::SetAside, doing)?.concat()).doing(|| doing)
 }
 
 /// Puts files and dump of a snapshot into the guest, beside a server.
@@ -224,6 +215,24 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
         sink(Saying::Bytes { done, total: Some(total) });
     }
     Ok(())
+}
+
+/// Where a drill has the dump.
+pub(super) fn drills_dump() -> PathBuf {
+    let dump = layout::restore_dump();
+    Beside::Drill.folder().join(below_root(&dump))
+}
+
+/// Puts the dump of a snapshot beside a server, alone.
+pub(super) fn put_dump_beside(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
+    let database = opened.node(place::DATABASE)?;
+    let size = database.meta.size;
+    act(world, Beside::Drill, Step::Begin { needs: size + SPARE }, &mut io::empty(), &|_| {})?;
+    let folder = layout::machine_state(world.site().config.site());
+    let mut dump = whole(opened, &database, Path::new(folder.as_str()))?;
+    let path = below_root(&layout::restore_dump()).to_owned();
+    let step = Step::File { path, mode: 0o600, owner: Owner::ROOT, modified: 0 };
+    act(world, Beside::Drill, step, &mut dump, sink)
 }
 
 /// Removes what a drill put there.

@@ -106,6 +106,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Database
         | Fact::InsideSynapse
         | Fact::ImageSchema(_)
+        | Fact::Clusters
         | Fact::RegistryTags(_)
         | Fact::NewerPackages
         | Fact::Packages(_)

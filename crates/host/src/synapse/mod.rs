@@ -24,6 +24,7 @@ use matrix_podman_core::{
 use serde_json::Value as Json;
 
 pub use people::answer;
+pub(crate) use register::{NewAccount, REGISTER, registration};
 
 use crate::{failure::Failure, probe};
 

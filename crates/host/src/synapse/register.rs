@@ -12,10 +12,11 @@ use sha1::Sha1;
 use super::{Api, Method, Response};
 use crate::failure::{Doing, Failure};
 
-const PATH: &str = "/_synapse/admin/v1/register";
+/// Where accounts are registered.
+pub(crate) const REGISTER: &str = "/_synapse/admin/v1/register";
 
-/// An account to be made.
-pub(super) struct NewAccount<'a> {
+/// An account that is to be made.
+pub(crate) struct NewAccount<'a> {
     pub localpart: &'a str,
     pub password: &'a str,
     pub admin: bool,
@@ -31,16 +32,27 @@ pub(super) fn register(api: &Api, new: &NewAccount<'_>, doing: &str) -> Result<R
     let secret = fs::read_to_string(layout::secret(Secret::Registration).as_str())
         .doing(|| doing)
         .map_err(|f| f.hint("the server is not there yet: `matrix-podman up` makes it"))?;
-    let answer = api.send(Method::Get, PATH, None, None, doing)?;
+    let answer = api.send(Method::Get, REGISTER, None, None, doing)?;
     let Some(nonce) = answer.body.get("nonce").and_then(Json::as_str) else {
         return Err(answer.failure(doing));
     };
+    let body = registration(secret.trim(), nonce, new, doing)?;
+    api.send(Method::Post, REGISTER, None, Some(&body), doing)
+}
+
+/// The body of the request that makes an account; `secret` proves that it may be made.
+pub(crate) fn registration(
+    secret: &str,
+    nonce: &str,
+    new: &NewAccount<'_>,
+    doing: &str,
+) -> Result<Json, Failure> {
     let mut body = json!({
         "nonce": nonce,
         "username": new.localpart,
         "password": new.password,
         "admin": new.admin,
-        "mac": mac(secret.trim(), nonce, new).doing(|| doing)?,
+        "mac": mac(secret, nonce, new).doing(|| doing)?,
         "inhibit_login": new.log_in.is_none(),
     });
     if let Some(body) = body.as_object_mut() {
@@ -55,7 +67,7 @@ pub(super) fn register(api: &Api, new: &NewAccount<'_>, doing: &str) -> Result<R
             }
         }
     }
-    api.send(Method::Post, PATH, None, Some(&body), doing)
+    Ok(body)
 }
 
 /// HMAC-SHA1 over nonce, name, password, role and kind, zero bytes between.

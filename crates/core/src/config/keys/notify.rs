@@ -43,8 +43,7 @@ super::keys! {
         fallback: Follows("no file"),
         of: |c| c.notify.file.clone(),
         example: r#""/var/log/matrix-notices""#,
-        doc: "A file that gets a line for each notice, for other programs to watch. It is on the side where the thing \
-              happened: in the guest for updates, on the machine for backups.",
+        doc: "A file in the guest that gets a line for each notice, for other programs to watch.",
         init: false,
     };
 }

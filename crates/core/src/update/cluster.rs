@@ -1,0 +1,165 @@
+//! PostgreSQL's clusters: the one that serves, those that are kept beside it, and
+//! what moves the data from one major version to the next.
+//!
+//! Each major version has a folder of its own in [`FOLDER`], so the image that the
+//! unit names decides which of them serves. A cluster is made beside the others
+//! and gets the name of its version only when it is whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    layout,
+    name::AbsPath,
+    observed::{Observed, Seen},
+    render::postgres,
+    resource,
+    service::Service,
+};
+
+/// Where they are, in the guest.
+pub const FOLDER: &str = "/opt/matrix/postgresdata";
+/// A cluster that is being filled; partial work.
+pub const MOVING: &str = ".moving";
+/// In a cluster's folder: the generation that it was made for.
+pub const MADE_FOR: &str = "made-for-generation";
+
+/// What is needed to move the data into a cluster of another major version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The image to run.
+    pub image: String,
+    /// The major version of the cluster that serves.
+    pub from: u32,
+    /// That of the new one.
+    pub to: u32,
+    /// The generation that it is for.
+    pub generation: u32,
+    /// The command that makes the cluster, run in the container.
+    pub initdb: Vec<String>,
+    /// Content of `pg_hba.conf`.
+    pub hba: String,
+}
+
+impl Move {
+    /// The move from `from` to `to`, with `image`, for a generation.
+    pub fn new(image: &str, from: u32, to: u32, generation: u32) -> Self {
+        Self {
+            image: image.to_owned(),
+            from,
+            to,
+            generation,
+            initdb: postgres::initdb(&format!("{}/{to}/docker", postgres::MOUNT)),
+            hba: postgres::pg_hba(),
+        }
+    }
+}
+
+/// A cluster that does not serve. Nothing removes one but a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldCluster {
+    /// The name of its folder below [`FOLDER`].
+    pub name: String,
+    /// Its major version.
+    pub major: u32,
+    /// Whether `rollback` may need it: it is where the data were before they were
+    /// moved.
+    pub way_back: bool,
+}
+
+impl OldCluster {
+    /// Its folder.
+    pub fn path(&self) -> AbsPath {
+        AbsPath::known(format!("{FOLDER}/{}", self.name))
+    }
+}
+
+/// The name of a cluster that a generation was tried with and that was left again.
+pub fn left_cluster(major: u32, generation: u32) -> String {
+    format!("{major}.of-generation-{generation}")
+}
+
+/// The name of a cluster that stood where that of a generation was to be put.
+pub fn replaced_cluster(major: u32, generation: u32) -> String {
+    format!("{major}.before-generation-{generation}")
+}
+
+/// The old clusters among the folders with these names, when the one of version
+/// `serves` serves. What is not named as this program names clusters is nobody's
+/// business.
+pub fn clusters(folders: &[String], serves: u32) -> Vec<OldCluster> {
+    let mut old: Vec<OldCluster> = folders
+        .iter()
+        .filter_map(|name| {
+            let (major, rest) = match name.split_once('.') {
+                None => (name.as_str(), None),
+                Some((major, rest)) => (major, Some(rest)),
+            };
+            let major = major.parse().ok()?;
+            let known = rest.is_none_or(|rest| {
+                ["of-generation-", "before-generation-"]
+                    .iter()
+                    .any(|kind| rest.strip_prefix(kind).is_some_and(|number| number.parse::<u32>().is_ok()))
+            });
+            let kept = known && (rest.is_some() || major != serves);
+            kept.then(|| OldCluster { name: name.clone(), major, way_back: rest.is_none() })
+        })
+        .collect();
+    old.sort_by(|a, b| (a.major, &a.name).cmp(&(b.major, &b.name)));
+    old
+}
+
+/// The clusters in the guest that do not serve.
+pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
+    let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
+    let (folders, lock) = (folders?, lock?);
+    let serves = lock.and_then(|lock| lock.images.get(&Service::Postgres)?.major());
+    // Without a lock it is not known which one serves, so none is called old.
+    Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
+}
+
+/// The file that says of which version a cluster is; a cluster without it is none.
+pub fn version_file(major: u32) -> AbsPath {
+    layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_clusters_are_those_that_do_not_serve() {
+        let folders = [
+            "18",
+            "17",
+            "15",
+            "18.of-generation-4",
+            "17.before-generation-5",
+            ".moving",
+            ".initdb",
+            "18.mine",
+            "18.of-generation-x",
+            "data",
+        ]
+        .map(str::to_owned);
+        let names =
+            |serves| clusters(&folders, serves).into_iter().map(|c| (c.name, c.way_back)).collect::<Vec<_>>();
+        assert_eq!(
+            names(18),
+            [
+                ("15".to_owned(), true),
+                ("17".to_owned(), true),
+                ("17.before-generation-5".to_owned(), false),
+                ("18.of-generation-4".to_owned(), false),
+            ]
+        );
+        assert!(names(17).contains(&("18".to_owned(), true)));
+        assert!(!names(17).iter().any(|(name, _)| name == "17"));
+    }
+
+    #[test]
+    fn what_is_kept_is_known_as_kept() {
+        for name in [left_cluster(18, 4), replaced_cluster(18, 5)] {
+            assert_eq!(clusters(&[name], 18).len(), 1);
+        }
+    }
+}
