@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let site = &site;
     releases(&mut s, site);
     preflight(&mut s, site);
+    rehearsals(&mut s, site);
     failures(&mut s, site);
     s.end()
 }
@@ -201,6 +202,58 @@ fn preflight(s: &mut Scenario, site: &Site) {
         assert!(refused.stderr.contains("not applied yet"), "{}", refused.evidence());
         lab.unset("max_upload_size");
         lab.settled();
+    });
+}
+
+/// The server runs the older release here, and has nothing left to rewrite.
+fn rehearsals(s: &mut Scenario, site: &Site) {
+    let (lab, guest) = (&site.lab, site.lab.guest());
+    let nothing_is_left = || {
+        guest.sh("! test -e /opt/matrix.rehearsal").ok();
+        let names = guest.exec(["podman", "ps", "--all", "--format", "{{.Names}}"]).ok();
+        assert!(!names.stdout.contains("rehearsal"), "{}", names.stdout);
+    };
+    s.test(
+        "a rehearsal that was killed is cleared away by the next, which tells what the update would do",
+        || {
+            let all = ["postgres_db", "redis", "synapse", "element-web"];
+            let before = all.map(|name| guest.incarnation(name));
+            let killed = lab.command(&["update", "synapse", "--rehearse"]).start();
+            wait_until("the rehearsal's Synapse runs", Duration::from_secs(240), || {
+                let ran = guest.exec(["podman", "container", "exists", "matrix-rehearsal-synapse"]);
+                if ran.code == 0 { Ok(()) } else { Err(ran.stderr) }
+            });
+            // Nothing leads out of it: no other server, no mail, no push.
+            let network = guest.inspect("matrix-rehearsal-postgres_db")["HostConfig"]["NetworkMode"].clone();
+            assert_eq!(network, "none");
+            // The agent in the guest is gone as well, as after a power cut.
+            guest.sh("kill -KILL $(pidof matrix-podman)").ok();
+            killed.kill();
+            let told = lab.run(&["update", "synapse", "--rehearse"]).exits(3);
+            for words in ["Rehearsed on a copy", "migrations included", "no data are lost by that"] {
+                assert!(told.stderr.contains(words), "{words}: {}", told.evidence());
+            }
+            nothing_is_left();
+            assert_eq!(all.map(|name| guest.incarnation(name)), before, "the server was touched");
+            assert_eq!(version(lab), OLDER);
+            lab.settled();
+        },
+    );
+    s.test("what does not do in a rehearsal is not begun, unattended either", || {
+        site.wants("refuses", &["/bin/sh", "-c", "echo 'this image is broken' >&2; exit 7", "x"]);
+        let generations = site.history().len();
+        let before = guest.incarnation("synapse");
+        let failed = lab.run(&["update", "synapse", "--rehearse"]).exits(1);
+        assert!(failed.stderr.contains("this image is broken"), "{}", failed.evidence());
+        nothing_is_left();
+        lab.set("[update]", "rehearse", "true");
+        lab.run(&["update", "synapse", "--unattended"]).exits(1);
+        let record = guest.read("/opt/matrix/matrix.update.json");
+        assert!(record.contains("rehears") && record.contains("\"failed\""), "{record}");
+        assert_eq!(guest.incarnation("synapse"), before, "it was begun");
+        assert_eq!(site.history().len(), generations);
+        lab.unset("rehearse");
+        site.wants_what_runs();
     });
 }
 

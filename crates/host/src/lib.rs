@@ -19,6 +19,7 @@ pub mod motd;
 pub mod notify;
 pub mod probe;
 pub mod process;
+mod rehearsal;
 pub mod remote;
 mod room;
 pub mod run;

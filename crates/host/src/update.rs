@@ -37,7 +37,7 @@ const SETTLES: Duration = Duration::from_secs(60);
 /// How many lines of a log a report shows.
 const LOG_LINES: usize = 12;
 /// The name of an update in events and the journal.
-const ID: &str = "update";
+pub(crate) const ID: &str = "update";
 
 /// A run of an update.
 pub struct Update<'a> {
@@ -94,7 +94,7 @@ fn unknown(doing: &str, gap: Gap) -> Failure {
 }
 
 /// Looks, and makes a gap a failure.
-fn see<T>(world: &World, doing: &str, look: impl Fn(&Observed) -> Seen<T>) -> Result<T, Failure> {
+pub(crate) fn see<T>(world: &World, doing: &str, look: impl Fn(&Observed) -> Seen<T>) -> Result<T, Failure> {
     world.look(&mut Observed::default(), look)?.map_err(|gap| unknown(doing, gap))
 }
 
@@ -147,7 +147,7 @@ pub fn record(world: &World, outcome: Ended, what: String) -> Result<(), Failure
     world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
 }
 
-fn schema_of(world: &World, image: &LockedImage) -> Option<Schema> {
+pub(crate) fn schema_of(world: &World, image: &LockedImage) -> Option<Schema> {
     let read = see(world, "read the image's schema", |seen| seen.image_schema(&image.run));
     read.ok().flatten().or_else(|| update::known(&image.version))
 }
@@ -573,6 +573,6 @@ fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
     }
 }
 
-fn millis(since: Instant) -> u64 {
+pub(crate) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,6 +17,10 @@ pub struct Update {
     /// Get the new images and say what they would change; replace nothing
     #[arg(long)]
     pub check: bool,
+    /// Get the new images and try them on a copy of the data, in containers without a network;
+    /// replace nothing
+    #[arg(long, conflicts_with_all = ["check", "unattended"])]
+    pub rehearse: bool,
     /// How long a new version may take until it answers; a large database is migrated meanwhile
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = seconds)]
     pub within: Seconds,

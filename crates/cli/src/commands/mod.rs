@@ -19,6 +19,7 @@ mod outlook;
 mod people;
 mod plan;
 mod prune;
+mod rehearse;
 mod render;
 mod restore;
 mod runtime;

@@ -19,7 +19,7 @@ use matrix_podman_host::{
 };
 use serde_json::json;
 
-use super::{notify, outlook::Outlook, plan, runtime, up};
+use super::{notify, outlook::Outlook, plan, rehearse, runtime, up};
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
@@ -148,10 +148,19 @@ fn attempt(world: &World, found: &Found, args: &args::Update, requests: &[Reques
             journal.end(true)?;
             return Ok(Came::Proposed(proposal));
         }
+        let within = Duration::from_secs(args.within.0);
+        if args.rehearse || world.site().config.update.rehearse {
+            let undo = rehearse::hold(&update, &proposal, within, args.output.json)?;
+            // What the copy shows counts for more than what the image says.
+            if args.rehearse || (args.unattended && undo == Undo::Dump) {
+                journal.end(true)?;
+                return Ok(Came::Proposed(proposal));
+            }
+        }
         confirm(args.yes || args.unattended, args.output.json, "Do this?")?;
         // While somebody thought, something may have changed.
         preflight(world, true)?;
-        let report = update.carry_out(&proposal, Duration::from_secs(args.within.0))?;
+        let report = update.carry_out(&proposal, within)?;
         journal.end(report.generation.outcome == Outcome::Kept)?;
         Ok(Came::Tried(Box::new(report), proposal))
     })

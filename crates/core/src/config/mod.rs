@@ -301,6 +301,8 @@ pub struct Web {
 pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
+    /// Whether an update is tried on a copy of the data first.
+    pub rehearse: bool,
 }
 
 /// `[notify]`: who is told what came of things that nobody watched.

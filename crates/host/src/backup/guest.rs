@@ -45,6 +45,7 @@ pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
         Call::RoomMedia(room, server) => {
             json_line(to, &super::take::serve(room, server)?).doing(|| "tell what was found")
         }
+        Call::Rehearse(rehearsal) => crate::rehearsal::serve(rehearsal, to),
         Call::Rows => json_line(to, &rows(&mut Session::open()?)?).doing(|| "tell the rows"),
     }
 }
@@ -131,7 +132,7 @@ fn list(to: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn json_line<T: serde::Serialize>(to: &mut dyn Write, value: &T) -> io::Result<()> {
+pub(crate) fn json_line<T: serde::Serialize>(to: &mut dyn Write, value: &T) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     to.write_all(&line)
@@ -299,7 +300,7 @@ pub(super) fn content(session: &mut Session) -> Result<Content, Failure> {
 }
 
 /// The number of rows of each table that a backup keeps.
-pub(super) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+pub(crate) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
     let mut rows = all_rows(session)?;
     rows.remove(ONE_TIME_KEYS);
     Ok(rows)

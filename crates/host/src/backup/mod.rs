@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use matrix_podman_core::{aside::Containers, name::ServerName};
+use matrix_podman_core::{aside::Containers, name::ServerName, update::Rehearsal};
 use serde::{Deserialize, Serialize};
 
 pub use make::{Made, make};
@@ -32,7 +32,7 @@ pub use switch::Incoming;
 
 use crate::{failure::Failure, world::World};
 
-/// What is asked of the guest for a backup; each is answered with data.
+/// What is asked of the guest for a backup or a rehearsal; each is answered with data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Call {
     /// The files and folders that are saved: a line of JSON for each.
@@ -54,6 +54,8 @@ pub enum Call {
     /// Run what was put beside the server for a drill, and remove it: what came
     /// back, with the digests of these files, in a line of JSON.
     Drill(Box<Containers>, Vec<String>),
+    /// Rehearse an update: lines of JSON while it goes on.
+    Rehearse(Box<Rehearsal>),
 }
 
 /// The answer to `call`, to be read while it comes.
@@ -78,7 +80,7 @@ fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure>
 }
 
 /// A failure of the guest's, out of the reader that it came through.
-fn guests(error: io::Error, doing: &str) -> Failure {
+pub(crate) fn guests(error: io::Error, doing: &str) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => failure,
         Err(error) => Failure::new(doing, error),

@@ -14,4 +14,14 @@ super::keys! {
               ask.",
         init: false,
     };
+    REHEARSE: Key<bool> = Key {
+        path: "update.rehearse",
+        fallback: Fixed(|| false),
+        of: |c| Some(c.update.rehearse),
+        example: "true",
+        doc: "Whether an update of Synapse or PostgreSQL is tried on a copy of the data before it is begun, in \
+              containers without a network. An update that does not do there is not done, whoever asked for it. It \
+              takes as long as a dump and a restore of the database, and room for both.",
+        init: false,
+    };
 }

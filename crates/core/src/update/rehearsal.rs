@@ -1,0 +1,148 @@
+//! A rehearsal: what an update would do, done to a copy of the data that nobody
+//! uses, in containers without a network (see [`crate::aside`]). No message, no
+//! mail and no notification can leave them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Schema, Undo, undo};
+use crate::{
+    aside::{self, Aside, Containers},
+    config::Config,
+    lock::Lock,
+    name::{AbsPath, Mode},
+    render::{Facts, MissingImage, service_files, stack::secrets_of},
+    service::Service,
+};
+
+/// Tables that hold what people would miss: an update may rewrite them, and never
+/// makes them shorter.
+const MISSED: [&str; 5] = ["users", "rooms", "events", "event_json", "local_media_repository"];
+
+/// What a rehearsal runs in the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// The containers, with the images that are tried.
+    pub containers: Containers,
+    /// Files of the server that they read; they get copies.
+    pub copies: Vec<AbsPath>,
+    /// How long Synapse may take until it answers, and as long again for what it
+    /// rewrites in the background, in seconds.
+    pub within: u64,
+}
+
+/// What rehearses the images of `lock`.
+pub fn rehearsal(
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+    within: u64,
+) -> Result<Rehearsal, MissingImage> {
+    let mut containers = aside::containers(Aside::Rehearsal, config, lock, facts)?;
+    // What people uploaded is not looked at, so it is not copied.
+    let media = crate::layout::in_root("synapse/media_store");
+    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), Service::Synapse.owner()));
+    let secrets = [Service::Postgres, Service::Synapse].map(|service| secrets_of(service, config));
+    let copies = secrets.into_iter().flatten().map(crate::layout::secret);
+    let files = service_files(Service::Synapse, config, facts).into_iter().map(|file| file.path);
+    Ok(Rehearsal { containers, copies: copies.chain(files).collect(), within })
+}
+
+/// What is said while it goes on, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// What is waited for.
+    WaitsFor(String),
+    /// The end.
+    Ended(Rehearsed),
+}
+
+/// What came of a rehearsal in which everything started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsed {
+    /// How long the copy of the database took, in milliseconds.
+    pub copy_millis: u64,
+    /// From the start of Synapse until it answered; migrations are in it.
+    pub start_millis: u64,
+    /// How long it rewrote data in the background after that.
+    pub background_millis: u64,
+    /// How many things it had to rewrite.
+    pub background: usize,
+    /// Those that it had not ended in time.
+    pub background_left: Vec<String>,
+    /// The form of the data afterwards.
+    pub schema: Option<u32>,
+    /// The oldest form that a program has to know to open them.
+    pub compat: Option<u32>,
+    /// Rows of each table before Synapse started.
+    pub before: BTreeMap<String, u64>,
+    /// Rows of each table at the end.
+    pub after: BTreeMap<String, u64>,
+}
+
+impl Rehearsed {
+    /// What is missing at the end that people would miss.
+    pub fn lost(&self) -> Vec<String> {
+        let fewer = |table: &&str| -> Option<String> {
+            let before = self.before.get(*table)?;
+            let after = self.after.get(*table).copied().unwrap_or(0);
+            (after < *before).then(|| format!("{table} had {before} rows and has {after}"))
+        };
+        MISSED.iter().filter_map(fewer).collect()
+    }
+
+    /// How the update could be taken back by a Synapse that writes `now`.
+    pub fn undo(&self, now: Option<Schema>) -> Undo {
+        undo(self.compat, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::testing::{default_config, facts, lock};
+
+    #[test]
+    fn all_that_its_containers_read_is_copied() {
+        let rehearsal = rehearsal(&default_config(), &lock(), &facts(), 60).unwrap();
+        let words = [&rehearsal.containers.database, &rehearsal.containers.synapse];
+        let mounted = words.into_iter().flatten().filter_map(|word| word.strip_prefix("--volume="));
+        let made: Vec<String> = rehearsal
+            .copies
+            .iter()
+            .map(|path| Aside::Rehearsal.moved(path))
+            .chain(rehearsal.containers.folders.iter().map(|(path, ..)| path.clone()))
+            .chain([rehearsal.containers.hosts.0.clone()])
+            .map(|path| path.to_string())
+            .collect();
+        for mount in mounted {
+            let source = mount.split(':').next().unwrap();
+            let below = format!("{source}/");
+            assert!(made.iter().any(|path| path == source || path.starts_with(&below)), "{mount}");
+        }
+        assert!(made.iter().any(|path| path.ends_with("/synapse/homeserver.yaml")), "{made:?}");
+    }
+
+    #[test]
+    fn what_people_would_miss_is_noticed() {
+        let rows = |events, cache| {
+            BTreeMap::from([("events".to_owned(), events), ("event_push_actions".to_owned(), cache)])
+        };
+        let mut done = Rehearsed { before: rows(20, 9), after: rows(20, 1), ..Rehearsed::default() };
+        assert_eq!(done.lost(), Vec::<String>::new());
+        done.after = rows(19, 9);
+        assert_eq!(done.lost(), ["events had 20 rows and has 19"]);
+        done.after.clear();
+        assert_eq!(done.lost(), ["events had 20 rows and has 0"]);
+    }
+
+    #[test]
+    fn what_it_left_says_whether_there_is_a_way_back() {
+        let writes = Some(Schema { version: 94, compat: 84 });
+        let done = |compat| Rehearsed { compat, ..Rehearsed::default() };
+        assert_eq!(done(Some(94)).undo(writes), Undo::Image);
+        assert_eq!(done(Some(95)).undo(writes), Undo::Dump);
+        assert_eq!(done(None).undo(writes), Undo::Dump);
+    }
+}
