@@ -206,11 +206,13 @@ pub(crate) fn remove_guests(prefix: &str) {
     }
 }
 
-/// The stand-in, built beside the tests.
+/// The stand-in, built beside the tests, which are in a folder of their own, and
+/// beside the bench.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|e| panic!("find the tests' own folder: {e}"));
-    let program = own.parent().and_then(|deps| deps.parent()).map(|folder| folder.join("proxmox_standin"));
-    program
-        .filter(|path| path.exists())
+    let folders = own.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join("proxmox_standin"))
+        .find(|path| path.exists())
         .unwrap_or_else(|| panic!("there is no stand-in beside {}", own.display()))
 }
