@@ -153,6 +153,16 @@ impl Session {
         answer["content_uri"].as_str().unwrap_or_else(|| panic!("no content_uri in {answer}")).to_owned()
     }
 
+    /// What is at an address that [`Session::upload`] gave.
+    #[track_caller]
+    pub fn download(&self, address: &str) -> Vec<u8> {
+        let media = address.trim_start_matches("mxc://");
+        let url = format!("{}/_matrix/client/v1/media/download/{media}", self.matrix.url);
+        let request = ureq::get(url).header("authorization", format!("Bearer {}", self.token));
+        let mut answer = request.call().unwrap_or_else(|e| panic!("download {media}: {e}"));
+        answer.body_mut().read_to_vec().unwrap_or_else(|e| panic!("download {media}: {e}"))
+    }
+
     /// The texts of the last thousand messages of a room, newest first.
     #[track_caller]
     pub fn messages(&self, room: &str) -> Vec<String> {

@@ -425,6 +425,14 @@ impl Observed {
         }
     }
 
+    /// What folders take on the disk, in bytes, by their paths.
+    pub fn folder_sizes(&self, folders: impl IntoIterator<Item = AbsPath>) -> Seen<&[(String, u64)]> {
+        match self.get(Side::Guest, Fact::FolderSizes(folders.into_iter().collect()))? {
+            Value::Files(sizes) => Ok(sizes),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// What database and media store keep beside what serves.
     pub fn spare(&self, media_before: Option<u64>) -> Seen<&Spare> {
         match self.get(Side::Guest, Fact::Spare { media_before })? {

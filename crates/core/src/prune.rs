@@ -4,7 +4,7 @@
 //! our own names speak of, dumps and databases under the names that updates
 //! give them. Whatever it does not know, it leaves alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -12,12 +12,13 @@ use crate::{
     effect::Effect,
     fact::{Side, Spare},
     layout,
-    lock::Lock,
+    lock::{Lock, LockedImage},
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
     resource,
+    service::Service,
     status::human,
-    update::{self, Generation, History},
+    update::{self, Generation, History, OldCluster, Was},
 };
 
 /// Beginning of the names of images that the program gave.
@@ -33,8 +34,20 @@ pub enum Kind {
     Dump,
     /// A database beside the one that serves.
     Database,
+    /// A cluster of PostgreSQL beside the one that serves.
+    Cluster,
     /// Copies of media of other servers.
     RemoteMedia,
+}
+
+/// What is asked for besides what nobody could miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The moment, in milliseconds since 1970, since when remote media has to
+    /// have been looked at in order to stay; all of it stays when that is absent.
+    pub media_before: Option<u64>,
+    /// Whether clusters of PostgreSQL go that updates left.
+    pub old_clusters: bool,
 }
 
 /// Something that is there and does not serve.
@@ -76,17 +89,22 @@ impl Surplus {
         self.removable.iter().map(|spared| spared.thing.bytes).fold(0, u64::saturating_add)
     }
 
-    /// What there is in the guest beside what serves. `media_before` is the
-    /// moment, in milliseconds since 1970, since when remote media has to have
-    /// been looked at in order to stay; all of it stays when that is absent.
-    pub fn of(media_before: Option<u64>, seen: &Observed) -> Seen<Self> {
+    /// What there is in the guest beside what serves.
+    pub fn of(asked: Asked, seen: &Observed) -> Seen<Self> {
+        let Asked { media_before, old_clusters } = asked;
         // All questions first, so that they are answered in one round.
-        let (lock, history) = (resource::read_lock(seen), history(seen));
+        let (lock, history, clusters) =
+            (resource::read_lock(seen), history(seen), update::old_clusters(seen));
         let images = seen.stored_images();
         let dumps = seen.files(&layout::dumps());
         let spare = seen.spare(media_before);
         let (Some(lock), history, images, dumps, spare) = (lock?, history?, images?, dumps?, spare?) else {
             return Ok(Self::default());
+        };
+        let clusters = clusters?;
+        let sizes = match clusters.as_slice() {
+            [] => &[],
+            some => seen.folder_sizes(some.iter().map(OldCluster::path))?,
         };
         if let Some(trial) = history.under_way() {
             return Err(Gap::Unknown(format!(
@@ -120,6 +138,7 @@ impl Surplus {
         }
         surplus.dumps(&lock, &history, dumps);
         surplus.databases(spare);
+        surplus.clusters(old_clusters, &lock, before, &clusters, sizes);
         if let Some(before) = media_before
             && spare.media.files > 0
         {
@@ -163,6 +182,44 @@ impl Surplus {
         }
     }
 
+    /// Only a removal that somebody asked for goes on unasked.
+    fn clusters(
+        &mut self,
+        asked: bool,
+        lock: &Lock,
+        before: Option<&Generation>,
+        clusters: &[OldCluster],
+        sizes: &[(String, u64)],
+    ) {
+        let back = before.filter(|before| postgres(&before.images) != postgres(&lock.images));
+        for cluster in clusters {
+            let path = cluster.path().to_string();
+            let bytes = sizes.iter().find(|(name, _)| *name == path).map_or(0, |(_, bytes)| *bytes);
+            let major = cluster.major;
+            let why = match cluster.was {
+                Was::BeingRemoved => "it was being removed when that was cut off".to_owned(),
+                Was::Tried => format!("a move to PostgreSQL {major} that was left again"),
+                Was::Replaced => format!("data of PostgreSQL {major} that newer ones took the place of"),
+                Was::Served => match back.filter(|before| postgres(&before.images) == Some(major)) {
+                    Some(before) => {
+                        format!(
+                            "`rollback` goes back to it, to generation {}, and cannot without it",
+                            before.number
+                        )
+                    }
+                    None => format!("the data as they were when PostgreSQL {major} was left"),
+                },
+            };
+            let thing = Thing { kind: Kind::Cluster, name: path, bytes, why };
+            if asked || cluster.was == Was::BeingRemoved {
+                let effect = Effect::RemoveCluster { name: cluster.name.clone() };
+                self.removable.push(Spared { thing, effect });
+            } else {
+                self.kept.push(thing);
+            }
+        }
+    }
+
     fn databases(&mut self, spare: &Spare) {
         for (name, bytes) in &spare.databases {
             if !update::is_kept_database(name) {
@@ -179,6 +236,11 @@ impl Surplus {
             });
         }
     }
+}
+
+/// The major version of PostgreSQL among these images.
+fn postgres(images: &BTreeMap<Service, LockedImage>) -> Option<u32> {
+    images.get(&Service::Postgres)?.major()
 }
 
 fn needed_images(lock: &Lock, before: Option<&Generation>) -> BTreeSet<Digest> {

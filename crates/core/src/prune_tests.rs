@@ -24,12 +24,20 @@ fn locked(number: u8) -> LockedImage {
     }
 }
 
+fn postgres(major: u8) -> LockedImage {
+    LockedImage { version: format!("{major}.1"), ..locked(major) }
+}
+
+/// Generation 2 ran on PostgreSQL 17, all others on 18.
 fn generation(number: u32, image: u8, outcome: Outcome) -> Generation {
     Generation {
         number,
         at: "2026-01-01T00:00:00Z".to_owned(),
         by: "update".to_owned(),
-        images: BTreeMap::from([(Service::Synapse, locked(image))]),
+        images: BTreeMap::from([
+            (Service::Synapse, locked(image)),
+            (Service::Postgres, postgres(if number == 2 { 17 } else { 18 })),
+        ]),
         dump: (number > 1).then(|| update::dump_of(number)),
         restores: None,
         undo: None,
@@ -58,6 +66,7 @@ fn stored(number: u8, names: &[&str], used: bool) -> StoredImage {
 fn world(generations: Vec<Generation>, media: Amount, media_before: Option<u64>) -> Observed {
     let mut lock = Lock::new(ServerName::parse("matrix.home.arpa").unwrap());
     lock.images.insert(Service::Synapse, locked(3));
+    lock.images.insert(Service::Postgres, postgres(18));
     let mut history = History::default();
     generations.into_iter().for_each(|g| history.push(g));
     let images = vec![
@@ -74,6 +83,8 @@ fn world(generations: Vec<Generation>, media: Amount, media_before: Option<u64>)
     ];
     let dumps = ["before-2.dump", "before-3.dump", "before-4.dump", "mine.dump", "restore.dump"];
     let databases = ["postgres", "synapse_of_generation_4", "synapse_of_generation_x", "synapse_mine"];
+    let clusters = ["18", "17", "15", "18.of-generation-4", ".removing-16", "18.mine"];
+    let sizes = [".removing-16", "15", "17", "18.of-generation-4"];
     let mut seen = Observed::default();
     let mut insert = |fact, answer| seen.insert(Side::Guest, fact, answer);
     insert(Fact::File(layout::lock_file()), file(lock.render().unwrap()));
@@ -82,6 +93,17 @@ fn world(generations: Vec<Generation>, media: Amount, media_before: Option<u64>)
     insert(
         Fact::Files(layout::dumps()),
         Answer::Known(Value::Files(dumps.iter().map(|name| ((*name).to_owned(), 10)).collect())),
+    );
+    insert(
+        Fact::Clusters,
+        Answer::Known(Value::Lines(clusters.iter().map(|name| (*name).to_owned()).collect())),
+    );
+    let path = |name: &str| AbsPath::known(format!("{}/{name}", update::FOLDER));
+    insert(
+        Fact::FolderSizes(sizes.into_iter().map(path).collect()),
+        Answer::Known(Value::Files(
+            sizes.iter().zip(1000..).map(|(name, bytes)| (path(name).to_string(), bytes)).collect(),
+        )),
     );
     insert(
         Fact::Spare { media_before },
@@ -104,7 +126,8 @@ fn generations() -> Vec<Generation> {
 
 #[test]
 fn what_the_way_back_needs_stays_and_what_is_not_ours_is_left_alone() {
-    let surplus = Surplus::of(None, &world(generations(), Amount { files: 5, bytes: 50 }, None)).unwrap();
+    let surplus =
+        Surplus::of(Asked::default(), &world(generations(), Amount { files: 5, bytes: 50 }, None)).unwrap();
     let names = |things: Vec<&Thing>| things.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
     assert_eq!(
         names(surplus.removable.iter().map(|s| &s.thing).collect()),
@@ -113,15 +136,25 @@ fn what_the_way_back_needs_stays_and_what_is_not_ours_is_left_alone() {
             "localhost/matrix-podman/synapse:generation-4",
             "/opt/matrix/dumps/before-2.dump",
             "synapse_of_generation_4",
+            // The one whose removal was cut off.
+            "/opt/matrix/postgresdata/.removing-16",
         ]
     );
-    // The image of generation 2, the dump that leads back to it, and the newest.
+    // The image of generation 2, the dump that leads back to it, and the newest;
+    // clusters, for which nobody asked.
     assert_eq!(
         names(surplus.kept.iter().collect()),
-        [id(2).hex(), "/opt/matrix/dumps/before-3.dump", "/opt/matrix/dumps/before-4.dump"]
+        [
+            id(2).hex(),
+            "/opt/matrix/dumps/before-3.dump",
+            "/opt/matrix/dumps/before-4.dump",
+            "/opt/matrix/postgresdata/15",
+            "/opt/matrix/postgresdata/17",
+            "/opt/matrix/postgresdata/18.of-generation-4",
+        ]
     );
-    assert_eq!(surplus.bytes(), 211);
-    assert_eq!(summary(&surplus), "4 things can go: at most 211 B");
+    assert_eq!(surplus.bytes(), 1211);
+    assert_eq!(summary(&surplus), "5 things can go: at most 1.1 KiB");
     let Effect::RemoveImage { names, .. } = &surplus.removable[1].effect else { panic!() };
     assert_eq!(names.len(), 2, "an image goes with all its names");
 }
@@ -129,25 +162,49 @@ fn what_the_way_back_needs_stays_and_what_is_not_ours_is_left_alone() {
 #[test]
 fn remote_media_go_only_when_that_was_asked_for() {
     let media = Amount { files: 5, bytes: 50 };
-    let surplus = Surplus::of(Some(7), &world(generations(), media, Some(7))).unwrap();
+    let surplus = Surplus::of(
+        Asked { media_before: Some(7), ..Asked::default() },
+        &world(generations(), media, Some(7)),
+    )
+    .unwrap();
     let last = surplus.removable.last().unwrap();
     assert_eq!((last.thing.kind, last.thing.bytes), (Kind::RemoteMedia, 50));
     assert_eq!(last.effect, Effect::ForgetRemoteMedia { before: 7 });
 }
 
 #[test]
+fn old_clusters_go_only_when_that_was_asked_for_and_never_the_one_that_serves() {
+    let asked = Asked { old_clusters: true, ..Asked::default() };
+    let surplus = Surplus::of(asked, &world(generations(), Amount::default(), None)).unwrap();
+    let clusters: Vec<_> = surplus.removable.iter().filter(|s| s.thing.kind == Kind::Cluster).collect();
+    let names: Vec<_> =
+        clusters.iter().map(|s| (s.thing.name.rsplit('/').next().unwrap(), s.thing.bytes)).collect();
+    assert_eq!(names, [(".removing-16", 1000), ("15", 1001), ("17", 1002), ("18.of-generation-4", 1003)]);
+    assert!(!surplus.kept.iter().any(|thing| thing.kind == Kind::Cluster), "{surplus:?}");
+    let why = |at: usize| clusters[at].thing.why.as_str();
+    assert!(why(2).contains("`rollback` goes back to it, to generation 2"), "{}", why(2));
+    assert!(why(1).contains("when PostgreSQL 15 was left"), "{}", why(1));
+    assert!(why(3).contains("left again"), "{}", why(3));
+    assert_eq!(clusters[2].effect, Effect::RemoveCluster { name: "17".to_owned() });
+}
+
+#[test]
 fn nothing_goes_while_an_update_is_not_settled() {
     let mut all = generations();
     all.push(generation(5, 5, Outcome::UnderWay));
-    let Err(Gap::Unknown(why)) = Surplus::of(None, &world(all, Amount::default(), None)) else { panic!() };
+    let Err(Gap::Unknown(why)) = Surplus::of(Asked::default(), &world(all, Amount::default(), None)) else {
+        panic!()
+    };
     assert!(why.contains("generation 5"), "{why}");
 }
 
 #[test]
 fn a_server_that_was_never_updated_has_nothing_to_spare_but_what_is_ours_and_unused() {
-    let surplus = Surplus::of(None, &world(vec![generation(1, 3, Outcome::Kept)], Amount::default(), None));
+    let surplus =
+        Surplus::of(Asked::default(), &world(vec![generation(1, 3, Outcome::Kept)], Amount::default(), None));
     let surplus = surplus.unwrap();
-    assert!(surplus.kept.iter().all(|thing| thing.name.ends_with("before-4.dump")), "{surplus:?}");
+    let mut kept = surplus.kept.iter().filter(|thing| thing.kind != Kind::Cluster);
+    assert!(kept.all(|thing| thing.name.ends_with("before-4.dump")), "{surplus:?}");
 }
 
 #[test]

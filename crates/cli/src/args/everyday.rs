@@ -81,6 +81,9 @@ pub struct Prune {
     /// Also copies of other servers' media that nobody looked at for so long: 30d, 2w
     #[arg(long, value_name = "AGE", value_parser = at_least_a_day)]
     pub remote_media: Option<Seconds>,
+    /// Also PostgreSQL's clusters that updates left; `rollback` goes back to none that is gone
+    #[arg(long)]
+    pub old_clusters: bool,
     /// Only show what would go, and what stays
     #[arg(long)]
     pub dry_run: bool,

@@ -6,7 +6,7 @@ use matrix_podman_core::{
     fact::Side,
     layout,
     observed::{Gap, Observed},
-    prune::{Kind, Spared, Surplus, Thing, summary},
+    prune::{Asked, Kind, Spared, Surplus, Thing, summary},
     status::human,
 };
 use matrix_podman_host::{failure::Failure, run, world::World};
@@ -22,7 +22,8 @@ use crate::{
 pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
     let media_before = args.remote_media.map(|age| status::now().saturating_sub(age.0).saturating_mul(1000));
-    let surplus = look(&world, media_before)?;
+    let asked = Asked { media_before, old_clusters: args.old_clusters };
+    let surplus = look(&world, asked)?;
     let json = args.output.json;
     if args.dry_run || surplus.removable.is_empty() {
         if json {
@@ -39,7 +40,7 @@ pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
     let before = room(&world);
     let removed = up::at_work(&world, &found, "prune", json, |journal, listener| {
         // While somebody thought, something may have come to be needed.
-        let now = look(&world, media_before)?;
+        let now = look(&world, asked)?;
         let agreed = |spared: &Spared| {
             surplus
                 .removable
@@ -93,9 +94,9 @@ fn confirm(args: &args::Prune) -> Result<(), Error> {
     Err(Error::Told { summary: "nothing was removed".to_owned(), hint: "answer y, or add --yes".to_owned() })
 }
 
-fn look(world: &World, media_before: Option<u64>) -> Result<Surplus, Failure> {
+fn look(world: &World, asked: Asked) -> Result<Surplus, Failure> {
     let doing = "look for what can go";
-    match world.look(&mut Observed::default(), |seen| Surplus::of(media_before, seen))? {
+    match world.look(&mut Observed::default(), |seen| Surplus::of(asked, seen))? {
         Ok(surplus) => Ok(surplus),
         Err(Gap::Unknown(why)) => Err(Failure::new(doing, why)
             .hint("nothing was removed; `matrix-podman doctor` says what is wrong, `matrix-podman up` settles what was cut off")),
@@ -126,6 +127,9 @@ fn show(surplus: &Surplus, args: &args::Prune) {
         let text = format!("stays: {} ({}): {}", short(thing), human(thing.bytes), thing.why);
         output::data(&styled(DIM, &harmless(&text)));
     }
+    if surplus.kept.iter().any(|thing| thing.kind == Kind::Cluster) {
+        output::say("note: `--old-clusters` adds PostgreSQL's clusters that updates left");
+    }
     if args.remote_media.is_none() {
         output::say(
             "note: `--remote-media 30d` adds copies of other servers' media that nobody looked at for so long",
@@ -143,6 +147,7 @@ fn short(thing: &Thing) -> String {
         Kind::Image => "the image",
         Kind::Database => "the database",
         Kind::Dump => "the dump",
+        Kind::Cluster => "the cluster",
         Kind::RemoteMedia => return "copies of other servers' media".to_owned(),
     };
     format!("{what} {name}")

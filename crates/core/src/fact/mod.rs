@@ -167,6 +167,8 @@ pub enum Fact {
     StoredImages,
     /// The files in a folder, with their sizes.
     Files(AbsPath),
+    /// What each of these folders takes on the disk.
+    FolderSizes(BTreeSet<AbsPath>),
     /// What PostgreSQL keeps beside the database that serves, and the copies of
     /// remote media that nobody looked at since a moment, in milliseconds since 1970.
     Spare {
@@ -312,7 +314,7 @@ pub enum Value {
     Timers(BTreeMap<String, Timer>),
     /// To [`Fact::StoredImages`].
     StoredImages(Vec<StoredImage>),
-    /// To [`Fact::Files`], in the order of their names.
+    /// To [`Fact::Files`] and [`Fact::FolderSizes`], in the order of their names.
     Files(Vec<(String, u64)>),
     /// To [`Fact::Spare`].
     Spare(Spare),
@@ -450,6 +452,7 @@ impl Fact {
             | Fact::Reachable(_) => return Ask::Builtin,
             Fact::StoredImages => argv(&["podman", "images", "--no-trunc", "--format=json"]),
             Fact::Spare { media_before } => spare::ask_spare(*media_before),
+            Fact::FolderSizes(folders) => spare::ask_sizes(folders),
             Fact::Contents => usage::ask_contents(),
             Fact::Timers => argv(&["systemctl", "list-timers", "--all", "--output=json"]),
             Fact::Database => inside::ask_database(),
@@ -519,6 +522,7 @@ impl Fact {
             Fact::Timers => usage::parse_timers(output).map(Value::Timers),
             Fact::StoredImages => spare::parse_images(output).map(Value::StoredImages),
             Fact::Spare { .. } => spare::parse_spare(output).map(Value::Spare),
+            Fact::FolderSizes(_) => spare::parse_sizes(output).map(Value::Files),
             _ => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
@@ -538,7 +542,7 @@ impl Fact {
             }
             Fact::SigningKey => Value::SigningKey(None),
             Fact::Clusters => Value::Lines(Vec::new()),
-            Fact::Files(_) => Value::Files(Vec::new()),
+            Fact::Files(_) | Fact::FolderSizes(_) => Value::Files(Vec::new()),
             Fact::StoredImages => Value::StoredImages(Vec::new()),
             Fact::Spare { .. }
             | Fact::System

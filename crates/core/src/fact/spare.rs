@@ -1,12 +1,12 @@
 //! What is kept in the guest beside what serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{Amount, Output, last_line, usage::ask_read_only};
-use crate::name::{Digest, Invalid};
+use crate::name::{AbsPath, Digest, Invalid};
 
 /// An image that Podman has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,30 @@ pub(super) fn parse_spare(output: &Output) -> Result<Spare, Invalid> {
     }
 }
 
+/// What each of the folders takes on the disk, in bytes.
+pub(super) fn ask_sizes(folders: &BTreeSet<AbsPath>) -> Vec<String> {
+    let argv = ["du", "--summarize", "--block-size=1", "--one-file-system", "--"].map(str::to_owned);
+    argv.into_iter().chain(folders.iter().map(ToString::to_string)).collect()
+}
+
+/// Reads what `du` printed: size and path, in the order of the paths.
+pub(super) fn parse_sizes(output: &Output) -> Result<Vec<(String, u64)>, Invalid> {
+    if output.status != Some(0) {
+        return Err(Invalid::new(last_line(&output.stderr)));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut sizes = text
+        .lines()
+        .map(|line| {
+            let (bytes, path) = line.split_once('\t')?;
+            Some((path.to_owned(), bytes.parse().ok()?))
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Invalid::new("what du printed could not be read"))?;
+    sizes.sort();
+    Ok(sizes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +119,19 @@ mod tests {
         let images = parse_images(&output).unwrap();
         assert_eq!((images[0].names.len(), images[0].bytes, images[0].used), (1, 12, true));
         assert_eq!((images[1].names.len(), images[1].id.hex(), images[1].used), (0, id, false));
+    }
+
+    #[test]
+    fn sizes_of_folders_are_read() {
+        let ran = |status, stdout: &str| Output {
+            status: Some(status),
+            stdout: stdout.as_bytes().to_vec(),
+            stderr: b"du: cannot access '/a': No such file or directory".to_vec(),
+        };
+        let sizes = parse_sizes(&ran(0, "4096\t/b c/17\n12\t/a\n")).unwrap();
+        assert_eq!(sizes, [("/a".to_owned(), 12), ("/b c/17".to_owned(), 4096)]);
+        assert!(parse_sizes(&ran(0, "12 /a\n")).is_err());
+        assert!(parse_sizes(&ran(1, "")).is_err());
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl Move {
     }
 }
 
+/// Beginning of the name of a cluster that is being removed; partial work.
+const REMOVING: &str = ".removing-";
+
 /// A cluster that does not serve. Nothing removes one but a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OldCluster {
@@ -61,26 +64,73 @@ pub struct OldCluster {
     pub name: String,
     /// Its major version.
     pub major: u32,
-    /// Whether `rollback` may need it: it is where the data were before they were
-    /// moved.
-    pub way_back: bool,
+    /// What it was.
+    pub was: Was,
+}
+
+/// What a cluster was that does not serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Was {
+    /// It served until the data were moved: `rollback` may need it.
+    Served,
+    /// A generation was tried with it, and it was left again.
+    Tried,
+    /// It stood where the cluster of a generation was to be put.
+    Replaced,
+    /// Somebody had it removed, and that was cut off.
+    BeingRemoved,
 }
 
 impl OldCluster {
+    /// The cluster whose folder has that name, if this program names clusters so.
+    pub fn named(name: &str) -> Option<Self> {
+        let (whole, being_removed) = match name.strip_prefix(REMOVING) {
+            Some(whole) => (whole, true),
+            None => (name, false),
+        };
+        let (major, rest) = match whole.split_once('.') {
+            None => (whole, None),
+            Some((major, rest)) => (major, Some(rest)),
+        };
+        let number =
+            |text: &str| -> Option<u32> { text.parse().ok().filter(|n: &u32| n.to_string() == text) };
+        let numbered = |kind: &str| rest.and_then(|rest| rest.strip_prefix(kind)).and_then(number);
+        let was = match rest {
+            None => Was::Served,
+            Some(_) if numbered(OF).is_some() => Was::Tried,
+            Some(_) if numbered(BEFORE).is_some() => Was::Replaced,
+            Some(_) => return None,
+        };
+        let was = if being_removed { Was::BeingRemoved } else { was };
+        Some(Self { name: name.to_owned(), major: number(major)?, was })
+    }
+
+    /// The name that it has while it is being removed.
+    pub fn removing(&self) -> String {
+        match self.was {
+            Was::BeingRemoved => self.name.clone(),
+            _ => format!("{REMOVING}{}", self.name),
+        }
+    }
+
     /// Its folder.
     pub fn path(&self) -> AbsPath {
         AbsPath::known(format!("{FOLDER}/{}", self.name))
     }
 }
 
+const OF: &str = "of-generation-";
+const BEFORE: &str = "before-generation-";
+
 /// The name of a cluster that a generation was tried with and that was left again.
 pub fn left_cluster(major: u32, generation: u32) -> String {
-    format!("{major}.of-generation-{generation}")
+    format!("{major}.{OF}{generation}")
 }
 
 /// The name of a cluster that stood where that of a generation was to be put.
 pub fn replaced_cluster(major: u32, generation: u32) -> String {
-    format!("{major}.before-generation-{generation}")
+    format!("{major}.{BEFORE}{generation}")
 }
 
 /// The old clusters among the folders with these names, when the one of version
@@ -89,20 +139,8 @@ pub fn replaced_cluster(major: u32, generation: u32) -> String {
 pub fn clusters(folders: &[String], serves: u32) -> Vec<OldCluster> {
     let mut old: Vec<OldCluster> = folders
         .iter()
-        .filter_map(|name| {
-            let (major, rest) = match name.split_once('.') {
-                None => (name.as_str(), None),
-                Some((major, rest)) => (major, Some(rest)),
-            };
-            let major = major.parse().ok()?;
-            let known = rest.is_none_or(|rest| {
-                ["of-generation-", "before-generation-"]
-                    .iter()
-                    .any(|kind| rest.strip_prefix(kind).is_some_and(|number| number.parse::<u32>().is_ok()))
-            });
-            let kept = known && (rest.is_some() || major != serves);
-            kept.then(|| OldCluster { name: name.clone(), major, way_back: rest.is_none() })
-        })
+        .filter_map(|name| OldCluster::named(name))
+        .filter(|cluster| cluster.was != Was::Served || cluster.major != serves)
         .collect();
     old.sort_by(|a, b| (a.major, &a.name).cmp(&(b.major, &b.name)));
     old
@@ -135,6 +173,10 @@ mod tests {
             "18.of-generation-4",
             "17.before-generation-5",
             ".moving",
+            ".removing-16",
+            ".removing-18.of-generation-3",
+            ".removing-mine",
+            "017",
             ".initdb",
             "18.mine",
             "18.of-generation-x",
@@ -142,17 +184,19 @@ mod tests {
         ]
         .map(str::to_owned);
         let names =
-            |serves| clusters(&folders, serves).into_iter().map(|c| (c.name, c.way_back)).collect::<Vec<_>>();
+            |serves| clusters(&folders, serves).into_iter().map(|c| (c.name, c.was)).collect::<Vec<_>>();
         assert_eq!(
             names(18),
             [
-                ("15".to_owned(), true),
-                ("17".to_owned(), true),
-                ("17.before-generation-5".to_owned(), false),
-                ("18.of-generation-4".to_owned(), false),
+                ("15".to_owned(), Was::Served),
+                (".removing-16".to_owned(), Was::BeingRemoved),
+                ("17".to_owned(), Was::Served),
+                ("17.before-generation-5".to_owned(), Was::Replaced),
+                (".removing-18.of-generation-3".to_owned(), Was::BeingRemoved),
+                ("18.of-generation-4".to_owned(), Was::Tried),
             ]
         );
-        assert!(names(17).contains(&("18".to_owned(), true)));
+        assert!(names(17).contains(&("18".to_owned(), Was::Served)));
         assert!(!names(17).iter().any(|(name, _)| name == "17"));
     }
 

@@ -12,7 +12,7 @@ mod schema;
 mod unattended;
 
 pub use cluster::{
-    FOLDER, MADE_FOR, MOVING, Move, OldCluster, clusters, left_cluster, old_clusters, replaced_cluster,
+    FOLDER, MADE_FOR, MOVING, Move, OldCluster, Was, clusters, left_cluster, old_clusters, replaced_cluster,
     version_file,
 };
 pub use evidence::telling;

@@ -16,7 +16,7 @@ use matrix_podman_core::{
     name::{Mode, Owner},
     render::{homeserver::DATABASE, postgres},
     service::Service,
-    update::{FOLDER, MADE_FOR, MOVING, Move, left_cluster, replaced_cluster},
+    update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
 
 use super::{
@@ -92,21 +92,30 @@ pub(super) fn set_aside(major: u32, generation: u32) -> Result<(), Failure> {
 
 /// Removes a cluster that does not serve.
 pub(super) fn remove(name: &str) -> Result<(), Failure> {
-    let path = Path::new(FOLDER).join(name);
-    let doing = || format!("remove the old cluster {}", path.display());
     let unit = layout::container_file(Service::Postgres);
     let unit = fs::read_to_string(unit.as_str()).doing(|| format!("read {unit}"))?;
-    let serves = unit.lines().any(|line| line.contains(&format!("{}/{name}/", postgres::MOUNT)));
-    let is_name = name.starts_with(|c: char| c.is_ascii_digit()) && !name.contains('/');
-    if serves || !is_name {
-        return Err(Failure::new(doing(), "it is the one that serves, or none at all"));
+    remove_below(Path::new(FOLDER), name, &unit)
+}
+
+/// The same below `folder`, when `unit` is PostgreSQL's.
+fn remove_below(folder: &Path, name: &str, unit: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    let doing = || format!("remove the old cluster {}", path.display());
+    let Some(cluster) = OldCluster::named(name) else {
+        return Err(Failure::new(doing(), "it is none that this program made"));
+    };
+    if unit.lines().any(|line| line.contains(&format!("{}/{name}/", postgres::MOUNT))) {
+        return Err(Failure::new(doing(), "it is the one that serves"));
     }
     // A removal that is cut off leaves nothing that could be taken for a cluster.
-    let partial = Path::new(FOLDER).join(format!(".removing-{name}"));
-    file::remove_partial(&partial)?;
-    match fs::rename(&path, &partial) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.doing(doing)?,
+    let partial = folder.join(cluster.removing());
+    if partial != path {
+        file::remove_partial(&partial)?;
+        match fs::rename(&path, &partial) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.doing(doing)?,
+        }
+        file::sync_folder(folder).doing(doing)?;
     }
     file::remove_partial(&partial)
 }
@@ -388,5 +397,23 @@ mod tests {
         assert_eq!(made_for(folder.path()), None);
         fs::write(folder.path().join(MADE_FOR), "12\n").unwrap();
         assert_eq!(made_for(folder.path()), Some(12));
+    }
+
+    #[test]
+    fn the_cluster_that_serves_and_what_is_none_of_ours_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let unit = "[Container]\nEnvironment=PGDATA=/var/lib/postgresql/18/docker\n";
+        for name in ["17", "18", "mine", "17.mine", ".removing-15", "18.of-generation-4"] {
+            fs::create_dir_all(folder.path().join(name).join("docker")).unwrap();
+        }
+        for name in ["18", "mine", "17.mine", "..", "17/..", ""] {
+            remove_below(folder.path(), name, unit).unwrap_err();
+        }
+        for name in ["17", "17", ".removing-15", "18.of-generation-4", "16"] {
+            remove_below(folder.path(), name, unit).unwrap();
+        }
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["17.mine", "18", "mine"]);
     }
 }

@@ -102,6 +102,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Timers
         | Fact::StoredImages
         | Fact::Spare { .. }
+        | Fact::FolderSizes(_)
         | Fact::Edge(_)
         | Fact::Database
         | Fact::InsideSynapse
