@@ -38,6 +38,25 @@ pub(super) fn fetch(packages: &[String], folder: &Path, sink: &Sink) -> Result<(
     newer(&["--download-only"], packages, folder, sink)
 }
 
+/// Fetches the packages (`name=version`) that are installed into `folder`, so that
+/// they can be put back. A source may no longer have them.
+pub(super) fn fetch_installed(packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    back(&["--download-only", "--reinstall"], packages, folder, sink)
+}
+
+/// Puts packages back that were fetched into `folder` before newer ones came.
+pub(super) fn put_back(packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    back(&["--no-download"], packages, folder, sink)
+}
+
+fn back(how: &[&str], packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
+    let archives = format!("Dir::Cache::archives={}/", folder.display());
+    let fixed = ["install", "--allow-downgrades", "--no-install-recommends", "-o", &archives];
+    let verb: Vec<&str> = fixed.into_iter().chain(how.iter().copied()).collect();
+    let words: Vec<&str> = packages.iter().map(String::as_str).collect();
+    apt(&verb, &words).run(&format!("put back {}", packages.join(" ")), &line(sink)).map_err(explain)
+}
+
 /// Installs what was fetched into `folder`.
 pub(super) fn install_fetched(packages: &[String], folder: &Path, sink: &Sink) -> Result<(), Failure> {
     newer(&[], packages, folder, sink)

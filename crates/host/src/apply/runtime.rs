@@ -59,8 +59,9 @@ fn try_and_install(newer: &[NewerPackage], place: &Path, image: &str, sink: &Sin
     let names: Vec<String> = newer.iter().map(|p| format!("{} {}", p.name, p.to)).collect();
     let names = names.join(", ");
     let exact: Vec<String> = newer.iter().map(|p| format!("{}={}", p.name, p.to)).collect();
-    let (packages, root) = (place.join("packages"), place.join("root"));
-    for folder in [place, &packages, &packages.join("partial"), &root] {
+    let before: Vec<String> = newer.iter().map(|p| format!("{}={}", p.name, p.from)).collect();
+    let (packages, root, old) = (place.join("packages"), place.join("root"), place.join("before"));
+    for folder in [place, &packages, &packages.join("partial"), &root, &old, &old.join("partial")] {
         file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
     }
     apt::fetch(&exact, &packages, sink)?;
@@ -84,13 +85,24 @@ fn try_and_install(newer: &[NewerPackage], place: &Path, image: &str, sink: &Sin
         Failure { doing: format!("run a container with {names}"), ..failure }
             .hint("nothing was changed: what is installed goes on; try again when there is a newer one still")
     })?;
+    // A source may have nothing but the newest: then there is no way back by itself.
+    let kept = apt::fetch_installed(&before, &old, sink);
     apt::install_fetched(&exact, &packages, sink)?;
-    canary(None, image).map_err(|failure| {
-        Failure { doing: format!("run a container with {names}, which are installed now"), ..failure }.hint(
-            "with the same files it could be done before they were installed; what runs goes on until it is restarted: \
-             see what else changed in /var/log/apt/history.log in the guest",
-        )
-    })
+    let Err(failure) = canary(None, image) else { return Ok(()) };
+    let failure = Failure { doing: format!("run a container with {names}, once installed"), ..failure };
+    sink(Saying::WaitsFor("the packages before to be put back".to_owned()));
+    let back = kept.and_then(|()| apt::put_back(&before, &old, sink)).and_then(|()| canary(None, image));
+    Err(failure.hint(match back {
+        Ok(()) => format!(
+            "{} put back, and a container ran again: nothing is left to do; try again when there is a newer one still",
+            before.join(" ")
+        ),
+        Err(why) => format!(
+            "the packages before could not be put back ({why}): services run until they are restarted; find a source that \
+             has them, then in the guest `apt-get install --allow-downgrades {}`",
+            before.join(" ")
+        ),
+    }))
 }
 
 /// What of the packages that containers run by has a newer version.
@@ -161,6 +173,7 @@ fn canary(root: Option<&Path>, image: &str) -> Result<(), Failure> {
         &printed_by,
     ];
     let output = Program::new(argv)
+        .ends_with_us()
         .env("CONTAINERS_CONF_OVERRIDE", &shown(&settings))
         .env("LD_LIBRARY_PATH", &libraries(root))
         .deadline(PATIENCE)
