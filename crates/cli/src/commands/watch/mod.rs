@@ -59,13 +59,19 @@ pub fn run(config: Option<&Path>, args: &args::Watch) -> Result<u8, Error> {
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let name = world.site().config.server_name.to_string();
     let worker = Worker::start(world, Duration::from_secs(args.every.0));
-    // Also puts the terminal back when there is a panic, before that is told.
+    let mut model = Model::new(name, args.every.0, colours);
+    on_screen(|terminal| draw(terminal, &worker, &mut model, &ended))?;
+    Ok(if ended.load(Ordering::SeqCst) { ENDED } else { DONE })
+}
+
+/// Gives `draw` the terminal for itself, and puts it back however that ends: also
+/// by a panic, in whatever thread, and before that is told.
+fn on_screen(draw: impl FnOnce(&mut DefaultTerminal) -> std::io::Result<()>) -> Result<(), Failure> {
     let mut terminal = ratatui::try_init().map_err(|e| Failure::new("draw on the terminal", e))?;
-    let drawn = draw(&mut terminal, &worker, &mut Model::new(name, args.every.0, colours), &ended);
+    let drawn = draw(&mut terminal);
     let restored = ratatui::try_restore();
     drawn.map_err(|e| Failure::new("draw on the terminal", e))?;
-    restored.map_err(|e| Failure::new("put the terminal back", e))?;
-    Ok(if ended.load(Ordering::SeqCst) { ENDED } else { DONE })
+    restored.map_err(|e| Failure::new("put the terminal back", e))
 }
 
 /// Until somebody leaves, or a signal says so.
@@ -77,7 +83,7 @@ fn draw(
 ) -> std::io::Result<()> {
     let mut stale = true;
     while !ended.load(Ordering::SeqCst) {
-        while let Some(news) = worker.news() {
+        while let Some(news) = worker.news()? {
             model.hear(news);
             stale = true;
         }
@@ -118,5 +124,50 @@ fn is_gone(patience: Duration) -> std::io::Result<bool> {
         Ok(_) => Ok(fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    /// Says to the test below that it runs on a terminal, and where to begin.
+    const ON_TERMINAL: &str = "MATRIX_PODMAN_TEST_ON_TERMINAL";
+
+    #[test]
+    fn a_panic_puts_the_terminal_back_before_it_is_told() {
+        if std::env::var_os(ON_TERMINAL).is_some() {
+            let _ = on_screen(|terminal| {
+                terminal.draw(|frame| frame.render_widget("drawn", frame.area()))?;
+                panic!("a mistake while drawing");
+            });
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+        let script = format!(
+            "stty rows 24 cols 80; stty -a >{}; '{}' --exact --nocapture {}::a_panic_puts_the_terminal_back_before_it_is_told; stty -a >{}",
+            before.display(),
+            std::env::current_exe().unwrap().display(),
+            module_path!().split_once("::").unwrap().1,
+            after.display(),
+        );
+        let ran = Command::new("script")
+            .args(["--quiet", "--return", "--command", &script, "/dev/null"])
+            .env(ON_TERMINAL, "yes")
+            .env("TERM", "xterm-256color")
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let at = |what: &str| said.find(what).unwrap_or_else(|| panic!("no {what:?} in {said:?}"));
+        // The screen of its own is left before the panic is told; the cursor comes back.
+        let (entered, left) = (at("\u{1b}[?1049h"), at("\u{1b}[?1049l"));
+        assert!(entered < at("drawn") && at("drawn") < left, "{said:?}");
+        assert!(left < at("a mistake while drawing") && left < at("\u{1b}[?25h"), "{said:?}");
+        let (before, after) = (fs::read_to_string(before).unwrap(), fs::read_to_string(after).unwrap());
+        assert!(before.contains(" icanon ") && before.contains(" echo "), "{before}");
+        assert_eq!(before, after, "the terminal is not as it was");
     }
 }

@@ -248,6 +248,7 @@ mod tests {
                 database: 90 << 20,
             }),
             updates: Updates {
+                hold: Vec::new(),
                 auto: true,
                 last: None,
                 generation: Some(LastGeneration {

@@ -1,7 +1,7 @@
 //! Asks in a thread of its own, so that the screen never waits.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     time::Duration,
 };
 
@@ -48,14 +48,21 @@ impl Worker {
         Self { questions, news }
     }
 
-    /// What was found out since, if anything.
-    pub fn news(&self) -> Option<News> {
-        self.news.try_recv().ok()
+    /// What was found out since, if anything. It fails when nobody asks any more:
+    /// a screen that no longer changes would be taken for the truth.
+    pub fn news(&self) -> std::io::Result<Option<News>> {
+        match self.news.try_recv() {
+            Ok(news) => Ok(Some(news)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => {
+                Err(std::io::Error::other("what asks has ended; this is a mistake in matrix-podman"))
+            }
+        }
     }
 
     /// Has something asked now.
     pub fn ask(&self, question: Question) {
-        // A worker that is gone has said why.
+        // A worker that is gone shows in the news.
         let _ = self.questions.send(question);
     }
 }
@@ -103,5 +110,22 @@ fn ask_log(world: &World, service: Service) -> News {
         Ok(Err(Gap::Unknown(why))) => News::Failed(why),
         Ok(Err(Gap::NotAsked)) => News::Failed("the log was not asked for".to_owned()),
         Err(failure) => News::Failed(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_gone_is_no_worker_without_news() {
+        let ((questions, _asked), (tell, news)) = (channel(), channel());
+        let worker = Worker { questions, news };
+        assert!(matches!(worker.news(), Ok(None)));
+        tell.send(News::Failed("no guest".to_owned())).unwrap();
+        drop(tell);
+        assert!(matches!(worker.news(), Ok(Some(News::Failed(_)))));
+        assert!(worker.news().is_err());
+        worker.ask(Question::Status);
     }
 }
