@@ -11,7 +11,8 @@ pub struct Update {
     /// packages that containers run by [default: all, to the newest]
     #[arg(value_name = "SERVICE[=VERSION]")]
     pub targets: Vec<Target>,
-    /// Leave this one as it is; may be repeated
+    /// Leave this one as it is this time; may be repeated. What update.hold in matrix.toml names
+    /// is always left, unless it is named here
     #[arg(long, value_name = "SERVICE")]
     pub hold: Vec<ServiceName>,
     /// Get the new images and say what they would change; replace nothing

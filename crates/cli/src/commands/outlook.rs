@@ -7,7 +7,7 @@ use matrix_podman_core::{
     resource::Backend,
     service::Service,
     size::Bytes,
-    update::{NewerPackage, Note, Takes, notable},
+    update::{NewerPackage, Note, Takes, Work, notable},
 };
 use matrix_podman_host::{failure::Failure, run, update::Proposal, world::World};
 use serde::Serialize;
@@ -25,10 +25,12 @@ pub struct Outlook {
     notable: Vec<Note>,
     /// Where to read about releases that this program knows nothing of.
     read: Option<&'static str>,
-    /// How long it takes; absent when Synapse does not change.
+    /// How long it takes; absent when nothing changes.
     takes: Option<Takes>,
     /// Debian packages of which the guest knows a newer version.
     debian: Vec<NewerPackage>,
+    /// What stays as it is.
+    held: Vec<Service>,
     program: Program,
 }
 
@@ -42,7 +44,7 @@ struct Program {
 
 impl Outlook {
     /// Looks; what cannot be found out is left out.
-    pub fn of(world: &World, proposal: Option<&Proposal>) -> Result<Self, Failure> {
+    pub fn of(world: &World, proposal: Option<&Proposal>, held: Vec<Service>) -> Result<Self, Failure> {
         let synapse = proposal.and_then(|p| p.changes.iter().find(|c| c.service == Service::Synapse));
         let (notable, read) = synapse.map(|c| notable(&c.from.version, &c.to.version)).unwrap_or_default();
         let here = world.site().backend == Backend::ThisMachine;
@@ -60,8 +62,8 @@ impl Outlook {
         let (debian, size, same) = world.look(&mut Observed::default(), look)?;
         let journal = site::state_folder(world.site()).join("journal.jsonl");
         let took = |words: &str| run::last_took(&journal, "update", words);
-        let takes = synapse.map(|_| {
-            Takes::estimate(took("dump the database"), took("restart synapse"), size.unwrap_or(Bytes(0)))
+        let takes = proposal.map(|proposal| {
+            Takes::estimate(&work(proposal, &took), took("dump the database"), size.unwrap_or(Bytes(0)))
         });
         Ok(Self {
             event: "outlook",
@@ -69,6 +71,7 @@ impl Outlook {
             read,
             takes,
             debian: debian.unwrap_or_default(),
+            held,
             program: Program {
                 version: env!("CARGO_PKG_VERSION"),
                 guest_has_it: (!here).then(|| same.unwrap_or(false)),
@@ -90,6 +93,9 @@ impl Outlook {
         }
         if let Some(takes) = &self.takes {
             output::say(&takes.words());
+        }
+        if !self.held.is_empty() {
+            output::say(&held_words(&self.held));
         }
         let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
         if !others.is_empty() {
@@ -122,6 +128,30 @@ impl Outlook {
             }
         });
         Ok(())
+    }
+}
+
+/// What stays as it is, and how it is updated all the same.
+pub fn held_words(held: &[Service]) -> String {
+    let names: Vec<&str> = held.iter().map(|service| service.name()).collect();
+    let last = names.last().copied().unwrap_or_default();
+    format!(
+        "Held back, and not looked at: {} (`matrix-podman update {last}` updates it all the same).",
+        names.join(", ")
+    )
+}
+
+/// What a proposal has done, with what it took the last time.
+fn work(proposal: &Proposal, took: &dyn Fn(&str) -> Option<u64>) -> Work {
+    match proposal.majors() {
+        Some((from, to)) if to > from => Work::Move { last: took("move the data") },
+        Some(_) => Work::Return,
+        None => {
+            let services: Vec<Service> = proposal.changes.iter().map(|change| change.service).collect();
+            let each = services.iter().map(|service| took(&format!("restart {service}")));
+            // One after the other.
+            Work::Replace { last: each.sum(), services }
+        }
     }
 }
 

@@ -19,7 +19,11 @@ use matrix_podman_host::{
 };
 use serde_json::json;
 
-use super::{notify, outlook::Outlook, plan, rehearse, runtime, up};
+use super::{
+    notify,
+    outlook::{self, Outlook},
+    plan, rehearse, runtime, up,
+};
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
@@ -37,14 +41,17 @@ const OWN: [&str; 7] = ["image/", "database", "unit/", "service/", "lock", "expo
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
-    let (requests, debian) = targets(args)?;
+    let Targets { requests, debian, held } = targets(args, &world.site().config.update.hold)?;
+    if !args.output.json && !args.check && !held.is_empty() {
+        output::say(&outlook::held_words(&held));
+    }
     let done = match requests.is_empty() {
         true if args.check => {
-            Outlook::of(&world, None)?.print(args.output.json)?;
+            Outlook::of(&world, None, held)?.print(args.output.json)?;
             return Ok(DONE);
         }
         true => Ok(Came::Nothing),
-        false => attempt(&world, &found, args, &requests),
+        false => attempt(&world, &found, args, &requests, &held),
     };
     // What containers run by is not touched on a server that has just been in trouble.
     let well = match &done {
@@ -125,7 +132,13 @@ enum Came {
     Tried(Box<Report>, Proposal),
 }
 
-fn attempt(world: &World, found: &Found, args: &args::Update, requests: &[Request]) -> Result<Came, Error> {
+fn attempt(
+    world: &World,
+    found: &Found,
+    args: &args::Update,
+    requests: &[Request],
+    held: &[Service],
+) -> Result<Came, Error> {
     let quiet = args.output.json || args.unattended;
     settle(world, found, args.output.json)?;
     let wanted = wanted(world, requests)?;
@@ -138,7 +151,7 @@ fn attempt(world: &World, found: &Found, args: &args::Update, requests: &[Reques
             show(proposal, args.output.json);
         }
         if args.check {
-            Outlook::of(world, proposal.as_ref())?.print(args.output.json)?;
+            Outlook::of(world, proposal.as_ref(), held.to_vec())?.print(args.output.json)?;
         }
         let Some(proposal) = proposal else {
             journal.end(true)?;
@@ -267,9 +280,20 @@ pub fn settle(world: &World, found: &Found, json: bool) -> Result<bool, Error> {
     })
 }
 
-/// The services that are to be updated, and whether Debian's packages are.
-fn targets(args: &args::Update) -> Result<(Vec<Request>, bool), Error> {
-    let held: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
+/// What an update is about.
+struct Targets {
+    /// The services.
+    requests: Vec<Request>,
+    /// Whether Debian's packages that containers run by are.
+    debian: bool,
+    /// What stays as it is.
+    held: Vec<Service>,
+}
+
+/// What is to be updated, where the config holds `always` back. A service that is
+/// named is meant.
+fn targets(args: &args::Update, always: &[Service]) -> Result<Targets, Error> {
+    let mut held: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
     let services: Vec<Request> = args
         .targets
         .iter()
@@ -285,10 +309,15 @@ fn targets(args: &args::Update) -> Result<(Vec<Request>, bool), Error> {
         ));
     }
     if !args.targets.is_empty() {
-        return Ok((services, args.targets.contains(&Target::Debian)));
+        let debian = args.targets.contains(&Target::Debian);
+        return Ok(Targets { requests: services, debian, held: Vec::new() });
     }
+    held.extend(always);
+    held.sort_unstable();
+    held.dedup();
     let all = Service::ALL.into_iter().filter(|service| !held.contains(service));
-    Ok((all.map(|service| Request { service, version: None }).collect(), true))
+    let requests = all.map(|service| Request { service, version: None }).collect();
+    Ok(Targets { requests, debian: true, held })
 }
 
 /// From where each image comes; in a registry, a newer tag of the same kind.
@@ -486,4 +515,41 @@ fn names(proposal: &Proposal) -> String {
 fn by(command: &str) -> String {
     let host = matrix_podman_host::run::LockHolder::this(command).host;
     format!("{command} on {host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: args::Update,
+    }
+
+    fn of(line: &[&str], always: &[Service]) -> Result<(Vec<Service>, bool, Vec<Service>), Error> {
+        let args = Line::parse_from(["update"].iter().chain(line)).args;
+        targets(&args, always).map(|t| (t.requests.iter().map(|r| r.service).collect(), t.debian, t.held))
+    }
+
+    #[test]
+    fn what_is_held_back_is_left_out_unless_it_is_named() {
+        use Service::{Postgres, Redis, Synapse, Web};
+        let all = || vec![Postgres, Redis, Synapse, Web];
+        for (line, always, expected) in [
+            (&[][..], &[][..], (all(), true, vec![])),
+            (&[], &[Synapse], (vec![Postgres, Redis, Web], true, vec![Synapse])),
+            (&["--hold", "redis"], &[Synapse], (vec![Postgres, Web], true, vec![Redis, Synapse])),
+            (&["--hold", "redis"], &[Redis], (vec![Postgres, Synapse, Web], true, vec![Redis])),
+            (&["synapse"], &[Synapse, Redis], (vec![Synapse], false, vec![])),
+            (&["debian"], &[Synapse], (vec![], true, vec![])),
+            (&["debian", "redis"], &[], (vec![Redis], true, vec![])),
+            (&[], &all(), (vec![], true, all())),
+        ] {
+            assert_eq!(of(line, always).ok(), Some(expected), "{line:?} {always:?}");
+        }
+        assert!(of(&["redis", "--hold", "redis"], &[]).is_err());
+    }
 }

@@ -7,7 +7,7 @@ use super::{
         AnyKey, Follows, Key, backup as backup_keys, guest as guest_keys, images as image_keys,
         notify as notify_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
-        update::{AUTO, REHEARSE},
+        update::{AUTO, HOLD, REHEARSE},
     },
     network, proxmox,
     read::{Got, Reader},
@@ -35,7 +35,11 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let postgres = postgres(r, memory);
     let turn = turn(r);
     let web = web(r);
-    let update = Updates { auto: r.value(&AUTO).value, rehearse: r.value(&REHEARSE).value };
+    let update = Updates {
+        auto: r.value(&AUTO).value,
+        hold: r.value(&HOLD).value.0,
+        rehearse: r.value(&REHEARSE).value,
+    };
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
     let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
     let backup = backup(r);

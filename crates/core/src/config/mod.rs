@@ -34,6 +34,7 @@ use crate::{
         AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, SshHost,
         Timezone,
     },
+    service::Service,
     size::{Bytes, Seconds},
 };
 
@@ -301,6 +302,8 @@ pub struct Web {
 pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
+    /// What stays as it is unless it is named.
+    pub hold: Vec<Service>,
     /// Whether an update is tried on a copy of the data first.
     pub rehearse: bool,
 }

@@ -72,7 +72,7 @@ pub(crate) fn default_config() -> Config {
         postgres: Postgres { shared_buffers: None, max_connections: 100 },
         turn: None,
         web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
-        update: Updates { auto: false, rehearse: false },
+        update: Updates { auto: false, hold: Vec::new(), rehearse: false },
         edge: Edge::default(),
         well_known: WellKnown::default(),
         backup: Backup::default(),
@@ -121,7 +121,7 @@ pub(super) fn changed_config() -> Config {
             default_country: Some("CH".into()),
             custom_servers: true,
         },
-        update: Updates { auto: true, rehearse: true },
+        update: Updates { auto: true, hold: vec![Service::Redis], rehearse: true },
         backup: Backup {
             repository: Some(AbsPath::parse("/mnt/disk2/backup").unwrap()),
             keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },

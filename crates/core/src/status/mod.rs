@@ -124,6 +124,8 @@ pub struct Urls {
 pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
+    /// What is held back.
+    pub hold: Vec<Service>,
     /// What came of the last time that it did.
     pub last: Option<Unattended>,
     /// The last generation that was begun, whoever began it.
@@ -245,6 +247,7 @@ impl Status {
             contents: contents.ok(),
             updates: Updates {
                 auto: site.config.update.auto,
+                hold: site.config.update.hold.clone(),
                 last: last.unwrap_or_default(),
                 generation: history.unwrap_or_default(),
             },

@@ -83,6 +83,11 @@ impl Status {
             }
         }
         rows.extend(self.updated());
+        if let [_, ..] = self.updates.hold.as_slice() {
+            let names: Vec<&str> = self.updates.hold.iter().map(|service| service.name()).collect();
+            let text = format!("{} (update.hold)", names.join(", "));
+            rows.push(Row::new("held back", Tone::Quiet, text));
+        }
         if let [_, ..] = self.timers.as_slice() {
             let words: Vec<String> = self.timers.iter().map(|timer| timer.words(self.at)).collect();
             rows.push(Row::new("next", Tone::Plain, words.join(", ")));

@@ -18,7 +18,7 @@ pub use cluster::{
 pub use evidence::telling;
 pub use history::{Generation, History, Outcome, file as history_file};
 pub(crate) use outlook::parse_newer;
-pub use outlook::{NewerPackage, Note, RUNTIME, Takes, TakesFrom, notable};
+pub use outlook::{NewerPackage, Note, RUNTIME, Takes, TakesFrom, Work, notable};
 pub use preflight::{checks, lost};
 pub use rehearsal::{Progress, Rehearsal, Rehearsed, rehearsal};
 pub use request::{Request, Target, Wanted, newest_tag};

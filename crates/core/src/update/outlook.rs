@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::schema::numbers;
-use crate::{fact::Output, name::Invalid, size::Bytes};
+use crate::{fact::Output, name::Invalid, service::Service, size::Bytes};
 
 /// What people who run a server should know of a release of Synapse.
 ///
@@ -56,12 +56,38 @@ pub fn notable(from: &str, to: &str) -> (Vec<Note>, Option<&'static str>) {
 /// How long an update takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Takes {
-    /// The dump of the database, in seconds. The server goes on meanwhile.
+    /// The dump of the database, in seconds; 0 when none is taken. The server goes
+    /// on meanwhile.
     pub dump: u64,
     /// Until the new version answers, in seconds.
     pub away: u64,
+    /// Who is away so long.
+    pub without: Vec<Service>,
+    /// Whether Synapse may have to migrate its data besides.
+    pub migrates: bool,
     /// How that was found.
     pub from: TakesFrom,
+}
+
+/// What is measured of an update, by what it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// These are replaced; the longest of it was that long the last time, in
+    /// milliseconds, where it is known of all.
+    Replace {
+        /// Who.
+        services: Vec<Service>,
+        /// How long.
+        last: Option<u64>,
+    },
+    /// The data are moved to another major version of PostgreSQL; it took that
+    /// long the last time, in milliseconds.
+    Move {
+        /// How long.
+        last: Option<u64>,
+    },
+    /// The cluster that was kept serves again.
+    Return,
 }
 
 /// How a time was found.
@@ -76,32 +102,73 @@ pub enum TakesFrom {
 
 /// What a slow machine dumps in a second.
 const SLOW_DUMP: u64 = 5 << 20;
+/// What it moves from one cluster to another in a second, comparing included.
+const SLOW_MOVE: u64 = 2 << 20;
 /// What Synapse takes on a slow machine to answer.
 const SLOW_START: u64 = 30;
+/// What any other service takes there.
+const SLOW_OTHER: u64 = 10;
 
 impl Takes {
-    /// From what the last dump and the last replacement took in milliseconds,
-    /// where that is known, else from the size of the database.
-    pub fn estimate(dump: Option<u64>, away: Option<u64>, size: Bytes) -> Self {
-        match (dump, away) {
-            (Some(dump), Some(away)) => {
-                Self { dump: dump.div_ceil(1000), away: away.div_ceil(1000), from: TakesFrom::LastTime }
+    /// From what it took the last time, where that is known, else from the size of
+    /// the database. `dump` is what the last dump took in milliseconds.
+    pub fn estimate(work: &Work, dump: Option<u64>, size: Bytes) -> Self {
+        let seconds = |millis: u64| millis.div_ceil(1000);
+        let all = || vec![Service::Postgres, Service::Synapse];
+        match work {
+            Work::Move { last: Some(last) } => {
+                // Both services start anew besides.
+                let away = seconds(*last).saturating_add(SLOW_START);
+                Self { dump: 0, away, without: all(), migrates: false, from: TakesFrom::LastTime }
             }
-            _ => Self { dump: size.0.div_ceil(SLOW_DUMP), away: SLOW_START, from: TakesFrom::Size },
+            Work::Move { last: None } => {
+                let away = size.0.div_ceil(SLOW_MOVE).saturating_add(2 * SLOW_START);
+                Self { dump: 0, away, without: all(), migrates: false, from: TakesFrom::Size }
+            }
+            Work::Return => {
+                Self { dump: 0, away: SLOW_START, without: all(), migrates: false, from: TakesFrom::Size }
+            }
+            Work::Replace { services, last } => {
+                let dumps = services.iter().any(|s| matches!(s, Service::Synapse | Service::Postgres));
+                let (without, migrates) = (services.clone(), services.contains(&Service::Synapse));
+                match (last, dump) {
+                    (Some(away), Some(dump)) if dumps => Self {
+                        dump: seconds(dump),
+                        away: seconds(*away),
+                        without,
+                        migrates,
+                        from: TakesFrom::LastTime,
+                    },
+                    (Some(away), _) if !dumps => {
+                        Self { dump: 0, away: seconds(*away), without, migrates, from: TakesFrom::LastTime }
+                    }
+                    _ => {
+                        let dump = if dumps { size.0.div_ceil(SLOW_DUMP) } else { 0 };
+                        let away = if dumps { SLOW_START } else { SLOW_OTHER };
+                        Self { dump, away, without, migrates, from: TakesFrom::Size }
+                    }
+                }
+            }
         }
     }
 
     /// For a person.
     pub fn words(&self) -> String {
-        let Self { dump, away, from } = self;
-        let why = match from {
-            TakesFrom::LastTime => "as the last time",
-            TakesFrom::Size => "judged by the size of the database; nothing was measured here yet",
+        let Self { dump, away, without, migrates, from } = self;
+        let why = match (from, dump) {
+            (TakesFrom::LastTime, _) => "as the last time",
+            (TakesFrom::Size, 0) if !without.contains(&Service::Postgres) => {
+                "a guess; nothing was measured here yet"
+            }
+            (TakesFrom::Size, _) => "judged by the size of the database; nothing was measured here yet",
         };
-        format!(
-            "It takes about {dump} s for the dump, during which the server goes on, and about {away} s without \
-             Synapse ({why}). Where the data are migrated, that comes on top."
-        )
+        let dump = match dump {
+            0 => String::new(),
+            dump => format!("about {dump} s for the dump, during which the server goes on, and "),
+        };
+        let names: Vec<&str> = without.iter().map(|service| service.title()).collect();
+        let migrated = if *migrates { " Where the data are migrated, that comes on top." } else { "" };
+        format!("It takes {dump}about {away} s without {} ({why}).{migrated}", names.join(" and "))
     }
 }
 
@@ -186,11 +253,31 @@ mod tests {
 
     #[test]
     fn a_time_says_where_it_comes_from() {
-        let measured = Takes::estimate(Some(2300), Some(4001), Bytes(1 << 30));
-        assert_eq!((measured.dump, measured.away), (3, 5));
-        assert!(measured.words().contains("as the last time"), "{}", measured.words());
-        let judged = Takes::estimate(Some(2300), None, Bytes(100 << 20));
-        assert_eq!((judged.dump, judged.from), (20, TakesFrom::Size));
+        let replace = |services: &[Service], last| Work::Replace { services: services.to_vec(), last };
+        let synapse = [Service::Synapse];
+        let size = Bytes(100 << 20);
+        for (work, dump, expected, said) in [
+            (replace(&synapse, Some(4001)), Some(2300), (3, 5, TakesFrom::LastTime), "as the last time"),
+            (replace(&synapse, None), Some(2300), (20, 30, TakesFrom::Size), "without Synapse (judged"),
+            (replace(&synapse, Some(4001)), None, (20, 30, TakesFrom::Size), "comes on top"),
+            (
+                replace(&[Service::Web], Some(900)),
+                None,
+                (0, 1, TakesFrom::LastTime),
+                "takes about 1 s without the web",
+            ),
+            (replace(&[Service::Redis], None), None, (0, 10, TakesFrom::Size), "Redis (a guess"),
+            (Work::Move { last: None }, Some(1), (0, 110, TakesFrom::Size), "PostgreSQL and Synapse (judged"),
+            (Work::Move { last: Some(70_000) }, None, (0, 100, TakesFrom::LastTime), "as the last time"),
+            (Work::Return, None, (0, 30, TakesFrom::Size), "PostgreSQL and Synapse"),
+        ] {
+            let takes = Takes::estimate(&work, dump, size);
+            assert_eq!((takes.dump, takes.away, takes.from), expected, "{work:?}");
+            assert!(takes.words().contains(said), "{work:?}: {}", takes.words());
+            let migrates =
+                matches!(&work, Work::Replace { services, .. } if services.contains(&Service::Synapse));
+            assert_eq!(takes.words().contains("migrated"), migrates, "{}", takes.words());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `[update]`.
 
-use super::{Fixed, Key};
+use super::{super::types::List, Fixed, Key};
+use crate::service::Service;
 
 super::keys! {
     AUTO: Key<bool> = Key {
@@ -12,6 +13,15 @@ super::keys! {
               within the hour. It takes the same care as `update`, and leaves alone what it could not take back without \
               losing what people wrote meanwhile. The images have to come from a registry, which the guest itself can \
               ask.",
+        init: false,
+    };
+    HOLD: Key<List<Service>> = Key {
+        path: "update.hold",
+        fallback: Fixed(|| List(Vec::new())),
+        of: |c| Some(List(c.update.hold.clone())),
+        example: r#"["synapse"]"#,
+        doc: "Services that stay as they are when everything is updated, by you or by the timer. What is named, as in \
+              `update synapse`, is updated all the same. `status` and `update --check` say what is held back.",
         init: false,
     };
     REHEARSE: Key<bool> = Key {

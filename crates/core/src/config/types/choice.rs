@@ -3,8 +3,9 @@
 use serde_json::Value as Json;
 
 use super::{Flaw, TextType, enum_schema, nearest};
-use crate::config::{
-    ApexChoice, BackendChoice, CertificateChoice, LogLevel, NotifyOn, SourceChoice, ZoneSetting,
+use crate::{
+    config::{ApexChoice, BackendChoice, CertificateChoice, LogLevel, NotifyOn, SourceChoice, ZoneSetting},
+    service::Service,
 };
 
 /// `synapse.registration`; `open` needs a reason beside it.
@@ -67,6 +68,28 @@ choice! {
     ZoneSetting { "ssl" = Ssl, "always_use_https" = AlwaysUseHttps, "min_tls_version" = MinTlsVersion }
     NotifyOn { "failure" = Failure, "always" = Always }
     RegistrationChoice { "closed" = Closed, "token" = Token, "open" = Open }
+}
+
+impl TextType for Service {
+    fn wanted() -> String {
+        one_of(&Service::ALL.map(Service::name))
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        let names = Service::ALL.map(Service::name);
+        Service::by_name(text).ok_or_else(|| {
+            let flaw = Flaw::new(format!("must be {}", Self::wanted()));
+            match nearest(text, names) {
+                Some(near) => flaw.hint(format!("did you mean {near:?}?")),
+                None => flaw,
+            }
+        })
+    }
+    fn to_text(&self) -> String {
+        self.name().to_owned()
+    }
+    fn text_schema() -> Json {
+        enum_schema(&Service::ALL.map(Service::name))
+    }
 }
 
 /// `"a", "b" or "c"`.
