@@ -10,6 +10,7 @@ use serde_json::Value;
 
 const PASSWORD: &str = "correct horse battery staple";
 const MESSAGES: u32 = 20;
+const PICTURE: &[u8] = b"a picture of the kitchen";
 const FOLDER: &str = "/opt/matrix/postgresdata";
 
 fn main() -> ExitCode {
@@ -25,6 +26,7 @@ struct Site {
     lab: Lab,
     anna: Session,
     room: String,
+    media: String,
 }
 
 impl Site {
@@ -38,13 +40,14 @@ impl Site {
         for n in 0..MESSAGES {
             anna.send(&room, &format!("message {n}")).unwrap();
         }
+        let media = anna.upload("kitchen", PICTURE);
         wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
             match ask(&lab, "SELECT count(*) FROM background_updates").as_str() {
                 "0" => Ok(()),
                 left => Err(format!("{left} to go")),
             }
         });
-        Self { lab, anna, room }
+        Self { lab, anna, room, media }
     }
 
     /// The data of people are there, and PostgreSQL is of that version.
@@ -57,6 +60,7 @@ impl Site {
         for n in 0..MESSAGES {
             assert!(messages.contains(&format!("message {n}")), "message {n} is lost: {messages:?}");
         }
+        assert_eq!(self.anna.download(&self.media), PICTURE);
         self.anna.send(&self.room, "and on it goes").unwrap();
     }
 
@@ -82,6 +86,20 @@ impl Site {
             if ran.stdout.contains("synapse|") { Ok(()) } else { Err(ran.stderr) }
         });
         update.kill();
+    }
+
+    /// A run that is cut off, in the guest too, once PostgreSQL's unit names the
+    /// cluster of version `to`.
+    #[track_caller]
+    fn cut_off_behind_the_switch(&self, arguments: &[&str], to: u32) {
+        let run = self.lab.command(arguments).start();
+        let (guest, cluster) = (self.lab.guest(), format!("/{to}/docker"));
+        wait_until("PostgreSQL's unit names the other cluster", Duration::from_secs(300), || {
+            let unit = guest.read("/etc/containers/systemd/postgres_db.container");
+            if unit.contains(&cluster) { Ok(()) } else { Err(unit) }
+        });
+        run.kill();
+        guest.cut_power();
     }
 }
 
@@ -192,11 +210,19 @@ fn moves(s: &mut Scenario, site: &Site) {
             "{}",
             up.evidence()
         );
-        lab.run(&["rollback", "--yes"]).ok();
+    });
+    s.test("cut off behind the switch, the next run goes on, since going back would lose something", || {
+        site.cut_off_behind_the_switch(&["rollback", "--yes"], 17);
+        let up = lab.up();
+        assert!(up.stderr.contains("The other cluster serves already: it is kept"), "{}", up.evidence());
         site.serves(17);
+        let last = site.history().pop().unwrap();
+        assert_eq!(last["outcome"], "kept", "{last}");
+        assert!(last["by"].as_str().unwrap().starts_with("rollback on"), "{last}");
         let clusters = site.clusters();
         let kept = clusters.iter().any(|name| name.starts_with("17.before-generation-"));
         assert!(kept, "the one that was left is not kept: {clusters:?}");
+        lab.settled();
     });
     s.test("a new version that does not start is taken back to the old cluster", || {
         let to = lab.path("ends.tar");
@@ -220,12 +246,53 @@ fn moves(s: &mut Scenario, site: &Site) {
             let up = lab.up();
             assert!(up.stderr.contains("was cut off"), "{}", up.evidence());
             site.serves(17);
+            let check = lab.run(&["update", "postgres_db=18", "--check"]).exits(3);
+            assert!(check.stderr.contains("without PostgreSQL and Synapse"), "{}", check.evidence());
             update(lab, 18).ok().says("all that was well before is");
             site.serves(18);
+            let image = lab.status()["services"][0]["image"].clone();
+            assert!(image.as_str().unwrap().starts_with("build postgres"), "{image}");
             lab.settled();
             lab.run(&["update", "postgres_db", "--yes"]).ok().says("Nothing is newer");
             site.serves(18);
             lab.run(&["verify", "--only", "data"]).ok();
         },
     );
+    s.test("prune shows old clusters with their sizes, and removes them when it is told to", || {
+        let before = site.clusters();
+        let shown = lab.run(&["prune", "--dry-run", "--json"]).ok().json();
+        let of = |what: &str| -> Vec<Value> {
+            let things = shown[what].as_array().unwrap().iter();
+            things.filter(|thing| thing["kind"] == "cluster").cloned().collect()
+        };
+        assert_eq!(of("removable"), Vec::<Value>::new(), "nobody asked for that");
+        let kept = of("kept");
+        let names: Vec<&str> = kept.iter().filter_map(|t| t["name"].as_str()?.rsplit('/').next()).collect();
+        assert_eq!(names, before.iter().filter(|name| *name != "18").collect::<Vec<_>>(), "{shown}");
+        assert!(names.contains(&"15") && names.contains(&"17"), "{shown}");
+        for cluster in &kept {
+            let argv = ["du", "--summarize", "--block-size=1", cluster["name"].as_str().unwrap()];
+            let size = guest.exec(argv).ok();
+            assert_eq!(cluster["bytes"].to_string(), size.text().split('\t').next().unwrap(), "{cluster}");
+        }
+        lab.run(&["prune", "--yes"]).ok().says("`--old-clusters` adds");
+        assert_eq!(site.clusters(), before);
+        // One whose removal was cut off goes without being asked for again.
+        guest.sh(&format!("mv {FOLDER}/15 {FOLDER}/.removing-15")).ok();
+        let inside = ["matrix-podman", "prune", "--yes"];
+        guest.exec(inside).ok().says(".removing-15");
+        assert!(!site.clusters().iter().any(|name| name.contains("15")), "{:?}", site.clusters());
+        let pruned = lab.run(&["prune", "--old-clusters", "--yes"]).ok();
+        assert!(pruned.stdout.contains("`rollback` goes back to it"), "{}", pruned.evidence());
+        assert_eq!(site.clusters(), ["18"]);
+        site.serves(18);
+        let back = lab.run(&["rollback", "--yes"]).exits(1);
+        assert!(
+            back.stderr.contains("the cluster of PostgreSQL 17 is no longer there"),
+            "{}",
+            back.evidence()
+        );
+        site.serves(18);
+        lab.settled();
+    });
 }
