@@ -253,9 +253,10 @@ impl World {
         match self.guest()? {
             Some(guest) => guest.follow(argv, print),
             None => {
-                let mut words = argv.iter();
-                let status = std::process::Command::new(words.next().map(String::as_str).unwrap_or_default())
-                    .args(words)
+                // What says nothing would go on when this process is ended.
+                let status = std::process::Command::new("setpriv")
+                    .args(["--pdeathsig=TERM", "--"])
+                    .args(&argv)
                     .status()
                     .doing(|| format!("run {}", argv.join(" ")))?;
                 Ok(status.code())

@@ -4,9 +4,9 @@ use std::{
     collections::BTreeMap,
     io::{self, BufReader, Read, Write},
     os::fd::AsFd,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -156,7 +156,7 @@ fn answer(
         Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
-        Request::Follow(argv) => follow(id, &argv, output),
+        Request::Follow(argv) => follow(id, &argv, data, output),
         Request::Restore(beside, step) => done(backup::restore::serve(beside, &step, data)),
         Request::Stream(call) => {
             let mut pieces = Pieces { id, output, asked: data, waiting: Vec::with_capacity(CHUNK) };
@@ -173,8 +173,9 @@ fn answer(
 }
 
 /// Runs a command and sends what it prints as data; both its streams in one,
-/// as on a terminal.
-fn follow(id: u32, argv: &[String], output: &Mutex<impl Write + Send>) -> Reply {
+/// as on a terminal. It ends when the connection does, also when it never prints
+/// anything again: `asked` has no data, and is cut off then.
+fn follow(id: u32, argv: &[String], mut asked: DataReader, output: &Mutex<impl Write + Send>) -> Reply {
     let run = || -> Result<Option<i32>, Failure> {
         let doing = || format!("run {}", argv.first().map(String::as_str).unwrap_or("nothing"));
         let (mut reader, writer) = io::pipe().doing(doing)?;
@@ -182,9 +183,16 @@ fn follow(id: u32, argv: &[String], output: &Mutex<impl Write + Send>) -> Reply 
         let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
         command.args(words).stdin(Stdio::null());
         command.stderr(writer.try_clone().doing(doing)?).stdout(writer);
-        let mut child = command.spawn().doing(doing)?;
+        let child = Arc::new(Mutex::new(command.spawn().doing(doing)?));
         // The pipe ends when the child's own ends are the last ones.
         drop(command);
+        let listened_to = Arc::clone(&child);
+        // It may wait for longer than the child lives, and is nobody's to wait for.
+        std::thread::spawn(move || {
+            if asked.read(&mut [0]).is_err() {
+                end(&listened_to);
+            }
+        });
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = reader.read(&mut buffer).doing(doing)?;
@@ -196,15 +204,23 @@ fn follow(id: u32, argv: &[String], output: &Mutex<impl Write + Send>) -> Reply 
                 Err(_) => false,
             };
             if !sent {
-                let _ = child.kill();
+                end(&child);
                 break;
             }
         }
+        let mut child = child.lock().map_err(|_| Failure::new(doing(), "a thread failed"))?;
         Ok(child.wait().doing(doing)?.code())
     };
     match run() {
         Ok(status) => Reply::Ended(status),
         Err(failure) => Reply::Failed(failure),
+    }
+}
+
+/// Ends a process, unless it was waited for already.
+fn end(child: &Mutex<Child>) {
+    if let Ok(mut child) = child.lock() {
+        let _ = child.kill();
     }
 }
 
@@ -294,6 +310,18 @@ mod tests {
             panic!("{last:?}")
         };
         assert!(failure.to_string().contains("cut"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_followed_ends_with_the_connection_though_it_says_nothing() {
+        let mut sent = Vec::new();
+        let argv = ["sleep", "1000"].map(str::to_owned).to_vec();
+        write_message(&mut sent, 1, &Request::Follow(argv)).unwrap();
+        let (done, waits) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = done.send(serve(sent.as_slice(), io::sink(), || {}).is_ok());
+        });
+        assert_eq!(waits.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 
     #[test]
