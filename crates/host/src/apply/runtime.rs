@@ -138,10 +138,18 @@ fn canary(root: Option<&Path>, image: &str) -> Result<(), Failure> {
     let setting = format!("{SETTING}={VALUE}");
     let printed_by = format!("/proc/sys/{}", SETTING.replace('.', "/"));
     let argv = [
-        // Neither the addresses and rules nor the mounts of what runs are reached from here.
+        // Neither the addresses and rules nor the mounts of what runs are reached from here,
+        // and nothing of it outlives this process, whatever it waits for.
+        "setpriv",
+        "--pdeathsig=KILL",
+        "--",
         "unshare",
         "--net",
         "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
         "--",
         &shown(&podman),
         "--root",
@@ -173,7 +181,6 @@ fn canary(root: Option<&Path>, image: &str) -> Result<(), Failure> {
         &printed_by,
     ];
     let output = Program::new(argv)
-        .ends_with_us()
         .env("CONTAINERS_CONF_OVERRIDE", &shown(&settings))
         .env("LD_LIBRARY_PATH", &libraries(root))
         .deadline(PATIENCE)
