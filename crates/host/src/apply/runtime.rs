@@ -156,6 +156,9 @@ fn canary(root: Option<&Path>, image: &str) -> Result<(), Failure> {
         &shown(&place.join("storage")),
         "--runroot",
         &shown(&place.join("run")),
+        // Else it would share what Podman notes of the boot, which a /proc of its own says anew.
+        "--tmpdir",
+        &shown(&place.join("tmp")),
         "--network-config-dir",
         &shown(&place.join("networks")),
         "--runtime",
