@@ -5,10 +5,11 @@
 //! do. A run that is killed before that leaves a server that the next run puts
 //! back: everything that it has to know for that is in the history.
 
+mod back;
 mod major;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
@@ -222,34 +223,6 @@ impl Update<'_> {
         self.proposal(changes, number, None, false).map(Some)
     }
 
-    /// The way back to the images of `generation`, from what the lock names;
-    /// `dump` is the one taken before what runs now was tried.
-    pub fn way_back(&self, generation: &Generation, dump: Option<AbsPath>) -> Result<Proposal, Failure> {
-        let lock = lock(self.world)?;
-        let number = history(self.world)?.next();
-        let changes = lock.images.iter().filter_map(|(service, from)| {
-            let to = generation.images.get(service).filter(|to| to.id != from.id)?;
-            // The lock goes on answering to what the config asks for.
-            let to = LockedImage { wanted: from.wanted.clone(), ..to.clone() };
-            Some(Change { service: *service, from: from.clone(), to })
-        });
-        let changes: Vec<Change> = changes.collect();
-        for change in &changes {
-            let id = change.to.id.hex();
-            if see(self.world, "look for the image", |seen| Ok(seen.image(id, [id])?.is_none()))? {
-                return Err(Failure::new(
-                    format!("go back to generation {}", generation.number),
-                    format!("its image of {} is no longer in the guest", change.service),
-                )
-                .hint(format!(
-                    "`matrix-podman update {}={}` gets it again",
-                    change.service, change.to.version
-                )));
-            }
-        }
-        self.proposal(changes, number, dump, true)
-    }
-
     fn proposal(
         &self,
         mut changes: Vec<Change>,
@@ -395,102 +368,6 @@ impl Update<'_> {
         let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
         let ended = run::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
         ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
-    }
-
-    /// Puts back what the lock names, and the dump where the older Synapse does
-    /// not open what the newer one left.
-    fn take_back(
-        &self,
-        generation: &Generation,
-        why: String,
-        log: Vec<String>,
-        green: &BTreeSet<&'static str>,
-    ) -> Result<Report, Failure> {
-        let started = Instant::now();
-        let lock = lock(self.world)?;
-        let changed: Vec<Service> = Service::ALL
-            .into_iter()
-            .filter(|s| {
-                let id = |images: &BTreeMap<Service, LockedImage>| images.get(s).map(|i| i.id.clone());
-                id(&generation.images) != id(&lock.images)
-            })
-            .collect();
-        // The config may want what was tried; what the lock names is put back.
-        let mut trial = self.world.site().clone();
-        trial.trial.extend(lock.images.clone());
-        let site = &trial;
-        let postgres = |images: &BTreeMap<Service, LockedImage>| images.get(&Service::Postgres).cloned();
-        let majors = major::majors(postgres(&lock.images).as_ref(), postgres(&generation.images).as_ref());
-        if let Some(majors) = majors {
-            self.leave_cluster(site, generation, majors)?;
-        }
-        if changed.contains(&Service::Synapse) {
-            self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
-        }
-        for service in changed.iter().filter(|s| **s != Service::Synapse) {
-            self.replace(site, *service, None)?;
-        }
-        let mut undo = if majors.is_some() { Undo::Cluster } else { Undo::Image };
-        if changed.contains(&Service::Synapse) {
-            // After a power cut the guest may still be starting.
-            self.settle(site, &["service/postgres_db", "service/redis"])?;
-            undo = update::undo(
-                demanded(self.world)?,
-                lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image)),
-            );
-            if undo == Undo::Dump || generation.restores.is_some() {
-                undo = Undo::Dump;
-                let Some(from) = generation.dump.clone() else {
-                    return Err(Failure::new("put the old Synapse back", "there is no dump to restore"));
-                };
-                self.restore(from, update::database_kept(generation.number))?;
-            }
-            self.replace(site, Service::Synapse, None)?;
-        }
-        let still_ill = self.ill(site, green)?;
-        let mut history = history(self.world)?;
-        if let Some(last) = history.generations.last_mut() {
-            last.undo = Some(undo);
-        }
-        write_history(self.world, &history)?;
-        let generation = self.close(Outcome::Undone { why, log })?;
-        Ok(Report { generation, still_ill, millis: millis(started) })
-    }
-
-    fn restore(&self, from: AbsPath, keep_as: String) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
-        // Redis remembers what the database will no longer know.
-        self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
-        self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
-        self.settle(self.world.site(), &["service/redis"])
-    }
-
-    /// Settles an update whose run was cut off: what was not kept is taken back.
-    pub fn recover(&self) -> Result<Option<Report>, Failure> {
-        let history = history(self.world)?;
-        let Some(generation) = history.under_way().cloned() else { return Ok(None) };
-        if generation.images == lock(self.world)?.images {
-            let generation = self.close(Outcome::Kept)?;
-            return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
-        }
-        let why = format!("the update begun at {} was cut off", generation.at);
-        match self.go_on(&generation) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.listener.on(&Event::Note {
-                    text: format!("{why}. The other cluster serves already: it is kept."),
-                });
-                let generation = self.close(Outcome::Kept)?;
-                return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
-            }
-            Err(failure) => {
-                let why = format!("{why}, and {failure}");
-                self.listener.on(&Event::Note { text: format!("{why}. What ran before is put back.") });
-                return self.take_back(&generation, why, failure.evidence, &BTreeSet::new()).map(Some);
-            }
-        }
-        self.listener.on(&Event::Note { text: format!("{why}. What ran before is put back.") });
-        self.take_back(&generation, why, Vec::new(), &BTreeSet::new()).map(Some)
     }
 
     fn close(&self, outcome: Outcome) -> Result<Generation, Failure> {

@@ -11,6 +11,7 @@ mod documents;
 mod edge;
 mod exec;
 mod failed;
+mod history;
 mod init;
 mod logs;
 mod motd;
@@ -26,6 +27,7 @@ mod runtime;
 mod services;
 mod set;
 mod status;
+mod targets;
 mod up;
 mod update;
 mod verify;
@@ -70,7 +72,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Set(args) => set::run(config, &args),
         Command::Update(args) => update::update(config, &args),
         Command::Rollback(args) => update::rollback(config, &args),
-        Command::History(args) => update::history(config, &args),
+        Command::History(args) => history::run(config, &args),
         Command::Notify(args) => notify::run(config, &args),
         Command::Render(render) => render::run(config, &render),
         Command::Destroy(destroy) => destroy::run(config, &destroy),

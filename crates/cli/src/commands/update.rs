@@ -22,12 +22,14 @@ use serde_json::json;
 use super::{
     notify,
     outlook::{self, Outlook},
-    plan, rehearse, runtime, up,
+    plan, rehearse, runtime,
+    targets::{Targets, targets},
+    up,
 };
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
-    output::{self, BOLD, DIM, GREEN, RED, Table, YELLOW, duration, styled},
+    output::{self, BOLD, DIM, GREEN, RED, duration, styled},
     site::Found,
 };
 
@@ -195,13 +197,16 @@ pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Erro
         let update = Update { world: &world, journal, listener, by: by("rollback") };
         let proposal = update.way_back(before, current.dump.clone())?;
         show(&proposal, args.output.json);
-        if !args.output.json {
-            let undo = match proposal.undo {
-                Undo::Cluster if proposal.majors().is_some_and(|(from, to)| to < from) => Undo::Cluster,
-                _ if proposal.restore.is_some() => Undo::Dump,
-                _ => Undo::Image,
-            };
-            output::say(&rules::lost(undo, since(undo, current)));
+        let undo = match proposal.undo {
+            Undo::Cluster if proposal.majors().is_some_and(|(from, to)| to < from) => Undo::Cluster,
+            _ if proposal.restore.is_some() => Undo::Dump,
+            _ => Undo::Image,
+        };
+        let lost = rules::lost(undo, since(undo, current));
+        if args.output.json {
+            output::data(&json!({"event": "lost", "what": lost}).to_string());
+        } else {
+            output::say(&lost);
         }
         confirm(args.yes, args.output.json, "Go back?")?;
         let report = update.carry_out(&proposal, BACK)?;
@@ -213,47 +218,6 @@ pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Erro
 /// Since when what is written would be lost.
 fn since(undo: Undo, current: &Generation) -> Option<&str> {
     (undo == Undo::Cluster || current.dump.is_some()).then_some(current.at.as_str())
-}
-
-pub fn history(config: Option<&Path>, args: &args::History) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
-    let mut history = update::history(&world)?;
-    let lock = update::lock(&world)?;
-    // What `up` made is part of it, whether or not an update came after.
-    history.note(&lock, "", "up");
-    if args.output.json {
-        let text =
-            serde_json::to_string(&history.generations).map_err(|e| Failure::new("print the history", e))?;
-        output::data(&text);
-        return Ok(DONE);
-    }
-    let current = history.current(&lock).map(|generation| generation.number);
-    let mut table = Table::new(["#", "when", "outcome", "by", "versions"]);
-    for generation in &history.generations {
-        let style = match &generation.outcome {
-            _ if current == Some(generation.number) => GREEN,
-            Outcome::Kept => DIM,
-            Outcome::UnderWay => YELLOW,
-            Outcome::Undone { .. } => RED,
-        };
-        let outcome = if current == Some(generation.number) { "runs" } else { generation.outcome.name() };
-        let versions: Vec<String> =
-            generation.images.iter().map(|(service, image)| format!("{service} {}", image.version)).collect();
-        table.row([
-            (generation.number.to_string(), style),
-            (generation.at.clone(), DIM),
-            (outcome.to_owned(), style),
-            (generation.by.clone(), DIM),
-            (versions.join(", "), DIM),
-        ]);
-    }
-    table.print();
-    for generation in &history.generations {
-        if let Outcome::Undone { why, .. } = &generation.outcome {
-            output::data(&format!("{} was undone: {why}", generation.number));
-        }
-    }
-    Ok(DONE)
 }
 
 /// Settles an update that was cut off, before anything else is looked at;
@@ -278,46 +242,6 @@ pub fn settle(world: &World, found: &Found, json: bool) -> Result<bool, Error> {
         }
         Ok(true)
     })
-}
-
-/// What an update is about.
-struct Targets {
-    /// The services.
-    requests: Vec<Request>,
-    /// Whether Debian's packages that containers run by are.
-    debian: bool,
-    /// What stays as it is.
-    held: Vec<Service>,
-}
-
-/// What is to be updated, where the config holds `always` back. A service that is
-/// named is meant.
-fn targets(args: &args::Update, always: &[Service]) -> Result<Targets, Error> {
-    let mut held: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
-    let services: Vec<Request> = args
-        .targets
-        .iter()
-        .filter_map(|target| match target {
-            Target::Service(request) => Some(request.clone()),
-            Target::Debian => None,
-        })
-        .collect();
-    if let Some(both) = services.iter().find(|request| held.contains(&request.service)) {
-        return Err(Error::usage(
-            format!("{} is both to be updated and to be held back", both.service),
-            "name it once",
-        ));
-    }
-    if !args.targets.is_empty() {
-        let debian = args.targets.contains(&Target::Debian);
-        return Ok(Targets { requests: services, debian, held: Vec::new() });
-    }
-    held.extend(always);
-    held.sort_unstable();
-    held.dedup();
-    let all = Service::ALL.into_iter().filter(|service| !held.contains(service));
-    let requests = all.map(|service| Request { service, version: None }).collect();
-    Ok(Targets { requests, debian: true, held })
 }
 
 /// From where each image comes; in a registry, a newer tag of the same kind.
@@ -515,41 +439,4 @@ fn names(proposal: &Proposal) -> String {
 fn by(command: &str) -> String {
     let host = matrix_podman_host::run::LockHolder::this(command).host;
     format!("{command} on {host}")
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: args::Update,
-    }
-
-    fn of(line: &[&str], always: &[Service]) -> Result<(Vec<Service>, bool, Vec<Service>), Error> {
-        let args = Line::parse_from(["update"].iter().chain(line)).args;
-        targets(&args, always).map(|t| (t.requests.iter().map(|r| r.service).collect(), t.debian, t.held))
-    }
-
-    #[test]
-    fn what_is_held_back_is_left_out_unless_it_is_named() {
-        use Service::{Postgres, Redis, Synapse, Web};
-        let all = || vec![Postgres, Redis, Synapse, Web];
-        for (line, always, expected) in [
-            (&[][..], &[][..], (all(), true, vec![])),
-            (&[], &[Synapse], (vec![Postgres, Redis, Web], true, vec![Synapse])),
-            (&["--hold", "redis"], &[Synapse], (vec![Postgres, Web], true, vec![Redis, Synapse])),
-            (&["--hold", "redis"], &[Redis], (vec![Postgres, Synapse, Web], true, vec![Redis])),
-            (&["synapse"], &[Synapse, Redis], (vec![Synapse], false, vec![])),
-            (&["debian"], &[Synapse], (vec![], true, vec![])),
-            (&["debian", "redis"], &[], (vec![Redis], true, vec![])),
-            (&[], &all(), (vec![], true, all())),
-        ] {
-            assert_eq!(of(line, always).ok(), Some(expected), "{line:?} {always:?}");
-        }
-        assert!(of(&["redis", "--hold", "redis"], &[]).is_err());
-    }
 }
