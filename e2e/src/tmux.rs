@@ -40,6 +40,11 @@ impl Tmux {
         self.tmux(&["resize-window", "-x", &columns, "-y", &lines]).ok();
     }
 
+    /// Closes it, as a window that is closed: what runs in it is not asked.
+    pub fn close(&self) {
+        self.tmux(&["kill-session"]).ok();
+    }
+
     /// What is to be seen.
     pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"]).ok().stdout

@@ -97,6 +97,7 @@ fn told(s: &mut Scenario, lab: &Lab) {
             &["logs", "synapse", "-n", "20"],
             &["exec", "redis", "--", "true"],
             &["history"],
+            &["psql", "--", "-qAtc", "SELECT 1"],
         ] {
             let here = median(|| drop(lab.command(arguments).quietly().run().ok()));
             let inside = median(|| {
@@ -110,6 +111,40 @@ fn told(s: &mut Scenario, lab: &Lab) {
             // On a machine that is busy with other things, Podman says how busy.
             let patience = AT_ONCE.max(floor * 8);
             assert!(here < patience && inside < patience, "{arguments:?}: {here:.2?}, inside {inside:.2?}");
+        }
+        // Each time it is another one, so that each time there is a plan to be shown.
+        let (before, mut brands) = (lab.config(), ["One", "Two"].iter().cycle());
+        let set = median(|| drop(lab.run(&["set", "web.brand", brands.next().unwrap()]).ok()));
+        lab.write("matrix.toml", &before);
+        println!("  set: {set:.2?}");
+        assert!(set < AT_ONCE.max(floor * 8), "set: {set:.2?}");
+    });
+    s.test("logs are followed as they are written, and nothing goes on when nobody follows any more", || {
+        for inside in [false, true] {
+            let mark = format!("followed-{inside}");
+            let arguments = ["logs", "postgres_db", "--follow", "--since", "1m"];
+            let mut follow = match inside {
+                true => guest.command([&["matrix-podman"][..], &arguments].concat()).start(),
+                false => lab.command(&arguments).start(),
+            };
+            let says = |query: &str| {
+                lab.run(&["psql", "--", "-qAtc", query]);
+            };
+            wait_until("the log is followed", Duration::from_secs(30), || {
+                // PostgreSQL notes what it cannot do.
+                says(&format!("SELECT \"{mark}\""));
+                let said = follow.said();
+                if said.contains(&mark) { Ok(()) } else { Err(said) }
+            });
+            // A log that says nothing more is no reason to stay either.
+            if inside {
+                guest.sh("kill -KILL $(pidof matrix-podman)").ok();
+            }
+            follow.kill();
+            wait_until("nobody follows any more", Duration::from_secs(20), || {
+                let left = guest.exec(["pgrep", "--full", "journalctl.*--follow"]);
+                if left.code == 1 { Ok(()) } else { Err(left.stdout) }
+            });
         }
     });
 }
@@ -188,6 +223,23 @@ fn watched(s: &mut Scenario, lab: &Lab) {
             terminal.shows(&["LEFT 143", " icanon", " echo "]);
         },
     );
+    s.test("a terminal that is closed ends it, whether or not somebody passes that on", || {
+        // In a session of its own, it is not told by a signal.
+        for (name, before) in [("closed", ""), ("unheard", "setsid --wait ")] {
+            let pid_file = lab.path(&format!("watch-{name}.pid")).display().to_string();
+            let inner = format!("echo $$ > {pid_file}; exec {program} watch --every 1s");
+            let terminal = Tmux::start(name, (80, 24), &format!("cd {folder}; {before}sh -c '{inner}'"));
+            terminal.shows(&["synapse", "healthy"]);
+            let pid = std::fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+            let process = std::path::PathBuf::from(format!("/proc/{pid}"));
+            assert!(process.exists(), "{name}: {pid}");
+            terminal.close();
+            wait_until(&format!("{name}: the screen's process has ended"), Duration::from_secs(20), || {
+                let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
+                if status.is_empty() || status.contains("State:\tZ") { Ok(()) } else { Err(status) }
+            });
+        }
+    });
     s.test("the screen is there in the guest too, and without colours where none are wanted", || {
         let inside =
             format!("NO_COLOR=1 TERM=xterm lxc-attach -n {} -- matrix-podman watch; echo LEFT", guest.name);
@@ -278,6 +330,11 @@ fn typed(s: &mut Scenario, lab: &Lab) {
         let events = guest.exec(["matrix-podman", "restart", "redis", "--json"]).ok().json_lines();
         assert!(events.iter().any(|e| e["event"] == "finished"), "{events:?}");
         assert_ne!(guest.incarnation("redis"), before);
+        let state = || guest.exec(["systemctl", "is-active", "element-web"]).text().to_owned();
+        guest.exec(["matrix-podman", "stop", "element-web"]).ok();
+        assert_eq!(state(), "inactive");
+        guest.exec(["matrix-podman", "start", "element-web"]).ok();
+        assert_eq!(state(), "active");
         lab.becomes_healthy(Duration::from_secs(60));
     });
     s.test("the shell in the guest completes commands, services and keys", || {
