@@ -86,3 +86,17 @@ fn succeeds(argv: &[&str]) -> bool {
 pub(crate) fn site_state(site: &str) -> PathBuf {
     Path::new("/var/lib/matrix-podman/sites").join(site)
 }
+
+/// Removes what has this machine make backups of a site that is gone.
+pub(crate) fn remove_timers(site: &str) {
+    let _ = fs::remove_file(format!("/etc/cron.d/matrix-backup-{}", site.replace('.', "-")));
+    for chore in ["backup", "drill"] {
+        let timer = format!("matrix-{chore}-{site}.timer");
+        let file = Path::new("/etc/systemd/system").join(&timer);
+        if file.exists() {
+            Invocation::new(["systemctl", "disable", "--now", &timer]).quietly().run();
+            let _ = fs::remove_file(file.with_extension("service"));
+            let _ = fs::remove_file(file);
+        }
+    }
+}

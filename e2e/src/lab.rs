@@ -414,6 +414,7 @@ fn remove(name: &str) {
     cleaning::remove_guest(&guest);
     for site in [format!("{name}.{DOMAIN}"), format!("matrix.{name}.{DOMAIN}")] {
         let _ = fs::remove_dir_all(cleaning::site_state(&site));
+        cleaning::remove_timers(&site);
     }
     let _ = fs::remove_dir_all(&folder);
 }

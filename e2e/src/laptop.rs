@@ -80,7 +80,7 @@ impl Laptop {
     }
 
     /// The search path with its ssh in front.
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("{}:{}", self.folder.join("bin").display(), std::env::var("PATH").unwrap_or_default())
     }
 
@@ -124,7 +124,8 @@ impl Sshd {
             "sshd_config",
             &format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nPidFile none\nAuthorizedKeysFile {at}/own.pub\n\
-                 StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv PATH={path}\n",
+                 StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv PATH={path}\n\
+                 Subsystem sftp internal-sftp\n",
             ),
         );
         let start = || -> std::io::Result<Child> {

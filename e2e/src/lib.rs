@@ -30,6 +30,7 @@ mod tmux;
 mod tools;
 mod wait;
 mod watcher;
+mod wire;
 
 pub use archives::{archive, make_archives, postgres_archive};
 pub use cleaning::{TRASH, empty_trash};
@@ -43,9 +44,10 @@ pub use proxmox::{CallsPage, How, Node, State, Storage, standin as proxmox_stand
 pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;
 pub use tmux::Tmux;
-pub use tools::{NodeClient, PythonClient, clients_folder, tool};
+pub use tools::{NodeClient, PythonClient, S3Store, clients_folder, tool};
 pub use wait::wait_until;
 pub use watcher::ProcessWatcher;
+pub use wire::Wire;
 
 /// Names of the services, in the order in which they start.
 pub const SERVICES: [&str; 4] = ["postgres_db", "redis", "synapse", "element-web"];

@@ -1,12 +1,15 @@
-//! Clients in other languages: matrix-nio in a Python environment of its own,
-//! and a browser driven from Node.
+//! Clients and servers in other languages: matrix-nio in a Python environment of
+//! its own, a browser driven from Node, an object store from npm.
 
 use std::{
+    net::TcpStream,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
-use crate::{Invocation, Ran};
+use crate::{Invocation, Ran, wait_until};
 
 /// Folder of the clients' scripts.
 pub fn clients_folder() -> PathBuf {
@@ -89,20 +92,7 @@ impl NodeClient {
     pub fn get() -> &'static Self {
         static CLIENT: OnceLock<NodeClient> = OnceLock::new();
         CLIENT.get_or_init(|| {
-            let folder = kept("browser");
-            std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-            let mut changed = !folder.join("node_modules").exists();
-            for name in ["hydrogen.mjs", "package.json", "package-lock.json"] {
-                let (from, to) = (source.join(name), folder.join(name));
-                if std::fs::read(&from).ok() != std::fs::read(&to).ok() {
-                    changed |= name.ends_with("json");
-                    std::fs::copy(&from, &to).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
-                }
-            }
-            if changed {
-                Invocation::new(["npm", "ci", "--no-audit", "--no-fund"]).folder(&folder).run().ok();
-            }
+            let folder = from_npm("browser", &["hydrogen.mjs", "package.json", "package-lock.json"]);
             NodeClient { folder }
         })
     }
@@ -112,5 +102,66 @@ impl NodeClient {
     pub fn run(&self, script: &str, arguments: &[&str]) -> Ran {
         let argv = ["node", script].into_iter().chain(arguments.iter().copied());
         Invocation::new(argv).folder(&self.folder).run()
+    }
+}
+
+/// A folder of e2e/ with what it needs from npm, kept for all tests.
+#[track_caller]
+fn from_npm(name: &str, files: &[&str]) -> PathBuf {
+    let folder = kept(name);
+    std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let mut changed = !folder.join("node_modules").exists();
+    for name in files {
+        let (from, to) = (source.join(name), folder.join(name));
+        if std::fs::read(&from).ok() != std::fs::read(&to).ok() {
+            changed |= name.ends_with("json");
+            std::fs::copy(&from, &to).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
+        }
+    }
+    if changed {
+        Invocation::new(["npm", "ci", "--no-audit", "--no-fund"]).folder(&folder).run().ok();
+    }
+    folder
+}
+
+/// A real object store that speaks S3 and knows whose key it is (it does not check
+/// the signature itself). It ends when it is dropped; what was put into it stays.
+pub struct S3Store {
+    child: Child,
+}
+
+impl S3Store {
+    /// The key that it knows, and its secret.
+    pub const KEYS: (&str, &str) = ("S3RVER", "S3RVER");
+    /// Its bucket.
+    pub const BUCKET: &str = "backups";
+
+    /// Starts it on a port of this machine, with its objects in a folder.
+    #[track_caller]
+    pub fn start(port: u16, objects: &Path) -> Self {
+        let folder = from_npm("store", &["package.json", "package-lock.json"]);
+        let child = Command::new("node")
+            .arg(folder.join("node_modules/s3rver/bin/s3rver.js"))
+            .args(["--address", "127.0.0.1", "--port", &port.to_string(), "--silent", "--no-vhost-buckets"])
+            .args(["--configure-bucket", Self::BUCKET, "--directory"])
+            .arg(objects)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("start the object store: {e}"));
+        let store = Self { child };
+        wait_until("the object store answers", Duration::from_secs(60), || {
+            TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|e| e.to_string())
+        });
+        store
+    }
+}
+
+impl Drop for S3Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

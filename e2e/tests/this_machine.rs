@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         machine.run(&["up", "--yes"]).ok();
         assert!(!guest.read("/opt/matrix/synapse/homeserver.yaml").contains("60M"));
     });
+    s.test("the machine's own timers make a backup and try it out", || by_itself(&machine));
     s.test("after a reboot of the machine the server comes back by itself", || {
         guest.shut_down();
         guest.start();
@@ -126,6 +127,73 @@ impl Machine {
         );
         ran
     }
+}
+
+/// systemd fires the timers; only their times are drawn near.
+fn by_itself(machine: &Machine) {
+    let (guest, site) = (&machine.guest, machine.lab.domain.as_str());
+    let config = guest.read("/root/site/matrix.toml");
+    let notify = "[notify]\non = \"always\"\nfile = \"/var/log/matrix-notices\"\n";
+    guest.write(
+        "/root/site/matrix.toml",
+        format!("{config}\n[backup]\nrepository = \"/srv/backups\"\n\n{notify}"),
+    );
+    let causes = || -> Vec<String> {
+        let doctor = machine.run(&["doctor", "--json"]).json();
+        let found = doctor["findings"].as_array().unwrap().iter();
+        found
+            .filter_map(|finding| finding["cause"].as_str())
+            .filter(|c| c.starts_with("backup/"))
+            .map(str::to_owned)
+            .collect()
+    };
+    machine.run(&["plan"]).ok().says("timers for backups");
+    machine.run(&["up", "--yes"]).ok();
+    machine.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
+    assert_eq!(causes(), ["backup/old"]);
+    machine.run(&["backup", "init"]).ok();
+    for (word, says) in [("backup", "No backup is due"), ("drill", "No drill is due")] {
+        let (timer, service) =
+            (format!("matrix-{word}-{site}.timer"), format!("matrix-{word}-{site}.service"));
+        let show = |unit: &str, property: &str| {
+            guest.exec(["systemctl", "show", "--value", "--property", property, unit]).ok().text().to_owned()
+        };
+        assert_ne!(show(&timer, "NextElapseUSecRealtime"), "", "{timer} waits for its time");
+        let near = format!("/etc/systemd/system/{timer}.d/near.conf");
+        guest
+            .write(&near, "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=1s\n");
+        guest.sh(&format!("systemctl daemon-reload; systemctl restart {timer}")).ok();
+        // It is done once, and at the next time there is nothing to do.
+        wait_until(says, Duration::from_secs(300), || {
+            let said = guest.exec(["journalctl", "--no-pager", "--output=cat", "--unit", &service]).stdout;
+            assert_ne!(show(&service, "Result"), "exit-code", "{said}");
+            if said.contains(says) { Ok(()) } else { Err(said) }
+        });
+        guest.sh(&format!("rm {near}; systemctl daemon-reload; systemctl restart {timer}")).ok();
+    }
+    let notices = guest.read("/var/log/matrix-notices").to_lowercase();
+    assert!(notices.contains("backup") && notices.contains("drill"), "{notices}");
+    let key = machine.run(&["backup", "key"]).ok();
+    let journal = guest.exec(["journalctl", "--no-pager", "--output=export"]).ok();
+    assert!(!journal.stdout.contains(key.text()), "the password is in the journal");
+    machine.run(&["status"]).ok().says("made less than an hour ago").says("came back whole at");
+    assert!(guest.exec(["matrix-podman", "motd"]).ok().stdout.contains("came back whole"));
+    assert_eq!(causes(), [""; 0]);
+    let timer = format!("matrix-backup-{site}.timer");
+    guest.exec(["systemctl", "disable", "--now", &timer]).ok();
+    assert_eq!(causes(), ["backup/timer"]);
+    machine.run(&["up", "--yes"]).ok();
+    assert_eq!(causes(), [""; 0]);
+    guest.write(
+        "/root/site/matrix.toml",
+        format!("{config}\n[backup]\nrepository = \"/srv/gone\"\ndrill = \"never\"\n"),
+    );
+    machine.run(&["up", "--yes"]).ok();
+    guest.exec(["test", "-e", &format!("/etc/systemd/system/matrix-drill-{site}.timer")]).exits(1);
+    machine.run(&["backup", "now"]).exits(1).says("no such folder");
+    assert_eq!(causes(), ["backup/unreachable"]);
+    machine.run(&["status"]).ok().says("failed at");
+    assert!(guest.exec(["matrix-podman", "motd"]).ok().stdout.contains("FAILED"));
 }
 
 fn matrix(lab: &Lab) -> Matrix {

@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 16] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -21,6 +21,7 @@ const NEEDED: [(&str, &str); 15] = [
     ("openssl", "openssl"),
     ("restic", "restic"),
     ("tmux", "tmux"),
+    ("rclone", "rclone"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),

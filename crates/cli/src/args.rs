@@ -17,7 +17,7 @@ use matrix_podman_core::{
     service::Service,
 };
 
-pub use backup::{Backup, BackupRestore, Moment};
+pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use people::{
@@ -100,7 +100,7 @@ pub enum Command {
     /// Invite tokens: who has one may make an account
     #[command(subcommand)]
     Token(Token),
-    /// Backups: made while the server runs, encrypted, on another disk
+    /// Backups: made while the server runs, encrypted, on another disk or elsewhere
     #[command(subcommand)]
     Backup(Backup),
     /// Make a server anew from a backup, in a new guest

@@ -1,6 +1,7 @@
 //! Where things are: the paths of DESIGN.md's contract, in one place.
 
 use crate::{
+    backup::RepositoryName,
     name::{AbsPath, Owner},
     service::Service,
 };
@@ -98,9 +99,14 @@ pub fn restore_begun(site: &str) -> AbsPath {
     machine_state(site).join("restore-begun")
 }
 
-/// How the last backup of a site went, on the machine.
-pub fn backup_record(site: &str) -> AbsPath {
-    machine_state(site).join("backup-last.json")
+/// Folder of what a machine remembers of a repository of a site. That of
+/// `backup.repository` has none of its own: it was the only one once.
+fn repository_state(site: &str, name: &RepositoryName) -> AbsPath {
+    if name.is_main() {
+        machine_state(site)
+    } else {
+        machine_state(site).join("repositories").join(name.as_str())
+    }
 }
 
 /// Which notices of a site could not be sent the last time, on either side.
@@ -108,14 +114,19 @@ pub fn notice_record(site: &str) -> AbsPath {
     machine_state(site).join("notice-last.json")
 }
 
-/// What the last drill of a site proved, on the machine.
-pub fn backup_drill(site: &str) -> AbsPath {
-    machine_state(site).join("backup-drill.json")
+/// How the last backup of a site into a repository went, on the machine.
+pub fn backup_record(site: &str, name: &RepositoryName) -> AbsPath {
+    repository_state(site, name).join("backup-last.json")
 }
 
-/// The password of a site's backups, on the machine: 0400, root's.
-pub fn backup_password(site: &str) -> AbsPath {
-    machine_state(site).join("backup-password")
+/// What the last drill with a repository of a site proved, on the machine.
+pub fn backup_drill(site: &str, name: &RepositoryName) -> AbsPath {
+    repository_state(site, name).join("backup-drill.json")
+}
+
+/// The password of a repository of a site, on the machine: 0400, root's.
+pub fn backup_password(site: &str, name: &RepositoryName) -> AbsPath {
+    repository_state(site, name).join("backup-password")
 }
 
 /// A path below [`ROOT`].

@@ -3,12 +3,15 @@
 use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::{
-    config::Network,
+    config::{Config, Network},
     effect::Container,
     fact::nat_table,
     layout,
     observed::Observed,
-    render::machine,
+    render::{
+        backups::{self, Chore},
+        machine,
+    },
     resource::{self, BRIDGE_PID_FILES, Backend, Claim, Place},
     service::Service,
 };
@@ -45,6 +48,8 @@ pub fn losses(world: &World) -> Vec<String> {
 
 /// Removes the site.
 pub fn destroy(world: &World, sink: &Sink) -> Result<(), Failure> {
+    // What is gone needs no backups any more; those that there are stay.
+    forget_timers(&world.site().config)?;
     match world.site().backend {
         Backend::Proxmox => {
             let container = world.container()?;
@@ -124,6 +129,21 @@ fn forget_boot(unit: &str) -> Result<(), Failure> {
     Program::new(["systemctl", "disable", "--", unit]).deadline(QUICK).output();
     file::remove(&file)?;
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).output();
+    Ok(())
+}
+
+/// Removes the timers that make backups, or the lines for cron.
+fn forget_timers(config: &Config) -> Result<(), Failure> {
+    file::remove(Path::new(backups::cron_file(config).path.as_str()))?;
+    for chore in Chore::ALL {
+        let units = chore.units(config);
+        if !units.iter().any(|unit| Path::new(unit.path.as_str()).exists()) {
+            continue;
+        }
+        Program::new(["systemctl", "disable", "--now", "--", &chore.timer(config)]).deadline(QUICK).output();
+        units.iter().try_for_each(|unit| file::remove(Path::new(unit.path.as_str())))?;
+        Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).output();
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use std::{fs, net::Ipv4Addr, path::Path};
 
 use matrix_podman_core::{
+    backup::{self, News},
     config::Config,
     layout,
     lock::Lock,
@@ -33,7 +34,8 @@ pub fn greeting() -> Option<String> {
         (service, state(service), version)
     });
     let updated = read(update::unattended_file().as_str()).and_then(|text| Unattended::parse(&text));
-    Some(words(&config, hostname.trim(), probe::own_address(), &states, updated.as_ref()))
+    let news = read(backup::news_file().as_str()).and_then(|text| News::parse(&text)).unwrap_or_default();
+    Some(words(&config, hostname.trim(), probe::own_address(), &states, updated.as_ref(), &news))
 }
 
 fn words(
@@ -42,6 +44,7 @@ fn words(
     address: Option<Ipv4Addr>,
     states: &[(Service, &'static str, String)],
     updated: Option<&Unattended>,
+    backups: &[News],
 ) -> String {
     let shown = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
     let mut text = format!("{}   on {hostname}, {shown}\n", config.server_name);
@@ -56,6 +59,9 @@ fn words(
     place("homeserver", &config.matrix_url, config.ports.synapse.get());
     if let Some(updated) = updated {
         text.push_str(&format!("  {:<12} {}\n", "last update", updated.line()));
+    }
+    for news in backups {
+        text.push_str(&format!("  {:<12} {}\n", "backup", news.line()));
     }
     text.push_str(&format!("  {:<12} {}, units in {}\n", "files", layout::ROOT, layout::QUADLET));
     text.push_str("  matrix-podman status, logs [SERVICE], restart [SERVICE], user add NAME\n");
@@ -114,6 +120,14 @@ mod tests {
             what: "synapse 1.157.1 runs".to_owned(),
         };
         let address = Some([10, 0, 0, 5].into());
-        insta::assert_snapshot!(words(&config, "matrix", address, &states, Some(&updated)));
+        let news = News {
+            name: backup::RepositoryName::main(),
+            tried: Some("2026-11-25T03:40:00Z".to_owned()),
+            failed: true,
+            made: Some("2026-11-24T03:35:00Z".to_owned()),
+            drilled: Some("2026-11-01T05:10:00Z".to_owned()),
+            drill_failed: false,
+        };
+        insta::assert_snapshot!(words(&config, "matrix", address, &states, Some(&updated), &[news]));
     }
 }

@@ -8,38 +8,94 @@ use jiff::{
     civil::{Date, DateTime},
     tz::TimeZone,
 };
+use matrix_podman_core::size::Seconds;
 
 use super::Json;
 
 /// `backup`
 #[derive(Debug, Subcommand)]
 pub enum Backup {
-    /// Make the repository and its password
-    Init(Json),
-    /// Back the server up while it runs
-    Now(Json),
+    /// Make a repository and its password
+    Init(BackupWhere),
+    /// Back the server up while it runs, into every repository
+    Now(BackupNow),
     /// List what can be restored
-    List(Json),
+    List(BackupWhere),
     /// Show what a snapshot holds
     Show(BackupShow),
-    /// Show whether everything in the repository is whole
+    /// Show whether everything in every repository is whole
     Verify(BackupVerify),
     /// Bring a snapshot back beside the server, without a network, and compare it with what it says of itself
-    Drill(BackupShow),
+    Drill(BackupDrill),
     /// Bring a snapshot back into the server, whose present data are set aside; or take out single things
     Restore(BackupRestore),
-    /// Remove what need not be kept any longer, and make room
-    Prune(Json),
-    /// Show the password, to be kept where the machine is not
+    /// Remove what need not be kept any longer from every repository, and make room
+    Prune(BackupWhere),
+    /// Show a repository's password, to be kept where the machine is not
     Key(BackupKey),
 }
 
-/// `backup show`, `backup drill`
+/// Which repository.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The repository's name in matrix.toml; that of `backup.repository` is `main`
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+}
+
+/// `backup init`, `backup list`, `backup prune`
+#[derive(Debug, clap::Args)]
+pub struct BackupWhere {
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// What nobody watches.
+#[derive(Debug, clap::Args)]
+pub struct ByItself {
+    /// Do what the schedules in matrix.toml say is due, ask nothing, and wait for a repository that is away: for timers
+    #[arg(long)]
+    pub unattended: bool,
+    /// With --unattended: how long to go on trying to reach a repository, such as 10m
+    #[arg(long, value_name = "SPAN", default_value = "30m", value_parser = |text: &str| Seconds::parse(text).map_err(|e| e.0))]
+    pub patience: Seconds,
+}
+
+/// `backup now`
+#[derive(Debug, clap::Args)]
+pub struct BackupNow {
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub by_itself: ByItself,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// `backup show`
 #[derive(Debug, clap::Args)]
 pub struct BackupShow {
     /// The beginning of its id, or `latest`
     #[arg(default_value = "latest")]
     pub snapshot: String,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// `backup drill`
+#[derive(Debug, clap::Args)]
+pub struct BackupDrill {
+    /// The beginning of its id, or `latest`
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub by_itself: ByItself,
     #[command(flatten)]
     pub output: Json,
 }
@@ -50,6 +106,8 @@ pub struct BackupVerify {
     /// Only the structure: every index, folder and file's parts, not their content
     #[arg(long)]
     pub quick: bool,
+    #[command(flatten)]
+    pub which: Which,
     #[command(flatten)]
     pub output: Json,
 }
@@ -76,6 +134,8 @@ pub struct BackupRestore {
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "",
           conflicts_with_all = ["snapshot", "at", "file", "room", "to"])]
     pub back: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
@@ -115,6 +175,9 @@ impl Moment {
 /// `backup key`
 #[derive(Debug, clap::Args)]
 pub struct BackupKey {
+    /// The repository's name in matrix.toml
+    #[arg(value_name = "NAME")]
+    pub repository: Option<String>,
     /// Ask for the password instead, and say whether what was noted is right
     #[arg(long)]
     pub test: bool,
@@ -124,8 +187,10 @@ impl Backup {
     /// Whether JSON was asked for.
     pub fn json(&self) -> bool {
         match self {
-            Backup::Init(json) | Backup::Now(json) | Backup::List(json) | Backup::Prune(json) => json.json,
-            Backup::Show(show) | Backup::Drill(show) => show.output.json,
+            Backup::Init(place) | Backup::List(place) | Backup::Prune(place) => place.output.json,
+            Backup::Now(now) => now.output.json,
+            Backup::Show(show) => show.output.json,
+            Backup::Drill(drill) => drill.output.json,
             Backup::Restore(restore) => restore.output.json,
             Backup::Verify(verify) => verify.output.json,
             Backup::Key(_) => false,

@@ -7,9 +7,9 @@ use super::backup::Moment;
 /// `restore`
 #[derive(Debug, clap::Args)]
 pub struct Restore {
-    /// The folder of the repository
-    #[arg(long, value_name = "FOLDER")]
-    pub from: PathBuf,
+    /// Where the repository is: a folder, or sftp:, s3: or rclone: as in matrix.toml
+    #[arg(long, value_name = "PLACE")]
+    pub from: String,
     /// A file with the repository's password, which only its owner can read [default: ask for it]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,

@@ -1,4 +1,6 @@
-//! `backup`: snapshots of the server in a repository on this machine.
+//! `backup`: snapshots of the server in repositories that only this machine reaches.
+
+mod unattended;
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     aside::{self, Aside},
-    backup::{Manifest, place},
+    backup::{Manifest, Repository as At, RepositoryName, place},
     config::Config,
     layout,
     lock::Lock,
@@ -16,7 +18,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     apply::Sink,
-    backup::{self, Made, Record, Repository, Snapshot},
+    backup::{self, Made, Place, Pruned, Repository, Snapshot},
     failure::Failure,
     run::Event,
     world::World,
@@ -44,123 +46,201 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
     let desk = Desk::new(world, found)?;
     match args {
-        args::Backup::Init(json) => desk.init(json.json),
-        args::Backup::Now(json) => desk.now(json.json),
-        args::Backup::List(json) => desk.list(json.json),
-        args::Backup::Show(show) => desk.show(&show.snapshot, show.output.json),
-        args::Backup::Verify(verify) => desk.verify(!verify.quick, verify.output.json),
-        args::Backup::Drill(drill) => desk.drill(&drill.snapshot, drill.output.json),
+        args::Backup::Init(at) => desk.init(&desk.one(&at.which)?, at.output.json),
+        args::Backup::Now(now) if now.by_itself.unattended => unattended::now(&desk, now),
+        args::Backup::Now(now) => desk.each(&now.which, |at| desk.now(at, now.output.json)),
+        args::Backup::List(at) => desk.list(&desk.chosen(&at.which)?, at.output.json),
+        args::Backup::Show(show) => desk.show(&desk.one(&show.which)?, &show.snapshot, show.output.json),
+        args::Backup::Verify(verify) => {
+            desk.each(&verify.which, |at| desk.verify(at, !verify.quick, verify.output.json))
+        }
+        args::Backup::Drill(drill) if drill.by_itself.unattended => unattended::drill(&desk, drill),
+        args::Backup::Drill(drill) => {
+            desk.drill(&desk.open(&desk.one(&drill.which)?)?, &drill.snapshot, drill.output.json)
+        }
         args::Backup::Restore(restore) => desk.restore(restore),
-        args::Backup::Prune(json) => desk.prune(json.json),
-        args::Backup::Key(key) => desk.key(key.test),
+        args::Backup::Prune(at) => desk.each(&at.which, |one| desk.prune(one, at.output.json)),
+        args::Backup::Key(key) => {
+            desk.key(&desk.one(&args::Which { repository: key.repository.clone() })?, key.test)
+        }
     }
 }
 
-/// The site and where its repository is.
-struct Desk {
-    world: World,
-    found: Found,
-    folder: PathBuf,
+/// The site and its repositories.
+pub(super) struct Desk {
+    pub world: World,
+    pub found: Found,
 }
 
 impl Desk {
     fn new(world: World, found: Found) -> Result<Self, Error> {
-        let folder = backup::folder(&world.site().config).ok_or_else(|| {
-            Error::usage(
+        if world.site().config.backup.repositories.is_empty() {
+            return Err(Error::usage(
                 "matrix.toml names no repository for backups",
                 "matrix-podman set backup.repository /mnt/DISK/matrix-backup",
-            )
-        })?;
-        Ok(Self { world, found, folder })
+            ));
+        }
+        Ok(Self { world, found })
     }
 
-    fn site(&self) -> &str {
+    pub fn site(&self) -> &str {
         self.world.site().config.site()
     }
 
-    fn password_file(&self) -> PathBuf {
-        PathBuf::from(layout::backup_password(self.site()).as_str())
+    fn names(&self) -> String {
+        let all = &self.world.site().config.backup.repositories;
+        all.iter().map(|at| at.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    fn open(&self) -> Result<Repository, Error> {
-        Ok(Repository::open(&self.folder, &backup::password(&self.password_file())?)?)
+    /// The repository that was named, else all of them.
+    pub fn chosen(&self, which: &args::Which) -> Result<Vec<At>, Error> {
+        let all = &self.world.site().config.backup.repositories;
+        let Some(name) = &which.repository else { return Ok(all.clone()) };
+        match all.iter().find(|at| at.name.as_str() == name) {
+            Some(at) => Ok(vec![at.clone()]),
+            None => Err(Error::usage(
+                format!("matrix.toml has no repository {name}"),
+                format!("those that it has are {}", self.names()),
+            )),
+        }
     }
 
-    fn init(&self, json: bool) -> Result<u8, Error> {
-        let fresh = !self.password_file().exists();
-        let password = backup::make_password(self.site())?;
-        Repository::init(&self.folder, &password)?;
+    /// The repository that was named, or the only one.
+    fn one(&self, which: &args::Which) -> Result<At, Error> {
+        let mut chosen = self.chosen(which)?;
+        match (chosen.pop(), chosen.is_empty()) {
+            (Some(only), true) => Ok(only),
+            _ => Err(Error::usage(
+                "matrix.toml has several repositories",
+                format!("say which: {}", self.names()),
+            )),
+        }
+    }
+
+    /// Does something with each; one that fails keeps nothing from the others.
+    fn each(&self, which: &args::Which, act: impl Fn(&At) -> Result<u8, Error>) -> Result<u8, Error> {
+        let chosen = self.chosen(which)?;
+        let several = chosen.len() > 1;
+        let (mut worst, mut failed) = (DONE, Vec::new());
+        for at in &chosen {
+            if several {
+                output::say(&styled(BOLD, &format!("{} ({})", at.name, at.location)));
+            }
+            match act(at) {
+                Ok(code) => worst = worst.max(code),
+                Err(error) if several => {
+                    output::error(&error, false);
+                    failed.push(at.name.as_str());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(worst);
+        }
+        Err(Error::Told {
+            summary: format!("it did not work with the repository {}", failed.join(", ")),
+            hint: "see above; with the others it did".to_owned(),
+        })
+    }
+
+    fn password_file(&self, at: &At) -> PathBuf {
+        PathBuf::from(layout::backup_password(self.site(), &at.name).as_str())
+    }
+
+    pub fn password(&self, at: &At) -> Result<String, Error> {
+        Ok(backup::password(&self.password_file(at))?)
+    }
+
+    fn open(&self, at: &At) -> Result<Repository, Error> {
+        Ok(Repository::open(at, &self.password(at)?)?)
+    }
+
+    fn init(&self, at: &At, json: bool) -> Result<u8, Error> {
+        let file = self.password_file(at);
+        let fresh = !file.exists();
+        let password = backup::make_password(self.site(), &at.name)?;
+        Repository::init(at, &password)?;
         if json {
             return print(&serde_json::json!({
                 "event": "backup-init",
-                "repository": self.folder,
-                "password_file": self.password_file(),
+                "name": at.name,
+                "repository": at.location.to_string(),
+                "password_file": file,
                 "password_is_new": fresh,
             }));
         }
-        output::say(&format!("{} The repository is in {}.", styled(GREEN, "✓"), self.folder.display()));
-        output::say(&format!("Its password is in {}, for root alone.", self.password_file().display()));
+        let named = if at.name.is_main() { String::new() } else { format!(" {}", at.name) };
+        output::say(&format!("{} The repository{named} is in {}.", styled(GREEN, "✓"), at.location));
+        output::say(&format!("Its password is in {}, for root alone.", file.display()));
         output::say(&styled(
             BOLD,
             "Without the password nothing can ever be restored, not by anybody. If this machine is lost, so is this file.",
         ));
-        output::say("Note it now, on paper or in a password safe: `matrix-podman backup key` shows it.");
+        output::say(&format!(
+            "Note it now, on paper or in a password safe: `matrix-podman backup key{named}` shows it."
+        ));
         output::say("Then make the first backup: matrix-podman backup now");
         super::OK
     }
 
-    fn now(&self, json: bool) -> Result<u8, Error> {
-        let made = self.make(json);
+    fn now(&self, at: &At, json: bool) -> Result<u8, Error> {
+        let place = Place::of(at).and_then(|place| place.is_there().map(|()| place));
+        let unreachable = place.is_err();
+        let made = place.map_err(Error::from).and_then(|place| {
+            let repository = Repository::at(place, &self.password(at)?)?;
+            self.make(&repository, json)
+        });
         // A disk that is not there is a backup that failed, too.
-        Record::keep(self.site(), made.as_ref())?;
-        let made = made?;
-        if json {
-            return print(&serde_json::json!({"event": "backup", "backup": made}));
-        }
-        output::data(&format!("Snapshot {} of {}", styled(BOLD, &made.snapshot.id), made.snapshot.time));
-        for line in described(&made.manifest) {
-            output::data(&format!("  {line}"));
-        }
-        output::data(&format!(
-            "  {} in all, of which {} had to be written",
-            bytes(made.snapshot.bytes),
-            bytes(made.snapshot.added)
-        ));
-        super::OK
+        let failed = made.as_ref().err().map(|error| (error.to_string(), unreachable));
+        backup::keep(self.site(), &at.name, made.as_ref().ok().map(|made| &made.snapshot), failed)?;
+        self.tell_guest();
+        print_made(at, &made?, json)
     }
 
-    fn make(&self, json: bool) -> Result<Made, Error> {
-        let repository = self.open()?;
+    /// The guest shows how its backups are to whoever enters it. A guest that is not
+    /// there is no reason for a backup to fail that was made.
+    pub fn tell_guest(&self) {
+        if let Err(failure) = backup::tell_guest(&self.world) {
+            output::say(&format!("note: {failure}"));
+        }
+    }
+
+    pub fn make(&self, repository: &Repository, json: bool) -> Result<Made, Error> {
         let what = format!("Back up {}", self.world.site().config.server_name);
         // An update under way would leave its old lock beside its new database.
         up::at_work(&self.world, &self.found, "backup now", json, |journal, _| {
-            let made = watched("backup", &what, json, |sink| backup::make(&self.world, &repository, sink))?;
+            let made = watched("backup", &what, json, |sink| backup::make(&self.world, repository, sink))?;
             journal.end(true)?;
             Ok(made)
         })
     }
 
-    fn list(&self, json: bool) -> Result<u8, Error> {
-        let snapshots = self.open()?.snapshots()?;
-        if json {
-            return print(&snapshots);
+    fn list(&self, chosen: &[At], json: bool) -> Result<u8, Error> {
+        let mut all = Vec::new();
+        for at in chosen {
+            let snapshots = self.open(at)?.snapshots()?;
+            all.extend(snapshots.into_iter().map(|snapshot| Listed { repository: &at.name, snapshot }));
         }
-        if snapshots.is_empty() {
+        all.sort_by(|a, b| a.snapshot.time.cmp(&b.snapshot.time));
+        if json {
+            return print(&all);
+        }
+        if all.is_empty() {
             output::say("There is no snapshot yet; `matrix-podman backup now` makes one.");
             return super::OK;
         }
-        let mut table = Table::new(["SNAPSHOT", "MADE AT", "SERVER", "SIZE", "WRITTEN"]);
-        for Snapshot { id, time, server_name, bytes: size, added } in snapshots {
-            table.row(
-                [id, time, server_name, bytes(size), bytes(added)].map(|cell| (cell, anstyle::Style::new())),
-            );
+        let mut table = Table::new(["SNAPSHOT", "MADE AT", "SERVER", "SIZE", "WRITTEN", "REPOSITORY"]);
+        for Listed { repository, snapshot: Snapshot { id, time, server_name, bytes: size, added } } in all {
+            let cells = [id, time, server_name, bytes(size), bytes(added), repository.to_string()];
+            table.row(cells.map(|cell| (cell, anstyle::Style::new())));
         }
         table.print();
         super::OK
     }
 
-    fn show(&self, wanted: &str, json: bool) -> Result<u8, Error> {
-        let opened = self.open()?.snapshot(wanted)?;
+    fn show(&self, at: &At, wanted: &str, json: bool) -> Result<u8, Error> {
+        let opened = self.open(at)?.snapshot(wanted)?;
         let (snapshot, manifest) = (opened.described(), opened.manifest()?);
         if json {
             return print(&serde_json::json!({"snapshot": snapshot, "manifest": manifest}));
@@ -172,13 +252,13 @@ impl Desk {
         super::OK
     }
 
-    fn verify(&self, all_data: bool, json: bool) -> Result<u8, Error> {
-        let repository = self.open()?;
-        let what = format!("Verify {}", self.folder.display());
+    fn verify(&self, at: &At, all_data: bool, json: bool) -> Result<u8, Error> {
+        let repository = self.open(at)?;
+        let what = format!("Verify {}", at.location);
         let found = watched("verify", &what, json, |sink| repository.verify(all_data, sink))?;
         let code = if found.wrong.is_empty() { DONE } else { FAILED };
         if json {
-            print(&serde_json::json!({"event": "backup-verify", "found": found}))?;
+            print(&serde_json::json!({"event": "backup-verify", "repository": at.name, "found": found}))?;
             return Ok(code);
         }
         for line in &found.wrong {
@@ -199,8 +279,7 @@ impl Desk {
         Ok(code)
     }
 
-    fn drill(&self, wanted: &str, json: bool) -> Result<u8, Error> {
-        let repository = self.open()?;
+    pub fn drill(&self, repository: &Repository, wanted: &str, json: bool) -> Result<u8, Error> {
         let opened = repository.snapshot(wanted)?;
         let config =
             Config::parse_with(&opened.config()?, "the snapshot's matrix.toml", &[], &site::defaults()?)?;
@@ -218,11 +297,13 @@ impl Desk {
         let what = format!("Drill with snapshot {}", opened.described().id);
         let proof = up::at_work(&self.world, &self.found, "backup drill", json, |journal, _| {
             let proof = watched("drill", &what, json, |sink| {
-                backup::drill::hold(&self.world, &repository, &opened, &drill, sink)
+                backup::drill::hold(&self.world, repository, &opened, &drill, sink)
             })?;
             journal.end(true)?;
             Ok(proof)
-        })?;
+        });
+        self.tell_guest();
+        let proof = proof?;
         let code = if proof.is_good() { DONE } else { FAILED };
         if json {
             print(&serde_json::json!({"event": "backup-drill", "proof": proof}))?;
@@ -246,7 +327,7 @@ impl Desk {
             if let Some(signed) = &proof.signature {
                 output::say(&format!(
                     "Its proof is {}, signed with this machine's key, ed25519 {}.",
-                    layout::backup_drill(self.site()),
+                    layout::backup_drill(self.site(), repository.name()),
                     signed.key
                 ));
             }
@@ -261,7 +342,10 @@ impl Desk {
     }
 
     fn restore(self, args: &args::BackupRestore) -> Result<u8, Error> {
-        let repository = self.open()?;
+        if let Some(name) = &args.back {
+            return super::restore::back(self.world, &self.found, name, args.yes);
+        }
+        let repository = self.open(&self.one(&args.which)?)?;
         let Some(to) = &args.to else {
             return super::restore::in_place(self.world, self.found, &repository, args);
         };
@@ -321,30 +405,38 @@ impl Desk {
         super::OK
     }
 
-    fn prune(&self, json: bool) -> Result<u8, Error> {
-        let repository = self.open()?;
-        let config = &self.world.site().config;
-        let what = format!("Prune {}", self.folder.display());
-        let pruned = watched("prune", &what, json, |sink| {
-            repository.prune(config.server_name.as_str(), config.backup.keep, sink)
-        })?;
+    fn prune(&self, at: &At, json: bool) -> Result<u8, Error> {
+        let repository = self.open(at)?;
+        let pruned = self.pruned(at, &repository, json)?;
         if json {
-            return print(&serde_json::json!({"event": "backup-prune", "pruned": pruned}));
+            return print(
+                &serde_json::json!({"event": "backup-prune", "repository": at.name, "pruned": pruned}),
+            );
         }
         output::data(&format!("{} snapshots are kept, {} were removed", pruned.kept, pruned.removed.len()));
         super::OK
     }
 
-    fn key(&self, test: bool) -> Result<u8, Error> {
-        let password = backup::password(&self.password_file())?;
+    pub fn pruned(&self, at: &At, repository: &Repository, json: bool) -> Result<Pruned, Error> {
+        let server_name = &self.world.site().config.server_name;
+        watched("prune", &format!("Prune {}", at.location), json, |sink| {
+            repository.prune(server_name.as_str(), at.terms.keep, sink)
+        })
+    }
+
+    fn key(&self, at: &At, test: bool) -> Result<u8, Error> {
+        let password = self.password(at)?;
+        let named = if at.name.is_main() { String::new() } else { format!(" {}", at.name) };
         if !test {
-            output::say(&format!("The password of {}:", self.folder.display()));
+            output::say(&format!("The password of {}:", at.location));
             output::data(&password);
             output::say(&styled(
                 YELLOW,
                 "Keep it where this machine is not. Without it nothing can be restored.",
             ));
-            output::say("`matrix-podman backup key --test` says later whether what you noted is right.");
+            output::say(&format!(
+                "`matrix-podman backup key{named} --test` says later whether what you noted is right."
+            ));
             return super::OK;
         }
         if !output::can_ask() {
@@ -358,9 +450,33 @@ impl Desk {
         }
         Err(Error::Told {
             summary: "that is not the password".to_owned(),
-            hint: "`matrix-podman backup key` shows it; note it anew".to_owned(),
+            hint: format!("`matrix-podman backup key{named}` shows it; note it anew"),
         })
     }
+}
+
+/// A snapshot, and where it is.
+#[derive(Serialize)]
+struct Listed<'a> {
+    repository: &'a RepositoryName,
+    #[serde(flatten)]
+    snapshot: Snapshot,
+}
+
+pub(super) fn print_made(at: &At, made: &Made, json: bool) -> Result<u8, Error> {
+    if json {
+        return print(&serde_json::json!({"event": "backup", "repository": at.name, "backup": made}));
+    }
+    output::data(&format!("Snapshot {} of {}", styled(BOLD, &made.snapshot.id), made.snapshot.time));
+    for line in described(&made.manifest) {
+        output::data(&format!("  {line}"));
+    }
+    output::data(&format!(
+        "  {} in all, of which {} had to be written",
+        bytes(made.snapshot.bytes),
+        bytes(made.snapshot.added)
+    ));
+    super::OK
 }
 
 /// Does `work` with somebody watching.

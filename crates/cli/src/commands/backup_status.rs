@@ -1,25 +1,32 @@
 //! What `status` says of backups: a failed or an old one is as loud as a
 //! service that does not run.
 
+use std::path::Path;
+
 use matrix_podman_core::{
+    backup::{News, Record, RepositoryName, Schedule},
     config::Config,
-    layout,
+    render::backups::{Chore, cron_file},
     status::{Piece, Row, Tone},
 };
-use matrix_podman_host::backup::{Proof, Record, Standing};
+use matrix_podman_host::backup::{self, Proof, Standing};
 use serde::Serialize;
 
-/// From this age on, a backup is old: one was missed.
-const OLD_HOURS: i64 = 50;
-
-/// How the site's backups are.
+/// How the backups in one repository are.
 #[derive(Debug, Serialize)]
 pub struct Backups {
+    name: RepositoryName,
     repository: String,
+    /// When one is made by itself.
+    schedule: String,
+    /// Whether there is anything that makes them by itself.
+    by_itself: bool,
     /// The last one that was tried from this machine.
     last: Option<Record>,
     /// Hours since the last snapshot was made.
     age_hours: Option<i64>,
+    /// From this age on one was missed.
+    old_hours: i64,
     drill: Option<Proof>,
     /// What the signature of the drill's proof is worth.
     drill_proof: Option<Standing>,
@@ -28,40 +35,59 @@ pub struct Backups {
 }
 
 impl Backups {
-    /// Those of a site whose config names a repository; they are known where they
-    /// are made, and in the guest nothing is known of them.
-    pub fn of(config: &Config) -> Option<Self> {
-        let repository = config.backup.repository.as_ref()?.to_string();
-        if std::path::Path::new(layout::applied_config().as_str()).exists() {
-            return None;
-        }
-        let last = Record::last(config.site());
-        let drill = Proof::last(config.site());
-        let drill_proof = drill.as_ref().map(Proof::standing);
-        let age_hours = last
-            .as_ref()
-            .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
-            .map(|at| jiff::Timestamp::now().duration_since(at).as_hours());
-        let problem = problem(
-            last.as_ref().map(|last| last.why.is_some()),
-            age_hours,
-            drill.as_ref().map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
-        );
-        Some(Self { repository, last, age_hours, drill, drill_proof, problem })
+    /// Those of a site whose config names repositories; they are known where they
+    /// are made. The guest knows only what it was told, see [`News`].
+    pub fn of(config: &Config) -> Vec<Self> {
+        config
+            .backup
+            .repositories
+            .iter()
+            .map(|at| {
+                let last = backup::last(config.site(), &at.name);
+                let drill = Proof::last(config.site(), &at.name);
+                let drill_proof = drill.as_ref().map(Proof::standing);
+                let age_hours = last
+                    .as_ref()
+                    .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
+                    .map(|at| jiff::Timestamp::now().duration_since(at).as_hours());
+                let old_hours = old_hours(&at.terms.schedule);
+                let problem = problem(
+                    last.as_ref().map(|last| last.why.is_some()),
+                    age_hours.map(|hours| hours >= old_hours),
+                    drill.as_ref().map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
+                );
+                Self {
+                    name: at.name.clone(),
+                    repository: at.location.to_string(),
+                    schedule: at.terms.schedule.to_string(),
+                    by_itself: !at.terms.schedule.is_never() && has_timers(config),
+                    last,
+                    age_hours,
+                    old_hours,
+                    drill,
+                    drill_proof,
+                    problem,
+                }
+            })
+            .collect()
     }
 
     /// Lines of `status`.
     pub fn rows(&self) -> [Row; 2] {
         let (tone, made) = match (&self.last, self.age_hours) {
             (Some(Record { why: Some(why), at, .. }), _) => (Tone::Bad, format!("failed at {at}: {why}")),
-            (_, Some(hours)) if hours >= OLD_HOURS => {
+            (_, Some(hours)) if hours >= self.old_hours => {
                 (Tone::Bad, format!("the last one is {} old", age(hours)))
             }
             (_, Some(hours)) => (Tone::Good, format!("made {} ago", age(hours))),
             _ => (Tone::Bad, "none was made yet".to_owned()),
         };
+        let named = if self.name.is_main() { String::new() } else { format!(" ({})", self.name) };
         let mut backup = Row::new("backup", tone, made);
-        backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}", self.repository)));
+        backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}{named}", self.repository)));
+        if !self.by_itself {
+            backup.pieces.push(Piece::new(Tone::Care, "   only when somebody types it"));
+        }
         let (tone, drilled) = match &self.drill {
             // What anybody could have written proves nothing.
             Some(proof) if self.drill_proof != Some(Standing::Holds) => {
@@ -85,14 +111,33 @@ impl Backups {
     }
 }
 
+/// Whether this machine has timers for backups, or lines for cron.
+fn has_timers(config: &Config) -> bool {
+    let [_, timer] = Chore::Backup.units(config);
+    [timer, cron_file(config)].iter().any(|file| Path::new(file.path.as_str()).exists())
+}
+
+/// What a guest was told of its backups, in a line of `status`.
+pub fn told(news: &News) -> Row {
+    let bad = news.failed || news.drill_failed || news.made.is_none();
+    Row::new("backup", if bad { Tone::Bad } else { Tone::Good }, news.line())
+}
+
+/// From how many hours on a backup is old: one was missed, and a few hours are let pass.
+fn old_hours(schedule: &Schedule) -> i64 {
+    match schedule.longest_pause() {
+        Some(days) => i64::from(days) * 24 + 26,
+        // Nothing makes them but people; two days without one are told of.
+        None => 50,
+    }
+}
+
 /// What is to be done, most urgent first.
-fn problem(failed: Option<bool>, age_hours: Option<i64>, drill: Option<bool>) -> Option<&'static str> {
-    match (failed, age_hours, drill) {
+fn problem(failed: Option<bool>, old: Option<bool>, drill: Option<bool>) -> Option<&'static str> {
+    match (failed, old, drill) {
         (Some(true), ..) => Some("`matrix-podman backup now` tries again, and says what is wrong"),
         (None, ..) | (_, None, _) => Some("`matrix-podman backup init`, then `matrix-podman backup now`"),
-        (_, Some(hours), _) if hours >= OLD_HOURS => {
-            Some("`matrix-podman backup now`; then see why nothing makes backups any more")
-        }
+        (_, Some(true), _) => Some("`matrix-podman backup now`; then see why nothing makes backups any more"),
         (.., Some(false)) => Some("`matrix-podman backup now`, then `matrix-podman backup drill`"),
         (.., None) => Some("`matrix-podman backup drill` tries out whether it would help"),
         _ => None,
@@ -103,23 +148,38 @@ fn age(hours: i64) -> String {
     match hours {
         ..1 => "less than an hour".to_owned(),
         1 => "an hour".to_owned(),
-        2..OLD_HOURS => format!("{hours} hours"),
+        2..50 => format!("{hours} hours"),
         _ => format!("{} days", hours / 24),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::problem;
+    use matrix_podman_core::backup::Schedule;
+
+    use super::{old_hours, problem};
 
     #[test]
     fn what_is_wrong_with_backups_is_said_once_and_most_urgent_first() {
-        let next = |failed, age, drill| problem(failed, age, drill).unwrap_or("nothing");
+        let next = |failed, old, drill| problem(failed, old, drill).unwrap_or("nothing");
         assert!(next(None, None, None).contains("backup init"));
-        assert!(next(Some(true), Some(1), Some(true)).contains("tries again"));
-        assert!(next(Some(false), Some(60), Some(true)).contains("any more"));
-        assert!(next(Some(false), Some(1), Some(false)).contains("backup now`, then"));
-        assert!(next(Some(false), Some(1), None).contains("drill"));
-        assert_eq!(next(Some(false), Some(1), Some(true)), "nothing");
+        assert!(next(Some(true), Some(false), Some(true)).contains("tries again"));
+        assert!(next(Some(false), Some(true), Some(true)).contains("any more"));
+        assert!(next(Some(false), Some(false), Some(false)).contains("backup now`, then"));
+        assert!(next(Some(false), Some(false), None).contains("drill"));
+        assert_eq!(next(Some(false), Some(false), Some(true)), "nothing");
+    }
+
+    #[test]
+    fn a_backup_is_old_when_one_was_missed() {
+        for (schedule, hours) in [
+            ("03:30", 50),
+            ("Sun 04:00", 7 * 24 + 26),
+            ("Mon,Thu 04:00", 4 * 24 + 26),
+            ("1 04:00", 31 * 24 + 26),
+        ] {
+            assert_eq!(old_hours(&Schedule::parse(schedule).unwrap()), hours);
+        }
+        assert_eq!(old_hours(&Schedule::NEVER), 50);
     }
 }

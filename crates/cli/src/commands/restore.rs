@@ -8,13 +8,14 @@ use std::{
 };
 
 use matrix_podman_core::{
+    backup::{Location, Repository as At, RepositoryName, Terms},
     config::{
         Config,
         edit::{Edit, edit},
     },
     fact::Side,
     layout,
-    name::{Mode, Owner},
+    name::{AbsPath, Mode, Owner},
     observed::Observed,
     plan::Plan,
     resource::{self, Resource, ResourceId, Risk},
@@ -39,7 +40,8 @@ use crate::{
 
 pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
     let password = password(args)?;
-    let repository = Repository::open(&args.from, &password)?;
+    let at = place(&args.from)?;
+    let repository = Repository::open(&at, &password)?;
     let opened = chosen(&repository, &args.snapshot, args.at)?;
     let (file, wrote) = config_file(config, args, &opened)?;
     let found = site::find(Some(&file), &args::Settings::default(), Flags::MustAgree)?;
@@ -49,7 +51,7 @@ pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
         found,
         file,
         wrote,
-        password: Some(password),
+        from: Some((at.location, password)),
         latest: args.snapshot == "latest" && args.at.is_none(),
         replace: false,
         yes: args.yes,
@@ -64,17 +66,14 @@ pub(super) fn in_place(
     repository: &Repository,
     args: &args::BackupRestore,
 ) -> Result<u8, Error> {
-    let file = found.file.clone().ok_or_else(|| Error::usage("there is no matrix.toml", "add --config"))?;
-    if let Some(name) = &args.back {
-        return back(world, &found, &file, name, args.yes);
-    }
+    let file = file_of(&found)?;
     let opened = chosen(repository, &args.snapshot, args.at)?;
     Restoring {
         world,
         found,
         file,
         wrote: false,
-        password: None,
+        from: None,
         latest: args.snapshot == "latest" && args.at.is_none(),
         replace: true,
         yes: args.yes,
@@ -101,8 +100,8 @@ struct Restoring {
     file: PathBuf,
     /// Whether matrix.toml came out of the snapshot just now.
     wrote: bool,
-    /// The repository's password, where the site has none yet.
-    password: Option<String>,
+    /// The repository and its password, where the site may not have it yet.
+    from: Option<(Location, String)>,
     /// Whether no certain snapshot was asked for.
     latest: bool,
     /// Whether data that are there may be set aside.
@@ -163,8 +162,8 @@ impl Restoring {
             output::say("The server that it is a copy of must not run any more: two with one key harm both.");
         }
         agree(self.yes, self.wrote.then_some(&self.file))?;
-        if let Some(password) = &self.password {
-            keep_password(found.site.config.site(), password)?;
+        if let Some((from, password)) = &self.from {
+            keep_password(&found.site.config, from, password)?;
         }
         if before != Reached::Server {
             begun.note(&snapshot.id)?;
@@ -235,8 +234,13 @@ fn is_there(guest: &str) -> Error {
     )
 }
 
-/// Brings back what a restore set aside.
-fn back(world: World, found: &Found, file: &Path, name: &str, yes: bool) -> Result<u8, Error> {
+fn file_of(found: &Found) -> Result<PathBuf, Error> {
+    found.file.clone().ok_or_else(|| Error::usage("there is no matrix.toml", "add --config"))
+}
+
+/// `backup restore --back`: brings back what a restore set aside; no repository is needed for it.
+pub(super) fn back(world: World, found: &Found, name: &str, yes: bool) -> Result<u8, Error> {
+    let file = file_of(found)?;
     let all = restore::set_aside(&world)?;
     let chosen = if name.is_empty() { all.last() } else { all.iter().find(|aside| *aside == name) };
     let Some(chosen) = chosen.cloned() else {
@@ -262,7 +266,7 @@ fn back(world: World, found: &Found, file: &Path, name: &str, yes: bool) -> Resu
     })?;
     Begun::of(found).end()?;
     drop(world);
-    up(file)
+    up(&file)
 }
 
 /// Makes the rest of the server what the config says.
@@ -348,6 +352,26 @@ fn reached(world: &World, begun: bool) -> Result<Reached, Error> {
     })
 }
 
+/// The repository that was typed; a folder may be named from where one stands.
+fn place(from: &str) -> Result<At, Error> {
+    let location = match Location::parse(from) {
+        Ok(location @ (Location::Sftp(_) | Location::S3(_) | Location::Rclone(_))) => location,
+        Err(why) if ["sftp:", "s3:", "rclone:"].iter().any(|kind| from.starts_with(kind)) => {
+            return Err(Error::usage(
+                format!("--from {from}: {why}"),
+                "write it as it stood in backup.repository",
+            ));
+        }
+        _ => {
+            let doing = || format!("find {from}");
+            let folder = fs::canonicalize(from).map_err(|e| Failure::new(doing(), e))?;
+            let folder = AbsPath::parse(&folder.display().to_string());
+            Location::Folder(folder.map_err(|why| Failure::new(doing(), why))?)
+        }
+    };
+    Ok(At { name: RepositoryName::main(), location, terms: Terms::default() })
+}
+
 fn password(args: &args::Restore) -> Result<String, Error> {
     if let Some(path) = &args.password_file
         && path != Path::new("-")
@@ -389,22 +413,21 @@ fn config_file(
     let text = format!(
         "# Restored from {}, every value explicit. This is the site's config from now on.\n\
          # What stood under [edge] is not in a backup.\n{}\n",
-        args.from.display(),
+        args.from,
         lines.collect::<Vec<_>>().join("\n")
     );
     // What cannot be used is better known before anything is written.
     let shown = file.display().to_string();
     let defaults = site::defaults()?;
     let config = Config::parse_with(&text, &shown, &[], &defaults)?;
-    let text = match backup::folder(&config) {
-        Some(folder) if folder.exists() => text,
-        // Backups go on where they were found.
-        _ => {
-            let from = fs::canonicalize(&args.from)
-                .map_err(|e| Failure::new(format!("find {}", args.from.display()), e))?;
-            let value = from.display().to_string();
-            edit(&text, &shown, "backup.repository", Edit::Value(&value), &defaults)?
-        }
+    // Backups go on where they were found.
+    let from = place(&args.from)?.location;
+    let known = config.backup.repositories.iter().any(|at| at.location == from);
+    let there = config.backup.main().and_then(|main| main.location.folder().cloned());
+    let text = if known || there.is_some_and(|folder| Path::new(folder.as_str()).exists()) {
+        text
+    } else {
+        edit(&text, &shown, "backup.repository", Edit::Value(&from.to_string()), &defaults)?
     };
     fs::write(&file, text).map_err(|e| Failure::new(format!("write {}", file.display()), e))?;
     output::say(&format!("wrote {} as it was when the backup was made", file.display()));
@@ -432,8 +455,10 @@ fn agree(yes: bool, wrote: Option<&PathBuf>) -> Result<(), Error> {
 }
 
 /// The restored server is backed up into the same repository.
-fn keep_password(site: &str, password: &str) -> Result<(), Error> {
-    let path = layout::backup_password(site);
+fn keep_password(config: &Config, from: &Location, password: &str) -> Result<(), Error> {
+    let same = config.backup.repositories.iter().find(|at| at.location == *from);
+    let name = same.map_or_else(RepositoryName::main, |at| at.name.clone());
+    let path = layout::backup_password(config.site(), &name);
     let path = Path::new(path.as_str());
     if !path.exists() {
         file::write(path, format!("{password}\n").as_bytes(), Mode(0o400), Owner::ROOT)?;

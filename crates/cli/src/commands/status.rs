@@ -6,17 +6,18 @@ use std::{
 };
 
 use matrix_podman_core::{
+    backup::{News, news_file},
     fact::Side,
     layout,
     name::{Mode, Owner},
     observed::{Observed, Seen},
-    resource::{Backend, Site},
+    resource::{Backend, Site, is_outside},
     status::{Found, Looked, Piece, Row, Status, Tone},
 };
 use matrix_podman_host::{apply::file, failure::Failure, notify::Record, world::World};
 use serde::Serialize;
 
-use super::backup_status::Backups;
+use super::backup_status::{Backups, told};
 use crate::{
     args,
     error::{DONE, Error, FAILED},
@@ -29,8 +30,10 @@ use crate::{
 pub struct Shown {
     #[serde(flatten)]
     pub status: Status,
-    /// How the backups are; absent where there are none, and in the guest.
-    pub backups: Option<Backups>,
+    /// How the backups in each repository are; none in the guest.
+    pub backups: Vec<Backups>,
+    /// What the guest was told of them; none on the machine.
+    pub backup_news: Vec<News>,
     notices: Notices,
 }
 
@@ -56,11 +59,22 @@ pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
 pub fn look(world: &World) -> Result<Shown, Failure> {
     let at = now();
     let site = world.site();
-    let (told, status) =
-        world.look(&mut Observed::default(), |seen| (last_notice(site, seen), Status::of(site, seen, at)))?;
+    let (told, news, status) = world.look(&mut Observed::default(), |seen| {
+        (last_notice(site, seen), news(site, seen), Status::of(site, seen, at))
+    })?;
     let own = Record::last(site.config.site()).filter(|_| site.backend != Backend::ThisMachine);
     let notices = Notices { last: own.into_iter().chain(told.unwrap_or_default()).collect() };
-    Ok(Shown { status, backups: Backups::of(&site.config), notices })
+    let backups = if is_outside(site) { Backups::of(&site.config) } else { Vec::new() };
+    Ok(Shown { status, backups, backup_news: news.unwrap_or_default(), notices })
+}
+
+/// What the guest was told of its backups, where it is the guest that is asked.
+fn news(site: &Site, seen: &Observed) -> Seen<Vec<News>> {
+    if is_outside(site) {
+        return Ok(Vec::new());
+    }
+    let file = seen.file(Side::Guest, &news_file())?;
+    Ok(file.and_then(|f| News::parse(f.content.as_deref().unwrap_or_default())).unwrap_or_default())
 }
 
 /// The last notice that was sent from the guest.
@@ -95,17 +109,16 @@ impl Shown {
     /// A status and nothing beside it.
     #[cfg(test)]
     pub fn alone(status: Status) -> Self {
-        Self { status, backups: None, notices: Notices::default() }
+        Self { status, backups: Vec::new(), backup_news: Vec::new(), notices: Notices::default() }
     }
 
     /// Everything below the services.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = self.status.rows();
-        if let Some(backups) = &self.backups {
-            let place = rows.iter().position(|row| row.label == "last update" || row.label == "next");
-            let place = place.unwrap_or(rows.len().saturating_sub(2));
-            rows.splice(place..place, backups.rows());
-        }
+        let place = rows.iter().position(|row| row.label == "last update" || row.label == "next");
+        let place = place.unwrap_or(rows.len().saturating_sub(2));
+        let backups = self.backups.iter().flat_map(Backups::rows);
+        rows.splice(place..place, backups.chain(self.backup_news.iter().map(told)));
         for notice in &self.notices.last {
             let unsent = notice.unsent.iter();
             rows.extend(unsent.map(|why| Row::new("notices", Tone::Care, format!("{}: {why}", notice.at))));
@@ -145,7 +158,7 @@ impl Shown {
 
     /// What to type next, where something is not as it should be.
     pub fn next(&self) -> Option<String> {
-        let backup = || self.backups.as_ref().and_then(Backups::next).map(str::to_owned);
+        let backup = || self.backups.iter().find_map(Backups::next).map(str::to_owned);
         self.status.next().or_else(backup)
     }
 }

@@ -1,15 +1,25 @@
 //! What a backup holds, what it says of itself, and how long it is kept.
 
 pub mod drill;
+mod location;
 mod manifest;
 mod media;
+mod record;
 pub mod room;
+mod schedule;
 mod tree;
+
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::{AbsPath, Invalid, checked_string, known};
+
+pub use location::{Location, RclonePlace, S3Place, SftpPlace};
 pub use manifest::{Content, FORMAT, Manifest, MediaSum};
 pub use media::MediaList;
+pub use record::{Drilled, News, Record, Snapshot, news_file};
+pub use schedule::{Schedule, Weekday};
 pub use tree::{Entry, Kind, belongs, is_media};
 
 /// Names in a snapshot. They are interface: people read them with `restic`.
@@ -51,11 +61,88 @@ impl Default for Keep {
     }
 }
 
+/// What is done with a repository, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// When a backup is made by itself.
+    pub schedule: Schedule,
+    /// When the newest snapshot is tried out by itself.
+    pub drill: Schedule,
+    /// How long snapshots are kept.
+    pub keep: Keep,
+    /// The file with the keys of an object store.
+    pub s3_credentials: Option<AbsPath>,
+    /// The region of an object store.
+    pub s3_region: Option<String>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            schedule: Schedule::daily(3, 30),
+            drill: Schedule::monthly(1, 5, 0),
+            keep: Keep::default(),
+            s3_credentials: None,
+            s3_region: None,
+        }
+    }
+}
+
+/// A repository of backups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// What it is called here.
+    pub name: RepositoryName,
+    /// Where it is.
+    pub location: Location,
+    /// What is done with it.
+    pub terms: Terms,
+}
+
 /// `[backup]`
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Backup {
-    /// Folder of the repository on the machine; without it there are no backups.
-    pub repository: Option<crate::name::AbsPath>,
-    /// How long snapshots are kept.
-    pub keep: Keep,
+    /// What holds for every repository that does not say otherwise.
+    pub terms: Terms,
+    /// The repositories, that of `backup.repository` first; without any there are
+    /// no backups.
+    pub repositories: Vec<Repository>,
 }
+
+impl Backup {
+    /// The one of `backup.repository`.
+    pub fn main(&self) -> Option<&Repository> {
+        self.repositories.iter().find(|repository| repository.name.is_main())
+    }
+}
+
+checked_string!(
+    /// What a repository is called: a small letter, then small letters, digits and dashes.
+    RepositoryName,
+    |text| {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(good) {
+            return Ok(text.to_owned());
+        }
+        Err(Invalid::new(
+            "a name has at most 32 small letters, digits and dashes, and begins with a letter",
+        ))
+    }
+);
+
+impl RepositoryName {
+    /// That of `backup.repository`.
+    pub const MAIN: &'static str = "main";
+
+    /// The name of the one that stands in `backup.repository`.
+    pub fn main() -> Self {
+        Self::known(Self::MAIN)
+    }
+
+    /// Whether it is that one.
+    pub fn is_main(&self) -> bool {
+        self.as_str() == Self::MAIN
+    }
+}
+
+known!(RepositoryName);

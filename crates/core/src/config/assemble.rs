@@ -14,7 +14,7 @@ use super::{
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };
 use crate::{
-    backup::{Backup, Keep},
+    backup::{Backup, Keep, Repository, RepositoryName, Terms},
     name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
     size::Bytes,
 };
@@ -315,15 +315,34 @@ fn turn(r: &mut Reader<'_>) -> Option<Turn> {
 }
 
 fn backup(r: &mut Reader<'_>) -> Backup {
-    Backup {
-        repository: r.optional(&backup_keys::REPOSITORY).value,
+    let main = r.optional(&backup_keys::REPOSITORY);
+    let terms = Terms {
+        schedule: r.value(&backup_keys::SCHEDULE).value,
+        drill: r.value(&backup_keys::DRILL).value,
         keep: Keep {
             daily: r.value(&backup_keys::KEEP_DAILY).value.0,
             weekly: r.value(&backup_keys::KEEP_WEEKLY).value.0,
             monthly: r.value(&backup_keys::KEEP_MONTHLY).value.0,
             yearly: r.value(&backup_keys::KEEP_YEARLY).value.0,
         },
+        s3_credentials: r.optional(&backup_keys::S3_CREDENTIALS).value,
+        s3_region: r.optional(&backup_keys::S3_REGION).value.map(|region| region.0),
+    };
+    let more = r.optional(&backup_keys::REPOSITORIES).value.unwrap_or_default();
+    if let Some(other) = more.at(main.value.as_ref()) {
+        r.complain(
+            &backup_keys::REPOSITORY,
+            Flaw::new(format!("the repository {other} is there too"))
+                .hint("give each repository a folder of its own"),
+        );
     }
+    let main = main.value.map(|location| Repository {
+        name: RepositoryName::main(),
+        location,
+        terms: terms.clone(),
+    });
+    let repositories = main.into_iter().chain(more.with(&terms)).collect();
+    Backup { terms, repositories }
 }
 
 fn notify(r: &mut Reader<'_>) -> Notify {

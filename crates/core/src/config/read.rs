@@ -202,10 +202,11 @@ impl<'a> Reader<'a> {
             ),
         };
         // Somebody may have written the secret itself where its file is wanted.
-        let secret = ["secret_file", "token_file", "secret_variable", "token_variable", "password"]
-            .iter()
-            .any(|end| key.path().ends_with(end));
-        let show = |value: &str| (!secret).then(|| shorten(value));
+        let secret =
+            ["secret_file", "token_file", "secret_variable", "token_variable", "password", "s3_credentials"]
+                .iter()
+                .any(|end| key.path().ends_with(end));
+        let show = |value: &str| (!secret && !has_password(value)).then(|| shorten(value));
         let place = if let Some(given) = self.flags.get(key.path()) {
             mistake.flag = Some(given.flag.clone());
             mistake.value = show(&given.value);
@@ -229,6 +230,14 @@ impl<'a> Reader<'a> {
     fn written_value(&self, value: &Spanned<DeValue<'_>>, part: Option<std::ops::Range<usize>>) -> &'a str {
         self.source.slice(part.unwrap_or_else(|| value.span()))
     }
+}
+
+/// Whether somebody wrote a password into an address.
+fn has_password(value: &str) -> bool {
+    value.split("://").skip(1).any(|rest| {
+        let host = rest.split('/').next().unwrap_or_default();
+        host.rsplit_once('@').is_some_and(|(who, _)| who.contains(':'))
+    })
 }
 
 /// A hint about the file made into one about a flag, where nobody writes

@@ -7,6 +7,7 @@
 //! itself is well, what leads to it from outside is looked at with the checks of
 //! `verify`.
 
+mod backup;
 mod database;
 mod drift;
 mod ground;
@@ -173,6 +174,11 @@ const CAUSES: &[Cause] = &[
     cause("site/blocked", drift::blocked),
     cause("site/drift", drift::drift),
     cause("disk/low", ground::disk_low),
+    cause("backup/unreachable", backup::unreachable),
+    cause("backup/failed", backup::failed),
+    cause("backup/old", backup::old),
+    cause("backup/undrilled", backup::undrilled),
+    cause("backup/timer", backup::timer),
 ];
 
 /// Looks for all causes; outside, in the network that `net` tells of. What `seen` does not know yet is noted there; the

@@ -80,6 +80,9 @@ macro_rules! known {
     };
 }
 
+pub(crate) use checked_string;
+pub(crate) use known;
+
 mod file;
 mod image;
 mod net;

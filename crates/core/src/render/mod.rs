@@ -5,6 +5,7 @@
 //! values that a serialiser turns to text; no YAML, JSON, unit or nginx file is
 //! glued from strings.
 
+pub mod backups;
 pub mod compose;
 pub mod element;
 pub mod homeserver;

@@ -2,7 +2,7 @@
 //! different.
 
 use crate::{
-    backup::{Backup, Keep},
+    backup::{Backup, Keep, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
         Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Notify,
         NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
@@ -122,10 +122,7 @@ pub(super) fn changed_config() -> Config {
             custom_servers: true,
         },
         update: Updates { auto: true, hold: vec![Service::Redis], rehearse: true },
-        backup: Backup {
-            repository: Some(AbsPath::parse("/mnt/disk2/backup").unwrap()),
-            keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
-        },
+        backup: changed_backup(),
         notify: Notify {
             on: NotifyOn::Always,
             room: Some("#server:verein.ch".into()),
@@ -181,4 +178,26 @@ pub(super) fn show(files: &[crate::render::DesiredFile]) -> String {
             format!("=== {} {} {}:{} ({})\n{}", f.path, f.mode, f.owner.uid, f.owner.gid, f.why, f.content)
         })
         .collect()
+}
+
+fn changed_backup() -> Backup {
+    let terms = Terms {
+        schedule: Schedule::parse("Mon,Thu 02:15").unwrap(),
+        drill: Schedule::NEVER,
+        keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
+        s3_credentials: Some(AbsPath::parse("/root/s3-keys").unwrap()),
+        s3_region: Some("eu-central-1".to_owned()),
+    };
+    let repository = |name: &str, location: &str| Repository {
+        name: RepositoryName::parse(name).unwrap(),
+        location: Location::parse(location).unwrap(),
+        terms: terms.clone(),
+    };
+    Backup {
+        repositories: vec![
+            repository("main", "/mnt/disk2/backup"),
+            repository("away", "sftp:backup@nas:/srv/matrix"),
+        ],
+        terms,
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
     service::Service,
 };
 
+mod backups;
 mod boot;
 mod database;
 mod debian;
@@ -41,6 +42,7 @@ mod synapse;
 mod timer;
 mod update;
 
+pub use backups::is_outside;
 pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, guest_state, lxc_spec};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
@@ -230,6 +232,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     };
     for family in [
         boot::all(site),
+        backups::all(site),
         server_name::all(site),
         update::all(site),
         debian::all(site),

@@ -92,7 +92,7 @@ pub fn hold(
     };
     proof.at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     proof.seconds = started.elapsed().as_secs();
-    proof.keep(&site)?;
+    proof.keep(&site, repository.name())?;
     result.and(removed)?;
     Ok(proof)
 }

@@ -5,14 +5,17 @@
 //! guest can neither read the repository nor destroy it.
 
 pub mod drill;
+mod due;
 pub mod guest;
 mod make;
+mod opening;
 mod progress;
 mod proof;
 mod record;
 mod repository;
 pub mod restore;
 mod source;
+mod store;
 mod switch;
 pub mod take;
 
@@ -21,13 +24,16 @@ use std::{
     sync::Arc,
 };
 
+pub use matrix_podman_core::backup::{Drilled, Record, Snapshot};
 use matrix_podman_core::{aside::Containers, name::ServerName, update::Rehearsal};
 use serde::{Deserialize, Serialize};
 
+pub use due::is_due;
 pub use make::{Made, make};
+pub use opening::Place;
 pub use proof::{Proof, Standing};
-pub use record::Record;
-pub use repository::{Found, Opened, Pruned, Repository, Snapshot, folder, make_password, password};
+pub use record::{drilled, keep, last, tell_guest};
+pub use repository::{Found, Opened, Pruned, Repository, make_password, password};
 pub use switch::Incoming;
 
 use crate::{failure::Failure, world::World};

@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _};
 use matrix_podman_core::{
+    backup::RepositoryName,
     federation::canonical,
     layout,
     name::{Mode, Owner},
@@ -86,15 +87,15 @@ impl Proof {
         self.wrong.is_empty()
     }
 
-    /// That of the last drill, if there was one.
-    pub fn last(site: &str) -> Option<Self> {
-        serde_json::from_slice(&fs::read(layout::backup_drill(site).as_str()).ok()?).ok()
+    /// That of the last drill with a repository, if there was one.
+    pub fn last(site: &str, repository: &RepositoryName) -> Option<Self> {
+        serde_json::from_slice(&fs::read(layout::backup_drill(site, repository).as_str()).ok()?).ok()
     }
 
     /// Signs it and keeps it as that of the last drill.
-    pub(super) fn keep(&mut self, site: &str) -> Result<(), Failure> {
+    pub(super) fn keep(&mut self, site: &str, repository: &RepositoryName) -> Result<(), Failure> {
         self.sign(&machine_key()?).map_err(|why| Failure::new("sign the proof of the drill", why))?;
-        let path = layout::backup_drill(site);
+        let path = layout::backup_drill(site, repository);
         let text = serde_json::to_vec_pretty(self).doing(|| format!("write {path}"))?;
         file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
     }

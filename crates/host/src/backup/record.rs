@@ -3,47 +3,72 @@
 use std::{fs, path::Path};
 
 use matrix_podman_core::{
+    backup::{Drilled, News, Repository, RepositoryName, Snapshot, news_file},
+    effect::Effect,
+    fact::Side,
     layout,
-    name::{Mode, Owner},
+    name::{AbsPath, Mode, Owner},
 };
 use rustic_core::jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 
-use super::{Made, Snapshot};
+use super::Record;
 use crate::{
     apply::file,
     failure::{Doing, Failure},
+    world::World,
 };
 
-/// How the last backup of a site went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// When it ended (RFC 3339).
-    pub at: String,
-    /// Why it failed, if it did.
-    pub why: Option<String>,
-    /// The last snapshot that was made.
-    pub snapshot: Option<Snapshot>,
+/// How the last backup into a repository went, if there was one.
+pub fn last(site: &str, repository: &RepositoryName) -> Option<Record> {
+    read(&layout::backup_record(site, repository))
 }
 
-impl Record {
-    /// That of the last backup, if there was one.
-    pub fn last(site: &str) -> Option<Self> {
-        serde_json::from_slice(&fs::read(layout::backup_record(site).as_str()).ok()?).ok()
-    }
+/// How the last drill with a repository went, if there was one.
+pub fn drilled(site: &str, repository: &RepositoryName) -> Option<Drilled> {
+    read(&layout::backup_drill(site, repository))
+}
 
-    /// Remembers how a backup went.
-    pub fn keep<E: std::fmt::Display>(site: &str, result: Result<&Made, &E>) -> Result<(), Failure> {
-        let path = layout::backup_record(site);
-        let record = Self {
-            at: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            why: result.as_ref().err().map(|error| error.to_string()),
-            snapshot: match result {
-                Ok(made) => Some(made.snapshot.clone()),
-                Err(_) => Self::last(site).and_then(|last| last.snapshot),
-            },
-        };
-        let text = serde_json::to_vec_pretty(&record).doing(|| format!("write {path}"))?;
-        file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
-    }
+fn read<T: DeserializeOwned>(path: &AbsPath) -> Option<T> {
+    serde_json::from_slice(&fs::read(path.as_str()).ok()?).ok()
+}
+
+/// Remembers how a backup went: the snapshot that was made, if one was, and
+/// what failed, with whether the repository could not be reached.
+pub fn keep(
+    site: &str,
+    repository: &RepositoryName,
+    made: Option<&Snapshot>,
+    failed: Option<(String, bool)>,
+) -> Result<(), Failure> {
+    let path = layout::backup_record(site, repository);
+    let snapshot = made.cloned().or_else(|| last(site, repository).and_then(|last| last.snapshot));
+    let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (why, unreachable) = failed.map_or((None, false), |(why, unreachable)| (Some(why), unreachable));
+    let record = Record { at, why, unreachable, snapshot };
+    let text = serde_json::to_vec_pretty(&record).doing(|| format!("write {path}"))?;
+    file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
+}
+
+/// Tells the guest how its backups are. It learns neither where they are nor
+/// why something failed.
+pub fn tell_guest(world: &World) -> Result<(), Failure> {
+    let config = &world.site().config;
+    let news: Vec<News> = config
+        .backup
+        .repositories
+        .iter()
+        .map(|Repository { name, .. }| {
+            News::of(name, last(config.site(), name).as_ref(), drilled(config.site(), name).as_ref())
+        })
+        .collect();
+    let doing = "tell the guest how its backups are";
+    let effect = Effect::WriteFile {
+        side: Side::Guest,
+        path: news_file(),
+        content: serde_json::to_string(&news).doing(|| doing)?,
+        mode: Mode(0o644),
+        owner: Owner::ROOT,
+    };
+    world.apply(&effect, &|_| {}).map_err(|failure| Failure { doing: doing.to_owned(), ..failure })
 }

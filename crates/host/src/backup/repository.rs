@@ -1,65 +1,39 @@
-//! A repository in restic's format, in a folder of the machine.
+//! A repository in restic's format.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::Write,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use matrix_podman_core::{
-    backup::{Keep, Manifest, MediaList, place},
-    config::Config,
+    backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place},
     layout,
     name::{Digest, Mode, Owner},
 };
-use rustic_backend::BackendOptions;
 use rustic_core::{
-    BytesList, CheckOptions, ConfigOptions, Credentials, ErrorKind, FileType, Id, IndexedFullStatus,
-    KeepOptions, KeyOptions, LsOptions, OpenStatus, PruneOptions, ReadBackend, RepositoryBackends,
-    RepositoryOptions, RusticError, RusticResult, WriteBackend,
+    CheckOptions, ConfigOptions, Credentials, IndexedFullStatus, KeepOptions, KeyOptions, LsOptions,
+    OpenStatus, PruneOptions, RepositoryOptions, RusticError, RusticResult,
     jiff::Timestamp,
     repofile::{Node, SnapshotFile},
 };
-use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{progress::Counter, source::Unread};
+use super::{opening::Place, progress::Counter, source::Unread};
 use crate::{
     apply::{Sink, file},
     failure::{Doing, Failure},
 };
 
-/// Lies in the repository and is locked while this program writes there.
-const LOCK: &str = ".matrix-podman-lock";
-/// How old a lock of restic's is before it counts as left behind: restic itself
-/// refreshes one that is in use every five minutes.
-const STALE: Duration = Duration::from_secs(30 * 60);
-
 /// An open repository.
 pub struct Repository {
-    folder: PathBuf,
+    place: Arc<Place>,
     password: String,
     inner: rustic_core::Repository<OpenStatus>,
     counter: Counter,
     unread: Unread,
-}
-
-/// A snapshot in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Its id, in restic's short form.
-    pub id: String,
-    /// When it was made (RFC 3339).
-    pub time: String,
-    /// The server.
-    pub server_name: String,
-    /// How large everything in it is together.
-    pub bytes: u64,
-    /// How much was written for it.
-    pub added: u64,
 }
 
 /// What `verify` found.
@@ -100,9 +74,9 @@ pub fn password(path: &Path) -> Result<String, Failure> {
     Ok(password.to_owned())
 }
 
-/// Makes a password for a site's backups, unless there is one; it is never replaced.
-pub fn make_password(site: &str) -> Result<String, Failure> {
-    let path = layout::backup_password(site);
+/// Makes a password for a repository of a site, unless there is one; it is never replaced.
+pub fn make_password(site: &str, name: &RepositoryName) -> Result<String, Failure> {
+    let path = layout::backup_password(site, name);
     let path = Path::new(path.as_str());
     if path.exists() {
         return password(path);
@@ -124,85 +98,48 @@ pub fn make_password(site: &str) -> Result<String, Failure> {
 }
 
 impl Repository {
-    /// Makes a repository in `folder`, which must be empty or not there.
-    pub fn init(folder: &Path, password: &str) -> Result<(), Failure> {
-        let doing = || format!("make a repository in {}", folder.display());
-        if folder.join("config").exists() {
-            return Err(Failure::new(doing(), "there is one already"));
-        }
-        let empty = match fs::read_dir(folder) {
-            Ok(mut items) => items.next().is_none(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
-            Err(e) => return Err(e).doing(doing),
-        };
-        // What an interrupted `init` left has no config yet, and no snapshot.
-        let half = folder.join("keys").exists() && !folder.join("config").exists();
-        if !empty && !half {
-            return Err(Failure::new(doing(), "there is something else in it")
-                .hint("choose an empty folder: matrix-podman set backup.repository FOLDER"));
-        }
-        file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
-        rustic_core::Repository::new(&options(), &backends(folder, &Unread::default())?)
+    /// Makes a repository where there is nothing yet.
+    pub fn init(at: &backup::Repository, password: &str) -> Result<(), Failure> {
+        let place = Place::of(at)?;
+        let doing = || format!("make a repository {}", place.shown());
+        place.prepare()?;
+        rustic_core::Repository::new(&options(), &place.backends(&Unread::default())?)
             .and_then(|repository| {
                 let credentials = Credentials::password(password);
                 repository.init(&credentials, &KeyOptions::default(), &ConfigOptions::default())
             })
             .map_err(|error| explained(&error, &doing()))?;
-        // restic locks a repository that it looks at.
-        file::make_dir(&folder.join("locks"), Mode(0o700), Owner::ROOT)
+        Ok(())
     }
 
-    /// Opens the repository in `folder`.
-    pub fn open(folder: &Path, password: &str) -> Result<Self, Failure> {
-        let doing = || format!("open the repository in {}", folder.display());
-        if !folder.join("config").exists() {
-            let (why, hint) = if folder.is_dir() {
-                (
-                    "there is no repository in this folder",
-                    "is the disk mounted? `matrix-podman backup init` makes a new one in an empty folder",
-                )
-            } else {
-                (
-                    "there is no such folder",
-                    "is the disk mounted? `matrix-podman backup init` makes a new repository",
-                )
-            };
-            return Err(Failure::new(doing(), why).hint(hint));
-        }
+    /// Opens a repository.
+    pub fn open(at: &backup::Repository, password: &str) -> Result<Self, Failure> {
+        let place = Place::of(at)?;
+        place.is_there()?;
+        Self::at(place, password)
+    }
+
+    /// Opens one that is there.
+    pub fn at(place: Place, password: &str) -> Result<Self, Failure> {
+        let place = Arc::new(place);
         let (counter, unread) = (Counter::default(), Unread::default());
-        let inner = opened(folder, password, &counter, &unread)?;
-        Ok(Self { folder: folder.to_owned(), password: password.to_owned(), inner, counter, unread })
+        let inner = opened(&place, password, &counter, &unread)?;
+        Ok(Self { place, password: password.to_owned(), inner, counter, unread })
     }
 
     /// Opens it once more, for what takes the whole of it.
     pub(super) fn again(&self) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
-        opened(&self.folder, &self.password, &self.counter, &self.unread)
+        opened(&self.place, &self.password, &self.counter, &self.unread)
     }
 
     /// Keeps other runs from writing to it.
     pub(super) fn lock(&self) -> Result<File, Failure> {
-        let doing = || format!("lock the repository in {}", self.folder.display());
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.folder.join(LOCK))
-            .doing(doing)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            Failure::new(doing(), "another run of matrix-podman is at work in it")
-                .hint("wait until it is over, then run the same again")
-        })?;
-        for held in fs::read_dir(self.folder.join("locks")).into_iter().flatten().flatten() {
-            let age = held.metadata().and_then(|meta| meta.modified()).ok();
-            let age = age.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
-            if age < STALE {
-                return Err(Failure::new(doing(), "restic is at work in it").hint(
-                    "wait until it is over; `restic unlock` removes a lock that a killed restic left",
-                ));
-            }
-        }
-        Ok(lock)
+        self.place.lock()
+    }
+
+    /// What it is called in the config.
+    pub fn name(&self) -> &RepositoryName {
+        &self.place.name
     }
 
     pub(super) fn counter(&self) -> &Counter {
@@ -214,7 +151,7 @@ impl Repository {
     }
 
     fn doing(&self, what: &str) -> String {
-        format!("{what} the repository in {}", self.folder.display())
+        format!("{what} the repository {}", self.place.shown())
     }
 
     fn snapshot_files(&self) -> Result<Vec<SnapshotFile>, Failure> {
@@ -405,13 +342,13 @@ pub(super) fn described(snapshot: &SnapshotFile) -> Snapshot {
 }
 
 fn opened(
-    folder: &Path,
+    place: &Place,
     password: &str,
     counter: &Counter,
     unread: &Unread,
 ) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
-    let doing = || format!("open the repository in {}", folder.display());
-    rustic_core::Repository::new_with_progress(&options(), &backends(folder, unread)?, counter.clone())
+    let doing = || format!("open the repository {}", place.shown());
+    rustic_core::Repository::new_with_progress(&options(), &place.backends(unread)?, counter.clone())
         .and_then(|repository| repository.open(&Credentials::password(password)))
         .map_err(|error| {
             if error.is_incorrect_password() {
@@ -423,71 +360,21 @@ fn opened(
 }
 
 fn options() -> RepositoryOptions {
-    // The repository is on a disk; a copy of its index elsewhere gains nothing.
+    // A copy of the index elsewhere would have to be kept true, and gains little.
     RepositoryOptions::default().no_cache(true)
-}
-
-fn backends(folder: &Path, unread: &Unread) -> Result<RepositoryBackends, Failure> {
-    let backends = BackendOptions::default()
-        .repository(format!("local:{}", folder.display()))
-        .to_backends()
-        .map_err(|error| explained(&error, &format!("open the repository in {}", folder.display())))?;
-    let gate = Gate { inner: backends.repository(), unread: unread.clone() };
-    Ok(RepositoryBackends::new(Arc::new(gate), None))
-}
-
-/// A repository that takes no snapshot of which something could not be read.
-#[derive(Debug)]
-struct Gate {
-    inner: Arc<dyn WriteBackend>,
-    unread: Unread,
-}
-
-impl ReadBackend for Gate {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        self.inner.list_with_size(kind)
-    }
-    fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
-        self.inner.list(kind)
-    }
-    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<bytes::Bytes> {
-        self.inner.read_full(kind, id)
-    }
-    fn read_partial(
-        &self,
-        kind: FileType,
-        id: &Id,
-        cacheable: bool,
-        offset: u32,
-        length: u32,
-    ) -> RusticResult<bytes::Bytes> {
-        self.inner.read_partial(kind, id, cacheable, offset, length)
-    }
-    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
-        self.inner.warmup_path(kind, id)
-    }
-}
-
-impl WriteBackend for Gate {
-    fn create(&self) -> RusticResult<()> {
-        self.inner.create()
-    }
-    fn write_bytes(&self, kind: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
-        if kind == FileType::Snapshot && !self.unread.all().is_empty() {
-            return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
-        }
-        self.inner.write_bytes(kind, id, cacheable, content)
-    }
-    fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
-        self.inner.remove(kind, id, cacheable)
-    }
 }
 
 /// rustic's words, which are many, as one sentence and its evidence.
 pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        // A store says by itself what it was at, and what to do.
+        if let Some(failure) = inner.downcast_ref::<Failure>() {
+            let why = format!("could not {}: {}", failure.doing, failure.why);
+            return Failure { doing: doing.to_owned(), why, ..failure.clone() };
+        }
+        cause = inner.source();
+    }
     let mut why = one_line(&error.display_log());
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -499,9 +386,4 @@ pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The folder of a site's repository.
-pub fn folder(config: &Config) -> Option<PathBuf> {
-    config.backup.repository.as_ref().map(|path| PathBuf::from(path.as_str()))
 }

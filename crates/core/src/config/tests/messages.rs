@@ -71,6 +71,18 @@ snapshots! {
         "[timezone]\nname = \"UTC\"",
         "[images]\nsynapse = \"ghcr.io/element-hq/synapse:v1.157.1\"",
     ];
+    repositories, told_about: [
+        "[backup]\nrepository = \"backups\"",
+        "[backup]\nrepository = \"s3:https://key:hunter2@s3.example.com/bucket\"",
+        "[backup]\nschedule = \"daily\"\ndrill = \"31 05:00\"",
+        "[backup]\ns3_credentials = \"hunter2\"",
+        "[backup.repositories]\nname = \"away\"",
+        "[backup]\nrepositories = [\"sftp:nas:/srv/matrix\"]",
+        "[[backup.repositories]]\nname = \"Away\"\nrepository = \"sftp:nas\"\nkeep_dayly = 3\ns3_credentials = \"hunter2\"\nschedule = 3",
+        "[[backup.repositories]]\nname = \"main\"\n\n[[backup.repositories]]\nrepository = \"/srv/b\"\nkeep_daily = 2000",
+        "[[backup.repositories]]\nname = \"a\"\nrepository = \"/srv/b\"\n\n[[backup.repositories]]\nname = \"a\"\nrepository = \"/srv/b\"",
+        "[backup]\nrepository = \"/srv/b\"\n\n[[backup.repositories]]\nname = \"a\"\nrepository = \"/srv/b\"",
+    ];
     wrong_types, told_about: [
         "[guest]\ncores = \"4\"",
         "[guest]\ncores = 2.5",

@@ -49,6 +49,20 @@ shared_buffers = "512M"
 [backup]
 repository = "/mnt/disk2/backup"
 keep_daily = 14
+drill = "never"
+s3_credentials = "/root/s3-keys"
+s3_region = "eu-central-1"
+
+[[backup.repositories]]
+name = "nas"
+repository = "sftp:backup@nas:/srv/matrix"
+schedule = "Sun 04:00"
+keep_daily = 3
+
+[[backup.repositories]]
+name = "away"
+repository = "s3:https://s3.example.com/bucket/matrix"
+s3_region = "x"
 
 [notify]
 on = "always"

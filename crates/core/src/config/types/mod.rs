@@ -7,6 +7,7 @@ mod choice;
 mod edge;
 mod list;
 mod number;
+mod repository;
 mod text;
 mod words;
 
@@ -27,6 +28,7 @@ pub(super) use self::{
     edge::{Email, EnvName, NetworkCidr, Room, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
+    repository::{MoreRepositories, Region},
     text::{TextType, enum_schema, nearest, zone_is_known},
     words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
 };

@@ -1,0 +1,130 @@
+//! What timers do: what the schedules say is due, with nobody who could be asked.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use matrix_podman_core::{notify::Subject, size::Seconds};
+use matrix_podman_host::{
+    backup::{self, Place, Repository},
+    failure::Failure,
+};
+
+use super::{At, Desk, print_made};
+use crate::{
+    args,
+    commands::notify,
+    error::{DONE, Error},
+    output,
+};
+
+/// Pauses before a repository that is away is tried again; the last one goes on.
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(300)];
+
+/// Backs up into every repository whose time has come, and removes what need
+/// not be kept there any longer.
+pub(super) fn now(desk: &Desk, args: &args::BackupNow) -> Result<u8, Error> {
+    let site = desk.site();
+    let due = |at: &At| {
+        let last = backup::last(site, &at.name);
+        backup::is_due(&at.terms.schedule, last.as_ref().map(|last| last.at.as_str()))
+    };
+    let json = args.output.json;
+    each(desk, &args.which, Subject::Backup, due, |at| {
+        let (mut made, mut unreachable) = (None, false);
+        let result = reached(at, args.by_itself.patience)
+            .inspect_err(|_| unreachable = true)
+            .map_err(Error::from)
+            .and_then(|place| {
+                let repository = Repository::at(place, &desk.password(at)?)?;
+                let fresh = made.insert(desk.make(&repository, json)?);
+                print_made(at, fresh, json)?;
+                desk.pruned(at, &repository, json)
+            });
+        let failed = result.as_ref().err().map(|error| {
+            let beside = if made.is_some() { "a backup was made, but what is old stayed: " } else { "" };
+            (format!("{beside}{error}"), unreachable)
+        });
+        backup::keep(site, &at.name, made.as_ref().map(|made| &made.snapshot), failed)?;
+        result.map(|_| DONE)
+    })
+}
+
+/// Tries out the newest snapshot of every repository whose time has come.
+pub(super) fn drill(desk: &Desk, args: &args::BackupDrill) -> Result<u8, Error> {
+    let site = desk.site();
+    let due = |at: &At| {
+        let last = backup::drilled(site, &at.name);
+        backup::is_due(&at.terms.drill, last.as_ref().map(|last| last.at.as_str()))
+    };
+    each(desk, &args.which, Subject::Drill, due, |at| {
+        let place = reached(at, args.by_itself.patience)?;
+        let repository = Repository::at(place, &desk.password(at)?)?;
+        desk.drill(&repository, &args.snapshot, args.output.json)
+    })
+}
+
+fn each(
+    desk: &Desk,
+    which: &args::Which,
+    subject: Subject,
+    due: impl Fn(&At) -> bool,
+    act: impl Fn(&At) -> Result<u8, Error>,
+) -> Result<u8, Error> {
+    let what = if subject == Subject::Drill { "drill" } else { "backup" };
+    let due: Vec<At> = desk.chosen(which)?.into_iter().filter(|at| due(at)).collect();
+    if due.is_empty() {
+        output::say(&format!("No {what} is due."));
+        return super::super::OK;
+    }
+    let (mut worst, mut failed) = (DONE, Vec::new());
+    for at in &due {
+        output::say(&format!("A {what} is due: {} ({})", at.name, at.location));
+        match act(at) {
+            Ok(DONE) => notify::tell(&desk.world, subject, true, &format!("{}: it went well", at.name)),
+            Ok(code) => {
+                worst = worst.max(code);
+                let what = "a snapshot did not come back whole; `matrix-podman status` says more";
+                notify::tell(&desk.world, subject, false, &format!("{}: {what}", at.name));
+            }
+            Err(error) => {
+                output::error(&error, false);
+                notify::tell(&desk.world, subject, false, &format!("{}: {error}", at.name));
+                failed.push(format!("{}: {error}", at.name));
+            }
+        }
+    }
+    desk.tell_guest();
+    if failed.is_empty() {
+        return Ok(worst);
+    }
+    Err(Error::Told {
+        summary: format!("a {what} that was due failed: {}", failed.join("; ")),
+        hint: format!(
+            "`matrix-podman backup {}` tries again, and says what is wrong",
+            if what == "drill" { "drill" } else { "now" }
+        ),
+    })
+}
+
+/// The way to a repository that is there; one that is away is waited for.
+fn reached(at: &At, patience: Seconds) -> Result<Place, Failure> {
+    let until = Instant::now() + Duration::from_secs(patience.0);
+    let mut pauses = PAUSES.into_iter();
+    let mut pause = PAUSES[0];
+    loop {
+        let failure = match Place::of(at).and_then(|place| place.is_there().map(|()| place)) {
+            Ok(place) => return Ok(place),
+            Err(failure) => failure,
+        };
+        pause = pauses.next().unwrap_or(pause);
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failure);
+        }
+        output::say(&format!("{failure}; trying again in {} s", pause.min(left).as_secs()));
+        thread::sleep(pause.min(left));
+    }
+}

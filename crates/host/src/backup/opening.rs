@@ -1,0 +1,267 @@
+//! The way to a repository: whether it is there, who may write to it, and what
+//! rustic reads it through.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use matrix_podman_core::{
+    backup::{self, Location, RepositoryName},
+    layout,
+    name::{Digest, Mode, Owner},
+};
+use rustic_backend::BackendOptions;
+use rustic_core::{
+    BytesList, ErrorKind, FileType, Id, ReadBackend, RepositoryBackends, RusticError, RusticResult,
+    WriteBackend,
+};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{
+    repository::explained,
+    source::Unread,
+    store::{self, Name, Remote, Store},
+};
+use crate::{
+    apply::file,
+    failure::{Doing, Failure},
+};
+
+/// Lies in a folder's repository and is locked while this program writes there.
+const LOCK: &str = ".matrix-podman-lock";
+/// Folder of such locks for repositories that are elsewhere.
+const LOCKS: &str = "locks";
+/// How old a lock of restic's is before it counts as left behind: restic itself
+/// refreshes one that is in use every five minutes.
+const STALE: Duration = Duration::from_secs(30 * 60);
+
+/// Where a repository is, and how it is reached.
+#[derive(Debug)]
+pub struct Place {
+    pub(super) name: RepositoryName,
+    location: Location,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Folder(PathBuf),
+    Store(Arc<dyn Store>),
+}
+
+impl Place {
+    /// The way to a repository; it is not gone yet.
+    pub fn of(repository: &backup::Repository) -> Result<Self, Failure> {
+        let location = repository.location.clone();
+        let kind = match (location.folder(), store::open(repository)?) {
+            (Some(folder), _) => Kind::Folder(PathBuf::from(folder.as_str())),
+            (None, Some(store)) => Kind::Store(store),
+            (None, None) => return Err(Failure::new(format!("reach {location}"), "it is of no known kind")),
+        };
+        Ok(Self { name: repository.name.clone(), location, kind })
+    }
+
+    /// What messages call it.
+    pub(super) fn shown(&self) -> String {
+        match &self.kind {
+            Kind::Folder(folder) => format!("in {}", folder.display()),
+            Kind::Store(_) => format!("at {}", self.location),
+        }
+    }
+
+    /// Makes ready for a new repository.
+    pub(super) fn prepare(&self) -> Result<(), Failure> {
+        let doing = || format!("make a repository {}", self.shown());
+        let folder = match &self.kind {
+            Kind::Folder(folder) => folder,
+            Kind::Store(store) => {
+                return match store.look(&Name::Config)? {
+                    Some(_) => Err(Failure::new(doing(), "there is one already")),
+                    None => store.prepare(),
+                };
+            }
+        };
+        if folder.join("config").exists() {
+            return Err(Failure::new(doing(), "there is one already"));
+        }
+        let empty = match fs::read_dir(folder) {
+            Ok(mut items) => items.next().is_none(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
+            Err(e) => return Err(e).doing(doing),
+        };
+        // What an interrupted `init` left has no config yet, and no snapshot.
+        let half = folder.join("keys").exists() && !folder.join("config").exists();
+        if !empty && !half {
+            return Err(Failure::new(doing(), "there is something else in it")
+                .hint("choose an empty folder: matrix-podman set backup.repository FOLDER"));
+        }
+        file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
+        // restic locks a repository that it looks at.
+        file::make_dir(&folder.join("locks"), Mode(0o700), Owner::ROOT)
+    }
+
+    /// Fails where there is no repository.
+    pub fn is_there(&self) -> Result<(), Failure> {
+        let doing = || format!("open the repository {}", self.shown());
+        let folder = match &self.kind {
+            Kind::Folder(folder) => folder,
+            Kind::Store(store) => {
+                return match store.look(&Name::Config)? {
+                    Some(_) => Ok(()),
+                    None => Err(match &self.location {
+                        // rclone does not tell apart what is not there and what it cannot reach.
+                        Location::Rclone(remote) => {
+                            Failure::new(doing(), "rclone shows no repository at this place").hint(format!(
+                                "does `rclone lsf {}` show one? `matrix-podman backup init` makes a new one",
+                                remote.as_str()
+                            ))
+                        }
+                        _ => Failure::new(doing(), "there is no repository at this place")
+                            .hint("`matrix-podman backup init` makes a new one"),
+                    }),
+                };
+            }
+        };
+        if folder.join("config").exists() {
+            return Ok(());
+        }
+        let (why, hint) = if folder.is_dir() {
+            (
+                "there is no repository in this folder",
+                "is the disk mounted? `matrix-podman backup init` makes a new one in an empty folder",
+            )
+        } else {
+            (
+                "there is no such folder",
+                "is the disk mounted? `matrix-podman backup init` makes a new repository",
+            )
+        };
+        Err(Failure::new(doing(), why).hint(hint))
+    }
+
+    /// Keeps other runs from writing to it.
+    pub(super) fn lock(&self) -> Result<File, Failure> {
+        let doing = || format!("lock the repository {}", self.shown());
+        let path = match &self.kind {
+            Kind::Folder(folder) => folder.join(LOCK),
+            Kind::Store(_) => {
+                let folder = Path::new(layout::STATE).join(LOCKS);
+                file::make_dir(&folder, Mode(0o700), Owner::ROOT)?;
+                let digest = Digest::of_sha256(&sha2_of(&self.location.to_string()));
+                folder.join(format!("{}.lock", digest.hex().get(..32).unwrap_or_default()))
+            }
+        };
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .doing(doing)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            Failure::new(doing(), "another run of matrix-podman is at work in it")
+                .hint("wait until it is over, then run the same again")
+        })?;
+        for written in self.locks_of_restic()? {
+            let age = SystemTime::now().duration_since(written).unwrap_or_default();
+            if age < STALE {
+                return Err(Failure::new(doing(), "restic is at work in it").hint(
+                    "wait until it is over; `restic unlock` removes a lock that a killed restic left",
+                ));
+            }
+        }
+        Ok(lock)
+    }
+
+    /// When restic's own locks were written.
+    fn locks_of_restic(&self) -> Result<Vec<SystemTime>, Failure> {
+        Ok(match &self.kind {
+            Kind::Folder(folder) => fs::read_dir(folder.join(store::LOCKS))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter_map(|held| held.metadata().and_then(|meta| meta.modified()).ok())
+                .collect(),
+            // One whose age is not known counts as held.
+            Kind::Store(store) => store
+                .list(store::LOCKS)?
+                .into_iter()
+                .map(|item| item.written.unwrap_or_else(SystemTime::now))
+                .collect(),
+        })
+    }
+
+    /// What rustic reads and writes through.
+    pub(super) fn backends(&self, unread: &Unread) -> Result<RepositoryBackends, Failure> {
+        let inner: Arc<dyn WriteBackend> = match &self.kind {
+            Kind::Folder(folder) => BackendOptions::default()
+                .repository(format!("local:{}", folder.display()))
+                .to_backends()
+                .map_err(|error| explained(&error, &format!("open the repository {}", self.shown())))?
+                .repository(),
+            Kind::Store(store) => {
+                Arc::new(Remote { store: Arc::clone(store), location: self.location.to_string() })
+            }
+        };
+        Ok(RepositoryBackends::new(Arc::new(Gate { inner, unread: unread.clone() }), None))
+    }
+}
+
+fn sha2_of(text: &str) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(text.as_bytes()).into()
+}
+
+/// A repository that takes no snapshot of which something could not be read.
+#[derive(Debug)]
+struct Gate {
+    inner: Arc<dyn WriteBackend>,
+    unread: Unread,
+}
+
+impl ReadBackend for Gate {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+    fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        self.inner.list_with_size(kind)
+    }
+    fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
+        self.inner.list(kind)
+    }
+    fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<bytes::Bytes> {
+        self.inner.read_full(kind, id)
+    }
+    fn read_partial(
+        &self,
+        kind: FileType,
+        id: &Id,
+        cacheable: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<bytes::Bytes> {
+        self.inner.read_partial(kind, id, cacheable, offset, length)
+    }
+    fn warmup_path(&self, kind: FileType, id: &Id) -> String {
+        self.inner.warmup_path(kind, id)
+    }
+}
+
+impl WriteBackend for Gate {
+    fn create(&self) -> RusticResult<()> {
+        self.inner.create()
+    }
+    fn write_bytes(&self, kind: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
+        if kind == FileType::Snapshot && !self.unread.all().is_empty() {
+            return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
+        }
+        self.inner.write_bytes(kind, id, cacheable, content)
+    }
+    fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        self.inner.remove(kind, id, cacheable)
+    }
+}
