@@ -151,6 +151,13 @@ fn by_itself(machine: &Machine) {
     machine.run(&["up", "--yes"]).ok();
     machine.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
     assert_eq!(causes(), ["backup/old"]);
+    let status: serde_json::Value = machine.run(&["status", "--json"]).ok().json();
+    for chore in ["backup", "drill"] {
+        let unit = format!("matrix-{chore}-{site}.timer");
+        let timers = status["timers"].as_array().unwrap();
+        let next = timers.iter().find(|timer| timer["unit"] == unit.as_str());
+        assert!(next.is_some_and(|timer| timer["next"].as_u64().is_some()), "{unit}: {timers:?}");
+    }
     machine.run(&["backup", "init"]).ok();
     for (word, says) in [("backup", "No backup is due"), ("drill", "No drill is due")] {
         let (timer, service) =
@@ -178,6 +185,13 @@ fn by_itself(machine: &Machine) {
     assert!(!journal.stdout.contains(key.text()), "the password is in the journal");
     machine.run(&["status"]).ok().says("made less than an hour ago").says("came back whole at");
     assert!(guest.exec(["matrix-podman", "motd"]).ok().stdout.contains("came back whole"));
+    // When nothing makes them any more, the greeting says so by itself.
+    let news = guest.read("/var/lib/matrix-podman/backups.json");
+    let mut late: serde_json::Value = serde_json::from_str(&news).unwrap();
+    late[0]["missed_from"] = "2026-01-01T00:00:00Z".into();
+    guest.write("/var/lib/matrix-podman/backups.json", late.to_string());
+    assert!(guest.exec(["matrix-podman", "motd"]).ok().stdout.contains("MISSED"));
+    guest.write("/var/lib/matrix-podman/backups.json", news);
     assert_eq!(causes(), [""; 0]);
     let timer = format!("matrix-backup-{site}.timer");
     guest.exec(["systemctl", "disable", "--now", &timer]).ok();

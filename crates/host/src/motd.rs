@@ -35,7 +35,8 @@ pub fn greeting() -> Option<String> {
     });
     let updated = read(update::unattended_file().as_str()).and_then(|text| Unattended::parse(&text));
     let news = read(backup::news_file().as_str()).and_then(|text| News::parse(&text)).unwrap_or_default();
-    Some(words(&config, hostname.trim(), probe::own_address(), &states, updated.as_ref(), &news))
+    let backups: Vec<String> = news.iter().map(|news| news.line(&crate::backup::now())).collect();
+    Some(words(&config, hostname.trim(), probe::own_address(), &states, updated.as_ref(), &backups))
 }
 
 fn words(
@@ -44,7 +45,7 @@ fn words(
     address: Option<Ipv4Addr>,
     states: &[(Service, &'static str, String)],
     updated: Option<&Unattended>,
-    backups: &[News],
+    backups: &[String],
 ) -> String {
     let shown = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
     let mut text = format!("{}   on {hostname}, {shown}\n", config.server_name);
@@ -60,8 +61,8 @@ fn words(
     if let Some(updated) = updated {
         text.push_str(&format!("  {:<12} {}\n", "last update", updated.line()));
     }
-    for news in backups {
-        text.push_str(&format!("  {:<12} {}\n", "backup", news.line()));
+    for line in backups {
+        text.push_str(&format!("  {:<12} {line}\n", "backup"));
     }
     text.push_str(&format!("  {:<12} {}, units in {}\n", "files", layout::ROOT, layout::QUADLET));
     text.push_str("  matrix-podman status, logs [SERVICE], restart [SERVICE], user add NAME\n");
@@ -127,7 +128,10 @@ mod tests {
             made: Some("2026-11-24T03:35:00Z".to_owned()),
             drilled: Some("2026-11-01T05:10:00Z".to_owned()),
             drill_failed: false,
+            missed_from: None,
+            drill_missed_from: None,
         };
-        insta::assert_snapshot!(words(&config, "matrix", address, &states, Some(&updated), &[news]));
+        let backups = [news.line("2026-11-25T06:00:00Z")];
+        insta::assert_snapshot!(words(&config, "matrix", address, &states, Some(&updated), &backups));
     }
 }

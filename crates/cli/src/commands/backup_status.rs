@@ -28,6 +28,8 @@ pub struct Backups {
     /// From this age on one was missed.
     old_hours: i64,
     drill: Option<Proof>,
+    /// Whether a drill was missed since.
+    drill_old: bool,
     /// What the signature of the drill's proof is worth.
     drill_proof: Option<Standing>,
     /// What is to be done about them.
@@ -50,11 +52,13 @@ impl Backups {
                     .as_ref()
                     .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
                     .map(|at| jiff::Timestamp::now().duration_since(at).as_hours());
+                let drill_old = drill.as_ref().is_some_and(|drill| missed(&at.terms.drill, &drill.at));
                 let old_hours = old_hours(&at.terms.schedule);
                 let problem = problem(
                     last.as_ref().map(|last| last.why.is_some()),
                     age_hours.map(|hours| hours >= old_hours),
                     drill.as_ref().map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
+                    drill_old,
                 );
                 Self {
                     name: at.name.clone(),
@@ -65,6 +69,7 @@ impl Backups {
                     age_hours,
                     old_hours,
                     drill,
+                    drill_old,
                     drill_proof,
                     problem,
                 }
@@ -94,6 +99,13 @@ impl Backups {
                 let said = self.drill_proof.map_or("not signed", Standing::said);
                 (Tone::Bad, format!("the proof of {} is {said}", proof.at))
             }
+            Some(proof) if proof.is_good() && self.drill_old => (
+                Tone::Bad,
+                format!(
+                    "{} came back whole at {}, and none was tried out since",
+                    proof.snapshot.id, proof.at
+                ),
+            ),
             Some(proof) if proof.is_good() => {
                 (Tone::Good, format!("{} came back whole at {}, signed", proof.snapshot.id, proof.at))
             }
@@ -119,27 +131,40 @@ fn has_timers(config: &Config) -> bool {
 
 /// What a guest was told of its backups, in a line of `status`.
 pub fn told(news: &News) -> Row {
-    let bad = news.failed || news.drill_failed || news.made.is_none();
-    Row::new("backup", if bad { Tone::Bad } else { Tone::Good }, news.line())
+    let now = backup::now();
+    let tone = if news.is_well(&now) { Tone::Good } else { Tone::Bad };
+    Row::new("backup", tone, news.line(&now))
 }
 
 /// From how many hours on a backup is old: one was missed, and a few hours are let pass.
 fn old_hours(schedule: &Schedule) -> i64 {
-    match schedule.longest_pause() {
-        Some(days) => i64::from(days) * 24 + 26,
-        // Nothing makes them but people; two days without one are told of.
-        None => 50,
+    // Where nothing makes them but people, two days without one are told of.
+    schedule.missed_after().and_then(|seconds| i64::try_from(seconds / 3600).ok()).unwrap_or(50)
+}
+
+/// Whether one was missed since the time `last`.
+fn missed(schedule: &Schedule, last: &str) -> bool {
+    let since = last.parse::<jiff::Timestamp>().map(|at| jiff::Timestamp::now().duration_since(at).as_secs());
+    match (since.map(u64::try_from), schedule.missed_after()) {
+        (Ok(Ok(seconds)), Some(after)) => seconds >= after,
+        _ => false,
     }
 }
 
 /// What is to be done, most urgent first.
-fn problem(failed: Option<bool>, old: Option<bool>, drill: Option<bool>) -> Option<&'static str> {
+fn problem(
+    failed: Option<bool>,
+    old: Option<bool>,
+    drill: Option<bool>,
+    drill_old: bool,
+) -> Option<&'static str> {
     match (failed, old, drill) {
         (Some(true), ..) => Some("`matrix-podman backup now` tries again, and says what is wrong"),
         (None, ..) | (_, None, _) => Some("`matrix-podman backup init`, then `matrix-podman backup now`"),
         (_, Some(true), _) => Some("`matrix-podman backup now`; then see why nothing makes backups any more"),
         (.., Some(false)) => Some("`matrix-podman backup now`, then `matrix-podman backup drill`"),
         (.., None) => Some("`matrix-podman backup drill` tries out whether it would help"),
+        _ if drill_old => Some("`matrix-podman backup drill`; then see why nothing tries them out any more"),
         _ => None,
     }
 }
@@ -157,17 +182,28 @@ fn age(hours: i64) -> String {
 mod tests {
     use matrix_podman_core::backup::Schedule;
 
-    use super::{old_hours, problem};
+    use super::{missed, old_hours, problem};
 
     #[test]
     fn what_is_wrong_with_backups_is_said_once_and_most_urgent_first() {
-        let next = |failed, old, drill| problem(failed, old, drill).unwrap_or("nothing");
+        let next = |failed, old, drill| problem(failed, old, drill, false).unwrap_or("nothing");
         assert!(next(None, None, None).contains("backup init"));
         assert!(next(Some(true), Some(false), Some(true)).contains("tries again"));
         assert!(next(Some(false), Some(true), Some(true)).contains("any more"));
         assert!(next(Some(false), Some(false), Some(false)).contains("backup now`, then"));
         assert!(next(Some(false), Some(false), None).contains("drill"));
         assert_eq!(next(Some(false), Some(false), Some(true)), "nothing");
+        assert!(problem(Some(false), Some(false), Some(true), true).unwrap().contains("tries them out"));
+    }
+
+    #[test]
+    fn a_drill_that_was_missed_shows() {
+        let monthly = Schedule::parse("1 05:00").unwrap();
+        let ago =
+            |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24)).to_string();
+        assert!(!missed(&monthly, &ago(32)));
+        assert!(missed(&monthly, &ago(33)));
+        assert!(!missed(&Schedule::NEVER, &ago(400)));
     }
 
     #[test]

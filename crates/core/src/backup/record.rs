@@ -59,6 +59,12 @@ pub struct News {
     pub drilled: Option<String>,
     /// Whether that failed.
     pub drill_failed: bool,
+    /// From when on (RFC 3339) it shows that a backup was missed.
+    #[serde(default)]
+    pub missed_from: Option<String>,
+    /// From when on (RFC 3339) it shows that a drill was missed.
+    #[serde(default)]
+    pub drill_missed_from: Option<String>,
 }
 
 impl News {
@@ -71,7 +77,17 @@ impl News {
             made: record.and_then(|record| Some(record.snapshot.as_ref()?.time.clone())),
             drilled: drilled.map(|drilled| drilled.at.clone()),
             drill_failed: drilled.is_some_and(|drilled| !drilled.wrong.is_empty()),
+            missed_from: None,
+            drill_missed_from: None,
         }
+    }
+
+    /// Whether nothing failed, and nothing was missed at the time `now`. All times
+    /// are in UTC and of one form, so they compare as text.
+    pub fn is_well(&self, now: &str) -> bool {
+        let missed = |from: &Option<String>| from.as_deref().is_some_and(|from| from <= now);
+        let failed = self.failed || self.drill_failed || self.made.is_none();
+        !failed && !missed(&self.missed_from) && !missed(&self.drill_missed_from)
     }
 
     /// Those in the text of [`news_file`].
@@ -79,15 +95,22 @@ impl News {
         serde_json::from_str(text).ok()
     }
 
-    /// In a line, for whoever enters the guest.
-    pub fn line(&self) -> String {
+    /// In a line, for whoever enters the guest at the time `now`.
+    pub fn line(&self, now: &str) -> String {
+        let missed = |from: &Option<String>| from.as_deref().is_some_and(|from| from <= now);
         let made = match (&self.made, self.failed) {
+            (Some(made), false) if missed(&self.missed_from) => {
+                format!("MISSED; the last one is of {made}")
+            }
             (Some(made), false) => format!("made {made}"),
             (Some(made), true) => format!("FAILED; the last good one is of {made}"),
             (None, true) => "FAILED; there is none".to_owned(),
             (None, false) => "none was made yet".to_owned(),
         };
         let drilled = match (&self.drilled, self.drill_failed) {
+            (Some(at), false) if missed(&self.drill_missed_from) => {
+                format!(", came back whole {at}, NOT tried out since")
+            }
             (Some(at), false) => format!(", came back whole {at}"),
             (Some(at), true) => format!(", did NOT come back whole {at}"),
             (None, _) => String::new(),
@@ -122,15 +145,27 @@ mod tests {
             snapshot: Some(snapshot),
         };
         let drilled = Drilled { at: "2026-01-01T05:00:00Z".to_owned(), wrong: Vec::new() };
-        let news = News::of(&RepositoryName::main(), Some(&record), Some(&drilled));
+        let now = "2026-01-04T00:00:00Z";
+        let mut news = News::of(&RepositoryName::main(), Some(&record), Some(&drilled));
+        assert!(!news.is_well(now));
         assert_eq!(
-            news.line(),
+            news.line(now),
             "FAILED; the last good one is of 2026-01-02T03:30:00Z, came back whole 2026-01-01T05:00:00Z"
         );
         let text = serde_json::to_string(&[&news]).unwrap();
         assert!(!text.contains("nas"), "{text}");
-        assert_eq!(News::parse(&text), Some(vec![news]));
-        assert_eq!(News::of(&RepositoryName::main(), None, None).line(), "none was made yet");
+        assert_eq!(News::parse(&text), Some(vec![news.clone()]));
+        news.failed = false;
+        news.missed_from = Some("2026-01-04T00:00:01Z".to_owned());
+        news.drill_missed_from = Some("2026-02-03T05:00:00Z".to_owned());
+        assert!(news.is_well(now));
+        let line = news.line("2026-02-03T05:00:00Z");
+        assert!(line.starts_with("MISSED; the last one is of 2026-01-02T03:30:00Z, came back"), "{line}");
+        assert!(line.ends_with("NOT tried out since"), "{line}");
+        assert!(!news.is_well("2026-01-04T00:00:01Z"));
+        let none = News::of(&RepositoryName::main(), None, None);
+        assert!(!none.is_well(now));
+        assert_eq!(none.line(now), "none was made yet");
         // What an older program wrote is read.
         let old: Record = serde_json::from_str(r#"{"at":"x","why":null,"snapshot":null}"#).unwrap();
         assert!(!old.unreachable);

@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::name::Invalid;
 
+const DAY: u64 = 24 * 3600;
+/// How late something may be: timers wait for chance, and for a repository that is away.
+const GRACE: u64 = 26 * 3600;
+
 /// A day of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weekday {
@@ -119,6 +123,11 @@ impl Schedule {
                 numbers.iter().zip(next).map(|(day, next)| (next + 7 - day - 1) % 7 + 1).max().unwrap_or(7)
             }
         })
+    }
+
+    /// After how many seconds without one it shows that one was missed.
+    pub fn missed_after(&self) -> Option<u64> {
+        self.longest_pause().map(|days| u64::from(days) * DAY + GRACE)
     }
 
     /// The same as systemd writes it.

@@ -20,6 +20,7 @@ use crate::{
     lock::Lock,
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
+    render::backups::Chore,
     resource::{self, Backend, Place, Site},
     service::Service,
     update::{self, History, Unattended},
@@ -319,7 +320,7 @@ fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
     let concerns = |side: Side, unit: &str| match side {
         Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
         // Another site may have its own there.
-        _ => unit.starts_with("matrix-podman-") && unit.contains(site.config.guest.name.as_str()),
+        _ => Chore::ALL.iter().any(|chore| chore.timer(&site.config) == unit),
     };
     let mut timers = Vec::new();
     for side in sides {
@@ -332,4 +333,42 @@ fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
     }
     timers.sort_by(|one, other| (one.next, &one.unit).cmp(&(other.next, &other.unit)));
     timers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        fact::{Fact, Value},
+        observed::Answer,
+    };
+
+    #[test]
+    fn timers_of_the_machine_are_those_of_this_site() {
+        let site =
+            Site::new(Config::parse("domain = \"chat.home.arpa\"", "matrix.toml").unwrap(), Backend::Lxc);
+        let mut seen = Observed::default();
+        let known = |names: &[&str]| {
+            let timer = Timer { next: Some(7200), last: None };
+            let timers: BTreeMap<_, _> = names.iter().map(|name| ((*name).to_owned(), timer)).collect();
+            Answer::Known(Value::Timers(timers))
+        };
+        seen.insert(Side::Guest, Fact::Timers, known(&["matrix-update.timer", "fstrim.timer"]));
+        let machine = [
+            "matrix-backup-chat.home.arpa.timer",
+            "matrix-backup-other.home.arpa.timer",
+            "matrix-drill-chat.home.arpa.timer",
+            "matrix-podman-other.timer",
+        ];
+        seen.insert(Side::Machine, Fact::Timers, known(&machine));
+        let status = timers(&site, &seen);
+        let shown: Vec<String> = status.iter().map(|timer| timer.words(0)).collect();
+        assert_eq!(
+            shown,
+            ["backup on the machine in 2 hours", "drill on the machine in 2 hours", "update in 2 hours"]
+        );
+    }
 }

@@ -188,9 +188,11 @@ impl ServiceStatus {
 }
 
 impl NextTimer {
-    fn words(&self, now: u64) -> String {
+    pub(super) fn words(&self, now: u64) -> String {
         let what = match self.unit.as_str() {
             "apt-daily-upgrade.timer" => "Debian packages",
+            unit if unit.starts_with("matrix-backup-") => "backup",
+            unit if unit.starts_with("matrix-drill-") => "drill",
             unit => unit.trim_end_matches(".timer").trim_start_matches("matrix-"),
         };
         let place = if self.side == Side::Machine { " on the machine" } else { "" };

@@ -32,7 +32,7 @@ pub use due::is_due;
 pub use make::{Made, make};
 pub use opening::Place;
 pub use proof::{Proof, Standing};
-pub use record::{drilled, keep, last, tell_guest};
+pub use record::{drilled, keep, last, now, tell_guest};
 pub use repository::{Found, Opened, Pruned, Repository, make_password, password};
 pub use switch::Incoming;
 

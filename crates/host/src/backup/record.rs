@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use matrix_podman_core::{
-    backup::{Drilled, News, Repository, RepositoryName, Snapshot, news_file},
+    backup::{Drilled, News, Repository, RepositoryName, Schedule, Snapshot, news_file},
     effect::Effect,
     fact::Side,
     layout,
     name::{AbsPath, Mode, Owner},
 };
-use rustic_core::jiff::Timestamp;
+use rustic_core::jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::Record;
@@ -18,6 +18,9 @@ use crate::{
     failure::{Doing, Failure},
     world::World,
 };
+
+/// How times are written: in UTC, so that they compare as text.
+const FORM: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 /// How the last backup into a repository went, if there was one.
 pub fn last(site: &str, repository: &RepositoryName) -> Option<Record> {
@@ -43,11 +46,23 @@ pub fn keep(
 ) -> Result<(), Failure> {
     let path = layout::backup_record(site, repository);
     let snapshot = made.cloned().or_else(|| last(site, repository).and_then(|last| last.snapshot));
-    let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let at = now();
     let (why, unreachable) = failed.map_or((None, false), |(why, unreachable)| (Some(why), unreachable));
     let record = Record { at, why, unreachable, snapshot };
     let text = serde_json::to_vec_pretty(&record).doing(|| format!("write {path}"))?;
     file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
+}
+
+/// From when on it shows that the next one after `last` was missed.
+fn missed_from(schedule: &Schedule, last: Option<&str>) -> Option<String> {
+    let last: Timestamp = last?.parse().ok()?;
+    let after = SignedDuration::from_secs(i64::try_from(schedule.missed_after()?).ok()?);
+    Some(last.checked_add(after).ok()?.strftime(FORM).to_string())
+}
+
+/// The time now.
+pub fn now() -> String {
+    Timestamp::now().strftime(FORM).to_string()
 }
 
 /// Tells the guest how its backups are. It learns neither where they are nor
@@ -58,8 +73,12 @@ pub fn tell_guest(world: &World) -> Result<(), Failure> {
         .backup
         .repositories
         .iter()
-        .map(|Repository { name, .. }| {
-            News::of(name, last(config.site(), name).as_ref(), drilled(config.site(), name).as_ref())
+        .map(|Repository { name, terms, .. }| {
+            let (last, drilled) = (last(config.site(), name), drilled(config.site(), name));
+            let mut news = News::of(name, last.as_ref(), drilled.as_ref());
+            news.missed_from = missed_from(&terms.schedule, news.made.as_deref());
+            news.drill_missed_from = missed_from(&terms.drill, news.drilled.as_deref());
+            news
         })
         .collect();
     let doing = "tell the guest how its backups are";

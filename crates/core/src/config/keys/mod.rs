@@ -192,7 +192,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { path: "backup", doc: "Backups. Without `repository` there are none." },
     Section {
         path: "notify",
-        doc: "Who is told what came of updates that nobody watched. Without a `room`, `webhook_file` or `file` nobody \
+        doc: "Who is told what came of updates, backups and drills that nobody watched. Without a `room`, `webhook_file` or `file` nobody \
               is.",
     },
 ];

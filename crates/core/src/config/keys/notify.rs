@@ -43,7 +43,8 @@ super::keys! {
         fallback: Follows("no file"),
         of: |c| c.notify.file.clone(),
         example: r#""/var/log/matrix-notices""#,
-        doc: "A file in the guest that gets a line for each notice, for other programs to watch.",
+        doc: "A file that gets a line for each notice, for other programs to watch: in the guest for updates, on the \
+              machine for backups and drills.",
         init: false,
     };
 }
