@@ -111,12 +111,33 @@ fn main() -> ExitCode {
     s.test("that it was taken back is told on every way, and the webhook's secret stands nowhere", || {
         tells(lab, &anna, &room, webhook.as_ref().unwrap());
     });
+    s.test("what is held back stays until it is named or released, and a newer tag is found", || {
+        lab.set("[update]", "hold", "[\"redis\"]");
+        lab.up();
+        let newer = variant(lab, "element-web");
+        push_archive(lab, &newer, "vectorim/element-web:v2");
+        let (redis, web) =
+            (guest.inspect("redis")["Image"].clone(), guest.inspect("element-web")["Image"].clone());
+        let check = lab.run(&["update", "--check"]).exits(3);
+        for words in ["Held back, and not looked at: redis", "element-web", "without the web client"] {
+            assert!(check.stderr.contains(words), "{words}: {}", check.evidence());
+        }
+        assert!(!check.stderr.contains("Get the image of Redis"), "{}", check.evidence());
+        let last = fire(lab);
+        assert_eq!(last["outcome"], "updated", "{last}");
+        assert_ne!(guest.inspect("element-web")["Image"], web);
+        assert_eq!(guest.inspect("redis")["Image"], redis, "it was held back");
+        lab.run(&["status"]).ok().says("held back").says("redis (update.hold)");
+        guest.exec(["matrix-podman", "status"]).ok().says("redis (update.hold)");
+        assert_eq!(lab.status()["updates"]["hold"], serde_json::json!(["redis"]));
+        lab.run(&["update", "redis", "--check"]).exits(3);
+        lab.unset("hold");
+        lab.up();
+        lab.run(&["status"]).ok().never_says("held back");
+        lab.settled();
+    });
     s.test("a newer image is taken, and nothing else is restarted", || {
-        let newer = lab.path("redis.tar");
-        let script = clients_folder().join("variant.py").display().to_string();
-        let (from, to) = (archive("redis").display().to_string(), newer.display().to_string());
-        Invocation::new(["python3", &script, &from, &to, "null"]).run().ok();
-        push_archive(lab, &newer, IMAGES[1].2);
+        push_archive(lab, &variant(lab, "redis"), IMAGES[1].2);
         // Whom a notice does not reach, changes nothing about the update.
         webhook.take();
         let (synapse, redis) = (guest.incarnation("synapse"), guest.inspect("redis")["Image"].clone());
@@ -133,38 +154,7 @@ fn main() -> ExitCode {
         lab.run(&["status"]).ok().says("could not send to the webhook");
         assert!(anna.messages(&room)[0].contains("✓ Update"), "{:?}", anna.messages(&room));
     });
-    s.test("a newer runtime of containers is let in only after a container ran with it", || {
-        rewriting_is_over(lab);
-        let before = SERVICES.map(|service| guest.incarnation(service));
-        let version = || guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
-        newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
-        let check = lab.run(&["update", "--check"]);
-        assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
-        let refused = lab.run(&["update", "debian"]).exits(1);
-        assert!(refused.stderr.contains("run a container with crun 99.1"), "{}", refused.evidence());
-        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
-        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
-        version().never_says("99.1");
-        newer_crun(&guest, "99.2", "cat real");
-        lab.run(&["update", "debian"]).ok().says("crun 99.2");
-        version().says("99.2");
-        assert_eq!(SERVICES.map(|service| guest.incarnation(service)), before, "nothing was restarted");
-        lab.healthy();
-        lab.run(&["restart", "element-web"]).ok();
-        lab.becomes_healthy(Duration::from_secs(90));
-        let again = lab.run(&["update", "debian"]).ok();
-        assert!(again.stderr.contains("Nothing that containers run by"), "{}", again.evidence());
-        guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
-        lab.settled();
-    });
-    s.test("the timer lets it in too", || {
-        newer_crun(&guest, "99.3", "cat real");
-        let last = fire(lab);
-        assert_eq!(last["outcome"], "updated", "{last}");
-        assert!(last["what"].as_str().unwrap().contains("crun 99.3 installed"), "{last}");
-        guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok().says("99.3");
-        lab.healthy();
-    });
+    runtimes(&mut s, lab);
     s.test("without update.auto there is no timer", || {
         lab.set("[update]", "auto", "false");
         lab.up();
@@ -183,6 +173,81 @@ fn main() -> ExitCode {
         lab.settled();
     });
     s.end()
+}
+
+/// What containers run by: tried before it is let in, and put back where it does not
+/// do all the same.
+fn runtimes(s: &mut Scenario, lab: &Lab) {
+    let guest = lab.guest();
+    let version = || guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
+    let nothing_is_left = || guest.exec(["test", "-e", "/var/lib/matrix-podman/runtime-trial"]).exits(1);
+    // Tried, it is in another place.
+    let fails_once_installed = "printf '#!/bin/sh\ncase $0 in /usr/bin/*) echo this crun fails here >&2; exit 1;; \
+                                esac\nexec /srv/own/real \"$@\"\n'";
+    s.test("a runtime of containers that no container runs with is not let in", || {
+        rewriting_is_over(lab);
+        newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
+        let check = lab.run(&["update", "--check"]);
+        assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
+        let refused = lab.run(&["update", "debian"]).exits(1);
+        assert!(refused.stderr.contains("run a container with crun 99.1"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("this crun is broken"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
+        nothing_is_left();
+        version().never_says("99.1");
+    });
+    s.test("one that fails only once it is installed is put back", || {
+        let before = version().text().to_owned();
+        newer_crun(&guest, "99.2", fails_once_installed);
+        let failed = lab.run(&["update", "debian"]).exits(1);
+        assert!(
+            failed.stderr.contains("run a container with crun 99.2, once installed"),
+            "{}",
+            failed.evidence()
+        );
+        assert!(failed.stderr.contains(&format!("crun={before} put back")), "{}", failed.evidence());
+        assert_eq!(version().text(), before);
+        guest.exec(["/usr/bin/crun", "--version"]).ok();
+        nothing_is_left();
+        lab.becomes_healthy(Duration::from_secs(90));
+    });
+    s.test("a trial that is killed leaves no process, and the next run lets a newer one in", || {
+        let before = SERVICES.map(|service| guest.incarnation(service));
+        killed_in_the_trial(lab);
+        newer_crun(&guest, "99.4", "cat real");
+        lab.run(&["update", "debian"]).ok().says("crun 99.4");
+        version().says("99.4");
+        assert_eq!(SERVICES.map(|service| guest.incarnation(service)), before, "nothing was restarted");
+        lab.healthy();
+        lab.run(&["restart", "element-web"]).ok();
+        lab.becomes_healthy(Duration::from_secs(90));
+        let again = lab.run(&["update", "debian"]).ok();
+        assert!(again.stderr.contains("Nothing that containers run by"), "{}", again.evidence());
+        nothing_is_left();
+        lab.settled();
+    });
+    s.test("the timer lets it in too", || {
+        newer_crun(&guest, "99.5", "cat real");
+        let last = fire(lab);
+        assert_eq!(last["outcome"], "updated", "{last}");
+        assert!(last["what"].as_str().unwrap().contains("crun 99.5 installed"), "{last}");
+        version().says("99.5");
+        lab.healthy();
+    });
+    s.test("where no source has what was before, what to type is said, and a newer one mends it", || {
+        newer_crun(&guest, "99.6", fails_once_installed);
+        let failed = lab.run(&["update", "debian"]).exits(1);
+        assert!(failed.stderr.contains("could not be put back"), "{}", failed.evidence());
+        assert!(failed.stderr.contains("--allow-downgrades crun=99.5"), "{}", failed.evidence());
+        version().says("99.6");
+        // What runs goes on.
+        let url = format!("{}/_matrix/client/versions", lab.url("synapse"));
+        assert_eq!(http("GET", &url, None, None).unwrap().0, 200);
+        newer_crun(&guest, "99.7", "cat real");
+        lab.run(&["update", "debian"]).ok().says("crun 99.7");
+        lab.becomes_healthy(Duration::from_secs(90));
+        lab.settled();
+    });
 }
 
 /// Has the config name a webhook, a room and a file.
@@ -225,6 +290,43 @@ fn tells(lab: &Lab, anna: &Session, room: &str, webhook: &Webhook) {
     for (path, text) in lab.machine_records() {
         assert!(path.ends_with("webhook") || !text.contains(secret), "{} has the secret", path.display());
     }
+}
+
+/// Kills the trial of a crun that takes its time, on both sides, as a power cut
+/// would; the version that is there stays.
+#[track_caller]
+fn killed_in_the_trial(lab: &Lab) {
+    let guest = lab.guest();
+    newer_crun(
+        &guest,
+        "99.3",
+        "printf '#!/bin/sh\ncase $0 in /usr/bin/*) ;; *) sleep 20;; esac\nexec /srv/own/real \"$@\"\n'",
+    );
+    let update = lab.command(&["update", "debian"]).start();
+    wait_until("a container is being run with the newer crun", Duration::from_secs(120), || {
+        let tried = guest.exec(["pgrep", "--full", "runtime-trial/root/usr/bin/crun"]);
+        if tried.code == 0 { Ok(()) } else { Err(tried.stderr) }
+    });
+    guest.sh("kill -KILL $(pidof matrix-podman)").ok();
+    update.kill();
+    wait_until("nothing of it goes on", Duration::from_secs(10), || {
+        let left = guest.exec(["pgrep", "--full", "--list-full", "runtime-trial"]);
+        if left.code == 1 { Ok(()) } else { Err(left.stdout) }
+    });
+    let version = guest.exec(["dpkg-query", "--show", "--showformat=${Version}", "crun"]).ok();
+    version.never_says("99.3");
+    lab.healthy();
+}
+
+/// An archive of the image of that recipe that is another one, and starts in the
+/// same way.
+#[track_caller]
+fn variant(lab: &Lab, recipe: &str) -> PathBuf {
+    let to = lab.path(&format!("{recipe}.tar"));
+    let script = clients_folder().join("variant.py").display().to_string();
+    let (from, place) = (archive(recipe).display().to_string(), to.display().to_string());
+    Invocation::new(["python3", &script, &from, &place, "null"]).run().ok();
+    to
 }
 
 /// Gives the guest a source of packages with a crun of that version, whose program

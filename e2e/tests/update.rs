@@ -10,6 +10,7 @@ const PASSWORD: &str = "correct horse battery staple";
 /// An older release than the newest; its wheels are on PyPI.
 const OLDER: &str = "1.162.0";
 const MESSAGES: u32 = 20;
+const PICTURE: &[u8] = b"a picture of the cat";
 
 fn main() -> ExitCode {
     let mut s = Scenario::begin("update");
@@ -44,7 +45,7 @@ impl Site {
         for n in 0..MESSAGES {
             anna.send(&room, &format!("message {n}")).unwrap();
         }
-        let media = upload(&lab, &anna, "a picture of the cat");
+        let media = anna.upload("cat", PICTURE);
         let postgres = lab.guest().incarnation("postgres_db");
         Self { lab, anna, room, media, postgres }
     }
@@ -57,7 +58,7 @@ impl Site {
         for n in 0..MESSAGES {
             assert!(messages.contains(&format!("message {n}")), "message {n} is lost: {messages:?}");
         }
-        assert_eq!(download(&self.lab, &self.anna, &self.media), "a picture of the cat");
+        assert_eq!(self.anna.download(&self.media), PICTURE);
         self.anna.send(&self.room, "and on it goes").unwrap();
     }
 
@@ -150,7 +151,8 @@ fn releases(s: &mut Scenario, site: &Site) {
     });
     s.test("rollback goes back to the release before, and the history tells all of it", || {
         let newest = version(lab);
-        lab.run(&["rollback", "--yes"]).ok();
+        let back = lab.run(&["rollback", "--yes"]).ok();
+        assert!(back.stderr.contains("Nothing is lost: the older program opens"), "{}", back.evidence());
         assert_eq!(version(lab), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
@@ -160,6 +162,34 @@ fn releases(s: &mut Scenario, site: &Site) {
         assert_eq!(versions, [OLDER, &newest, OLDER]);
         assert!(history.iter().all(|g| g["outcome"] == "kept"), "{history:?}");
         lab.run(&["history"]).ok().says("runs").says("rollback on");
+        lab.settled();
+    });
+    s.test("a version that is named is gone to, an older one too where the data allow it", || {
+        let newest = site.history()[1]["images"]["synapse"]["version"].as_str().unwrap().to_owned();
+        for (named, wanted) in
+            [(format!("synapse=v{newest}"), newest.as_str()), (format!("synapse={OLDER}"), OLDER)]
+        {
+            lab.run(&["update", &named, "--yes"]).ok().says("all that was well before is");
+            assert_eq!(version(lab), wanted);
+            site.serves_the_same();
+        }
+        site.postgres_was_left_alone();
+        lab.settled();
+    });
+    s.test("a version that could not open the data is refused before anything is touched", || {
+        let psql = |statement: &str| {
+            let psql = "podman exec postgres_db psql --quiet -U synapse -tAc";
+            lab.guest().sh(&format!("{psql} \"{statement}\"")).ok().text().to_owned()
+        };
+        let (demanded, generations) =
+            (psql("SELECT compat_version FROM schema_compat_version"), site.history().len());
+        psql("UPDATE schema_compat_version SET compat_version = 9999");
+        let before = lab.guest().incarnation("synapse");
+        let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
+        psql(&format!("UPDATE schema_compat_version SET compat_version = {demanded}"));
+        assert!(refused.stderr.contains("these demand 9999"), "{}", refused.evidence());
+        assert!(refused.stderr.contains("nothing was changed"), "{}", refused.evidence());
+        assert_eq!((lab.guest().incarnation("synapse"), site.history().len()), (before, generations));
         lab.settled();
     });
     s.test("a version that nobody has changes nothing", || {
@@ -401,32 +431,4 @@ fn version(lab: &Lab) -> String {
     )
     .unwrap();
     answer["server_version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
-}
-
-/// Uploads a file; the part of its address after `mxc://`.
-#[track_caller]
-fn upload(lab: &Lab, user: &Session, content: &str) -> String {
-    let answer = curl(
-        user,
-        &["--data-binary", content, "--header", "content-type: text/plain"],
-        &format!("{}/_matrix/media/v3/upload", lab.url("synapse")),
-    );
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    answer["content_uri"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{answer}"))
-        .trim_start_matches("mxc://")
-        .to_owned()
-}
-
-#[track_caller]
-fn download(lab: &Lab, user: &Session, media: &str) -> String {
-    curl(user, &[], &format!("{}/_matrix/client/v1/media/download/{media}", lab.url("synapse")))
-}
-
-#[track_caller]
-fn curl(user: &Session, more: &[&str], url: &str) -> String {
-    let bearer = format!("authorization: Bearer {}", user.token);
-    let argv = ["curl", "--silent", "--show-error", "--fail", "--header", &bearer].into_iter();
-    Invocation::new(argv.chain(more.iter().copied()).chain([url])).quietly().run().ok().stdout
 }
