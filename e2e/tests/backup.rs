@@ -12,6 +12,8 @@ use std::{
 use matrix_podman_e2e::{Invocation, Lab, ProcessWatcher, PythonClient, Ran, Scenario, Session};
 use serde_json::{Value, json};
 
+#[path = "backup/faults.rs"]
+mod faults;
 #[path = "backup/repositories.rs"]
 mod repositories;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     agreed(&mut s, &server);
     repositories::elsewhere(&mut s, &server);
     broken(&mut s, &server);
+    faults::provoked(&mut s, &server);
     restored(&mut s, server);
     s.end()
 }
@@ -479,7 +482,7 @@ fn download(url: &str, who: &Session, media: &str) -> Vec<u8> {
     bytes
 }
 
-fn restic(repository: &Path, password: &Path, words: &[&str]) -> Ran {
+pub(crate) fn restic(repository: &Path, password: &Path, words: &[&str]) -> Ran {
     let (repository, password) = (repository.display().to_string(), password.display().to_string());
     let head = ["restic", "--no-cache", "--repo", &repository, "--password-file", &password];
     Invocation::new(head.iter().chain(words)).run()

@@ -23,11 +23,11 @@ pub struct File {
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
 const LONG: [&str; 10] = [
+    "backup",
     "postgres",
     "update",
     "doctor",
     "server",
-    "backup",
     "proxmox",
     "proxmox_faults",
     "registry",

@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 17] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -22,6 +22,7 @@ const NEEDED: [(&str, &str); 16] = [
     ("restic", "restic"),
     ("tmux", "tmux"),
     ("rclone", "rclone"),
+    ("pgrep", "procps"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
