@@ -214,7 +214,9 @@ const LOCK_WAIT: u32 = 3000;
 
 fn waited_for_a_lock(failure: &Failure) -> bool {
     let said = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
-    said("lock timeout") || said("deadlock detected")
+    // pg_dump's own --lock-wait-timeout is a timeout of the statement that takes its locks.
+    let dumps = said("statement timeout") && said("LOCK TABLE");
+    said("lock timeout") || said("deadlock detected") || dumps
 }
 
 /// A dump that has all the locks that it needs.
@@ -435,5 +437,33 @@ impl Session {
                 line => lines.push(line.to_owned()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_that_waited_behind_others_is_told_from_one_that_failed() {
+        let printed = |lines: &[&str]| {
+            let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+            Failure::new("dump the database", "pg_dump ended with exit status: 1").evidence(lines)
+        };
+        for lines in [
+            &["ERROR:  canceling statement due to lock timeout"][..],
+            &["ERROR:  deadlock detected"],
+            &[
+                "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout",
+                "pg_dump: detail: Query was: LOCK TABLE public.users, public.rooms IN ACCESS SHARE MODE",
+            ],
+        ] {
+            assert!(waited_for_a_lock(&printed(lines)), "{lines:?}");
+        }
+        let copy = [
+            "ERROR:  canceling statement due to statement timeout",
+            "Query was: COPY public.users TO stdout;",
+        ];
+        assert!(!waited_for_a_lock(&printed(&copy)));
     }
 }
