@@ -19,7 +19,7 @@ pub const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
 /// Moves a guest's folder out of the way. Removing tens of thousands of files
 /// makes ext4 slow to make new ones for minutes (it does not give out inodes
 /// again that were freed just before), so that is done after the last test.
-fn discard(folder: &Path) {
+pub(crate) fn discard(folder: &Path) {
     // Other files of tests are at work beside this one.
     let name = |n: u32| Path::new(TRASH).join(format!("{}-{n}", std::process::id()));
     let place = (0..).map(name).find(|place| !place.exists());

@@ -5,6 +5,9 @@ use std::{collections::BTreeSet, fs, io::ErrorKind, net::TcpStream, process::Exi
 
 use matrix_podman_e2e::{CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, make_archives};
 
+#[path = "proxmox/snapshots.rs"]
+mod snapshots;
+
 /// What a first `up` may call `pct`, and a second one with nothing to do: each
 /// call is a large Perl program on a real node.
 const FIRST: usize = 15;
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     changed(&mut s, &site);
     greeted(&mut s, &site);
     second(&mut s, &site);
+    snapshots::made_and_gone_back_to(&mut s, &site);
     removed(&mut s, &site);
     listed(&mut s, &site);
     s.end()

@@ -4,6 +4,7 @@
 mod backup;
 mod edge;
 mod everyday;
+mod guest;
 mod people;
 mod restore;
 mod update;
@@ -20,6 +21,7 @@ use matrix_podman_core::{
 pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
+pub use guest::Guest;
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
@@ -105,6 +107,9 @@ pub enum Command {
     Backup(Backup),
     /// Make a server anew from a backup, in a new guest
     Restore(Restore),
+    /// The guest as a whole, on Proxmox: snapshots, and back to them
+    #[command(subcommand)]
+    Guest(Guest),
     /// The way in: for a person to do by hand, for another proxy, or taken down
     #[command(subcommand)]
     Edge(Edge),
@@ -370,6 +375,7 @@ impl Args {
             Command::Token(token) => token.json(),
             Command::Backup(backup) => backup.json(),
             Command::Edge(Edge::Guide(guide)) => guide.output.json,
+            Command::Guest(Guest::Snapshots(json)) => json.json,
             _ => false,
         }
     }

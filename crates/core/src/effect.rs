@@ -16,7 +16,9 @@ use crate::{
     edge::Act,
     fact::{Edition, Side},
     layout::Secret,
-    name::{AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, StorageName, TemplateName},
+    name::{
+        AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
+    },
     service::Service,
     size::{Bytes, Seconds},
     update::Move,
@@ -226,6 +228,30 @@ pub enum Effect {
         /// Which.
         container: Container,
     },
+    /// Makes a snapshot of a container of Proxmox's.
+    SnapshotContainer {
+        /// Which container.
+        container: Container,
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
+    /// Brings a container of Proxmox's back to a snapshot, and leaves it
+    /// stopped.
+    RollBackContainer {
+        /// Which container.
+        container: Container,
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
+    /// Removes a snapshot of a container of Proxmox's.
+    RemoveSnapshot {
+        /// Which container.
+        container: Container,
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
+    /// Has PostgreSQL write to the disk all that it still has in memory alone.
+    CheckpointDatabase,
     /// Waits until the guest's systemd has done all that it does at boot and
     /// the guest has an address.
     AwaitBoot,
@@ -420,12 +446,16 @@ impl Effect {
             | Effect::GrowDisk { .. }
             | Effect::StartContainer { .. }
             | Effect::RebootContainer { .. }
+            | Effect::SnapshotContainer { .. }
+            | Effect::RollBackContainer { .. }
+            | Effect::RemoveSnapshot { .. }
             | Effect::PushProgram { .. } => Side::Machine,
             Effect::MakeSecret { .. }
             | Effect::TakeSecret { .. }
             | Effect::Upgrade { .. }
             | Effect::UpgradeRuntime { .. }
             | Effect::ApplySysctl
+            | Effect::CheckpointDatabase
             | Effect::AwaitBoot
             | Effect::AwaitStack
             | Effect::RestartDaemon { .. }
@@ -494,6 +524,16 @@ impl Effect {
             }
             Effect::StartContainer { container } => format!("start the container {}", container.id),
             Effect::RebootContainer { container } => format!("restart the container {}", container.id),
+            Effect::SnapshotContainer { container, name } => {
+                format!("make the snapshot {name} of the container {}", container.id)
+            }
+            Effect::RollBackContainer { container, name } => {
+                format!("bring the container {} back to the snapshot {name}", container.id)
+            }
+            Effect::RemoveSnapshot { container, name } => {
+                format!("remove the snapshot {name} of the container {}", container.id)
+            }
+            Effect::CheckpointDatabase => "have PostgreSQL write everything to the disk".to_owned(),
             Effect::AwaitBoot => "wait for the guest to boot".to_owned(),
             Effect::AwaitStack => "wait for the stack".to_owned(),
             Effect::ObtainImage { service, from, .. } => match from {

@@ -153,6 +153,13 @@ pub fn forget_one_time_keys() -> Result<(), Failure> {
     sql_in(DATABASE, &there, doing).map(drop)
 }
 
+/// Has PostgreSQL write to the disk all that it still has in memory alone, so
+/// that what is copied of the disk now starts without much to do.
+pub fn checkpoint() -> Result<(), Failure> {
+    let doing = "have PostgreSQL write everything to the disk";
+    psql("postgres", "CHECKPOINT;", doing, LONG).map(drop)
+}
+
 /// psql as a program asks it: nothing but the values, and no going on after an error.
 pub(crate) const PSQL: [&str; 6] =
     ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"];
@@ -163,11 +170,15 @@ fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
 }
 
 fn sql_in(database: &str, statements: &str, doing: &str) -> Result<String, Failure> {
+    psql(database, statements, doing, QUICK)
+}
+
+fn psql(database: &str, statements: &str, doing: &str, within: Duration) -> Result<String, Failure> {
     let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
         "--username",
         DATABASE,
         "--dbname",
         database,
     ]);
-    Program::new(argv).deadline(QUICK).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
+    Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }

@@ -23,6 +23,7 @@ mod rehearsal;
 pub mod remote;
 mod room;
 pub mod run;
+pub mod snapshot;
 pub mod synapse;
 mod trust;
 pub mod update;

@@ -424,7 +424,16 @@ impl World {
                 self.forget_proxmox(Question::is_about_templates);
                 done
             }
-            Effect::SetContainer { .. } | Effect::GrowDisk { .. } => {
+            Effect::SetContainer { .. }
+            | Effect::GrowDisk { .. }
+            | Effect::SnapshotContainer { .. }
+            | Effect::RemoveSnapshot { .. } => {
+                let done = apply::apply(effect, sink);
+                self.forget_proxmox(Question::is_about_guests);
+                done
+            }
+            Effect::RollBackContainer { .. } => {
+                self.hang_up();
                 let done = apply::apply(effect, sink);
                 self.forget_proxmox(Question::is_about_guests);
                 done

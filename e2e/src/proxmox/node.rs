@@ -50,12 +50,14 @@ impl Node {
                 storages: vec![
                     Storage {
                         name: "local".to_owned(),
+                        kind: "dir".to_owned(),
                         content: words(&["vztmpl", "iso", "backup"]),
                         active: true,
                         free: 50,
                     },
                     Storage {
                         name: "local-lvm".to_owned(),
+                        kind: "lvmthin".to_owned(),
                         content: words(&["rootdir", "images"]),
                         active: true,
                         free: 200,

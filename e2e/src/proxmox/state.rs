@@ -47,6 +47,8 @@ pub struct State {
 pub struct Storage {
     /// Its name.
     pub name: String,
+    /// Its kind: `dir`, `lvmthin`, `zfspool`, …
+    pub kind: String,
     /// What it may hold.
     pub content: Vec<String>,
     /// Whether it can be reached.
@@ -68,6 +70,23 @@ pub struct GuestState {
     pub pending: BTreeMap<String, Option<String>>,
     /// Whether HA has it.
     pub ha: bool,
+    /// Its snapshots.
+    pub snapshots: BTreeMap<String, SnapshotState>,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SnapshotState {
+    /// When it was made, in seconds since 1970.
+    pub at: u64,
+    /// What is said of it.
+    pub description: String,
+    /// The one that it came after.
+    pub parent: Option<String>,
+    /// What is being done with it.
+    pub state: Option<String>,
+    /// The config of then.
+    pub config: BTreeMap<String, String>,
 }
 
 /// How a call goes wrong.

@@ -11,6 +11,7 @@ mod documents;
 mod edge;
 mod exec;
 mod failed;
+mod guest;
 mod history;
 mod init;
 mod logs;
@@ -80,6 +81,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Token(token) => people::token::run(config, &token),
         Command::Backup(backup) => backup::run(config, &backup),
         Command::Restore(args) => restore::run(config, &args),
+        Command::Guest(guest) => guest::run(config, &guest),
         Command::Edge(edge) => edge::run(config, &edge),
         Command::Completions { shell } => documents::completions(shell),
         Command::Man { folder } => documents::man(&folder),

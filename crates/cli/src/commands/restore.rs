@@ -435,14 +435,7 @@ fn config_file(
 }
 
 fn agree(yes: bool, wrote: Option<&PathBuf>) -> Result<(), Error> {
-    if yes {
-        return Ok(());
-    }
-    if !output::can_ask() {
-        return Err(Error::usage("nobody can be asked whether to do this", "add --yes"));
-    }
-    let answer = up::ask("Go on? [y/N] ")?;
-    if answer.as_deref().is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")) {
+    if up::agrees(yes)? {
         return Ok(());
     }
     Err(Error::Told {

@@ -140,6 +140,18 @@ fn confirm(plan: &Plan, args: &args::Up) -> Result<(), Error> {
     })
 }
 
+/// Whether somebody agrees to what is shown, to which no is the usual answer.
+pub fn agrees(yes: bool) -> Result<bool, Error> {
+    if yes {
+        return Ok(true);
+    }
+    if !output::can_ask() {
+        return Err(Error::usage("nobody can be asked whether to do this", "add --yes"));
+    }
+    let answer = ask("Go on? [y/N] ")?;
+    Ok(answer.as_deref().is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
+}
+
 /// Asks a question on the terminal; `None` at the end of input.
 pub fn ask(question: &str) -> Result<Option<String>, Error> {
     let failed = |e: std::io::Error| Failure::new("ask on the terminal", e);

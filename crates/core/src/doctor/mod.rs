@@ -158,6 +158,7 @@ const CAUSES: &[Cause] = &[
     cause("runtime/names", ground::container_names),
     cause("redis/stopped", redis::stopped),
     cause("redis/refuses", redis::refuses),
+    cause("synapse/held", synapse::held),
     cause("synapse/key-missing", synapse::key_missing),
     cause("synapse/key-broken", synapse::key_broken),
     cause("synapse/config", synapse::config),

@@ -114,6 +114,26 @@ fn config_file() -> AbsPath {
     layout::in_root("synapse/homeserver.yaml")
 }
 
+/// It waits on purpose, and whoever rolled back in Proxmox's web pages does not
+/// know that.
+pub(super) fn held(case: &Case<'_>) -> Found {
+    let there = |path| Ok::<_, crate::observed::Gap>(case.seen.meta(Side::Guest, &path)?.is_some());
+    // In the middle of a restore, the plan says what goes on with it.
+    if !there(layout::hold())?
+        || there(layout::switch())?
+        || there(layout::restore_dump())?
+        || case.is_well(Service::Synapse)?
+    {
+        return Ok(None);
+    }
+    Ok(Some((
+        "Synapse waits: the data went back in time, and one-time keys in them may have been given out already."
+            .to_owned(),
+        vec![format!("{} is there", layout::hold())],
+        Mend::Up,
+    )))
+}
+
 pub(super) fn key_missing(case: &Case<'_>) -> Found {
     let path = layout::secret(Secret::SigningKey);
     // Before the first `up` there is nothing to be missed.

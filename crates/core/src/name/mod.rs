@@ -91,7 +91,7 @@ mod proxmox;
 pub use file::{AbsPath, Mode, Owner};
 pub use image::{Digest, ImageRef};
 pub use net::{Cidr4, Cidr6, InterfaceName, Port, SshHost};
-pub use proxmox::{ContainerId, MacAddress, PoolName, StorageName, Tag, TemplateName};
+pub use proxmox::{ContainerId, MacAddress, PoolName, SnapshotName, StorageName, Tag, TemplateName};
 
 checked_string!(
     /// A DNS name of at least two labels, in lower case: `example.com`.

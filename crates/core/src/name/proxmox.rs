@@ -81,6 +81,24 @@ checked_string!(
 );
 
 checked_string!(
+    /// The name of a snapshot of a container.
+    SnapshotName,
+    |text| {
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let begins = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !(2..=40).contains(&text.len()) || !text.chars().all(ok) || !begins {
+            Err(Invalid::new(
+                "a snapshot's name has 2 to 40 letters, digits, - and _, and begins with a letter",
+            ))
+        } else if ["current", "vzdump"].contains(&text) {
+            Err(Invalid::new("Proxmox keeps this name for itself"))
+        } else {
+            Ok(text.to_owned())
+        }
+    }
+);
+
+checked_string!(
     /// The hardware address of a network interface, in capitals.
     MacAddress,
     |text| {
@@ -100,7 +118,7 @@ checked_string!(
     }
 );
 
-known!(StorageName, Tag);
+known!(StorageName, Tag, SnapshotName);
 
 impl Tag {
     /// The tag by which a site's container is found: its name behind a word of
@@ -124,6 +142,12 @@ mod tests {
         }
         for bad in ["", "A", "-a", "a b", "a;b", "ä"] {
             Tag::parse(bad).unwrap_err();
+        }
+        for good in ["ab", "before-update_3", "A23456789012345678901234567890123456789"] {
+            SnapshotName::parse(good).unwrap();
+        }
+        for bad in ["", "a", "1a", "-a", "a.b", "a b", "--force", "current", "vzdump", &"a".repeat(41)] {
+            SnapshotName::parse(bad).unwrap_err();
         }
         TemplateName::parse("debian-13-standard_13.1-2_amd64.tar.zst").unwrap();
         for bad in ["debian-12-standard_12.7-1_amd64.tar.zst", "debian-13", "../debian-13-x.tar.zst", ""] {

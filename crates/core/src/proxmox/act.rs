@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    name::{ContainerId, StorageName},
+    name::{ContainerId, SnapshotName, StorageName},
     size::Bytes,
 };
 
@@ -74,6 +74,30 @@ pub enum Act {
         /// Its number.
         id: ContainerId,
     },
+    /// Makes a snapshot of a container's disks; it is frozen for that moment.
+    Snapshot {
+        /// The container's number.
+        id: ContainerId,
+        /// The snapshot's name.
+        name: SnapshotName,
+        /// What people see beside it.
+        description: String,
+    },
+    /// Brings a container's disks back to a snapshot. It is not shut down for
+    /// that but stopped, and stays stopped.
+    Rollback {
+        /// The container's number.
+        id: ContainerId,
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
+    /// Removes a snapshot of a container.
+    RemoveSnapshot {
+        /// The container's number.
+        id: ContainerId,
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
     /// Copies a file of the node into a container.
     Push {
         /// The container's number.
@@ -128,6 +152,11 @@ impl Act {
             Act::Shutdown { id } => pct("shutdown", id, &["--timeout", "60", "--forceStop", "1"]),
             Act::Unlock { id } => pct("unlock", id, &[]),
             Act::Destroy { id } => pct("destroy", id, &["--purge", "1"]),
+            Act::Snapshot { id, name, description } => {
+                pct("snapshot", id, &[name.as_str(), "--description", description])
+            }
+            Act::Rollback { id, name } => pct("rollback", id, &[name.as_str()]),
+            Act::RemoveSnapshot { id, name } => pct("delsnapshot", id, &[name.as_str()]),
             Act::Push { id, from, to } => pct("push", id, &[from, to, "--perms", "0755"]),
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    name::{ContainerId, StorageName},
+    name::{ContainerId, SnapshotName, StorageName},
     size::Bytes,
 };
 
@@ -30,6 +30,34 @@ pub enum Answer {
     Versions(BTreeMap<String, String>),
     /// A number that is free.
     Id(ContainerId),
+    /// The snapshots of a container, oldest first.
+    Snapshots(Vec<Snapshot>),
+    /// Whether it is so.
+    Yes(bool),
+}
+
+/// Begins the line of a snapshot's description that says that the program made
+/// it: Synapse does not start from it before [`crate::layout::HOLD`] is gone.
+pub const SNAPSHOT_MARK: &str = "Made by matrix-podman.";
+
+/// A snapshot of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: SnapshotName,
+    /// When it was made, in seconds since 1970.
+    pub at: u64,
+    /// What people see beside it.
+    pub description: String,
+    /// What Proxmox is doing with it, or was doing when it was cut off.
+    pub under_way: Option<String>,
+}
+
+impl Snapshot {
+    /// Whether the program made it, so that Synapse waits in it.
+    pub fn is_held(&self) -> bool {
+        self.description.lines().any(|line| line.trim().starts_with(SNAPSHOT_MARK))
+    }
 }
 
 /// What kind of guest.
@@ -215,6 +243,29 @@ pub(super) fn storages(value: &Value) -> Vec<Storage> {
         .collect()
 }
 
+/// `None` when there is not even the entry that stands for what is now.
+pub(super) fn snapshots(value: &Value) -> Option<Vec<Snapshot>> {
+    let rows = rows(value);
+    rows.iter().find(|row| row["name"] == "current")?;
+    let mut all: Vec<Snapshot> = rows
+        .iter()
+        .filter_map(|row| {
+            Some(Snapshot {
+                name: SnapshotName::parse(&text(&row["name"])?).ok()?,
+                at: number(&row["snaptime"]).unwrap_or_default(),
+                description: text(&row["description"]).unwrap_or_default(),
+                under_way: text(&row["snapstate"]),
+            })
+        })
+        .collect();
+    all.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+    Some(all)
+}
+
+pub(super) fn has_feature(value: &Value) -> Option<bool> {
+    Some(yes(value.get("hasFeature")?))
+}
+
 pub(super) fn cluster(value: &Value) -> Cluster {
     let row = rows(value).iter().find(|row| row["type"] == "cluster");
     Cluster { quorate: row.is_none_or(|row| yes(&row["quorate"])) }
@@ -321,6 +372,33 @@ mod tests {
             (ContainerId(100), GuestKind::Machine, &None)
         );
         assert_eq!(guests(&json!({})), []);
+    }
+
+    #[test]
+    fn snapshots_come_oldest_first_and_without_what_is_now() {
+        let found = snapshots(&json!([
+            {"name": "current", "digest": "0", "running": 1, "parent": "before-pg17", "description": "You are here!"},
+            {"name": "before-pg17", "snaptime": "1760000100", "parent": "by-hand",
+             "description": "Made by matrix-podman. Synapse waits in it.\n"},
+            {"name": "by-hand", "snaptime": 1_760_000_000, "description": ""},
+            {"name": "half", "snaptime": 1_760_000_200, "snapstate": "prepare"},
+        ]))
+        .unwrap();
+        let names: Vec<_> = found.iter().map(|s| (s.name.as_str(), s.is_held())).collect();
+        assert_eq!(names, [("by-hand", false), ("before-pg17", true), ("half", false)]);
+        assert_eq!(found[1].at, 1_760_000_100);
+        assert_eq!(found[2].under_way.as_deref(), Some("prepare"));
+        assert_eq!(snapshots(&json!([{"name": "current"}])), Some(vec![]));
+        // An answer without what is now is none.
+        assert_eq!(snapshots(&json!([])), None);
+        assert_eq!(snapshots(&json!({"errors": "x"})), None);
+    }
+
+    #[test]
+    fn whether_a_storage_can_make_snapshots() {
+        let answers =
+            [json!({"hasFeature": 1}), json!({"hasFeature": ""}), json!({"hasFeature": 0}), json!({})];
+        assert_eq!(answers.map(|answer| has_feature(&answer)), [Some(true), Some(false), Some(false), None]);
     }
 
     #[test]

@@ -10,16 +10,19 @@ mod answer;
 mod container;
 mod question;
 pub mod reference;
+mod snapshot;
 
 pub use act::{Act, exec};
 pub use answer::{
-    Answer, Cluster, ClusterGuest, GuestKind, Setting, Settings, Status, Storage, by_version, newest_template,
+    Answer, Cluster, ClusterGuest, GuestKind, SNAPSHOT_MARK, Setting, Settings, Snapshot, Status, Storage,
+    by_version, newest_template,
 };
 pub use container::{
     Change, Growth, SITE_MARK, Wrong, changes, create_options, description, growth, holds, properties,
     site_in, waiting,
 };
 pub use question::Question;
+pub use snapshot::{SNAPSHOT_DESCRIPTION, why_no_snapshots};
 
 /// The commands of Proxmox that the program uses.
 pub const COMMANDS: [&str; 4] = ["pct", "pveam", "pvesh", "pveversion"];

@@ -59,6 +59,20 @@ pub enum Question {
     },
     /// The templates that can be downloaded.
     Offered,
+    /// The snapshots of a container.
+    Snapshots {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
+    /// Whether snapshots can be made of all disks of a container.
+    CanSnapshot {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
 }
 
 impl Question {
@@ -86,6 +100,10 @@ impl Question {
                 ["pveam", "list", storage.as_str()].map(str::to_owned).to_vec()
             }
             Question::Offered => ["pveam", "available", "--section", "system"].map(str::to_owned).to_vec(),
+            Question::Snapshots { node, id } => get(format!("/nodes/{node}/lxc/{id}/snapshot"), &[]),
+            Question::CanSnapshot { node, id } => {
+                get(format!("/nodes/{node}/lxc/{id}/feature"), &["--feature", "snapshot"])
+            }
         }
     }
 
@@ -96,7 +114,14 @@ impl Question {
 
     /// Whether starting or restarting a container can change the answer.
     pub fn is_about_one_guest(&self) -> bool {
-        matches!(self, Question::Settings { .. } | Question::Status { .. } | Question::Tasks { .. })
+        matches!(
+            self,
+            Question::Settings { .. }
+                | Question::Status { .. }
+                | Question::Tasks { .. }
+                | Question::Snapshots { .. }
+                | Question::CanSnapshot { .. }
+        )
     }
 
     /// Whether fetching a template can change the answer.
@@ -146,6 +171,12 @@ impl Question {
             Question::NextId => {
                 let id = answer::number(&json()?).and_then(|id| u32::try_from(id).ok());
                 Answer::Id(ContainerId(id.ok_or_else(|| wrong("no number"))?))
+            }
+            Question::Snapshots { .. } => {
+                Answer::Snapshots(answer::snapshots(&json()?).ok_or_else(|| wrong("no snapshots"))?)
+            }
+            Question::CanSnapshot { .. } => {
+                Answer::Yes(answer::has_feature(&json()?).ok_or_else(|| wrong("no answer"))?)
             }
         })
     }

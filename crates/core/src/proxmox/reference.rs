@@ -4,7 +4,7 @@
 use super::{Act, Question, act::exec};
 use crate::{
     config::{Config, Defaults},
-    name::{ContainerId, StorageName},
+    name::{ContainerId, SnapshotName, StorageName},
     size::Bytes,
 };
 
@@ -43,6 +43,7 @@ fn named(argv: Vec<String>) -> Vec<String> {
 pub fn entries() -> Vec<Entry> {
     let (node, id) = (NODE.to_owned(), ID);
     let storage = StorageName::known("STORAGE-X");
+    let snapshot = SnapshotName::known("NAME");
     let options = Config::from_domain("chat.home.arpa", &Defaults::default().on_proxmox(true))
         .map(|config| super::create_options(&config))
         .unwrap_or_default()
@@ -62,7 +63,12 @@ pub fn entries() -> Vec<Entry> {
         question(Question::NextId, "before a container is made, when the config names no id"),
         question(Question::Templates { storage: storage.clone() }, "before a container is made"),
         question(Question::Offered, "when the storage has no fitting template"),
-        question(Question::Tasks { node, id }, "before a half-made container is removed"),
+        question(Question::Tasks { node: node.clone(), id }, "before a half-made container is removed"),
+        question(
+            Question::Snapshots { node: node.clone(), id },
+            "`guest snapshot`, `snapshots`, `rollback`, `remove-snapshot`",
+        ),
+        question(Question::CanSnapshot { node, id }, "`guest snapshot`, before anything is done"),
         act(&Act::UpdateOffers, "when no fitting template is offered", "the template is offered then"),
         act(
             &Act::Download { storage, file: "FILE".to_owned() },
@@ -110,6 +116,21 @@ pub fn entries() -> Vec<Entry> {
             changes: true,
             verified: "what is said on the connection",
         },
+        act(
+            &Act::Snapshot { id, name: snapshot.clone(), description: "TEXT".to_owned() },
+            "`guest snapshot`",
+            "the list of snapshots has it, whole",
+        ),
+        act(
+            &Act::Rollback { id, name: snapshot.clone() },
+            "`guest rollback`, after asking",
+            "it does not run any more, or for less time than has passed; what holds Synapse back is there",
+        ),
+        act(
+            &Act::RemoveSnapshot { id, name: snapshot },
+            "`guest remove-snapshot`, after asking",
+            "the list of snapshots does not have it",
+        ),
         act(&Act::Shutdown { id }, "before it is removed", "the status says that it is stopped"),
         act(
             &Act::Unlock { id },

@@ -570,7 +570,11 @@ impl MemoryWorld {
                 guest.program = true;
             }
             // What they are about is in no file.
-            Effect::ForgetOneTimeKeys => {}
+            Effect::ForgetOneTimeKeys
+            | Effect::CheckpointDatabase
+            | Effect::SnapshotContainer { .. }
+            | Effect::RollBackContainer { .. }
+            | Effect::RemoveSnapshot { .. } => {}
             Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }

@@ -68,6 +68,10 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::GrowDisk { container, volume, size } => proxmox::grow(container, volume, *size, sink),
         Effect::StartContainer { container } => proxmox::start(container, sink),
         Effect::RebootContainer { container } => proxmox::reboot(container, sink),
+        Effect::SnapshotContainer { container, name } => proxmox::snapshot::make(container, name, sink),
+        Effect::RollBackContainer { container, name } => proxmox::snapshot::roll_back(container, name, sink),
+        Effect::RemoveSnapshot { container, name } => proxmox::snapshot::remove(container, name, sink),
+        Effect::CheckpointDatabase => dump::checkpoint(),
         Effect::AwaitBoot => boot::await_boot(sink),
         Effect::AwaitStack => boot::await_stack(sink),
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {

@@ -4,6 +4,8 @@
 //! only file a request. So after each act its result is looked at, and that
 //! alone decides.
 
+pub mod snapshot;
+
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -117,6 +119,11 @@ fn explained(failure: Failure) -> Failure {
         "the cluster lost its quorum; `pvecm status` shows which nodes are missing"
     } else if all.contains("already exists") {
         "somebody took that number meanwhile; run the same again"
+    } else if all.contains("not most recent snapshot") {
+        "this storage goes back to its newest snapshot only; `matrix-podman guest remove-snapshot NAME` removes newer \
+         ones, and `matrix-podman guest snapshots` lists them"
+    } else if all.contains("snapshot feature is not available") {
+        "a storage of its disks makes no snapshots; `matrix-podman backup now` makes a backup to go back to"
     } else if all.contains("no space left") || all.contains("not enough free space") {
         "the storage is full; make room, or choose another with proxmox.storage"
     } else {

@@ -165,6 +165,68 @@ pub(super) fn stop(name: &str, timeout: &str, force: bool) -> Result<(), String>
     }
 }
 
+/// Has everything in it stand still while `work` is done.
+pub(super) fn frozen<T>(name: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    if uptime(name).is_none() {
+        return work();
+    }
+    run(&["lxc-freeze", "--name", name])?;
+    let done = work();
+    run(&["lxc-unfreeze", "--name", name])?;
+    done
+}
+
+/// Stops it as when its plug is pulled.
+pub(super) fn kill(name: &str) -> Result<(), String> {
+    run(&["lxc-stop", "--name", name, "--kill"]).map(drop)
+}
+
+/// What of a guest is never written into, only replaced, and is linked for that
+/// in place of copied.
+const LINKED: [&str; 2] = ["usr", "var/lib/containers/storage/overlay"];
+
+/// Copies the disks that are in `from`.
+pub(super) fn copy_disks(from: &Path, to: &Path) -> Result<(), String> {
+    let made = |path: &Path| fs::create_dir_all(path).map_err(|e| format!("{}: {e}", path.display()));
+    made(to)?;
+    let copy = |options: &[&str], from: &Path, to: &Path| {
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        run(&[&["cp", "--archive", "--no-target-directory"], options, &[&from, &to]].concat()).map(drop)
+    };
+    if from.join("volume").exists() {
+        copy(&[], &from.join("volume"), &to.join("volume"))?;
+    }
+    let (old, new) = (from.join("rootfs"), to.join("rootfs"));
+    made(&new)?;
+    let (old, new) = (old.display().to_string(), new.display().to_string());
+    let excluded: Vec<String> = LINKED.iter().map(|path| format!("--exclude=./{path}")).collect();
+    let mut read = Command::new("tar")
+        .args(["--create", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=none"])
+        .args(&excluded)
+        .args(["--directory", &old, "."])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let piped = read.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let wrote = Command::new("tar")
+        .args(["--extract", "--numeric-owner", "--same-owner", "--preserve-permissions"])
+        .args(["--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--directory", &new])
+        .stdin(piped)
+        .status()
+        .map_err(|e| e.to_string())?;
+    let was_read = read.wait().map_err(|e| e.to_string())?;
+    if !wrote.success() || !was_read.success() {
+        return Err(format!("copying {old} failed: {was_read}, {wrote}"));
+    }
+    for path in LINKED {
+        let old = Path::new(&old).join(path);
+        if old.exists() {
+            copy(&["--link"], &old, &Path::new(&new).join(path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes it with everything in it.
 pub(super) fn remove(name: &str) -> Result<(), String> {
     let place = place(name);

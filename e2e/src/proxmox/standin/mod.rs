@@ -4,6 +4,7 @@ mod lxc;
 mod pct;
 mod pveam;
 mod pvesh;
+mod snapshot;
 
 use std::{
     collections::BTreeMap,

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Arguments, Outcome, die, lxc};
+use super::{Arguments, Outcome, die, lxc, snapshot};
 use crate::proxmox::state::{Folder, GuestState, State};
 
 /// Settings that `create` and `set` know, beside numbered ones.
@@ -50,12 +50,16 @@ pub(super) fn run(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         }
         "destroy" => destroy(folder, rest),
         "exec" => exec(folder, rest),
+        "snapshot" => snapshot::make(folder, rest, killed),
+        "rollback" => snapshot::roll_back(folder, rest, killed),
+        "delsnapshot" => snapshot::remove(folder, rest),
+        "listsnapshot" => snapshot::print(folder, rest),
         "push" => push(folder, rest, killed),
         other => Err(format!("ERROR: unknown command 'pct {other}'")),
     }
 }
 
-fn unlocked(guest: &GuestState) -> Result<(), String> {
+pub(super) fn unlocked(guest: &GuestState) -> Result<(), String> {
     match guest.config.get("lock") {
         Some(lock) => Err(format!("CT is locked ({lock})")),
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Arguments, Outcome, lxc};
+use super::{Arguments, Outcome, lxc, snapshot};
 use crate::proxmox::state::{Folder, State};
 
 pub(super) fn run(folder: &Folder, words: &[String]) -> Outcome {
@@ -10,7 +10,7 @@ pub(super) fn run(folder: &Folder, words: &[String]) -> Outcome {
     if verb != "get" {
         return Err(format!("no '{verb}' handler defined for '{path}'"));
     }
-    let arguments = Arguments::read(rest, &["type", "source", "vmid", "output-format"])?;
+    let arguments = Arguments::read(rest, &["type", "source", "vmid", "feature", "output-format"])?;
     if arguments.get("output-format") != Some("json") {
         return Err("the stand-in prints JSON only".to_owned());
     }
@@ -65,6 +65,10 @@ fn answer(state: &mut State, path: &str, arguments: &Arguments) -> Result<Value,
                     let guest = guest.ok_or_else(|| missing(id, node))?;
                     match what {
                         ["pending"] => pending(guest),
+                        ["snapshot"] => snapshot::list(guest, lxc::uptime(&name).is_some()),
+                        ["feature"] if arguments.get("feature") == Some("snapshot") => {
+                            json!({"hasFeature": u8::from(snapshot::available(state, guest))})
+                        }
                         ["status", "current"] => {
                             let uptime = lxc::uptime(&name);
                             json!({
@@ -114,7 +118,7 @@ fn storages(state: &State) -> Value {
         let gib: u64 = 1 << 30;
         json!({
             "storage": storage.name,
-            "type": "dir",
+            "type": storage.kind,
             "content": storage.content.join(","),
             "active": u8::from(storage.active),
             "enabled": 1,
