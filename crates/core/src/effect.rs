@@ -477,6 +477,11 @@ impl Effect {
         }
     }
 
+    /// Whether Podman may have other images, or other names for them, after it.
+    pub fn changes_images(&self) -> bool {
+        matches!(self, Effect::ObtainImage { .. } | Effect::RemoveImage { .. })
+    }
+
     /// One line for journal and progress: what is done to what. Never holds content.
     pub fn describe(&self) -> String {
         match self {

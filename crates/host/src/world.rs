@@ -49,6 +49,8 @@ pub struct World {
     /// What Proxmox answered since something was last changed there: each of
     /// its answers costs the start of a large program.
     proxmox: Mutex<BTreeMap<Question, Answer>>,
+    /// What is known of the guest's images while nobody else can change them.
+    images: Mutex<BTreeMap<Fact, Answer>>,
     root_password: Mutex<Option<String>>,
     /// Whether the container was seen to have no program that can be spoken to.
     mute: AtomicBool,
@@ -98,6 +100,7 @@ impl World {
             own_lock: Mutex::new(None),
             loads: LoadLanes::default(),
             proxmox: Mutex::default(),
+            images: Mutex::default(),
             root_password: Mutex::default(),
             mute: AtomicBool::new(false),
         }
@@ -216,6 +219,7 @@ impl World {
             if let Ok(mut own) = self.own_lock.lock() {
                 // One that an earlier piece of work of this run took is no other run's.
                 own.take();
+                self.forget_images();
                 *own = Some(RunLock::take(&run::lock_file_here("guest"), holder, sink)?);
             }
             return Ok(());
@@ -226,6 +230,7 @@ impl World {
         if self.site.backend == Backend::Proxmox {
             // Somebody may have thought for a while before agreeing.
             self.forget_proxmox(Question::is_about_guests);
+            self.forget_images();
             // One connection is a program of Perl's: the one that looked will do.
             if let Ok(open) = self.guest.read()
                 && let Some(open) = open.as_ref()
@@ -234,7 +239,16 @@ impl World {
             }
             return Ok(());
         }
-        // The connection that looked held no lock; the next one does.
+        // Somebody else may have changed them until now.
+        self.forget_images();
+        if let Some(open) = self.open_connection() {
+            let locked = open.call(&Request::Lock(holder.clone()), sink);
+            // One that broke while somebody thought about the plan says nothing
+            // about the guest as it is now.
+            if locked.is_ok() || !open.is_cut() {
+                return locked;
+            }
+        }
         self.hang_up();
         if let (Ok(Some(doorway)), Ok(GuestState::Running { .. })) = (self.doorway(), self.guest_state())
             // A guest that does not answer yet is locked once it does.
@@ -350,7 +364,49 @@ impl World {
         }
     }
 
+    /// Asks the guest, except for what is known of its images and still holds:
+    /// Podman takes its time, and every resource of the stack wants to know them.
     fn ask_guest(&self, facts: &[Fact]) -> Vec<Answer> {
+        let about_images = |fact: &&Fact| matches!(fact, Fact::Images(_));
+        if !self.is_alone() || !facts.iter().any(|fact| about_images(&fact)) {
+            return self.ask_guest_anew(facts);
+        }
+        // Held while it is asked: whoever wants to know the same waits for it, and
+        // so does who wants it forgotten.
+        let mut known = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let open: Vec<Fact> = facts.iter().filter(|fact| !known.contains_key(fact)).cloned().collect();
+        let answers: BTreeMap<Fact, Answer> = if open.iter().any(|fact| about_images(&fact)) {
+            let answers: BTreeMap<_, _> = open.iter().cloned().zip(self.ask_guest_anew(&open)).collect();
+            known.extend(
+                answers
+                    .iter()
+                    .filter(|(fact, answer)| about_images(fact) && matches!(answer, Answer::Known(_)))
+                    .map(|(fact, answer)| (fact.clone(), answer.clone())),
+            );
+            let mut all = known.clone();
+            all.extend(answers);
+            all
+        } else {
+            let mut all = known.clone();
+            drop(known);
+            all.extend(open.iter().cloned().zip(self.ask_guest_anew(&open)));
+            all
+        };
+        let not_put = || Answer::Unknown("the question was not put".to_owned());
+        facts.iter().map(|fact| answers.get(fact).cloned().unwrap_or_else(not_put)).collect()
+    }
+
+    /// Whether this run holds the guest's lock.
+    fn is_alone(&self) -> bool {
+        self.holder.read().is_ok_and(|holder| holder.is_some())
+            || self.own_lock.lock().is_ok_and(|lock| lock.is_some())
+    }
+
+    fn forget_images(&self) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn ask_guest_anew(&self, facts: &[Fact]) -> Vec<Answer> {
         if facts.is_empty() {
             return Vec::new();
         }
@@ -416,6 +472,15 @@ impl World {
 
     /// Does one act, on the side where it belongs.
     pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
+        let done = self.carry_out(effect, sink);
+        // Even what failed may have changed something.
+        if effect.changes_images() {
+            self.forget_images();
+        }
+        done
+    }
+
+    fn carry_out(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         match effect {
             Effect::PushProgram { .. } => self.push_program(sink),
             Effect::CreateContainer(new) => self.create_container(new, sink),
@@ -554,7 +619,7 @@ impl World {
             Some(guest) => {
                 guest.send(&Request::LoadImage { tag: tag.to_owned() }, &mut file, Some(total), sink)
             }
-            None => apply::podman::load(tag, Box::new(file), sink),
+            None => apply::image::load(tag, Box::new(file), sink),
         }
     }
 }

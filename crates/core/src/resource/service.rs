@@ -51,9 +51,13 @@ impl Resource for Running {
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        // All questions are put before the first answer is looked at, so that they
+        // travel together.
+        let container = seen.container(self.service.name());
+        let lock = stack::partial_lock(&self.site, self.service, seen);
         let facts = stack::render_facts(&self.site, seen)?;
-        let container = seen.container(self.service.name())?;
-        let Some(lock) = stack::partial_lock(&self.site, self.service, seen)? else {
+        let container = container?;
+        let Some(lock) = lock? else {
             return Ok(Diff::later(format!("Start {}", self.service.title()), "its image is not there yet"));
         };
         let wanted = quadlet::config_label(self.service, &self.site.config, &lock, &facts)

@@ -8,9 +8,10 @@ mod boot;
 pub mod build;
 mod cluster;
 pub mod file;
+pub mod image;
 pub mod lxc;
 mod network;
-pub mod podman;
+mod podman;
 pub mod program;
 pub mod proxmox;
 mod rootfs;
@@ -75,7 +76,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::AwaitBoot => boot::await_boot(sink),
         Effect::AwaitStack => boot::await_stack(sink),
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
-            podman::pull(reference, tag, sink)
+            image::pull(reference, tag, sink)
         }
         Effect::InitDatabase { image, major, initdb, hba } => {
             podman::init_database(image, *major, initdb, hba, sink)
@@ -98,7 +99,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
-        Effect::RemoveImage { id, names } => podman::remove_image(id, names),
+        Effect::RemoveImage { id, names } => image::remove_image(id, names),
         Effect::DropDatabase { name } => dump::drop_kept(name),
         Effect::ForgetRemoteMedia { before } => synapse::forget_remote_media(*before),
         Effect::ObtainImage { .. }

@@ -1,10 +1,10 @@
-//! Images and one-off containers.
+//! One-off containers, and what they make.
 
-use std::{fs, io::Read, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::{
     layout::{self, Secret},
-    name::{AbsPath, Digest, ImageRef, Mode, Owner},
+    name::{AbsPath, Mode, Owner},
     service::Service,
 };
 
@@ -15,88 +15,8 @@ use crate::{
     process::{Input, Program},
 };
 
-/// How long a pull may take.
-const PULL: Duration = Duration::from_secs(3600);
 /// How long a one-off container may take.
 const ONCE: Duration = Duration::from_secs(600);
-
-/// Loads an OCI archive and names it.
-pub fn load<'a>(tag: &str, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<(), Failure> {
-    let doing = format!("load the image {tag}");
-    let said = Program::new(["podman", "load", "--quiet"])
-        .input(Input::Stream(archive))
-        .deadline(PULL)
-        .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
-        .map_err(|failure| {
-            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-            let hint = if said("unexpected EOF") {
-                "the archive ends too early or is no OCI archive: make or fetch it again"
-            } else if said("o space left on device") {
-                "the disk of the guest is full: make room there, then run the same again"
-            } else {
-                "`podman load` in the guest shows more; run the same again once its cause is mended"
-            };
-            failure.hint(hint)
-        })?;
-    // `Loaded image: name` for each; an archive without a name gives an id.
-    let loaded = said.lines().rev().find_map(|line| line.strip_prefix("Loaded image: ")).map(str::trim);
-    let Some(loaded) = loaded else {
-        return Err(Failure::new(doing, "Podman did not say what it loaded").evidence(vec![said]));
-    };
-    name(loaded, tag)
-}
-
-/// Takes an image's names from it, the last of which takes it with it. One that
-/// a container uses is left, which is a failure; one that is not there is not.
-pub(super) fn remove_image(id: &Digest, names: &[String]) -> Result<(), Failure> {
-    let mut argv = vec!["podman", "image", "rm", "--ignore", "--"];
-    match names {
-        [] => argv.push(id.hex()),
-        some => argv.extend(some.iter().map(String::as_str)),
-    }
-    Program::new(argv).deadline(ONCE).run(&format!("remove the image {}", id.hex()), &|_| {})
-}
-
-/// Pulls an image and names it.
-pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
-    hold(reference)?;
-    Program::new(["podman", "pull", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
-        .deadline(PULL)
-        .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
-        .map_err(|failure| {
-            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-            let hint = if said("manifest unknown") || said("not found") {
-                "the registry has no such image: look at its name and tag in [images]"
-            } else if said("unauthorized") || said("denied") {
-                "the registry wants a login or the image is not public"
-            } else if said("no space left") {
-                "the disk of the guest is full: make room, then run the same again"
-            } else {
-                "the registry could not be reached or broke off: run the same again; what was fetched is kept"
-            };
-            failure.hint(hint)
-        })?;
-    hold(reference)?;
-    name(reference.as_str(), tag)
-}
-
-/// Gives the image that has this name one more of the same repository. Units
-/// name images as `repository@digest`, which Podman no longer finds once a tag
-/// has moved to another image and nothing else of the repository names the old.
-fn hold(reference: &ImageRef) -> Result<(), Failure> {
-    let found = Program::new(["podman", "image", "inspect", "--format={{.Id}}", "--", reference.as_str()])
-        .deadline(ONCE)
-        .output();
-    let id = String::from_utf8_lossy(&found.stdout);
-    match id.trim().get(..12) {
-        Some(id) => name(reference.as_str(), &format!("{}:matrix-podman-{id}", reference.repository())),
-        None => Ok(()),
-    }
-}
-
-fn name(image: &str, tag: &str) -> Result<(), Failure> {
-    Program::new(["podman", "tag", image, tag]).deadline(ONCE).run(&format!("name the image {tag}"), &|_| {})
-}
 
 /// Makes an empty cluster beside its place, then renames it there, so that a
 /// cluster that is there is always whole.
@@ -210,8 +130,18 @@ pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Fa
     check_in_new_container(image, sink)
 }
 
-/// Synapse's own parser, on the candidate as it is seen in the container.
-const PARSE: [&str; 5] = ["python", "-m", "synapse.config", "--config-path", "/data/homeserver.yaml.new"];
+/// Synapse's own parser, on the candidate as it is seen in the container: what
+/// `python -m synapse.config` runs, without what only a program that lives on
+/// needs, which is half of the time: collecting garbage, and being taken down
+/// piece by piece. A refusal ends it before that.
+const PARSE: [&str; 5] = [
+    "python",
+    "-c",
+    "import gc, os, sys; gc.disable(); from synapse.config.__main__ import main; main(sys.argv); \
+     sys.stdout.flush(); os._exit(0)",
+    "--config-path",
+    "/data/homeserver.yaml.new",
+];
 
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);

@@ -1,6 +1,9 @@
 //! systemd's units, in the guest.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use matrix_podman_core::{
     fact::{Fact, Value},
@@ -15,6 +18,11 @@ use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
 
 /// How long systemd's own quick acts may take.
 const QUICK: Duration = Duration::from_secs(90);
+
+/// How long after a start a service is asked for more often whether it is healthy.
+const EAGER: Duration = Duration::from_secs(60);
+/// How long between two such looks; each costs the start of Podman.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
 
 /// Longer than any unit of the stack may take to stop.
 const STOP: Duration = Duration::from_secs(300);
@@ -78,9 +86,15 @@ pub(super) fn start_service(
     let started = Instant::now();
     // A service that failed too often is not started again before this.
     Program::new(["systemctl", "reset-failed", "--", &unit]).deadline(QUICK).output();
-    let result = Program::new(["systemctl", verb, "--", &unit])
-        .deadline(Duration::from_secs(timeout.0))
-        .run(&doing, &|line| sink(Saying::Line(line.to_owned())));
+    let over = AtomicBool::new(false);
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| ask_whether_healthy(service, &over));
+        let result = Program::new(["systemctl", verb, "--", &unit])
+            .deadline(Duration::from_secs(timeout.0))
+            .run(&doing, &|line| sink(Saying::Line(line.to_owned())));
+        over.store(true, Ordering::Relaxed);
+        result
+    });
     result.map_err(|failure| {
         Failure::new(
             doing,
@@ -89,6 +103,25 @@ pub(super) fn start_service(
         .evidence(last_log_lines(&unit))
         .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
     })
+}
+
+/// Has Podman look whether a service that starts is healthy, more often than its
+/// timer does, which systemd lets fire up to a second late. The look is Podman's
+/// own and its verdict is what the unit waits for.
+///
+/// Only while the unit starts: one that is being stopped is not healthy, and must
+/// not be ended for that before it has put its data in order.
+fn ask_whether_healthy(service: Service, over: &AtomicBool) {
+    let unit = service.unit();
+    let started = Instant::now();
+    while !over.load(Ordering::Relaxed) && started.elapsed() < EAGER {
+        std::thread::sleep(BETWEEN_LOOKS);
+        let state = Program::new(["systemctl", "is-active", "--", &unit]).deadline(QUICK).output();
+        if state.stdout.trim_ascii() != b"activating" {
+            continue;
+        }
+        Program::new(["podman", "healthcheck", "run", service.name()]).deadline(QUICK).output();
+    }
 }
 
 /// Stops a service. Its unit says how long it may take to end in order.

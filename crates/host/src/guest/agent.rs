@@ -110,6 +110,10 @@ struct Held {
 
 impl Held {
     fn take(&self, holder: &run::LockHolder, sink: &Sink) -> Result<(), Failure> {
+        if let Ok(mut lock) = self.lock.lock() {
+            // One that an earlier piece of work of the same run took is no other run's.
+            lock.take();
+        }
         let taken = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
         if let Ok(mut lock) = self.lock.lock() {
             *lock = Some(taken);
@@ -153,7 +157,7 @@ fn answer(
     match request {
         Request::Observe(facts) => Reply::Answers(probe::answer_all(&facts)),
         Request::Apply(effect) => done(apply::apply(&effect, &sink)),
-        Request::LoadImage { tag } => done(apply::podman::load(&tag, Box::new(data), &sink)),
+        Request::LoadImage { tag } => done(apply::image::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, data, output),

@@ -26,6 +26,8 @@ use crate::{
 
 /// How many pieces of a stream may be on their way or wait here to be read.
 const PIECES_AHEAD: usize = 8;
+/// How much the pipe to the agent may hold, in bytes.
+const PIPE: usize = 1 << 20;
 /// How long the agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
 
@@ -81,6 +83,9 @@ impl Connection {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::new(doing(), "it has no pipes"));
         };
+        // Images are large and a pipe is small; where it may not be larger, it is
+        // only slower.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
         let (hello_to, hello) = channel();
         if let Ok(mut waiting) = waiting.lock()
@@ -264,6 +269,11 @@ impl Connection {
     fn write(&self, write: impl FnOnce(&mut ChildStdin) -> std::io::Result<()>) -> Result<(), Failure> {
         let mut to = self.to.lock().map_err(|_| self.lost())?;
         to.as_mut().ok_or_else(|| self.lost()).and_then(|to| write(to).map_err(|_| self.lost()))
+    }
+
+    /// Whether its other end is gone.
+    pub fn is_cut(&self) -> bool {
+        !self.waiting.lock().is_ok_and(|waiting| waiting.is_some())
     }
 
     fn lost(&self) -> Failure {

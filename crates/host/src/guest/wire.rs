@@ -168,17 +168,32 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(from: &mut impl Read) -> io::Res
     }
     let mut kind = [0];
     from.read_exact(&mut kind)?;
-    let mut body = vec![0; length as usize - 1];
-    from.read_exact(&mut body)?;
+    let rest = u64::from(length) - 1;
     match kind[0] {
-        MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&body)?))),
-        DATA | CUT => match body.split_first_chunk::<4>() {
-            Some((id, _)) if kind[0] == CUT => Ok(Some(Frame::Cut(u32::from_be_bytes(*id)))),
-            Some((id, bytes)) => Ok(Some(Frame::Data { id: u32::from_be_bytes(*id), bytes: bytes.to_vec() })),
-            None => Err(io::Error::new(io::ErrorKind::InvalidData, "a data frame without a number")),
-        },
+        MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&read_body(from, rest)?)?))),
+        DATA | CUT => {
+            let mut id = [0; 4];
+            let rest = rest
+                .checked_sub(4)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a data frame without a number"))?;
+            from.read_exact(&mut id)?;
+            let id = u32::from_be_bytes(id);
+            let bytes = read_body(from, rest)?;
+            Ok(Some(if kind[0] == CUT { Frame::Cut(id) } else { Frame::Data { id, bytes } }))
+        }
         other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of kind {other}"))),
     }
+}
+
+/// What a frame carries, whole.
+fn read_body(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(length).map_err(io::Error::other)?;
+    let mut body = Vec::with_capacity(size);
+    from.take(length).read_to_end(&mut body)?;
+    if body.len() < size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(body)
 }
 
 #[cfg(test)]
