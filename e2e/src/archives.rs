@@ -1,7 +1,7 @@
 //! Images and root file systems that the program made earlier, used where a
 //! test wants them from somewhere else.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use matrix_podman_images::{BuildOptions, Recipe, build};
 use serde_json::Value;
@@ -17,6 +17,38 @@ const CACHE: &str = "/var/cache/matrix-podman";
 /// The archive of a guest's root file system.
 pub(crate) fn rootfs() -> PathBuf {
     PathBuf::from(CACHE).join("rootfs-trixie.tar")
+}
+
+/// Where tests keep what no guest of the program's is made from.
+const OWN_CACHE: &str = "/var/cache/matrix-podman-e2e";
+
+/// What Proxmox's own Debian template has of what matters here: a way in, a mail
+/// server, and nothing that the stack needs.
+const TEMPLATE_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,openssh-server,postfix,cron,locales,less";
+
+/// The archive of a template such as Proxmox has, without anything of the
+/// program's. The first call on a machine makes it.
+#[track_caller]
+pub(crate) fn template() -> PathBuf {
+    let place = PathBuf::from(OWN_CACHE).join("template-trixie.tar");
+    if place.exists() {
+        return place;
+    }
+    fs::create_dir_all(OWN_CACHE).unwrap_or_else(|e| panic!("{OWN_CACHE}: {e}"));
+    let partial = place.with_extension(format!("{}.tar", std::process::id()));
+    let made = Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io"])
+        .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
+        // A template keeps neither; what it was made with is not how it is used.
+        .arg("--customize-hook=rm -f $1/etc/apt/apt.conf.d/99mmdebstrap $1/etc/dpkg/dpkg.cfg.d/99mmdebstrap")
+        .arg(format!("--include={TEMPLATE_PACKAGES}"))
+        .arg("trixie")
+        .arg(&partial)
+        .output()
+        .unwrap_or_else(|e| panic!("mmdebstrap: {e}"));
+    assert!(made.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&made.stderr));
+    fs::rename(&partial, &place).unwrap_or_else(|e| panic!("{}: {e}", place.display()));
+    place
 }
 
 /// Sees to it that archives are there: by making a server, if none was made

@@ -43,6 +43,16 @@ impl MachineSnapshot {
         Self { lines }
     }
 
+    /// What speaks of that guest or bridge, or of what is named after it.
+    pub fn about(&self, name: &str) -> Vec<&str> {
+        let after = format!("-{name}");
+        let speaks = |line: &&str| {
+            line.split(|c: char| !c.is_alphanumeric() && c != '-')
+                .any(|word| word == name || word.ends_with(&after))
+        };
+        self.lines.iter().map(String::as_str).filter(speaks).collect()
+    }
+
     /// Fails unless `other` is the same.
     #[track_caller]
     pub fn same_as(&self, other: &Self) {

@@ -64,6 +64,7 @@ fn made() -> Site {
     make_archives();
     let lab = Lab::new("proxmox");
     let node = Node::new(&lab);
+    node.has_plain_templates();
     node.write_config(&lab);
     let up = node.run(&lab, &["up", "--yes"]).ok();
     for word in ["is up.", "Web client", "Homeserver"] {
@@ -99,6 +100,17 @@ fn quick(s: &mut Scenario, site: &Site) {
             "a first up calls what the page says"
         );
         assert_eq!(second, listed(&always), "and so does a second one");
+    });
+    s.test("what its template has none of is there, and what it has too much of is gone", || {
+        let packages = |names: &[&str]| {
+            let asked = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Abbrev}\\n"];
+            site.guest().exec(asked.iter().chain(names)).text().to_owned()
+        };
+        for name in ["podman", "crun", "netavark", "aardvark-dns"] {
+            assert!(packages(&[name]).starts_with(&format!("{name} ii")), "{name}");
+        }
+        let unwanted = packages(&["openssh-server", "postfix"]);
+        assert!(!unwanted.contains(" ii"), "{unwanted}");
     });
     s.test("the container is what the config says, and protected", || {
         for (key, value) in [

@@ -14,7 +14,7 @@ pub mod dump;
 pub mod edge;
 pub mod failure;
 pub mod guest;
-mod lanes;
+mod lane;
 pub mod motd;
 pub mod notify;
 pub mod probe;

@@ -28,7 +28,7 @@ use crate::{
         Connection, Doorway,
         wire::{Request, Saying},
     },
-    lanes::LoadLanes,
+    lane::LoadLane,
     probe,
     run::{self, LockHolder, RunLock},
     synapse,
@@ -44,7 +44,7 @@ pub struct World {
     guest: RwLock<Option<Arc<Connection>>>,
     holder: RwLock<Option<LockHolder>>,
     own_lock: Mutex<Option<RunLock>>,
-    loads: LoadLanes,
+    loads: LoadLane,
     edge: Edge,
     /// What Proxmox answered since something was last changed there: each of
     /// its answers costs the start of a large program.
@@ -98,7 +98,7 @@ impl World {
             guest: RwLock::new(None),
             holder: RwLock::new(None),
             own_lock: Mutex::new(None),
-            loads: LoadLanes::default(),
+            loads: LoadLane::default(),
             proxmox: Mutex::default(),
             images: Mutex::default(),
             root_password: Mutex::default(),

@@ -92,6 +92,13 @@ impl Node {
         );
     }
 
+    /// From now on its templates have nothing of the program's, as on a real node;
+    /// those of [`Node::new`] have the packages already, which saves a minute.
+    pub fn has_plain_templates(&self) {
+        let archive = archives::template().display().to_string();
+        self.change(|state| state.archive = archive);
+    }
+
     /// Looks at the node, or changes it.
     pub fn change<R>(&self, edit: impl FnOnce(&mut State) -> R) -> R {
         self.folder.state(edit)

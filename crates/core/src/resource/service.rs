@@ -64,10 +64,12 @@ impl Resource for Running {
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
         let title = self.service.title();
         let step = |what: String, why: String, restart: bool| {
+            // One that fails again and again is seen running now and then, and serves nobody.
+            let serves = container.is_some_and(|c| !matches!(c.health, Health::Starting | Health::Unhealthy));
             Ok(Diff::Change(Step {
                 what,
                 why,
-                risk: if restart { Risk::Interrupts } else { Risk::None },
+                risk: if restart && serves { Risk::Interrupts } else { Risk::None },
                 changes: Vec::new(),
                 effects: vec![Effect::StartService {
                     service: self.service,

@@ -83,7 +83,7 @@ fn load_layout(doing: String, tag: &str, archive: impl Read, sink: &Sink) -> Res
             io::ErrorKind::StorageFull => DISK_FULL,
             _ => ENDS_EARLY,
         };
-        Failure::new(doing.clone(), e).hint(hint)
+        Failure::new(doing.clone(), cause(&e)).hint(hint)
     })?;
     let own_name = layout.image_name().map_err(|why| Failure::new(doing.clone(), why).hint(ENDS_EARLY))?;
     let from = format!("oci:{}", layout.folder.display());
@@ -99,6 +99,15 @@ fn load_layout(doing: String, tag: &str, archive: impl Read, sink: &Sink) -> Res
     };
     let names: Vec<&str> = [tag].into_iter().chain(own_name.as_ref().map(ImageRef::as_str)).collect();
     name(id, &names)
+}
+
+/// What went wrong, from behind what the unpacking says of where it was.
+fn cause(error: &io::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(behind) = cause.source() {
+        cause = behind;
+    }
+    cause.to_string()
 }
 
 /// A folder for an OCI layout that is there as long as this is.

@@ -22,7 +22,7 @@ const QUICK: Duration = Duration::from_secs(90);
 /// How long after a start a service is asked for more often whether it is healthy.
 const EAGER: Duration = Duration::from_secs(60);
 /// How long between two such looks; each costs the start of Podman.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// Longer than any unit of the stack may take to stop.
 const STOP: Duration = Duration::from_secs(300);

@@ -11,6 +11,7 @@
 //! for every new file, which would be measured instead of the program.
 
 mod away;
+mod backups;
 mod first_up;
 mod floor;
 mod measure;
@@ -18,15 +19,37 @@ mod steady;
 
 use matrix_podman_e2e::{Lab, empty_trash};
 
-use measure::timed;
+use measure::{Figure, timed};
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("away") {
-        let lab = Lab::with_config("bench-away");
-        lab.up().ok();
-        println!("{}", away::figure(&lab));
-        return;
+    let figures = match std::env::args().nth(1).as_deref() {
+        None => server(),
+        Some("away") => {
+            let lab = Lab::with_config("bench-away");
+            lab.up().ok();
+            vec![away::figure(&lab)]
+        }
+        Some("backup") => backups::figures(&Lab::with_config("bench-backup")),
+        Some(other) => {
+            eprintln!("there is no {other}; there are: away, backup, and without a word the server's own");
+            std::process::exit(2);
+        }
+    };
+    println!("\n| figure | measured | floor | ratio | wanted | met |");
+    println!("|---|---|---|---|---|---|");
+    for figure in &figures {
+        println!("{figure}");
     }
+    let missed = figures.iter().filter(|f| !f.met).count();
+    println!("\n{} of {} figures are as wanted.", figures.len() - missed, figures.len());
+    empty_trash();
+    if missed > 0 {
+        std::process::exit(1);
+    }
+}
+
+/// The figures of a server from its first minute on.
+fn server() -> Vec<Figure> {
     println!("Preparing: a first `up`, which leaves images and root file system at hand.");
     empty_trash();
     Lab::with_config("bench-warm").up().ok();
@@ -44,17 +67,5 @@ fn main() {
     figures.push(steady::one_setting(&lab));
     figures.push(away::figure(&lab));
     figures.push(steady::size());
-
-    println!("\n| figure | measured | floor | ratio | wanted | met |");
-    println!("|---|---|---|---|---|---|");
-    for figure in &figures {
-        println!("{figure}");
-    }
-    let missed = figures.iter().filter(|f| !f.met).count();
-    println!("\n{} of {} figures are as wanted.", figures.len() - missed, figures.len());
-    drop(lab);
-    empty_trash();
-    if missed > 0 {
-        std::process::exit(1);
-    }
+    figures
 }

@@ -1,11 +1,12 @@
 //! Figures, and how they are measured.
 
 use std::{
-    fmt,
+    fmt, fs,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use matrix_podman_e2e::{Guest, Lab, wait_until};
+use matrix_podman_e2e::{Guest, Lab, binary, wait_until};
 
 /// How often each short thing is measured; the median counts.
 const TIMES: usize = 3;
@@ -81,4 +82,33 @@ pub fn median_of(measure: impl FnMut(usize) -> Duration) -> Duration {
 
 pub fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
+}
+
+/// How long a command of the program takes, and its largest resident set in KiB
+/// (`VmHWM`, proc(5)).
+pub fn peak_memory(lab: &Lab, arguments: &[&str]) -> (Duration, u64) {
+    let started = Instant::now();
+    let mut child = Command::new(binary())
+        .args(arguments)
+        .current_dir(&lab.folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{arguments:?}: {e}"));
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let now = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(now.unwrap_or_default());
+        match child.try_wait() {
+            Ok(Some(ended)) => {
+                assert!(ended.success(), "{arguments:?} failed");
+                return (started.elapsed(), peak);
+            }
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
 }

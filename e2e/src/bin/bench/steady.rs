@@ -1,14 +1,10 @@
 //! What a server that is there takes.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use matrix_podman_e2e::{Lab, binary};
 
-use crate::measure::{Figure, against, median, seconds, timed, until_answers};
+use crate::measure::{Figure, against, median, peak_memory, seconds, timed, until_answers};
 
 /// The largest the program may be.
 const MAX_BINARY: u64 = 25 << 20;
@@ -21,7 +17,7 @@ pub fn nothing_to_do(lab: &Lab) -> (Figure, Figure) {
     let mut peak = 0;
     let time = median(|| {
         timed(|| {
-            peak = peak.max(peak_memory(lab));
+            peak = peak.max(peak_memory(lab, &["up", "--yes"]).1);
         })
     });
     let ratio = time.as_secs_f64() / floor.as_secs_f64();
@@ -76,32 +72,5 @@ pub fn size() -> Figure {
         ratio: String::new(),
         wanted: "under 25 MB",
         met: size < MAX_BINARY,
-    }
-}
-
-/// The largest resident set of an `up`, in KiB (`VmHWM`, proc(5)).
-fn peak_memory(lab: &Lab) -> u64 {
-    let mut child = Command::new(binary())
-        .args(["up", "--yes"])
-        .current_dir(&lab.folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|e| panic!("up: {e}"));
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let now = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(now.unwrap_or_default());
-        match child.try_wait() {
-            Ok(Some(ended)) => {
-                assert!(ended.success(), "up failed");
-                return peak;
-            }
-            _ => std::thread::sleep(Duration::from_millis(2)),
-        }
     }
 }

@@ -1,0 +1,113 @@
+//! Which image is loaded when: those that others wait for first.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use matrix_podman_core::service::Service;
+
+/// How long one that can wait looks out for others to be let by: at the beginning
+/// of a run all come within a moment, in no particular order.
+const LOOK_OUT: Duration = Duration::from_millis(100);
+
+/// The order of a first start, one at a time: loading keeps a processor and the
+/// disk busy by itself. PostgreSQL's cluster is made while Redis' image and then
+/// Synapse's are loaded, and Redis is started meanwhile. The web client, which
+/// nobody waits for, is loaded while Synapse starts.
+const ORDER: [Service; 4] = [Service::Postgres, Service::Redis, Service::Synapse, Service::Web];
+
+/// The road that images come on, a lane for one.
+#[derive(Default)]
+pub(crate) struct LoadLane {
+    road: Mutex<Road>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Road {
+    loading: Option<Service>,
+    waiting: BTreeSet<Service>,
+}
+
+impl Road {
+    fn is_free_for(&self, service: Service) -> bool {
+        let next = ORDER.iter().find(|other| self.waiting.contains(other));
+        self.loading.is_none() && next == Some(&service)
+    }
+}
+
+/// The right to load; dropping it lets the next one go.
+pub(crate) struct OnLane<'a>(&'a LoadLane);
+
+impl LoadLane {
+    /// Waits for the turn of `service`.
+    pub(crate) fn take(&self, service: Service) -> OnLane<'_> {
+        let mut road = self.road();
+        road.waiting.insert(service);
+        if Some(&service) != ORDER.first() {
+            road = self
+                .changed
+                .wait_timeout_while(road, LOOK_OUT, |_| true)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let mut road = self
+            .changed
+            .wait_while(road, |road| !road.is_free_for(service))
+            .unwrap_or_else(PoisonError::into_inner);
+        road.waiting.remove(&service);
+        road.loading = Some(service);
+        OnLane(self)
+    }
+
+    fn road(&self) -> MutexGuard<'_, Road> {
+        self.road.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OnLane<'_> {
+    fn drop(&mut self) {
+        self.0.road().loading = None;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn who_others_wait_for_goes_first_and_one_at_a_time() {
+        let lane = LoadLane::default();
+        let (done, order) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let ends = [Service::Web, Service::Synapse, Service::Redis, Service::Postgres].map(|service| {
+                let (done, lane) = (done.clone(), &lane);
+                let (end, may_end) = mpsc::channel::<()>();
+                scope.spawn(move || {
+                    let _turn = lane.take(service);
+                    done.send(service).unwrap();
+                    let _ = may_end.recv();
+                });
+                (service, end)
+            });
+            let mut ends = std::collections::BTreeMap::from(ends);
+            for service in ORDER {
+                assert_eq!(order.recv_timeout(9 * LOOK_OUT), Ok(service));
+                assert!(order.recv_timeout(2 * LOOK_OUT).is_err(), "another goes before its end");
+                drop(ends.remove(&service));
+            }
+        });
+    }
+
+    #[test]
+    fn one_that_is_alone_goes() {
+        let lane = LoadLane::default();
+        drop(lane.take(Service::Web));
+        drop(lane.take(Service::Synapse));
+    }
+}
