@@ -58,6 +58,17 @@ impl<'a> Program<'a> {
         self
     }
 
+    /// Gives it its standard output as the file descriptor 3 too, for programs that
+    /// want one for their own account and not for what they start.
+    #[must_use]
+    pub fn accounts_on_3(mut self) -> Self {
+        // A fixed text: what is run are its arguments, as they are.
+        let opened = ["sh", "-c", "exec \"$@\" 3>&1", "sh"].map(str::to_owned);
+        self.named = Some(self.name());
+        self.argv.splice(0..0, opened);
+        self
+    }
+
     /// Sets an environment variable. Never a secret.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -315,6 +326,18 @@ mod tests {
     fn what_ends_with_us_keeps_its_name() {
         let failure =
             Program::new(["ls", "/nowhere-at-all"]).ends_with_us().run("list a folder", &|_| {}).unwrap_err();
+        assert!(failure.why.starts_with("ls /nowhere-at-all ended with status 2"), "{failure}");
+    }
+
+    #[test]
+    fn what_accounts_on_3_keeps_its_name_and_its_arguments() {
+        let said = Program::new(["sh", "-c", "echo \"$1\" >&3", "sh", "two  words; $HOME"])
+            .accounts_on_3()
+            .run_keeping("say something", &|_| {})
+            .unwrap();
+        assert_eq!(said.trim(), "two  words; $HOME");
+        let failure =
+            Program::new(["ls", "/nowhere-at-all"]).accounts_on_3().run("list", &|_| {}).unwrap_err();
         assert!(failure.why.starts_with("ls /nowhere-at-all ended with status 2"), "{failure}");
     }
 

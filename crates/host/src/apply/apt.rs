@@ -191,10 +191,11 @@ fn apt(verb: &[&str], packages: &[&str]) -> Program<'static> {
         "-o",
         "Dpkg::Use-Pty=0",
         "-o",
-        "APT::Status-Fd=1",
+        // Not 1: apt closes it for dpkg, and maintainer scripts would have no output.
+        "APT::Status-Fd=3",
     ];
     let argv = ["apt-get"].iter().chain(verb).chain(&options).chain(&["--"]).chain(packages);
-    Program::new(argv.collect::<Vec<_>>()).deadline(PATIENCE)
+    Program::new(argv.collect::<Vec<_>>()).accounts_on_3().deadline(PATIENCE)
 }
 
 fn line<'a>(sink: &'a Sink) -> impl Fn(&str) + Sync + 'a {
