@@ -117,7 +117,8 @@ impl Resource for Unwanted {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/packages")]
+        // Services do not wait for this, and it would slow down what they wait for.
+        [ResourceId::new("guest/packages")].into_iter().chain(super::service::all_ids()).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

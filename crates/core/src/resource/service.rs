@@ -23,6 +23,11 @@ pub(super) fn id(service: Service) -> ResourceId {
     ResourceId::new(format!("service/{service}"))
 }
 
+/// The ids of those of all services.
+pub(super) fn all_ids() -> impl Iterator<Item = ResourceId> {
+    Service::ALL.into_iter().map(id)
+}
+
 struct Running {
     site: Site,
     service: Service,

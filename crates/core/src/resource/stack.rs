@@ -142,7 +142,7 @@ impl Resource for Boot {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        Service::ALL.into_iter().map(super::service::id).collect()
+        super::service::all_ids().collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -20,9 +20,9 @@ use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
 const QUICK: Duration = Duration::from_secs(90);
 
 /// How long after a start a service is asked for more often whether it is healthy.
-const EAGER: Duration = Duration::from_secs(60);
+const EAGER: Duration = Duration::from_secs(30);
 /// How long between two such looks; each costs the start of Podman.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Longer than any unit of the stack may take to stop.
 const STOP: Duration = Duration::from_secs(300);

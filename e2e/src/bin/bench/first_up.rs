@@ -44,10 +44,10 @@ pub fn figure(lab: &Lab, measured: Duration) -> Figure {
     against("first `up`, images and root file system at hand", measured, chain, 1.5, "at most 1.5")
 }
 
-/// From the created container to the started services on a node of Proxmox,
-/// against the same with plain LXC. The template has nothing of the program's,
-/// while a plain LXC guest is made with its packages; their installation, which
-/// nobody can avoid there, is told and taken off.
+/// From the program in the booted guest to the started services on a node of
+/// Proxmox, against the same with plain LXC. The template has nothing of the
+/// program's, while a plain LXC guest is made with its packages; their
+/// installation, which nobody can avoid there, is told and taken off.
 pub fn proxmox(plain: &Lab) -> Figure {
     let lab = Lab::new("bench-pve");
     let node = Node::new(&lab);
@@ -56,11 +56,11 @@ pub fn proxmox(plain: &Lab) -> Figure {
     node.run(&lab, &["up", "--yes"]).ok();
     let (on_proxmox, floor) = (FirstUp::of(&lab), FirstUp::of(plain));
     println!(
-        "  on Proxmox: {:.1?} from creation to the started stack, {:.1?} of it to install what the template lacks",
+        "  on Proxmox: {:.1?} from the booted guest to the started stack, {:.1?} of it to install what the template lacks",
         on_proxmox.whole, on_proxmox.packages
     );
     against(
-        "from creation to the started stack on Proxmox, packages aside, beside plain LXC",
+        "from the booted guest to the started stack on Proxmox, packages aside, beside plain LXC",
         on_proxmox.whole.saturating_sub(on_proxmox.packages),
         floor.whole.saturating_sub(floor.packages),
         1.1,
@@ -68,7 +68,7 @@ pub fn proxmox(plain: &Lab) -> Figure {
     )
 }
 
-/// From the created container to the started services.
+/// From the program in the guest to the started services.
 struct FirstUp {
     whole: Duration,
     /// Of it, for packages that were not in the root file system.
@@ -81,7 +81,7 @@ impl FirstUp {
         let path = lab.state_folder().join("journal.jsonl");
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let mut acts: BTreeMap<u64, (String, Timestamp)> = BTreeMap::new();
-        let (mut created, mut started) = (None, None);
+        let (mut booted, mut started) = (None, None);
         let mut packages = Duration::ZERO;
         for line in text.lines() {
             let line: Value =
@@ -91,8 +91,8 @@ impl FirstUp {
             match (line["entry"].as_str(), line["resource"].as_str()) {
                 (Some("intent"), Some(resource)) => drop(acts.insert(act, (resource.to_owned(), at))),
                 (Some("done"), _) => match acts.get(&act) {
-                    Some((resource, _)) if resource == "guest/container" && created.is_none() => {
-                        created = Some(at);
+                    Some((resource, _)) if resource == "guest/program" && booted.is_none() => {
+                        booted = Some(at);
                     }
                     Some((resource, since)) if resource == "guest/packages" => {
                         packages += at.duration_since(*since).unsigned_abs();
@@ -105,10 +105,10 @@ impl FirstUp {
                 _ => {}
             }
         }
-        let (Some(created), Some(started)) = (created, started) else {
+        let (Some(booted), Some(started)) = (booted, started) else {
             panic!("{} tells of no first up", path.display())
         };
-        Self { whole: started.duration_since(created).unsigned_abs(), packages }
+        Self { whole: started.duration_since(booted).unsigned_abs(), packages }
     }
 }
 

@@ -29,9 +29,16 @@ fn main() {
             lab.up().ok();
             vec![away::figure(&lab)]
         }
+        Some("proxmox") => {
+            let lab = Lab::with_config("bench");
+            lab.up().ok();
+            vec![first_up::proxmox(&lab)]
+        }
         Some("backup") => backups::figures(&Lab::with_config("bench-backup")),
         Some(other) => {
-            eprintln!("there is no {other}; there are: away, backup, and without a word the server's own");
+            eprintln!(
+                "there is no {other}; there are: away, backup, proxmox, and without a word the server's own"
+            );
             std::process::exit(2);
         }
     };

@@ -9,7 +9,7 @@ use std::{
 use matrix_podman_e2e::{Guest, Lab, binary, wait_until};
 
 /// How often each short thing is measured; the median counts.
-const TIMES: usize = 3;
+const TIMES: usize = 5;
 
 /// One line of the table.
 pub struct Figure {
