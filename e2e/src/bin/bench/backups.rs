@@ -106,7 +106,7 @@ fn people_send(guest: &Guest, from: usize, count: usize) {
     guest
         .sh(&format!(
             "cd /opt/matrix/synapse/media_store && for n in $(seq -w {from} {}); do \
-               folder=local_content/be/$(printf %02d $((10#$n % 100))); mkdir -p $folder; \
+               folder=local_content/be/${{n#??}}; mkdir -p $folder; \
                head -c 1048576 /dev/urandom > $folder/bench$n; done; chown -R 991:991 local_content",
             from + count - 1
         ))
