@@ -85,14 +85,23 @@ fn load_layout(doing: String, tag: &str, archive: impl Read, sink: &Sink) -> Res
         };
         Failure::new(doing.clone(), cause(&e)).hint(hint)
     })?;
-    let own_name = layout.image_name().map_err(|why| Failure::new(doing.clone(), why).hint(ENDS_EARLY))?;
+    let own_name = layout.image_name().map_err(|why| {
+        Failure::new(doing.clone(), why).hint("give an OCI archive of one image, or fetch this one again")
+    })?;
     let from = format!("oci:{}", layout.folder.display());
     let said = Program::new(["podman", "pull", "--quiet", "--", &from])
         .deadline(PULL)
         .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
-            let full = failure.evidence.iter().any(|line| line.contains("o space left on device"));
-            failure.hint(if full { DISK_FULL } else { ENDS_EARLY })
+            let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
+            let hint = if said("o space left on device") {
+                DISK_FULL
+            } else if said("no such file") || said("did not match") {
+                "the archive is damaged: make or fetch it again"
+            } else {
+                "what Podman says stands above; run the same again once its cause is mended"
+            };
+            failure.hint(hint)
         })?;
     let Some(id) = said.lines().last().map(str::trim).filter(|id| !id.is_empty()) else {
         return Err(Failure::new(doing, "Podman did not say what it loaded"));
