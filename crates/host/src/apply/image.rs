@@ -260,4 +260,25 @@ mod tests {
         assert_eq!(index(r#"{"manifests":[{},{}]}"#), Err("it holds 2 images, and one is wanted".to_owned()));
         assert!(index("{").unwrap_err().starts_with("its index.json: "));
     }
+    #[test]
+    fn an_archive_is_unpacked_whole_or_refused() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in [("oci-layout", &b"{}"[..]), ("blobs/sha256/aa", &[7; 3000][..])] {
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, path, content).unwrap();
+        }
+        let whole = tar.into_inner().unwrap();
+        let fill = |bytes: &[u8]| {
+            let unpacked = Unpacked { folder: tempfile::tempdir().unwrap().keep() };
+            unpacked
+                .fill(bytes)
+                .map(|()| fs::metadata(unpacked.folder.join("blobs/sha256/aa")).unwrap().len())
+        };
+        assert_eq!(fill(&whole).unwrap(), 3000);
+        for end in [600, 1100, 2000, 4000] {
+            assert!(fill(&whole[..end]).is_err(), "cut after {end} bytes");
+        }
+    }
 }
