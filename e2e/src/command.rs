@@ -10,6 +10,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::wait_closely;
+
 /// How long a command may take, unless it is said otherwise.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -269,6 +271,33 @@ impl Running {
     /// What it has said so far, on both streams.
     pub fn said(&mut self) -> String {
         format!("{}{}", content(&self.stdout), content(&self.stderr))
+    }
+
+    /// Waits until it has said `text`.
+    #[track_caller]
+    pub fn comes_to(&mut self, text: &str) {
+        wait_closely(text, self.patience, || {
+            // Asked first: what it said last may be what is waited for.
+            let runs = self.is_running();
+            let said = self.said();
+            assert!(said.contains(text) || runs, "it ended without saying {text:?}:\n{said}");
+            if said.contains(text) { Ok(()) } else { Err("it was not said yet".to_owned()) }
+        });
+    }
+
+    /// Kills it with SIGKILL between saying that it begins `act` and saying that it
+    /// is done with it. The test has to see to it that `act` takes its time.
+    #[track_caller]
+    pub fn kill_within(mut self, act: &str) -> Ran {
+        self.comes_to(&format!("begin  {act}"));
+        let ran = self.kill();
+        assert!(
+            !ran.stderr.contains(&format!("done   {act}")),
+            "the kill came too late: it was done with {act:?} already, so this test proves nothing; give it more to do \
+             there\n{}",
+            ran.evidence()
+        );
+        ran
     }
 
     /// Kills it with SIGKILL, at once.

@@ -45,7 +45,7 @@ pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;
 pub use tmux::Tmux;
 pub use tools::{NodeClient, PythonClient, S3Store, clients_folder, tool};
-pub use wait::wait_until;
+pub use wait::{wait_closely, wait_until};
 pub use watcher::ProcessWatcher;
 pub use wire::Wire;
 

@@ -4,11 +4,29 @@ use std::time::{Duration, Instant};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(150);
+/// Between two looks at what must not be missed.
+const CLOSE_LOOK: Duration = Duration::from_millis(3);
 
 /// Asks `look` until it has an answer; at the deadline the test fails with the
 /// last reason that `look` gave.
 #[track_caller]
-pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_until<T>(what: &str, deadline: Duration, look: impl FnMut() -> Result<T, String>) -> T {
+    wait(what, deadline, LOOK, look)
+}
+
+/// The same for a moment that passes, with a `look` that costs next to nothing.
+#[track_caller]
+pub fn wait_closely<T>(what: &str, deadline: Duration, look: impl FnMut() -> Result<T, String>) -> T {
+    wait(what, deadline, CLOSE_LOOK, look)
+}
+
+#[track_caller]
+fn wait<T>(
+    what: &str,
+    deadline: Duration,
+    pause: Duration,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
     let started = Instant::now();
     loop {
         let why = match look() {
@@ -26,6 +44,6 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> R
             "waited {} s in vain until {what}; last look: {why}",
             deadline.as_secs()
         );
-        std::thread::sleep(LOOK);
+        std::thread::sleep(pause);
     }
 }

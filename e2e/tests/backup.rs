@@ -374,7 +374,7 @@ fn restored(s: &mut Scenario, server: Server) {
         // Cut off in the middle, it is neither the old server nor a new one.
         for stage in ["begin  Put files and media back", "begin  Fill the database"] {
             let mut running = lab.command(&restore).start();
-            wait(&mut running, stage);
+            running.comes_to(stage);
             running.kill();
             lab.run(&["up", "--yes"]).exits(2).says("cut off").says("matrix-podman restore");
         }
@@ -431,15 +431,6 @@ pub(crate) fn absent(secrets: &[(String, String)], place: &str, texts: &[String]
     for (name, secret) in secrets {
         assert!(!texts.iter().any(|text| text.contains(secret)), "{name} is in {place}");
     }
-}
-
-/// Waits until a run has said `text`.
-pub(crate) fn wait(running: &mut matrix_podman_e2e::Running, text: &str) {
-    matrix_podman_e2e::wait_until(text, Duration::from_secs(900), || {
-        let said = running.said();
-        assert!(said.contains(text) || running.is_running(), "it ended without saying {text:?}:\n{said}");
-        if said.contains(text) { Ok(()) } else { Err("it was not said yet".to_owned()) }
-    });
 }
 
 fn number(value: &Value) -> u64 {

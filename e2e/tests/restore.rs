@@ -1,12 +1,14 @@
 //! Back in time with the server that is there, and single things out of a backup.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::ExitCode, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::ExitCode};
 
-use matrix_podman_e2e::{Lab, Running, Scenario, Session, wait_until};
+use matrix_podman_e2e::{Lab, Scenario, Session};
 use serde_json::json;
 
 const PASSWORD: &str = "correct horse battery staple";
 const PICTURE: &[u8] = b"something that somebody sent";
+/// A file that is next to nothing in a repository, and has to be put into the guest byte by byte.
+const LARGE: &str = "/opt/matrix/synapse/large";
 
 struct Server {
     lab: Lab,
@@ -38,15 +40,6 @@ fn server() -> Server {
     lab.run(&["backup", "init"]).ok();
     lab.run(&["backup", "now"]).ok();
     Server { lab, anna, room }
-}
-
-/// Waits until a run has said `text`.
-fn wait(running: &mut Running, text: &str) {
-    wait_until(text, Duration::from_secs(900), || {
-        let said = running.said();
-        assert!(said.contains(text) || running.is_running(), "it ended without saying {text:?}:\n{said}");
-        if said.contains(text) { Ok(()) } else { Err("it was not said yet".to_owned()) }
-    });
 }
 
 /// Single things out of a snapshot.
@@ -88,7 +81,9 @@ fn gone_back(s: &mut Scenario, server: &Server) {
     let has_late = || anna.messages(room).contains(&late);
     let restore = ["backup", "restore", "--yes"];
     s.test("a restore into the server that is there asks, and changes nothing before it has all", || {
+        lab.guest().exec(["truncate", "--size=512M", LARGE]).ok();
         lab.run(&["backup", "now"]).ok();
+        lab.guest().exec(["rm", LARGE]).ok();
         anna.send(room, &late).unwrap();
         lab.guest()
             .sh("podman exec postgres_db psql -U synapse -c \"INSERT INTO e2e_one_time_keys_json \
@@ -98,18 +93,15 @@ fn gone_back(s: &mut Scenario, server: &Server) {
         lab.run(&["backup", "restore", "--at", "2001-01-01"]).exits(1).says("the first one is younger");
         lab.run(&["backup", "restore", "--back", "--yes"]).exits(2).says("no restore set anything aside");
         let before = lab.guest().incarnation("synapse");
-        let mut running = lab.command(&restore).start();
-        wait(&mut running, "begin  Put files and media back");
-        running.kill();
+        lab.command(&restore).start().kill_within("Put files and media back");
         assert_eq!(lab.guest().incarnation("synapse"), before);
         assert!(has_late());
         lab.settled();
     });
     s.test("cut off behind that, nothing runs on half a server, and it is gone on with", || {
         let tomorrow = "2199-01-01T00:00:00Z";
-        let mut running = lab.command(&["backup", "restore", "--yes", "--at", tomorrow]).start();
-        wait(&mut running, "begin  Fill the database");
-        running.kill();
+        let cut_off = lab.command(&["backup", "restore", "--yes", "--at", tomorrow]).start();
+        cut_off.kill_within("Fill the database");
         lab.run(&["up", "--yes"]).exits(2).says("cut off").says("backup restore");
         lab.guest().sh("! systemctl is-active --quiet synapse").ok();
         lab.run(&restore).ok().says("Going on to restore").says("is up.");

@@ -249,13 +249,18 @@ fn rehearsals(s: &mut Scenario, site: &Site) {
             let all = ["postgres_db", "redis", "synapse", "element-web"];
             let before = all.map(|name| guest.incarnation(name));
             let killed = lab.command(&["update", "synapse", "--rehearse"]).start();
-            wait_until("the rehearsal's Synapse runs", Duration::from_secs(240), || {
-                let ran = guest.exec(["podman", "container", "exists", "matrix-rehearsal-synapse"]);
-                if ran.code == 0 { Ok(()) } else { Err(ran.stderr) }
-            });
+            let there = |service: &str| {
+                wait_until(&format!("the rehearsal's {service} runs"), Duration::from_secs(240), || {
+                    let name = format!("matrix-rehearsal-{service}");
+                    let ran = guest.exec(["podman", "container", "exists", &name]);
+                    if ran.code == 0 { Ok(()) } else { Err(ran.stderr) }
+                });
+            };
+            there("postgres_db");
             // Nothing leads out of it: no other server, no mail, no push.
             let network = guest.inspect("matrix-rehearsal-postgres_db")["HostConfig"]["NetworkMode"].clone();
             assert_eq!(network, "none");
+            there("synapse");
             // The agent in the guest is gone as well, as after a power cut.
             guest.sh("kill -KILL $(pidof matrix-podman)").ok();
             killed.kill();

@@ -60,7 +60,7 @@ pub fn provoked(s: &mut Scenario, server: &Server) {
             if seen.text().trim() == "1" { Ok(()) } else { Err(seen.evidence()) }
         });
         let mut running = lab.command(&["backup", "now", "--json"]).start();
-        super::wait(&mut running, "dumping the database");
+        running.comes_to("dumping the database");
         lab.guest().cut_power();
         running.wait().exits(1).says("the guest");
         drop(session);
@@ -94,15 +94,13 @@ fn changed(folder: &Path, mut running: Running) -> Running {
     let names =
         || -> BTreeSet<_> { fs::read_dir(folder).unwrap().map(|item| item.unwrap().path()).collect() };
     let (before, started) = (names(), Instant::now());
-    while names() == before {
-        assert!(
-            running.is_running(),
-            "it ended and changed nothing in {}: {}",
-            folder.display(),
-            running.said()
-        );
+    loop {
+        let runs = running.is_running();
+        if names() != before {
+            return running;
+        }
+        assert!(runs, "it ended and changed nothing in {}: {}", folder.display(), running.said());
         assert!(started.elapsed() < Duration::from_secs(120), "nothing changes in {}", folder.display());
         thread::sleep(Duration::from_millis(1));
     }
-    running
 }

@@ -401,7 +401,7 @@ fn by_itself(s: &mut Scenario, there: &Elsewhere<'_>) {
         let _ = fs::remove_file(&record);
         there.ssh.cut();
         let mut running = there.command(&words).start();
-        super::wait(&mut running, "trying again in");
+        running.comes_to("trying again in");
         there.ssh.mend();
         let now = running.wait().ok().says("A backup is due: nas");
         assert!(now.stdout.contains("Snapshot"), "{}", now.evidence());
