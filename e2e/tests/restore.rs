@@ -104,6 +104,11 @@ fn gone_back(s: &mut Scenario, server: &Server) {
         cut_off.kill_within("Fill the database");
         lab.run(&["up", "--yes"]).exits(2).says("cut off").says("backup restore");
         lab.guest().sh("! systemctl is-active --quiet synapse").ok();
+        lab.run(&["status"])
+            .exits(1)
+            .says("a restore was cut off")
+            .says("`matrix-podman backup restore` goes on");
+        assert_eq!(lab.status()["held"], json!({"why": "restore", "type": "matrix-podman backup restore"}));
         lab.run(&restore).ok().says("Going on to restore").says("is up.");
         lab.healthy();
         lab.settled();
@@ -124,4 +129,19 @@ fn gone_back(s: &mut Scenario, server: &Server) {
         assert_eq!(made["backup"]["manifest"]["media"]["files"].as_u64(), Some(1), "{made}");
         lab.guest().sh("rm -r /opt/matrix/set-aside").ok();
     });
+    s.test(
+        "a server whose data went back in time by another way says why it waits, and what to type",
+        || {
+            assert!(lab.status()["held"].is_null());
+            lab.guest().sh("systemctl stop synapse; touch /opt/matrix/.matrix-podman-hold").ok();
+            lab.run(&["status"])
+                .exits(1)
+                .says("the data went back in time")
+                .says("`matrix-podman up` has those keys");
+            assert_eq!(lab.status()["held"], json!({"why": "went-back", "type": "matrix-podman up"}));
+            lab.up();
+            lab.healthy();
+            lab.run(&["status"]).ok().never_says("went back in time");
+        },
+    );
 }

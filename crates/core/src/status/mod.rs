@@ -37,6 +37,8 @@ pub struct Status {
     pub server_name: String,
     /// What the stack lives in.
     pub guest: Guest,
+    /// Why Synapse is held back on purpose, when it is.
+    pub held: Option<Held>,
     /// The four services, in the order in which they start.
     pub services: Vec<ServiceStatus>,
     /// Where it is.
@@ -77,6 +79,40 @@ pub struct GuestMemory {
     pub used: u64,
     /// So much they may hold.
     pub total: u64,
+}
+
+/// Why Synapse is held back on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Because of what.
+    pub why: HeldBy,
+    /// What to type.
+    #[serde(rename = "type")]
+    pub then: &'static str,
+}
+
+/// What holds Synapse back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldBy {
+    /// The data went back in time, and their one-time keys have to be forgotten first.
+    WentBack,
+    /// A restore was cut off, so the data are not whole.
+    Restore,
+}
+
+impl Held {
+    /// What the files say that a restore and whoever goes back to a snapshot leave.
+    fn of(seen: &Observed) -> Seen<Option<Self>> {
+        let [hold, switch, dump] = [layout::hold(), layout::switch(), layout::restore_dump()]
+            .map(|path| seen.meta(Side::Guest, &path).map(|meta| meta.is_some()));
+        let (hold, half) = (hold?, switch? || dump?);
+        Ok(match (hold, half) {
+            (_, true) => Some(Self { why: HeldBy::Restore, then: "matrix-podman backup restore" }),
+            (true, false) => Some(Self { why: HeldBy::WentBack, then: "matrix-podman up" }),
+            (false, false) => None,
+        })
+    }
 }
 
 /// How a service is.
@@ -180,6 +216,7 @@ impl Status {
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
+        let held = Held::of(seen);
         let timers = timers(site, seen);
         let last_found = LastFound {
             doctor: Found::last(site, Looked::Doctor, seen).unwrap_or_default(),
@@ -193,7 +230,7 @@ impl Status {
         };
         let address = address.ok().flatten().filter(|_| state == "running");
         let lock = lock.unwrap_or_default();
-        let services = Service::ALL
+        let services: Vec<ServiceStatus> = Service::ALL
             .into_iter()
             .map(|service| {
                 let locked = lock.as_ref().and_then(|l| l.images.get(&service));
@@ -215,6 +252,7 @@ impl Status {
                 }
             })
             .collect();
+        let runs = services.iter().any(|s| s.name == Service::Synapse.name() && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,
@@ -238,6 +276,8 @@ impl Status {
                 disk: disk.ok().flatten(),
                 memory: memory.ok().map(|m| GuestMemory { used: m.used, total: may_hold(site, m.total) }),
             },
+            // For the moment of a snapshot it is held back from a next start only.
+            held: held.ok().flatten().filter(|_| !runs),
             services,
             urls: Urls {
                 synapse: port(site.config.ports.synapse.get()),

@@ -1,7 +1,7 @@
 //! A status as lines: what is said, and how loudly. Who shows them decides what
 //! a tone looks like.
 
-use super::{Found, NextTimer, ServiceStatus, Status};
+use super::{Found, Held, HeldBy, NextTimer, ServiceStatus, Status};
 use crate::fact::Side;
 
 /// How loudly something is said.
@@ -71,6 +71,7 @@ impl Status {
     /// Everything below the services.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
+        rows.extend(self.held.map(|held| Row::new("waits", Tone::Bad, held.words())));
         rows.extend(self.room());
         rows.extend(self.holds());
         let urls = &self.urls;
@@ -153,9 +154,32 @@ impl Status {
         match self.guest.state.as_str() {
             "absent" => Some("`matrix-podman up` makes it".to_owned()),
             "stopped" => Some("`matrix-podman up` starts it".to_owned()),
+            _ if self.held.is_some() => self.held.map(|held| format!("`{}` {}", held.then, held.mends())),
             _ => self.services.iter().find(|s| !s.is_well()).map(|bad| {
                 format!("`matrix-podman logs {}` says why, `matrix-podman up` mends what it can", bad.name)
             }),
+        }
+    }
+}
+
+impl Held {
+    /// For a person.
+    fn words(self) -> &'static str {
+        match self.why {
+            HeldBy::WentBack => {
+                "Synapse does not start: the data went back in time, and one-time keys in them may have been given out \
+                 already"
+            }
+            HeldBy::Restore => "Synapse does not start: a restore was cut off, and the data are not whole",
+        }
+    }
+
+    const fn mends(self) -> &'static str {
+        match self.why {
+            HeldBy::WentBack => "has those keys forgotten and starts it",
+            HeldBy::Restore => {
+                "goes on with it (after `matrix-podman restore --from`, type that again instead)"
+            }
         }
     }
 }

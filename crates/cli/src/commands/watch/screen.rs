@@ -216,6 +216,7 @@ mod tests {
         };
         let url = |text: &str| text.to_owned();
         Status {
+            held: None,
             at: 10_000,
             site: "family.home.arpa".to_owned(),
             server_name: "matrix.family.home.arpa".to_owned(),
