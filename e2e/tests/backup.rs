@@ -12,6 +12,10 @@ use std::{
 use matrix_podman_e2e::{Invocation, Lab, ProcessWatcher, PythonClient, Ran, Scenario, Session};
 use serde_json::{Value, json};
 
+#[path = "backup/beside.rs"]
+mod beside;
+#[path = "backup/cron.rs"]
+mod cron;
 #[path = "backup/faults.rs"]
 mod faults;
 #[path = "backup/repositories.rs"]
@@ -33,7 +37,9 @@ fn main() -> ExitCode {
     let server = s.foundation("a server with a user, a room, messages and media", server);
     made(&mut s, &server);
     drilled(&mut s, &server);
+    cron::by_cron(&mut s, &server);
     agreed(&mut s, &server);
+    beside::hardly_noticed(&mut s, &server);
     repositories::elsewhere(&mut s, &server);
     broken(&mut s, &server);
     faults::provoked(&mut s, &server);
@@ -433,7 +439,7 @@ pub(crate) fn absent(secrets: &[(String, String)], place: &str, texts: &[String]
     }
 }
 
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 

@@ -198,6 +198,7 @@ fn by_itself(machine: &Machine) {
     assert_eq!(causes(), ["backup/timer"]);
     machine.run(&["up", "--yes"]).ok();
     assert_eq!(causes(), [""; 0]);
+    tried_again(machine, site);
     guest.write(
         "/root/site/matrix.toml",
         format!("{config}\n[backup]\nrepository = \"/srv/gone\"\ndrill = \"never\"\n"),
@@ -208,6 +209,44 @@ fn by_itself(machine: &Machine) {
     assert_eq!(causes(), ["backup/unreachable"]);
     machine.run(&["status"]).ok().says("failed at");
     assert!(guest.exec(["matrix-podman", "motd"]).ok().stdout.contains("FAILED"));
+}
+
+/// systemd starts one that failed again; only its hour is made short.
+fn tried_again(machine: &Machine, site: &str) {
+    let guest = &machine.guest;
+    let service = format!("matrix-backup-{site}.service");
+    let state = |property: &str| {
+        guest.exec(["systemctl", "show", "--value", "--property", property, &service]).ok().text().to_owned()
+    };
+    assert_eq!(state("RestartUSec"), "1h 1min");
+    let near = format!("/etc/systemd/system/{service}.d/near.conf");
+    guest.write(&near, "[Service]\nRestartSec=10\n");
+    let record = format!("/var/lib/matrix-podman/sites/{site}/backup-last.json");
+    let age = |back: &str| {
+        let at = guest.exec(["date", "--utc", "--date", back, "+%Y-%m-%dT%H:%M:%SZ"]).ok();
+        let mut last: serde_json::Value = serde_json::from_str(&guest.read(&record)).unwrap();
+        last["at"] = at.text().into();
+        guest.write(&record, last.to_string());
+    };
+    let held = format!("/srv/backups/locks/{}", "0".repeat(64));
+    guest.write(&held, "held");
+    age("33 days ago");
+    guest.sh(&format!("systemctl daemon-reload; ! systemctl start {service}")).ok();
+    // An hour passes.
+    age("1 hour ago");
+    guest.exec(["rm", &held]).ok();
+    assert_eq!((state("SubState"), state("Result")), ("auto-restart".to_owned(), "exit-code".to_owned()));
+    wait_until("the backup is made by itself", Duration::from_secs(120), || {
+        let last: serde_json::Value = serde_json::from_str(&guest.read(&record)).unwrap();
+        if last["why"].is_null() { Ok(()) } else { Err(last.to_string()) }
+    });
+    wait_until("nothing is tried any more", Duration::from_secs(60), || {
+        match state("ActiveState").as_str() {
+            "inactive" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    guest.sh(&format!("rm {near}; systemctl daemon-reload")).ok();
 }
 
 fn matrix(lab: &Lab) -> Matrix {

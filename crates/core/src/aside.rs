@@ -129,10 +129,10 @@ pub fn containers(
         aside,
         folders: vec![(aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner)],
         hosts: (hosts, names),
-        database: run(aside, &database, &alone),
+        database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
         fill: exec(Service::Postgres, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
-        synapse: run(aside, &synapse, &together),
+        synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(
             Service::Synapse,
@@ -165,7 +165,11 @@ pub fn request(path: &str, token: Option<&str>, body: Option<&str>) -> String {
     format!("{}\n", lines.join("\n"))
 }
 
-fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String]) -> Vec<String> {
+/// What its containers get of a processor that others want too, where one of the
+/// server's gets 1024.
+const CPU_SHARES: u32 = 64;
+
+fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String], cpu_weights: bool) -> Vec<String> {
     let owner = spec.service.owner();
     let mut words: Vec<String> = [
         "nice",
@@ -187,6 +191,9 @@ fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String]) -> Vec<Str
     words.push(format!("--name={}", aside.container(spec.service)));
     words.push(format!("--user={}:{}", owner.uid, owner.gid));
     words.extend(network.iter().cloned());
+    // It is a container of its own for the kernel, which `nice` says nothing to.
+    words.extend(spec.memory_max.map(|most| format!("--memory={}", quadlet::podman_size(most))));
+    words.extend(cpu_weights.then(|| format!("--cpu-shares={CPU_SHARES}")));
     words.extend(spec.shm_size.map(|size| format!("--shm-size={}", quadlet::podman_size(size))));
     words.extend(spec.environment.iter().map(|(name, value)| format!("--env={name}={value}")));
     for mount in &spec.mounts {

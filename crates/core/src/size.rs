@@ -69,6 +69,39 @@ impl From<Bytes> for String {
     }
 }
 
+/// So many bytes in each second, written `10M/s`; units are those of [`Bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(Bytes);
+
+impl Rate {
+    /// The least that makes sense: with less, files of a repository that are
+    /// written as a whole would take longer than any connection lasts.
+    pub const LEAST: Self = Self(Bytes(64 << 10));
+
+    /// So many bytes in a second.
+    pub const fn bytes(self) -> u64 {
+        self.0.0
+    }
+
+    /// Checks `text`; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let form = || Invalid::new("a rate looks like 10M/s or 500K/s (K, M and G are powers of 1024 bytes)");
+        let size = text.strip_suffix("/s").ok_or_else(form)?;
+        let size: String = size.split_whitespace().collect();
+        let rate = Bytes::parse(&size).map(Self).map_err(|_| form())?;
+        if rate < Self::LEAST {
+            return Err(Invalid::new(format!("the least is {}", Self::LEAST)));
+        }
+        Ok(rate)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
 /// A span of time in whole seconds, written `30s`, `5m`, `12h`, `7d` or `2w`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -121,6 +154,24 @@ impl From<Seconds> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates() {
+        for (text, bytes, shown) in [
+            ("10M/s", 10 << 20, "10M/s"),
+            ("10 MB/s", 10 << 20, "10M/s"),
+            ("64K/s", 64 << 10, "64K/s"),
+            ("1G/s", 1 << 30, "1G/s"),
+            ("100000 /s", 100_000, "100000/s"),
+        ] {
+            let rate = Rate::parse(text).unwrap();
+            assert_eq!((rate.bytes(), rate.to_string().as_str()), (bytes, shown), "{text}");
+            assert_eq!(Rate::parse(shown), Ok(rate));
+        }
+        for text in ["", "10M", "M/s", "10Mbit/s", "10M/h", "-1M/s", "0/s", "63K/s"] {
+            assert!(Rate::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -17,6 +17,7 @@ pub mod guest;
 mod lane;
 pub mod motd;
 pub mod notify;
+pub mod priority;
 pub mod probe;
 pub mod process;
 mod rehearsal;

@@ -104,6 +104,24 @@ impl Elsewhere<'_> {
         fs::set_permissions(&self.keys, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// Does something while a repository has a limit of its own.
+    #[track_caller]
+    fn limited<R>(&self, name: &str, key: &str, rate: &str, act: impl FnOnce() -> R) -> R {
+        let (config, head) = (self.lab.config(), format!("name = {name:?}\n"));
+        assert!(config.contains(&head), "{config}");
+        self.lab.write("matrix.toml", &config.replace(&head, &format!("{head}{key} = {rate:?}\n")));
+        let result = act();
+        self.lab.write("matrix.toml", &config);
+        result
+    }
+
+    /// How long all that is in a repository takes at so many MiB in a second.
+    fn takes(&self, name: &str, mib: u32) -> Duration {
+        let all: u64 = super::files(&self.folder(name).join("data")).iter().map(|(size, _)| size).sum();
+        assert!(all > 3 << 20, "{all} bytes");
+        Duration::from_millis(all * 1000 / (u64::from(mib) << 20))
+    }
+
     /// How many snapshots there are.
     #[track_caller]
     fn count(&self, name: &str) -> usize {
@@ -126,7 +144,7 @@ impl Elsewhere<'_> {
         line.cut_after(MIDDLE, false);
         let now = self.now(name);
         assert_eq!(line.cuts(), cuts + 1, "it was cut in the middle");
-        now.exits(1).says(says);
+        now.exits(1).says(says).says("trying again in");
         self.lab.healthy();
         self.run(&["status"]).ok().says("failed at").says(says);
         line.mend();
@@ -134,14 +152,14 @@ impl Elsewhere<'_> {
         self.restic(name, &["check"]).ok().says("no errors were found");
     }
 
-    /// One that can be used again at once is not noticed.
+    /// One that can be used again at once only takes a little longer, and that is told.
     #[track_caller]
     fn falters(&self, name: &str, line: &Wire) {
         line.mend();
         let cuts = line.cuts();
         self.another_picture(20 + u64::from(line.port));
         line.cut_after(MIDDLE, true);
-        self.now(name).ok();
+        self.now(name).ok().says("; trying again in");
         assert_eq!(line.cuts(), cuts + 1, "it was cut in the middle");
         self.run(&["backup", "verify", "--repository", name]).ok().says("all whole");
     }
@@ -223,7 +241,9 @@ fn kept(s: &mut Scenario, there: &Elsewhere<'_>, kind: &str, name: &str) {
     s.test(&format!("{kind}: a repository is made and filled, and its password is seen nowhere"), || {
         let watcher = ProcessWatcher::start();
         there.run(&["backup", "init", "--repository", name]).ok().says(&format!("backup key {name}"));
-        there.now(name).ok().says("1 users, 1 rooms");
+        let now =
+            there.limited(name, "upload_limit", "1M/s", || there.now(name).ok().says("1 users, 1 rooms"));
+        assert!(now.took >= there.takes(name, 1), "{}", now.evidence());
         let processes: Vec<String> = watcher.stop().into_iter().collect();
         let password = there.run(&["backup", "key", name]).ok().text().to_owned();
         assert_eq!(password.len(), 49, "ten groups of four");
@@ -237,7 +257,10 @@ fn kept(s: &mut Scenario, there: &Elsewhere<'_>, kind: &str, name: &str) {
         let made = &second.json_lines().pop().unwrap()["backup"];
         assert!(made["added"].as_u64() < made["bytes"].as_u64().map(|all| all / 4), "{made}");
         there.run(&["backup", "show", "--repository", name]).ok().says("media files");
-        there.run(&["backup", "verify", "--repository", name]).ok().says("2 snapshots, all whole");
+        let words = ["backup", "verify", "--repository", name];
+        let verify = there.limited(name, "download_limit", "2M/s", || there.run(&words).ok());
+        let verify = verify.says("2 snapshots, all whole");
+        assert!(verify.took >= there.takes(name, 2), "{}", verify.evidence());
         there.now(name).ok();
         there.run(&["backup", "prune", "--repository", name]).ok().says("1 were removed");
         assert_eq!(there.count(name), 2);
@@ -313,7 +336,7 @@ fn sftp(s: &mut Scenario, there: &Elsewhere<'_>) {
     s.test("sftp: a connection that is lost in the middle fails the backup, and harms nothing", || {
         there.cut("nas", &there.ssh, "onnection refused");
     });
-    s.test("sftp: a connection that is lost and comes back is not noticed", || {
+    s.test("sftp: a connection that is lost and comes back is waited for, which is told", || {
         there.falters("nas", &there.ssh);
     });
 }
@@ -340,7 +363,7 @@ fn s3(s: &mut Scenario, there: &Elsewhere<'_>) {
     s.test("s3: a store that is lost in the middle fails the backup, and harms nothing", || {
         there.cut("store", &there.store, "in the bucket backups");
     });
-    s.test("s3: a store that is lost and comes back is not noticed", || {
+    s.test("s3: a store that is lost and comes back is waited for, which is told", || {
         there.falters("store", &there.store);
     });
 }

@@ -20,6 +20,7 @@ use matrix_podman_host::{
     apply::Sink,
     backup::{self, Made, Place, Pruned, Repository, Snapshot},
     failure::Failure,
+    priority,
     run::Event,
     world::World,
 };
@@ -43,6 +44,7 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
             "type the same on the machine, in the folder of its matrix.toml or with --config",
         ));
     }
+    gives_way(args);
     let (world, found) = super::world(config)?;
     let desk = Desk::new(world, found)?;
     match args {
@@ -63,6 +65,18 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
         args::Backup::Key(key) => {
             desk.key(&desk.one(&args::Which { repository: key.repository.clone() })?, key.test)
         }
+    }
+}
+
+/// What is done beside the server leaves it its time; for a restore somebody waits.
+fn gives_way(args: &args::Backup) {
+    let beside = matches!(
+        args,
+        args::Backup::Now(_) | args::Backup::Verify(_) | args::Backup::Prune(_) | args::Backup::Drill(_)
+    );
+    if beside && let Err(failure) = priority::give_way() {
+        // It is done all the same, only not as quietly.
+        output::say(&format!("note: {failure}"));
     }
 }
 
@@ -153,14 +167,14 @@ impl Desk {
     }
 
     fn open(&self, at: &At) -> Result<Repository, Error> {
-        Ok(Repository::open(at, &self.password(at)?)?)
+        Ok(Repository::open(at, &self.password(at)?, output::say)?)
     }
 
     fn init(&self, at: &At, json: bool) -> Result<u8, Error> {
         let file = self.password_file(at);
         let fresh = !file.exists();
         let password = backup::make_password(self.site(), &at.name)?;
-        Repository::init(at, &password)?;
+        Repository::init(at, &password, output::say)?;
         if json {
             return print(&serde_json::json!({
                 "event": "backup-init",
@@ -185,7 +199,7 @@ impl Desk {
     }
 
     fn now(&self, at: &At, json: bool) -> Result<u8, Error> {
-        let place = Place::of(at).and_then(|place| place.is_there().map(|()| place));
+        let place = Place::of(at, output::say).and_then(|place| place.is_there().map(|()| place));
         let unreachable = place.is_err();
         let made = place.map_err(Error::from).and_then(|place| {
             let repository = Repository::at(place, &self.password(at)?)?;
@@ -193,7 +207,7 @@ impl Desk {
         });
         // A disk that is not there is a backup that failed, too.
         let failed = made.as_ref().err().map(|error| (error.to_string(), unreachable));
-        backup::keep(self.site(), &at.name, made.as_ref().ok().map(|made| &made.snapshot), failed)?;
+        backup::keep(self.site(), &at.name, made.as_ref().ok().map(|made| &made.snapshot), failed, false)?;
         self.tell_guest();
         print_made(at, &made?, json)
     }
@@ -345,7 +359,9 @@ impl Desk {
         if let Some(name) = &args.back {
             return super::restore::back(self.world, &self.found, name, args.yes);
         }
-        let repository = self.open(&self.one(&args.which)?)?;
+        let mut at = self.one(&args.which)?;
+        at.terms.limits.download = None;
+        let repository = self.open(&at)?;
         let Some(to) = &args.to else {
             return super::restore::in_place(self.world, self.found, &repository, args);
         };

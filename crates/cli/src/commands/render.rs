@@ -34,6 +34,7 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
         cores: site.config.guest.cores,
         memory_limits: true,
         pids_limits: true,
+        cpu_weights: true,
         ipv6: site.config.guest.ipv6,
     });
     let mut files =

@@ -41,7 +41,7 @@ use crate::{
 pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
     let password = password(args)?;
     let at = place(&args.from)?;
-    let repository = Repository::open(&at, &password)?;
+    let repository = Repository::open(&at, &password, output::say)?;
     let opened = chosen(&repository, &args.snapshot, args.at)?;
     let (file, wrote) = config_file(config, args, &opened)?;
     let found = site::find(Some(&file), &args::Settings::default(), Flags::MustAgree)?;

@@ -52,8 +52,11 @@ impl Listener for Plain {
             Event::Failed { what, why, .. } => say(&format!("failed {what}: {why}")),
             Event::Note { text } => say(text),
             Event::Doing { .. } => {}
+            // However little is said, this is.
+            Event::Said { id, saying: Saying::TriesAgain(why) } => say(&format!("       {id}: {why}")),
             Event::Said { id, saying } if self.due(id) => match saying {
                 Saying::Line(line) => say(&format!("       {id}: {line}")),
+                Saying::TriesAgain(why) => say(&format!("       {id}: {why}")),
                 Saying::WaitsFor(what) => say(&format!("       {id}: waits for {what}")),
                 Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {at}")),
                 Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),

@@ -8,7 +8,7 @@ use matrix_podman_host::{
     run::{Event, Listener},
 };
 
-use super::{DIM, GREEN, RED, duration, styled};
+use super::{DIM, GREEN, RED, YELLOW, duration, styled};
 
 /// Live lines, and finished ones above them.
 pub struct Terminal {
@@ -76,8 +76,10 @@ impl Listener for Terminal {
                 bar.set_style(spinner());
                 bar.set_message(effect.clone());
             }),
+            Event::Said { saying: Saying::TriesAgain(why), .. } => self.print(&styled(YELLOW, why)),
             Event::Said { id, saying } => self.with(id, |bar| match saying {
                 Saying::Line(line) => bar.set_message(line.clone()),
+                Saying::TriesAgain(why) => bar.set_message(why.clone()),
                 Saying::WaitsFor(what) => bar.set_message(format!("waits for {what}")),
                 Saying::Share { percent, at } => {
                     if bar.length() != Some(100) {

@@ -13,7 +13,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{AbsPath, Invalid, checked_string, known};
+use crate::{
+    name::{AbsPath, Invalid, checked_string, known},
+    size::Rate,
+};
 
 pub use location::{Location, RclonePlace, S3Place, SftpPlace};
 pub use manifest::{Content, FORMAT, Manifest, MediaSum};
@@ -61,6 +64,15 @@ impl Default for Keep {
     }
 }
 
+/// How fast a repository may be used; what is absent is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// How fast it is written to.
+    pub upload: Option<Rate>,
+    /// How fast it is read from by what nobody waits for.
+    pub download: Option<Rate>,
+}
+
 /// What is done with a repository, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -70,6 +82,8 @@ pub struct Terms {
     pub drill: Schedule,
     /// How long snapshots are kept.
     pub keep: Keep,
+    /// How fast.
+    pub limits: Limits,
     /// The file with the keys of an object store.
     pub s3_credentials: Option<AbsPath>,
     /// The region of an object store.
@@ -82,6 +96,7 @@ impl Default for Terms {
             schedule: Schedule::daily(3, 30),
             drill: Schedule::monthly(1, 5, 0),
             keep: Keep::default(),
+            limits: Limits::default(),
             s3_credentials: None,
             s3_region: None,
         }

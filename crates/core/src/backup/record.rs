@@ -30,6 +30,9 @@ pub struct Record {
     /// Whether it failed because the repository could not be reached.
     #[serde(default)]
     pub unreachable: bool,
+    /// How often it failed, one after the other, since its time came last.
+    #[serde(default)]
+    pub failures: u32,
     /// The last snapshot that was made.
     pub snapshot: Option<Snapshot>,
 }
@@ -142,6 +145,7 @@ mod tests {
             at: "2026-01-03T03:30:00Z".to_owned(),
             why: Some("could not reach sftp:nas:/srv".to_owned()),
             unreachable: true,
+            failures: 1,
             snapshot: Some(snapshot),
         };
         let drilled = Drilled { at: "2026-01-01T05:00:00Z".to_owned(), wrong: Vec::new() };
@@ -168,6 +172,6 @@ mod tests {
         assert_eq!(none.line(now), "none was made yet");
         // What an older program wrote is read.
         let old: Record = serde_json::from_str(r#"{"at":"x","why":null,"snapshot":null}"#).unwrap();
-        assert!(!old.unreachable);
+        assert!(!old.unreachable && old.failures == 0);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
 };
 use crate::{
-    backup::{Backup, Keep, Repository, RepositoryName, Terms},
+    backup::{Backup, Keep, Limits, Repository, RepositoryName, Terms},
     name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
     size::Bytes,
 };
@@ -324,6 +324,10 @@ fn backup(r: &mut Reader<'_>) -> Backup {
             weekly: r.value(&backup_keys::KEEP_WEEKLY).value.0,
             monthly: r.value(&backup_keys::KEEP_MONTHLY).value.0,
             yearly: r.value(&backup_keys::KEEP_YEARLY).value.0,
+        },
+        limits: Limits {
+            upload: r.value(&backup_keys::UPLOAD_LIMIT).value.0,
+            download: r.value(&backup_keys::DOWNLOAD_LIMIT).value.0,
         },
         s3_credentials: r.optional(&backup_keys::S3_CREDENTIALS).value,
         s3_region: r.optional(&backup_keys::S3_REGION).value.map(|region| region.0),

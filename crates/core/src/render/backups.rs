@@ -13,6 +13,12 @@ use crate::{
     name::AbsPath,
 };
 
+/// How long after a backup that failed the timer has it tried again, in minutes:
+/// a little later than it is due again (`host/backup/due.rs`).
+const AGAIN: u32 = 61;
+/// When cron looks whether one is due again, in minutes after that of the first.
+const LOOK_AFTER: u8 = 31;
+
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 
 /// What a machine does with backups by itself.
@@ -64,6 +70,12 @@ impl Chore {
         config.backup.repositories.iter().filter_map(|at| write(self.schedule(at))).collect()
     }
 
+    /// Whether one that failed is tried again sooner than its time comes round. A
+    /// drill reads a whole snapshot, which may cost something each time.
+    const fn is_tried_again(self) -> bool {
+        matches!(self, Self::Backup)
+    }
+
     /// Whether it is ever done by itself.
     pub fn is_wanted(self, config: &Config) -> bool {
         !self.times(config, Schedule::on_calendar).is_empty()
@@ -77,17 +89,18 @@ impl Chore {
         };
         let applied = applied(config);
         let words = [layout::BINARY, "--config", applied.as_str()].into_iter().chain(self.command());
+        let mut oneshot = Section::new("Service").raw("Type", "oneshot");
+        if self.is_tried_again() {
+            // How often at most is the program's to say: it ends well when nothing is due.
+            oneshot = oneshot.raw("Restart", "on-failure").raw("RestartSec", format!("{AGAIN}min"));
+        }
         let service = [
             Section::new("Unit")
                 .raw("Description", format!("Matrix server {}: {what}", config.site()))
                 .raw("Wants", "network-online.target")
                 .raw("After", "network-online.target"),
             // With a user, systemd says where its home is; ssh, rclone and others look there.
-            Section::new("Service")
-                .raw("Type", "oneshot")
-                .raw("User", "root")
-                .raw("Nice", "10")
-                .words("ExecStart", words),
+            oneshot.raw("User", "root").raw("Nice", "10").words("ExecStart", words),
         ];
         let mut timer = Section::new("Timer");
         for time in self.times(config, Schedule::on_calendar) {
@@ -139,19 +152,21 @@ pub fn cron_file(config: &Config) -> DesiredFile {
 
 /// Its lines.
 pub fn cron_lines(config: &Config) -> Vec<String> {
-    Chore::ALL
-        .into_iter()
-        .flat_map(|chore| chore.times(config, Schedule::cron).into_iter().map(move |time| (chore, time)))
-        .map(|(chore, time)| {
-            // Every word of it is known: no site's name has a letter that a shell would care about.
-            format!(
-                "{time} root {} --config {} {}",
-                layout::BINARY,
-                applied(config),
-                chore.command().join(" ")
-            )
-        })
-        .collect()
+    let line = |chore: Chore, time: &str| {
+        // Every word of it is known: no site's name has a letter that a shell would care about.
+        format!("{time} root {} --config {} {}", layout::BINARY, applied(config), chore.command().join(" "))
+    };
+    let mut lines = Vec::new();
+    for chore in Chore::ALL {
+        lines.extend(chore.times(config, Schedule::cron).iter().map(|time| line(chore, time)));
+        let mut schedules = config.backup.repositories.iter().filter_map(|at| chore.schedule(at).time());
+        if let (Some((_, minute)), true) = (schedules.next(), chore.is_tried_again()) {
+            // cron mails what is printed; that nothing is due is no news.
+            let each_hour = format!("{} * * * *", (minute + LOOK_AFTER) % 60);
+            lines.push(format!("{} >/dev/null", line(chore, &each_hour)));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct Facts {
     pub memory_limits: bool,
     /// Whether Podman in the guest can limit a container's processes.
     pub pids_limits: bool,
+    /// Whether Podman in the guest can say what a container gets of the processors.
+    pub cpu_weights: bool,
     /// Whether the guest speaks IPv6 and its kernel has it.
     pub ipv6: bool,
 }

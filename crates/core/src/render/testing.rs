@@ -2,7 +2,7 @@
 //! different.
 
 use crate::{
-    backup::{Backup, Keep, Location, Repository, RepositoryName, Schedule, Terms},
+    backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
         Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Notify,
         NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
@@ -15,7 +15,7 @@ use crate::{
     },
     render::Facts,
     service::Service,
-    size::{Bytes, Seconds},
+    size::{Bytes, Rate, Seconds},
 };
 
 fn image(reference: &str) -> ImageChoice {
@@ -135,12 +135,26 @@ pub(super) fn changed_config() -> Config {
 
 /// A guest like the default config's, on a machine that can do everything.
 pub(crate) fn facts() -> Facts {
-    Facts { guest_memory: Bytes::gib(4), cores: 2, memory_limits: true, pids_limits: true, ipv6: false }
+    Facts {
+        guest_memory: Bytes::gib(4),
+        cores: 2,
+        memory_limits: true,
+        pids_limits: true,
+        cpu_weights: true,
+        ipv6: false,
+    }
 }
 
 /// A large guest on a machine that hands down no controllers.
 pub(super) fn weak_facts() -> Facts {
-    Facts { guest_memory: Bytes::gib(16), cores: 8, memory_limits: false, pids_limits: false, ipv6: true }
+    Facts {
+        guest_memory: Bytes::gib(16),
+        cores: 8,
+        memory_limits: false,
+        pids_limits: false,
+        cpu_weights: false,
+        ipv6: true,
+    }
 }
 
 /// A lock with all images.
@@ -185,6 +199,7 @@ fn changed_backup() -> Backup {
         schedule: Schedule::parse("Mon,Thu 02:15").unwrap(),
         drill: Schedule::NEVER,
         keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
+        limits: Limits { upload: Rate::parse("2M/s").ok(), download: Rate::parse("10M/s").ok() },
         s3_credentials: Some(AbsPath::parse("/root/s3-keys").unwrap()),
         s3_region: Some("eu-central-1".to_owned()),
     };

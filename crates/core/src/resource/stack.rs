@@ -44,6 +44,7 @@ pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
         cores,
         memory_limits: has("memory"),
         pids_limits: has("pids"),
+        cpu_weights: has("cpu"),
         ipv6: site.config.guest.ipv6,
     })
 }

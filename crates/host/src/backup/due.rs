@@ -1,20 +1,37 @@
 //! Whether something is due, by the machine's own clock.
 
 use matrix_podman_core::backup::{Schedule, Weekday};
-use rustic_core::jiff::{Timestamp, ToSpan as _, Zoned, civil};
+use rustic_core::jiff::{SignedDuration, Timestamp, ToSpan as _, Zoned, civil};
 
-/// Whether `schedule` has come round since `last` (RFC 3339); what was never
-/// done is due as soon as there is a schedule.
-pub fn is_due(schedule: &Schedule, last: Option<&str>) -> bool {
-    due_at(schedule, last, &Zoned::now())
+/// How long after one that failed another one is tried before its time.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(60);
+/// How often that is done until its time comes round again.
+const AGAIN: u32 = 4;
+
+/// Whether something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Its time came round.
+    InTime,
+    /// It failed a while ago, and is worth another try before its time.
+    Again,
 }
 
-fn due_at(schedule: &Schedule, last: Option<&str>, now: &Zoned) -> bool {
-    let Some(came_round) = last_time(schedule, now) else { return false };
-    match last.and_then(|last| last.parse::<Timestamp>().ok()) {
-        Some(last) => last < came_round.timestamp(),
-        None => true,
+/// Whether `schedule` has come round since `last` (RFC 3339), or what failed then,
+/// so many times by now, is to be tried again. What was never done is due as soon
+/// as there is a schedule.
+pub fn due(schedule: &Schedule, last: Option<&str>, failures: u32) -> Option<Due> {
+    due_at(schedule, last, failures, &Zoned::now())
+}
+
+fn due_at(schedule: &Schedule, last: Option<&str>, failures: u32, now: &Zoned) -> Option<Due> {
+    let came_round = last_time(schedule, now)?;
+    let Some(last) = last.and_then(|last| last.parse::<Timestamp>().ok()) else { return Some(Due::InTime) };
+    if last < came_round.timestamp() {
+        return Some(Due::InTime);
     }
+    let waited = now.timestamp().duration_since(last);
+    ((1..=AGAIN).contains(&failures) && waited >= AGAIN_AFTER).then_some(Due::Again)
 }
 
 /// When it last came round.
@@ -70,7 +87,33 @@ mod tests {
             ("03:30", Some("yesterday"), true),
         ] {
             let parsed = Schedule::parse(schedule).unwrap();
-            assert_eq!(due_at(&parsed, last, &now), due, "{schedule} {last:?}");
+            let found = due_at(&parsed, last, 0, &now);
+            assert_eq!(found, due.then_some(Due::InTime), "{schedule} {last:?}");
+        }
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_some_times_before_its_time() {
+        let at = |text: &str| -> Zoned { format!("2026-11-25T{text}+00:00[UTC]").parse().unwrap() };
+        for (schedule, last, failures, now, due) in [
+            ("03:30", "03:31:00", 1, "04:30:59", None),
+            ("03:30", "03:31:00", 1, "04:31:00", Some(Due::Again)),
+            ("03:30", "04:31:30", 2, "05:00:00", None),
+            ("03:30", "04:31:30", 2, "09:00:00", Some(Due::Again)),
+            ("03:30", "07:40:00", 4, "08:40:00", Some(Due::Again)),
+            ("03:30", "08:41:00", 5, "23:00:00", None),
+            // What went well is not.
+            ("03:30", "03:31:00", 0, "23:00:00", None),
+            // At its time it is done, however often it failed.
+            ("08:45", "08:41:00", 5, "08:45:00", Some(Due::InTime)),
+            ("never", "03:31:00", 1, "23:00:00", None),
+            // A clock that was put back: it waits for its time.
+            ("03:30", "22:00:00", 1, "05:00:00", None),
+        ] {
+            let parsed = Schedule::parse(schedule).unwrap();
+            let last = format!("2026-11-25T{last}Z");
+            let found = due_at(&parsed, Some(&last), failures, &at(now));
+            assert_eq!(found, due, "{schedule} {last} {failures} {now}");
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod drill;
 mod due;
 pub mod guest;
+mod limit;
 mod make;
 mod opening;
 mod progress;
@@ -18,6 +19,7 @@ mod source;
 mod store;
 mod switch;
 pub mod take;
+mod waits;
 
 use std::{
     io::{self, BufRead as _, BufReader, Read},
@@ -28,13 +30,14 @@ pub use matrix_podman_core::backup::{Drilled, Record, Snapshot};
 use matrix_podman_core::{aside::Containers, name::ServerName, update::Rehearsal};
 use serde::{Deserialize, Serialize};
 
-pub use due::is_due;
+pub use due::{Due, due};
 pub use make::{Made, make};
 pub use opening::Place;
 pub use proof::{Proof, Standing};
-pub use record::{drilled, keep, last, now, tell_guest};
+pub use record::{by_itself, drilled, keep, last, now, tell_guest};
 pub use repository::{Found, Opened, Pruned, Repository, make_password, password};
 pub use switch::Incoming;
+pub use waits::Tell;
 
 use crate::{failure::Failure, world::World};
 

@@ -22,9 +22,12 @@ use rustic_core::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
+    Tell,
+    limit::Limits,
     repository::explained,
     source::Unread,
-    store::{self, Name, Remote, Store},
+    store::{self, Manner, Name, Remote, Store},
+    waits::Waits,
 };
 use crate::{
     apply::file,
@@ -44,6 +47,7 @@ const STALE: Duration = Duration::from_secs(30 * 60);
 pub struct Place {
     pub(super) name: RepositoryName,
     location: Location,
+    manner: Manner,
     kind: Kind,
 }
 
@@ -54,15 +58,21 @@ enum Kind {
 }
 
 impl Place {
-    /// The way to a repository; it is not gone yet.
-    pub fn of(repository: &backup::Repository) -> Result<Self, Failure> {
+    /// The way to a repository; it is not gone yet. `tell` says what is waited for
+    /// on it.
+    pub fn of(repository: &backup::Repository, tell: Tell) -> Result<Self, Failure> {
         let location = repository.location.clone();
-        let kind = match (location.folder(), store::open(repository)?) {
+        let manner = Manner { limits: Limits::of(&repository.terms.limits), waits: Waits::new(tell) };
+        let kind = match (location.folder(), store::open(repository, &manner)?) {
             (Some(folder), _) => Kind::Folder(PathBuf::from(folder.as_str())),
             (None, Some(store)) => Kind::Store(store),
             (None, None) => return Err(Failure::new(format!("reach {location}"), "it is of no known kind")),
         };
-        Ok(Self { name: repository.name.clone(), location, kind })
+        Ok(Self { name: repository.name.clone(), location, manner, kind })
+    }
+
+    pub(super) fn waits(&self) -> &Waits {
+        &self.manner.waits
     }
 
     /// What messages call it.
@@ -207,7 +217,12 @@ impl Place {
                 Arc::new(Remote { store: Arc::clone(store), location: self.location.to_string() })
             }
         };
-        Ok(RepositoryBackends::new(Arc::new(Gate { inner, unread: unread.clone() }), None))
+        // A store keeps to them by itself, piece by piece.
+        let limits = match &self.kind {
+            Kind::Folder(_) => self.manner.limits.clone(),
+            Kind::Store(_) => Limits::default(),
+        };
+        Ok(RepositoryBackends::new(Arc::new(Gate { inner, unread: unread.clone(), limits }), None))
     }
 }
 
@@ -216,11 +231,19 @@ fn sha2_of(text: &str) -> [u8; 32] {
     sha2::Sha256::digest(text.as_bytes()).into()
 }
 
-/// A repository that takes no snapshot of which something could not be read.
+/// A repository that takes no snapshot of which something could not be read, and
+/// is used no faster than it may be.
 #[derive(Debug)]
 struct Gate {
     inner: Arc<dyn WriteBackend>,
     unread: Unread,
+    limits: Limits,
+}
+
+impl Gate {
+    fn read(&self, read: RusticResult<bytes::Bytes>) -> RusticResult<bytes::Bytes> {
+        read.inspect(|bytes| self.limits.down.pass(bytes.len()))
+    }
 }
 
 impl ReadBackend for Gate {
@@ -234,7 +257,7 @@ impl ReadBackend for Gate {
         self.inner.list(kind)
     }
     fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<bytes::Bytes> {
-        self.inner.read_full(kind, id)
+        self.read(self.inner.read_full(kind, id))
     }
     fn read_partial(
         &self,
@@ -244,7 +267,7 @@ impl ReadBackend for Gate {
         offset: u32,
         length: u32,
     ) -> RusticResult<bytes::Bytes> {
-        self.inner.read_partial(kind, id, cacheable, offset, length)
+        self.read(self.inner.read_partial(kind, id, cacheable, offset, length))
     }
     fn warmup_path(&self, kind: FileType, id: &Id) -> String {
         self.inner.warmup_path(kind, id)
@@ -259,6 +282,7 @@ impl WriteBackend for Gate {
         if kind == FileType::Snapshot && !self.unread.all().is_empty() {
             return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
         }
+        self.limits.up.pass(content.size());
         self.inner.write_bytes(kind, id, cacheable, content)
     }
     fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {

@@ -10,6 +10,7 @@ use std::{
 
 use rustic_core::{Progress, ProgressBars, ProgressType, RusticProgress};
 
+use super::waits::Waits;
 use crate::{apply::Sink, guest::wire::Saying};
 
 /// How often it is told.
@@ -22,9 +23,9 @@ struct Count {
     total: AtomicU64,
 }
 
-/// A counter that rustic reports to.
-#[derive(Debug, Clone, Default)]
-pub struct Counter(Arc<Count>);
+/// A counter that rustic reports to, and what is waited for meanwhile.
+#[derive(Debug, Clone)]
+pub struct Counter(Arc<Count>, Waits);
 
 impl ProgressBars for Counter {
     fn progress(&self, kind: ProgressType, _: &str) -> Progress {
@@ -57,14 +58,20 @@ impl RusticProgress for Bar {
 }
 
 impl Counter {
+    pub(super) fn new(waits: Waits) -> Self {
+        Self(Arc::default(), waits)
+    }
+
     /// Does `work` and tells `sink` meanwhile how far it is.
     pub fn while_doing<T>(&self, sink: &Sink, work: impl FnOnce() -> T) -> T {
         let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        self.1.begin_watching();
+        let result = std::thread::scope(|scope| {
             let watcher = scope.spawn(|| {
                 let mut told = 0;
                 while !over.load(Ordering::Relaxed) {
                     std::thread::park_timeout(EVERY);
+                    self.1.pass_on(sink);
                     let done = self.0.done.load(Ordering::Relaxed);
                     let total = self.0.total.load(Ordering::Relaxed);
                     if done != told {
@@ -77,6 +84,8 @@ impl Counter {
             over.store(true, Ordering::Relaxed);
             watcher.thread().unpark();
             result
-        })
+        });
+        self.1.end_watching(sink);
+        result
     }
 }

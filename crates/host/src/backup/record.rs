@@ -1,6 +1,10 @@
 //! What is remembered of backups on this machine, so that a failed one shows.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use matrix_podman_core::{
     backup::{Drilled, News, Repository, RepositoryName, Schedule, Snapshot, news_file},
@@ -10,6 +14,10 @@ use matrix_podman_core::{
     name::{AbsPath, Mode, Owner},
 };
 use rustic_core::jiff::{SignedDuration, Timestamp};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::de::DeserializeOwned;
 
 use super::Record;
@@ -36,19 +44,48 @@ fn read<T: DeserializeOwned>(path: &AbsPath) -> Option<T> {
     serde_json::from_slice(&fs::read(path.as_str()).ok()?).ok()
 }
 
+/// Keeps what a timer starts from being started by another one as well, as long as
+/// what is returned is there; nothing is returned where another one is at it.
+pub fn by_itself(site: &str, what: &str) -> Result<Option<File>, Failure> {
+    let folder = layout::machine_state(site);
+    let path = folder.join(&format!("by-itself-{what}.lock"));
+    let doing = || format!("lock {path}");
+    file::make_dir(Path::new(folder.as_str()), Mode(0o700), Owner::ROOT)?;
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.as_str())
+        .doing(doing)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e).doing(doing),
+    }
+}
+
 /// Remembers how a backup went: the snapshot that was made, if one was, and
-/// what failed, with whether the repository could not be reached.
+/// what failed, with whether the repository could not be reached. `again` says
+/// that it was another try of one that failed.
 pub fn keep(
     site: &str,
     repository: &RepositoryName,
     made: Option<&Snapshot>,
     failed: Option<(String, bool)>,
+    again: bool,
 ) -> Result<(), Failure> {
     let path = layout::backup_record(site, repository);
-    let snapshot = made.cloned().or_else(|| last(site, repository).and_then(|last| last.snapshot));
+    let before = last(site, repository);
+    let failures = match (&failed, &before) {
+        (None, _) => 0,
+        (Some(_), Some(before)) if again => before.failures.saturating_add(1),
+        (Some(_), _) => 1,
+    };
+    let snapshot = made.cloned().or_else(|| before.and_then(|last| last.snapshot));
     let at = now();
     let (why, unreachable) = failed.map_or((None, false), |(why, unreachable)| (Some(why), unreachable));
-    let record = Record { at, why, unreachable, snapshot };
+    let record = Record { at, why, unreachable, failures, snapshot };
     let text = serde_json::to_vec_pretty(&record).doing(|| format!("write {path}"))?;
     file::write(Path::new(path.as_str()), &text, Mode(0o600), Owner::ROOT)
 }

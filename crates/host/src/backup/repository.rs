@@ -21,7 +21,7 @@ use rustic_core::{
 };
 use serde::Serialize;
 
-use super::{opening::Place, progress::Counter, source::Unread};
+use super::{Tell, opening::Place, progress::Counter, source::Unread};
 use crate::{
     apply::{Sink, file},
     failure::{Doing, Failure},
@@ -99,8 +99,8 @@ pub fn make_password(site: &str, name: &RepositoryName) -> Result<String, Failur
 
 impl Repository {
     /// Makes a repository where there is nothing yet.
-    pub fn init(at: &backup::Repository, password: &str) -> Result<(), Failure> {
-        let place = Place::of(at)?;
+    pub fn init(at: &backup::Repository, password: &str, tell: Tell) -> Result<(), Failure> {
+        let place = Place::of(at, tell)?;
         let doing = || format!("make a repository {}", place.shown());
         place.prepare()?;
         rustic_core::Repository::new(&options(), &place.backends(&Unread::default())?)
@@ -113,8 +113,8 @@ impl Repository {
     }
 
     /// Opens a repository.
-    pub fn open(at: &backup::Repository, password: &str) -> Result<Self, Failure> {
-        let place = Place::of(at)?;
+    pub fn open(at: &backup::Repository, password: &str, tell: Tell) -> Result<Self, Failure> {
+        let place = Place::of(at, tell)?;
         place.is_there()?;
         Self::at(place, password)
     }
@@ -122,7 +122,7 @@ impl Repository {
     /// Opens one that is there.
     pub fn at(place: Place, password: &str) -> Result<Self, Failure> {
         let place = Arc::new(place);
-        let (counter, unread) = (Counter::default(), Unread::default());
+        let (counter, unread) = (Counter::new(place.waits().clone()), Unread::default());
         let inner = opened(&place, password, &counter, &unread)?;
         Ok(Self { place, password: password.to_owned(), inner, counter, unread })
     }

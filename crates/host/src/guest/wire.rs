@@ -98,6 +98,8 @@ pub enum Saying {
     },
     /// What is being waited for.
     WaitsFor(String),
+    /// What went wrong and is tried again, and when.
+    TriesAgain(String),
 }
 
 /// What travels in a message frame.

@@ -12,7 +12,10 @@ use std::{
 
 use matrix_podman_e2e::{Guest, Lab};
 
-use crate::measure::{Figure, against, peak_memory, seconds, timed};
+use crate::{
+    answers::Answers,
+    measure::{Figure, against, peak_memory, seconds, timed},
+};
 
 /// How many files people sent, of 1 MiB each.
 const FILES: usize = 3000;
@@ -46,7 +49,9 @@ pub fn figures(lab: &Lab) -> Vec<Figure> {
     people_write(&guest, EVENTS, EVENTS * CHANGED / 100);
     people_send(&guest, FILES, FILES * CHANGED / 100);
     let watched = Watched::begin(lab);
-    let (second, peak_again) = watched.during(|| peak_memory(lab, &["backup", "now"]));
+    let before = Answers::in_peace(lab);
+    let ((second, peak_again), answers) =
+        Answers::during(lab, || watched.during(|| peak_memory(lab, &["backup", "now"])));
     let drill = timed(|| {
         lab.run(&["backup", "drill"]).ok();
     });
@@ -64,6 +69,7 @@ pub fn figures(lab: &Lab) -> Vec<Figure> {
             wanted: "at most 0.1",
             met: second * 10 <= tar,
         },
+        answers.figure(&before),
         Figure {
             what: "peak memory of a backup",
             measured: format!("{} MiB", peak >> 10),

@@ -10,6 +10,7 @@
 //! were freed in the last minutes, and searches past tens of thousands of them
 //! for every new file, which would be measured instead of the program.
 
+mod answers;
 mod away;
 mod backups;
 mod first_up;

@@ -7,7 +7,7 @@ use std::{
 
 use matrix_podman_core::{notify::Subject, size::Seconds};
 use matrix_podman_host::{
-    backup::{self, Place, Repository},
+    backup::{self, Due, Place, Repository},
     failure::Failure,
 };
 
@@ -29,10 +29,11 @@ pub(super) fn now(desk: &Desk, args: &args::BackupNow) -> Result<u8, Error> {
     let site = desk.site();
     let due = |at: &At| {
         let last = backup::last(site, &at.name);
-        backup::is_due(&at.terms.schedule, last.as_ref().map(|last| last.at.as_str()))
+        let failures = last.as_ref().map_or(0, |last| last.failures);
+        backup::due(&at.terms.schedule, last.as_ref().map(|last| last.at.as_str()), failures)
     };
     let json = args.output.json;
-    each(desk, &args.which, Subject::Backup, due, |at| {
+    each(desk, &args.which, Subject::Backup, due, |at, due| {
         let (mut made, mut unreachable) = (None, false);
         let result = reached(at, args.by_itself.patience)
             .inspect_err(|_| unreachable = true)
@@ -47,7 +48,7 @@ pub(super) fn now(desk: &Desk, args: &args::BackupNow) -> Result<u8, Error> {
             let beside = if made.is_some() { "a backup was made, but what is old stayed: " } else { "" };
             (format!("{beside}{error}"), unreachable)
         });
-        backup::keep(site, &at.name, made.as_ref().map(|made| &made.snapshot), failed)?;
+        backup::keep(site, &at.name, made.as_ref().map(|made| &made.snapshot), failed, due == Due::Again)?;
         result.map(|_| DONE)
     })
 }
@@ -57,9 +58,9 @@ pub(super) fn drill(desk: &Desk, args: &args::BackupDrill) -> Result<u8, Error> 
     let site = desk.site();
     let due = |at: &At| {
         let last = backup::drilled(site, &at.name);
-        backup::is_due(&at.terms.drill, last.as_ref().map(|last| last.at.as_str()))
+        backup::due(&at.terms.drill, last.as_ref().map(|last| last.at.as_str()), 0)
     };
-    each(desk, &args.which, Subject::Drill, due, |at| {
+    each(desk, &args.which, Subject::Drill, due, |at, _| {
         let place = reached(at, args.by_itself.patience)?;
         let repository = Repository::at(place, &desk.password(at)?)?;
         desk.drill(&repository, &args.snapshot, args.output.json)
@@ -70,19 +71,26 @@ fn each(
     desk: &Desk,
     which: &args::Which,
     subject: Subject,
-    due: impl Fn(&At) -> bool,
-    act: impl Fn(&At) -> Result<u8, Error>,
+    due: impl Fn(&At) -> Option<Due>,
+    act: impl Fn(&At, Due) -> Result<u8, Error>,
 ) -> Result<u8, Error> {
     let what = if subject == Subject::Drill { "drill" } else { "backup" };
-    let due: Vec<At> = desk.chosen(which)?.into_iter().filter(|at| due(at)).collect();
+    // cron begins another one while the last one is at it. What is no news goes where cron's line throws it away.
+    let Some(_lock) = backup::by_itself(desk.site(), what)? else {
+        output::data(&format!("Another run is at the {what} that is due."));
+        return super::super::OK;
+    };
+    let due: Vec<(At, Due)> =
+        desk.chosen(which)?.into_iter().filter_map(|at| due(&at).map(|due| (at, due))).collect();
     if due.is_empty() {
-        output::say(&format!("No {what} is due."));
+        output::data(&format!("No {what} is due."));
         return super::super::OK;
     }
     let (mut worst, mut failed) = (DONE, Vec::new());
-    for at in &due {
-        output::say(&format!("A {what} is due: {} ({})", at.name, at.location));
-        match act(at) {
+    for (at, due) in &due {
+        let again = if *due == Due::Again { " again, since it failed" } else { "" };
+        output::say(&format!("A {what} is due{again}: {} ({})", at.name, at.location));
+        match act(at, *due) {
             Ok(DONE) => notify::tell(&desk.world, subject, true, &format!("{}: it went well", at.name)),
             Ok(code) => {
                 worst = worst.max(code);
@@ -91,7 +99,10 @@ fn each(
             }
             Err(error) => {
                 output::error(&error, false);
-                notify::tell(&desk.world, subject, false, &format!("{}: {error}", at.name));
+                // Whoever was told once that it fails need not be told each hour.
+                if *due == Due::InTime {
+                    notify::tell(&desk.world, subject, false, &format!("{}: {error}", at.name));
+                }
                 failed.push(format!("{}: {error}", at.name));
             }
         }
@@ -115,7 +126,7 @@ fn reached(at: &At, patience: Seconds) -> Result<Place, Failure> {
     let mut pauses = PAUSES.into_iter();
     let mut pause = PAUSES[0];
     loop {
-        let failure = match Place::of(at).and_then(|place| place.is_there().map(|()| place)) {
+        let failure = match Place::of(at, output::say).and_then(|place| place.is_there().map(|()| place)) {
             Ok(place) => return Ok(place),
             Err(failure) => failure,
         };

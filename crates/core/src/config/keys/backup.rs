@@ -3,7 +3,7 @@
 use super::{Fixed, Follows, Key};
 use crate::{
     backup::{Keep, Location, Schedule, Terms},
-    config::types::{Int, MoreRepositories, Region},
+    config::types::{Int, Limit, MoreRepositories, Region},
     name::AbsPath,
 };
 
@@ -72,6 +72,24 @@ super::keys! {
         doc: "For how many years the last snapshot of the year is kept.",
         init: false,
     };
+    UPLOAD_LIMIT: Key<Limit> = Key {
+        path: "backup.upload_limit",
+        fallback: Fixed(|| Limit(Terms::default().limits.upload)),
+        of: |c| Some(Limit(c.backup.terms.limits.upload)),
+        example: r#""2M/s""#,
+        doc: "How fast a repository is written to, at most: bytes in a second, as `2M/s` or `500K/s`. A line that people use \
+              meanwhile keeps room for them.",
+        init: false,
+    };
+    DOWNLOAD_LIMIT: Key<Limit> = Key {
+        path: "backup.download_limit",
+        fallback: Fixed(|| Limit(Terms::default().limits.download)),
+        of: |c| Some(Limit(c.backup.terms.limits.download)),
+        example: r#""10M/s""#,
+        doc: "How fast a repository is read from, at most, by backups, `backup verify`, `backup prune` and drills. A restore, for \
+              which somebody waits, is never held back.",
+        init: false,
+    };
     S3_CREDENTIALS: Key<AbsPath, Follows> = Key {
         path: "backup.s3_credentials",
         fallback: Follows("`/root/.aws/credentials`, or what the environment says"),
@@ -96,7 +114,7 @@ super::keys! {
         example: r#"[{ name = "away", repository = "sftp:backup@nas:/srv/matrix", schedule = "Sun 04:00" }]"#,
         doc: "More repositories, each with a name. Below a line `[[backup.repositories]]` stand its `name`, its `repository`, \
               and what differs from `[backup]`: `schedule`, `drill`, `keep_daily`, `keep_weekly`, `keep_monthly`, \
-              `keep_yearly`, `s3_credentials`, `s3_region`. Commands name one with `--repository NAME`; that of \
+              `keep_yearly`, `upload_limit`, `download_limit`, `s3_credentials`, `s3_region`. Commands name one with `--repository NAME`; that of \
               `backup.repository` is called `main`.",
         init: false,
     };

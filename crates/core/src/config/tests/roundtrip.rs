@@ -50,6 +50,8 @@ shared_buffers = "512M"
 repository = "/mnt/disk2/backup"
 keep_daily = 14
 drill = "never"
+upload_limit = "2M/s"
+download_limit = "10M/s"
 s3_credentials = "/root/s3-keys"
 s3_region = "eu-central-1"
 
@@ -58,6 +60,8 @@ name = "nas"
 repository = "sftp:backup@nas:/srv/matrix"
 schedule = "Sun 04:00"
 keep_daily = 3
+upload_limit = "none"
+download_limit = "512K/s"
 
 [[backup.repositories]]
 name = "away"

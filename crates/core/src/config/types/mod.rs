@@ -28,7 +28,7 @@ pub(super) use self::{
     edge::{Email, EnvName, NetworkCidr, Room, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
-    repository::{MoreRepositories, Region},
+    repository::{Limit, MoreRepositories, Region},
     text::{TextType, enum_schema, nearest, zone_is_known},
     words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
 };

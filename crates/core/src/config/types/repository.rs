@@ -11,6 +11,7 @@ use crate::{
     backup::{Location, Repository, RepositoryName, Schedule, Terms},
     config::Config,
     name::{AbsPath, Invalid},
+    size::Rate,
 };
 
 impl TextType for Location {
@@ -40,6 +41,32 @@ impl TextType for Schedule {
     }
     fn pattern() -> Option<String> {
         Some("^(never|([A-Za-z,]+ +|[0-9]+ +)?[0-9]{2}:[0-9]{2})$".to_owned())
+    }
+}
+
+/// How fast, or not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Limit(pub Option<Rate>);
+
+impl Limit {
+    const NONE: &'static str = "none";
+}
+
+impl TextType for Limit {
+    fn wanted() -> String {
+        "a rate such as 10M/s, or none".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        if text == Self::NONE {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(Rate::parse(text)?)))
+    }
+    fn to_text(&self) -> String {
+        self.0.map_or_else(|| Self::NONE.to_owned(), |rate| rate.to_string())
+    }
+    fn pattern() -> Option<String> {
+        Some("^(none|[0-9]+ *[KMGT]?B? */s)$".to_owned())
     }
 }
 
@@ -99,12 +126,14 @@ struct More {
     weekly: Option<Kept>,
     monthly: Option<Kept>,
     yearly: Option<Kept>,
+    upload_limit: Option<Limit>,
+    download_limit: Option<Limit>,
     s3_credentials: Option<AbsPath>,
     s3_region: Option<Region>,
 }
 
 /// The names in a repository's section.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "name",
     "repository",
     "schedule",
@@ -113,6 +142,8 @@ const NAMES: [&str; 10] = [
     "keep_weekly",
     "keep_monthly",
     "keep_yearly",
+    "upload_limit",
+    "download_limit",
     "s3_credentials",
     "s3_region",
 ];
@@ -135,6 +166,8 @@ impl MoreRepositories {
                 weekly: Some(Int(terms.keep.weekly)),
                 monthly: Some(Int(terms.keep.monthly)),
                 yearly: Some(Int(terms.keep.yearly)),
+                upload_limit: Some(Limit(terms.limits.upload)),
+                download_limit: Some(Limit(terms.limits.download)),
                 s3_credentials: terms.s3_credentials.clone(),
                 s3_region: terms.s3_region.clone().map(Region),
             })
@@ -158,6 +191,8 @@ impl MoreRepositories {
             kept(&mut own.keep.yearly, more.yearly);
             own.schedule = more.schedule.unwrap_or(own.schedule);
             own.drill = more.drill.unwrap_or(own.drill);
+            own.limits.upload = more.upload_limit.map_or(own.limits.upload, |limit| limit.0);
+            own.limits.download = more.download_limit.map_or(own.limits.download, |limit| limit.0);
             own.s3_credentials = more.s3_credentials.or(own.s3_credentials);
             own.s3_region = more.s3_region.map(|region| region.0).or(own.s3_region);
             Repository { name: more.name, location: more.location, terms: own }
@@ -237,6 +272,8 @@ fn more(value: &Spanned<DeValue<'_>>) -> Result<More, Vec<Flaw>> {
         weekly: section.value("keep_weekly"),
         monthly: section.value("keep_monthly"),
         yearly: section.value("keep_yearly"),
+        upload_limit: section.value("upload_limit"),
+        download_limit: section.value("download_limit"),
         s3_credentials: section.value("s3_credentials"),
         s3_region: section.value("s3_region"),
     };
@@ -298,6 +335,8 @@ impl TomlType for MoreRepositories {
             put(&mut table, "keep_weekly", more.weekly.as_ref());
             put(&mut table, "keep_monthly", more.monthly.as_ref());
             put(&mut table, "keep_yearly", more.yearly.as_ref());
+            put(&mut table, "upload_limit", more.upload_limit.as_ref());
+            put(&mut table, "download_limit", more.download_limit.as_ref());
             put(&mut table, "s3_credentials", more.s3_credentials.as_ref());
             put(&mut table, "s3_region", more.s3_region.as_ref());
             toml::Value::Table(table)
@@ -316,6 +355,8 @@ impl TomlType for MoreRepositories {
             kept.clone(),
             kept.clone(),
             kept,
+            Limit::schema(),
+            Limit::schema(),
             AbsPath::schema(),
             Region::schema(),
         ];

@@ -1,6 +1,6 @@
 //! Requests to a store that speaks HTTP.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use bytes::Bytes;
 use rustic_core::BytesList;
@@ -9,15 +9,17 @@ use ureq::{
     http::{HeaderMap, Request},
 };
 
-use super::Trouble;
+use super::{Limits, Trouble};
 use crate::{failure::Failure, trust};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(20);
 /// How long an answer may take once all was sent; a store may sort out a large file first.
 const ANSWER: Duration = Duration::from_secs(120);
-/// How long all of a request may take.
+/// How long all of a request may take, where nothing limits how fast it is.
 const WHOLE: Duration = Duration::from_secs(30 * 60);
+/// What is written or read with one request is hardly ever larger.
+const LARGE: u64 = 256 << 20;
 /// No answer is larger: packs have some tens of megabytes.
 const LARGEST: u64 = 4 << 30;
 
@@ -37,7 +39,19 @@ impl Answer {
 
 /// A client with the system's certificates. It follows nobody elsewhere: what
 /// it may do is meant for one store.
-pub(super) fn agent() -> Agent {
+pub(super) struct Client {
+    agent: Agent,
+    limits: Limits,
+}
+
+impl Client {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { agent: agent(limits), limits: limits.clone() }
+    }
+}
+
+fn agent(limits: &Limits) -> Agent {
+    let limited = limits.up.takes(LARGE).max(limits.down.takes(LARGE));
     Agent::config_builder()
         .tls_config(trust::system())
         .http_status_as_error(false)
@@ -45,7 +59,7 @@ pub(super) fn agent() -> Agent {
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT))
         .timeout_recv_response(Some(ANSWER))
-        .timeout_global(Some(WHOLE))
+        .timeout_global(Some(WHOLE + limited))
         .user_agent(concat!("matrix-podman/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
@@ -53,7 +67,7 @@ pub(super) fn agent() -> Agent {
 
 /// Sends a request. What stands in its address may sign it, and is in no error.
 pub(super) fn send(
-    agent: &Agent,
+    client: &Client,
     method: &str,
     url: &str,
     headers: &[(&str, String)],
@@ -69,15 +83,17 @@ pub(super) fn send(
     let answer = match body {
         Some(body) => {
             request = request.header("content-length", body.size());
-            let mut reader = body.clone().reader();
-            agent.run(request.body(SendBody::from_reader(&mut reader)).map_err(unsayable)?)
+            let mut reader = client.limits.up.reader(body.clone().reader());
+            client.agent.run(request.body(SendBody::from_reader(&mut reader)).map_err(unsayable)?)
         }
-        None => agent.run(request.body(()).map_err(unsayable)?),
+        None => client.agent.run(request.body(()).map_err(unsayable)?),
     };
     let mut answer = answer.map_err(lost)?;
     let status = answer.status().as_u16();
     let headers = answer.headers().clone();
-    let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec().map_err(lost)?;
+    let mut body = Vec::new();
+    let from = answer.body_mut().with_config().limit(LARGEST).reader();
+    client.limits.down.reader(from).read_to_end(&mut body).map_err(|e| lost(e.into()))?;
     let answer = Answer { status, headers, body: body.into() };
     match status {
         408 | 429 | 500..=599 => Err(Trouble::passing(Failure::new(

@@ -21,6 +21,10 @@ use bytes::Bytes;
 use matrix_podman_core::backup::{self, Location};
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
+use super::{
+    limit::{Limit, Limits},
+    waits::Waits,
+};
 use crate::failure::Failure;
 
 /// Pauses before something is tried again that failed in a way that may pass.
@@ -94,13 +98,23 @@ pub(super) trait Store: Debug + Send + Sync {
     fn remove(&self, name: &Name) -> Result<(), Failure>;
 }
 
+/// How a store is used: how fast, and who is told when it is waited for.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    pub limits: Limits,
+    pub waits: Waits,
+}
+
 /// The store of a repository that is not a folder. Nothing is asked of it yet but what is needed to reach it.
-pub(super) fn open(repository: &backup::Repository) -> Result<Option<Arc<dyn Store>>, Failure> {
+pub(super) fn open(
+    repository: &backup::Repository,
+    manner: &Manner,
+) -> Result<Option<Arc<dyn Store>>, Failure> {
     Ok(Some(match &repository.location {
         Location::Folder(_) => return Ok(None),
-        Location::Sftp(place) => Arc::new(sftp::Sftp::new(place)?),
-        Location::S3(place) => Arc::new(s3::S3::new(place, &repository.terms)?),
-        Location::Rclone(place) => Arc::new(rclone::Rclone::new(place)?),
+        Location::Sftp(place) => Arc::new(sftp::Sftp::new(place, manner)?),
+        Location::S3(place) => Arc::new(s3::S3::new(place, &repository.terms, manner)?),
+        Location::Rclone(place) => Arc::new(rclone::Rclone::new(place, manner)?),
     }))
 }
 
@@ -123,16 +137,21 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Does something, and again as long as what is in its way may pass.
-fn again<T>(mut act: impl FnMut() -> Result<T, Trouble>) -> Result<T, Failure> {
-    let mut pauses = PAUSES.into_iter();
-    loop {
-        match act() {
-            Ok(done) => return Ok(done),
-            Err(trouble) => match pauses.next() {
-                Some(pause) if trouble.passing => thread::sleep(pause),
-                _ => return Err(trouble.failure),
-            },
+impl Manner {
+    /// Does something, and again as long as what is in its way may pass.
+    fn again<T>(&self, mut act: impl FnMut() -> Result<T, Trouble>) -> Result<T, Failure> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match act() {
+                Ok(done) => return Ok(done),
+                Err(trouble) => match pauses.next() {
+                    Some(pause) if trouble.passing => {
+                        self.waits.note(format!("{}; trying again in {pause:?}", trouble.failure));
+                        thread::sleep(pause);
+                    }
+                    _ => return Err(trouble.failure),
+                },
+            }
         }
     }
 }
@@ -204,6 +223,8 @@ fn small(size: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -218,17 +239,21 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+        static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let waits = Waits::new(|why| TOLD.lock().unwrap().push(why.to_owned()));
+        let manner = Manner { limits: Limits::default(), waits };
         let mut tried = 0;
-        let done = again(|| {
+        let done = manner.again(|| {
             tried += 1;
             if tried == 1 { Err(Trouble::passing(Failure::new("do it", "not now"))) } else { Ok(tried) }
         });
         assert_eq!(done.unwrap(), 2);
         let mut tried = 0;
-        let failed = again(|| {
+        let failed = manner.again(|| {
             tried += 1;
             Err::<(), _>(Trouble::from(Failure::new("do it", "never")))
         });
         assert_eq!((failed.unwrap_err().why.as_str(), tried), ("never", 1));
+        assert_eq!(*TOLD.lock().unwrap(), ["could not do it: not now; trying again in 500ms"]);
     }
 }

@@ -20,9 +20,8 @@ use rustic_core::BytesList;
 use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
-use ureq::Agent;
 
-use super::{Item, LOCKS, Name, Store, again, http, s3::exactly};
+use super::{Item, LOCKS, Manner, Name, Store, http, s3::exactly};
 use crate::{
     apply::file,
     failure::{Doing, Failure},
@@ -43,7 +42,8 @@ pub(super) struct Rclone {
     url: String,
     authorization: String,
     shown: String,
-    agent: Agent,
+    client: http::Client,
+    manner: Manner,
     _folder: TempDir,
 }
 
@@ -61,7 +61,7 @@ impl Drop for Rclone {
 }
 
 impl Rclone {
-    pub(super) fn new(place: &RclonePlace) -> Result<Self, Failure> {
+    pub(super) fn new(place: &RclonePlace, manner: &Manner) -> Result<Self, Failure> {
         let doing = || format!("have rclone serve {}", place.as_str());
         // Anybody on this machine can come to its port; only who has this password is let in.
         let mut bytes = [0; 32];
@@ -81,7 +81,8 @@ impl Rclone {
             url,
             authorization: format!("Basic {}", STANDARD.encode(format!("{USER}:{password}"))),
             shown: place.as_str().to_owned(),
-            agent: http::agent(),
+            client: http::Client::new(&manner.limits),
+            manner: manner.clone(),
             _folder: folder,
         })
     }
@@ -98,8 +99,8 @@ impl Rclone {
         let url = format!("{}/{path}", self.url);
         let mut headers = vec![("authorization", self.authorization.clone())];
         headers.extend(more.iter().cloned());
-        again(|| {
-            let answer = http::send(&self.agent, method, &url, &headers, body, &doing)?;
+        self.manner.again(|| {
+            let answer = http::send(&self.client, method, &url, &headers, body, &doing)?;
             match answer.status {
                 200..=299 => Ok(Some(answer)),
                 404 => Ok(None),

@@ -9,9 +9,8 @@ use rusty_s3::{
     Bucket, Credentials, S3Action, UrlStyle,
     actions::{ListObjectsV2, ListObjectsV2Response},
 };
-use ureq::Agent;
 
-use super::{Item, Name, Store, Trouble, again, credentials, http};
+use super::{Item, Manner, Name, Store, Trouble, credentials, http};
 use crate::failure::Failure;
 
 /// How long a signed address is good for. It is used at once.
@@ -23,7 +22,8 @@ pub(super) struct S3 {
     keys: Credentials,
     prefix: String,
     shown: String,
-    agent: Agent,
+    client: http::Client,
+    manner: Manner,
 }
 
 impl fmt::Debug for S3 {
@@ -33,7 +33,7 @@ impl fmt::Debug for S3 {
 }
 
 impl S3 {
-    pub(super) fn new(place: &S3Place, terms: &Terms) -> Result<Self, Failure> {
+    pub(super) fn new(place: &S3Place, terms: &Terms, manner: &Manner) -> Result<Self, Failure> {
         let keys = credentials::find(terms)?;
         let doing = || format!("use the object store {}", place.endpoint());
         let style = if place.is_amazons() { UrlStyle::VirtualHost } else { UrlStyle::Path };
@@ -45,7 +45,14 @@ impl S3 {
             prefix => format!("{prefix}/"),
         };
         let shown = format!("{} at {}", place.bucket(), place.endpoint());
-        Ok(Self { bucket, keys, prefix, shown, agent: http::agent() })
+        Ok(Self {
+            bucket,
+            keys,
+            prefix,
+            shown,
+            client: http::Client::new(&manner.limits),
+            manner: manner.clone(),
+        })
     }
 
     fn key(&self, path: &str) -> String {
@@ -62,8 +69,8 @@ impl S3 {
         what: &str,
     ) -> Result<Option<http::Answer>, Failure> {
         let doing = || format!("{what} in the bucket {}", self.shown);
-        again(|| {
-            let answer = http::send(&self.agent, method, &sign(), headers, body, &doing)?;
+        self.manner.again(|| {
+            let answer = http::send(&self.client, method, &sign(), headers, body, &doing)?;
             match answer.status {
                 200..=299 => Ok(Some(answer)),
                 404 if !http::said(&answer).contains("NoSuchBucket") => Ok(None),

@@ -18,7 +18,7 @@ use self::{
     session::{Lost, Session},
     wire::{Attributes, Packet, Words, code, flag, kind},
 };
-use super::{DATA, FOLDERS, Item, Name, Store, Trouble, again};
+use super::{DATA, FOLDERS, Item, Limit, Manner, Name, Store, Trouble};
 use crate::failure::Failure;
 
 /// How much is read or written with one request; every server takes that.
@@ -37,6 +37,7 @@ const ROOM: &str = "statvfs@openssh.com";
 /// A folder that ssh reaches.
 pub(super) struct Sftp {
     place: SftpPlace,
+    manner: Manner,
     session: Mutex<Option<Arc<Session>>>,
 }
 
@@ -50,8 +51,8 @@ impl fmt::Debug for Sftp {
 type Listed = Vec<(String, Attributes)>;
 
 impl Sftp {
-    pub(super) fn new(place: &SftpPlace) -> Result<Self, Failure> {
-        Ok(Self { place: place.clone(), session: Mutex::new(None) })
+    pub(super) fn new(place: &SftpPlace, manner: &Manner) -> Result<Self, Failure> {
+        Ok(Self { place: place.clone(), manner: manner.clone(), session: Mutex::new(None) })
     }
 
     fn shown(&self) -> String {
@@ -84,7 +85,7 @@ impl Sftp {
     /// Does something there, and again when the connection was lost.
     fn there<T>(&self, what: &str, act: impl Fn(&Session) -> Result<T, Lost>) -> Result<T, Failure> {
         let doing = || format!("{what} in {}", self.shown());
-        again(|| {
+        self.manner.again(|| {
             let session = self.session().map_err(|lost| self.trouble(&doing(), lost))?;
             act(&session).map_err(|lost| {
                 if matches!(lost, Lost::Connection(..)) {
@@ -180,7 +181,7 @@ impl Sftp {
     }
 
     /// Writes beside the place, and puts it there.
-    fn put(session: &Session, path: &str, content: &BytesList) -> Result<(), Lost> {
+    fn put(session: &Session, path: &str, content: &BytesList, limit: &Limit) -> Result<(), Lost> {
         let partial = format!("{path}{PARTIAL}");
         let open = || {
             let flags = flag::WRITE | flag::CREATE | flag::CUT;
@@ -201,6 +202,7 @@ impl Sftp {
             {
                 session.answer(&oldest)?;
             }
+            limit.pass(piece.len());
             let words = Words::default().text(&handle).u64(offset).text(piece);
             under_way.push_back(session.ask(kind::WRITE, words)?);
             offset += piece.len() as u64;
@@ -244,7 +246,7 @@ impl Sftp {
         }
     }
 
-    fn got(session: &Session, path: &str, part: Option<(u32, u32)>) -> Result<Vec<u8>, Lost> {
+    fn got(session: &Session, path: &str, part: Option<(u32, u32)>, limit: &Limit) -> Result<Vec<u8>, Lost> {
         let (from, length) = match part {
             Some((offset, length)) => (u64::from(offset), u64::from(length)),
             None => {
@@ -268,6 +270,7 @@ impl Sftp {
         loop {
             while next < length && under_way.len() < UNDER_WAY {
                 let count = PIECE.min(length - next);
+                limit.pass(count);
                 under_way.push_back(ask(next, count)?);
                 next += count;
             }
@@ -371,14 +374,14 @@ impl Store for Sftp {
 
     fn read(&self, name: &Name, part: Option<(u32, u32)>) -> Result<Bytes, Failure> {
         let path = self.path(&name.path());
-        let read = |session: &Session| Self::got(session, &path, part);
+        let read = |session: &Session| Self::got(session, &path, part, &self.manner.limits.down);
         self.there(&format!("read {}", name.path()), read).map(Bytes::from)
     }
 
     fn write(&self, name: &Name, content: &BytesList) -> Result<(), Failure> {
         let path = self.path(&name.path());
         let write = |session: &Session| {
-            Self::put(session, &path, content).map_err(|lost| {
+            Self::put(session, &path, content, &self.manner.limits.up).map_err(|lost| {
                 let lost = self.in_words(session, lost);
                 // What is not whole is of no use to anybody.
                 if matches!(lost, Lost::Refused(..)) {
