@@ -40,7 +40,7 @@ pub use lab::{DOMAIN, Lab, binary};
 pub use laptop::{Laptop, Sshd};
 pub use machine::lxc_config;
 pub use matrix::{Matrix, Session, http};
-pub use proxmox::{CallsPage, How, Node, State, Storage, standin as proxmox_standin};
+pub use proxmox::{CallsPage, How, Node, SnapshotState, State, Storage, standin as proxmox_standin};
 pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;
 pub use tmux::Tmux;

@@ -7,6 +7,8 @@ use matrix_podman_e2e::{CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, 
 
 #[path = "proxmox/snapshots.rs"]
 mod snapshots;
+#[path = "proxmox/updates.rs"]
+mod updates;
 
 /// What a first `up` may call `pct`, and a second one with nothing to do: each
 /// call is a large Perl program on a real node.
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
     greeted(&mut s, &site);
     second(&mut s, &site);
     snapshots::made_and_gone_back_to(&mut s, &site);
+    snapshots::killed(&mut s, &site);
+    updates::preceded_by_a_snapshot(&mut s, &site, snapshots::KEPT);
     removed(&mut s, &site);
     listed(&mut s, &site);
     s.end()

@@ -228,12 +228,16 @@ pub enum Effect {
         /// Which.
         container: Container,
     },
-    /// Makes a snapshot of a container of Proxmox's.
+    /// Makes a snapshot of a container of Proxmox's. What is left of one of ours
+    /// that was cut off is removed first.
     SnapshotContainer {
         /// Which container.
         container: Container,
         /// The snapshot's name.
         name: SnapshotName,
+        /// The generation that an update makes it before, by itself.
+        #[serde(default)]
+        before_update: Option<u32>,
     },
     /// Brings a container of Proxmox's back to a snapshot, and leaves it
     /// stopped.
@@ -529,7 +533,7 @@ impl Effect {
             }
             Effect::StartContainer { container } => format!("start the container {}", container.id),
             Effect::RebootContainer { container } => format!("restart the container {}", container.id),
-            Effect::SnapshotContainer { container, name } => {
+            Effect::SnapshotContainer { container, name, .. } => {
                 format!("make the snapshot {name} of the container {}", container.id)
             }
             Effect::RollBackContainer { container, name } => {

@@ -39,6 +39,7 @@ fn generation(number: u32, image: u8, outcome: Outcome) -> Generation {
             (Service::Postgres, postgres(if number == 2 { 17 } else { 18 })),
         ]),
         dump: (number > 1).then(|| update::dump_of(number)),
+        snapshot: None,
         restores: None,
         undo: None,
         outcome,

@@ -48,15 +48,13 @@ impl Work<'_> {
     }
 
     fn synapse_runs(&self) -> Result<bool, Failure> {
-        see(self.world, "look at Synapse", |seen| {
-            Ok(seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running"))
-        })
+        see(self.world, "look at Synapse", synapse_runs)
     }
 
-    /// Makes one, of a server that goes on.
-    pub fn make(&self, name: &SnapshotName) -> Result<(), Failure> {
-        let begun = see(self.world, "look into the guest", |seen| Ok(held(seen)? || switching(seen)?))?;
-        if begun {
+    /// Makes one, of a server that goes on; `before_update` is the generation that an
+    /// update makes it before by itself.
+    pub fn make(&self, name: &SnapshotName, before_update: Option<u32>) -> Result<(), Failure> {
+        if !free(self.world)? {
             return Err(Failure::new(
                 format!("make the snapshot {name}"),
                 "the server's data went back in time, and it is not done with that",
@@ -78,8 +76,11 @@ impl Work<'_> {
                 &|_| {},
             )
             .and_then(|()| {
-                let effect =
-                    Effect::SnapshotContainer { container: self.container.clone(), name: name.clone() };
+                let effect = Effect::SnapshotContainer {
+                    container: self.container.clone(),
+                    name: name.clone(),
+                    before_update,
+                };
                 self.act(&format!("Make the snapshot {name}"), &effect)
             });
         // Whatever became of it: the data of now did not go back in time.
@@ -128,6 +129,30 @@ impl Work<'_> {
 
 fn held(seen: &Observed) -> Seen<bool> {
     Ok(seen.meta(Side::Guest, &layout::hold())?.is_some())
+}
+
+/// Whether the data did not go back in time, as far as anything shows. What a run
+/// left in the guest that was cut off while it made a snapshot is removed: where
+/// Synapse runs, it was started before that.
+pub(crate) fn free(world: &World) -> Result<bool, Failure> {
+    let (held, switching, runs) = see(world, "look into the guest", |seen| {
+        let (held, switching, runs) = (held(seen), switching(seen), synapse_runs(seen));
+        Ok((held?, switching?, runs?))
+    })?;
+    if held && !switching && runs {
+        world.apply(&Effect::RemoveFile { side: Side::Guest, path: layout::hold() }, &|_| {})?;
+        return Ok(true);
+    }
+    Ok(!held && !switching)
+}
+
+/// Whether something holds Synapse back, at its next start.
+pub(crate) fn is_held(world: &World) -> Result<bool, Failure> {
+    see(world, "look into the guest", held)
+}
+
+fn synapse_runs(seen: &Observed) -> Seen<bool> {
+    Ok(seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running"))
 }
 
 fn switching(seen: &Observed) -> Seen<bool> {

@@ -7,6 +7,7 @@
 
 mod back;
 mod major;
+mod precaution;
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +25,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
-    update::{self, Ended, Generation, History, Outcome, Schema, Unattended, Undo, Wanted},
+    update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
 
 use crate::{
@@ -74,6 +75,8 @@ pub struct Proposal {
     pub restore: Option<AbsPath>,
     /// The number that it gets.
     pub number: u32,
+    /// What is done for the guest as a whole before.
+    pub precaution: Precaution,
 }
 
 /// What came of it.
@@ -83,8 +86,17 @@ pub struct Report {
     pub generation: Generation,
     /// Checks that held before and still did not after everything was put back.
     pub still_ill: Vec<String>,
+    /// Why the snapshot was not made that was to be.
+    pub without_snapshot: Option<String>,
     /// How long the replaced services were away, in milliseconds.
     pub millis: u64,
+}
+
+impl Report {
+    /// Of a generation that all is well with.
+    fn of(generation: Generation) -> Self {
+        Self { generation, still_ill: Vec::new(), without_snapshot: None, millis: 0 }
+    }
 }
 
 fn unknown(doing: &str, gap: Gap) -> Failure {
@@ -121,6 +133,14 @@ pub fn history(world: &World) -> Result<History, Failure> {
 
 fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The number of the generation that comes behind what the lock says, which is noted
+/// first where it is new.
+fn next(world: &World, lock: &Lock) -> Result<u32, Failure> {
+    let mut history = history(world)?;
+    history.note(lock, &now(), "up");
+    Ok(history.next())
 }
 
 /// Notes in the history what the lock says, if that is new.
@@ -172,7 +192,7 @@ impl Update<'_> {
     /// touched.
     pub fn propose(&self, wanted: &[Wanted]) -> Result<Option<Proposal>, Failure> {
         let lock = lock(self.world)?;
-        let number = history(self.world)?.next();
+        let number = next(self.world, &lock)?;
         let mut changes = Vec::new();
         for wanted in wanted {
             let service = wanted.service;
@@ -220,7 +240,9 @@ impl Update<'_> {
         if changes.is_empty() {
             return Ok(None);
         }
-        self.proposal(changes, number, None, false).map(Some)
+        let mut proposal = self.proposal(changes, number, None, false)?;
+        proposal.precaution = self.precaution(&proposal)?;
+        Ok(Some(proposal))
     }
 
     fn proposal(
@@ -266,7 +288,7 @@ impl Update<'_> {
         if restore.is_some() {
             undo = Undo::Dump;
         }
-        Ok(Proposal { changes, undo, restore, number })
+        Ok(Proposal { changes, undo, restore, number, precaution: Precaution::Needless })
     }
 
     /// Replaces the services, one after the other, and keeps the new ones if
@@ -275,14 +297,14 @@ impl Update<'_> {
         let lock = lock(self.world)?;
         let green = self.green(self.world.site())?;
         // A cluster that is left stays as it is, which is better than a dump.
-        let touches_data = proposal.undo != Undo::Cluster
-            && proposal.changes.iter().any(|c| matches!(c.service, Service::Synapse | Service::Postgres));
-        let dump = touches_data.then(|| update::dump_of(proposal.number));
+        let dumps = proposal.undo != Undo::Cluster && proposal.touches_data();
+        let dump = dumps.then(|| update::dump_of(proposal.number));
         if let Some(to) = &dump {
             self.act("Dump the database", &Effect::DumpDatabase { to: to.clone() })?;
         }
         let mut images = lock.images.clone();
         images.extend(proposal.changes.iter().map(|change| (change.service, change.to.clone())));
+        let (snapshot, without_snapshot) = self.make_snapshot(proposal)?;
         let mut history = history(self.world)?;
         history.note(&lock, &now(), "up");
         let generation = Generation {
@@ -291,6 +313,7 @@ impl Update<'_> {
             by: self.by.clone(),
             images,
             dump,
+            snapshot,
             restores: proposal.restore.clone(),
             undo: Some(proposal.undo),
             outcome: Outcome::UnderWay,
@@ -298,18 +321,20 @@ impl Update<'_> {
         history.push(generation.clone());
         write_history(self.world, &history)?;
         let started = Instant::now();
-        match self.attempt(proposal, generation.number, &green, patience) {
+        let report = match self.attempt(proposal, generation.number, &green, patience) {
             Ok(()) => {
                 let millis = millis(started);
                 let generation = self.close(Outcome::Kept)?;
-                Ok(Report { generation, still_ill: Vec::new(), millis })
+                self.remove_outlived(proposal, generation.snapshot.as_ref());
+                Report { millis, ..Report::of(generation) }
             }
             Err(failure) => {
                 self.listener.on(&Event::Note { text: format!("{failure}. The old version is put back.") });
                 let log = self.evidence(proposal, &failure);
-                self.take_back(&generation, failure.to_string(), log, &green)
+                self.take_back(&generation, failure.to_string(), log, &green)?
             }
-        }
+        };
+        Ok(Report { without_snapshot, ..report })
     }
 
     /// Tries the new images; commits to them when everything holds.

@@ -13,4 +13,4 @@ mod state;
 pub use node::Node;
 pub(crate) use node::remove_guests;
 pub use page::CallsPage;
-pub use state::{How, State, Storage};
+pub use state::{How, SnapshotState, State, Storage};

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_e2e::{How, Invocation, Matrix, Ran, Scenario, Session, wait_until};
+use matrix_podman_e2e::{How, Invocation, Matrix, Ran, Scenario, Session, SnapshotState, wait_until};
 use serde_json::Value;
 
 use crate::{Site, pct, status};
 
 const PASSWORD: &str = "correct horse battery staple";
+/// One that somebody made, and keeps.
+pub(crate) const KEPT: &str = "kept";
 const HOLD: &str = "test -e /opt/matrix/.matrix-podman-hold";
 const KEYS: &str =
     "podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM e2e_one_time_keys_json'";
@@ -34,7 +36,7 @@ impl Writer {
 }
 
 impl Site {
-    fn snapshots(&self) -> Vec<Value> {
+    pub(crate) fn snapshots(&self) -> Vec<Value> {
         let listed = self.node.command(&self.lab, &["guest", "snapshots", "--json"]).quietly().run().ok();
         listed.json().as_array().cloned().unwrap()
     }
@@ -80,13 +82,14 @@ pub(crate) fn made_and_gone_back_to(s: &mut Scenario, site: &Site) {
             berta.send("before");
             site.guest().sh(ADD_KEY).ok();
             let synapse = site.guest().incarnation("synapse");
-            for how in [How::Dies, How::DoesNothing, How::Locked, How::TimesOut] {
+            for how in [How::Dies, How::DoesNothing, How::Locked, How::TimesOut, How::Killed] {
                 site.node.breaks("pct snapshot", how);
                 site.run(&["guest", "snapshot", "before"]).exits(1).says("make the snapshot before");
                 assert!(site.node.broke());
                 site.is_as_before(&synapse);
             }
             assert!(site.snapshots().is_empty());
+            assert_eq!(site.node.setting(100, "lock"), None);
             made_while_writing(site, &berta);
             site.is_as_before(&synapse);
             site.run(&["guest", "snapshot", "before"]).exits(2).says("already");
@@ -121,17 +124,70 @@ pub(crate) fn made_and_gone_back_to(s: &mut Scenario, site: &Site) {
         assert!(berta.has("before") && berta.has("while") && !berta.has("after"));
         site.went_back();
     });
-    s.test("one command brings the server back to a snapshot of the container", || {
+    s.test("one command brings the server back to a snapshot, of a container that HA has too", || {
+        let ha = |ha: bool| site.node.change(|state| state.guests.get_mut(&100).unwrap().ha = ha);
+        ha(true);
         berta.send("later");
         site.guest().sh(ADD_KEY).ok();
         site.run(&["guest", "rollback", "before", "--yes"]).ok().says("is up.");
         assert!(berta.has("before") && !berta.has("later"));
+        ha(false);
         site.went_back();
         site.run(&["guest", "remove-snapshot", "before"]).exits(2).says("add --yes");
         site.node.breaks("pct delsnapshot", How::DoesNothing);
         site.run(&["guest", "remove-snapshot", "before", "--yes"]).exits(1).says("still there");
         site.run(&["guest", "remove-snapshot", "before", "--yes"]).ok();
         assert!(site.snapshots().is_empty());
+    });
+}
+
+/// What a run that is killed while a snapshot is made leaves, and what a power cut
+/// leaves.
+pub(crate) fn killed(s: &mut Scenario, site: &Site) {
+    let state = |name: &str| {
+        let snapshots = site.node.change(|state| state.guests[&100].snapshots.clone());
+        snapshots.get(name).map(|snapshot| snapshot.state.clone())
+    };
+    s.test("a run that is killed while it makes a snapshot holds up nothing, and Proxmox ends it", || {
+        let synapse = site.guest().incarnation("synapse");
+        let running = site.node.command(&site.lab, &["guest", "snapshot", KEPT]).start();
+        wait_until("Proxmox is at the snapshot", Duration::from_secs(120), || match state(KEPT) {
+            Some(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        running.kill();
+        wait_until("Proxmox is done with it", Duration::from_secs(120), || match state(KEPT) {
+            Some(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        // Nothing waits for it, and it is named.
+        assert_eq!(site.guest().incarnation("synapse"), synapse, "Synapse went on");
+        site.guest().sh(HOLD).ok();
+        site.run(&["doctor"]).says("one-time keys").says("matrix-podman up");
+        // A power cut of the node leaves a part of one, and the container's lock.
+        site.node.change(|state| {
+            let guest = state.guests.get_mut(&100).unwrap();
+            let whole = guest.snapshots[KEPT].clone();
+            let part = SnapshotState { state: Some("prepare".to_owned()), ..whole };
+            guest.snapshots.insert("part".to_owned(), part);
+            guest.config.insert("lock".to_owned(), "snapshot".to_owned());
+        });
+        site.run(&["guest", "snapshots"]).ok().says("not whole (prepare)").says("remove-snapshot part");
+        site.run(&["guest", "snapshot", "newer"]).ok();
+        assert_eq!(state("part"), None);
+        site.is_as_before(&synapse);
+    });
+    s.test("where only the newest snapshot can be gone back to, those in the way are named", || {
+        let synapse = site.guest().incarnation("synapse");
+        let kind = |kind: &str| site.node.change(|state| state.storages[1].kind = kind.to_owned());
+        kind("zfspool");
+        site.run(&["guest", "rollback", KEPT, "--yes"])
+            .exits(1)
+            .says("nothing was changed")
+            .says("`matrix-podman guest remove-snapshot newer`");
+        kind("lvmthin");
+        site.is_as_before(&synapse);
+        site.run(&["guest", "remove-snapshot", "newer", "--yes"]).ok();
     });
 }
 

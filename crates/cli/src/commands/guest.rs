@@ -111,7 +111,7 @@ impl Guest {
                     .to_owned(),
             });
         }
-        self.at_work("guest snapshot", |work| work.make(&name))?;
+        self.at_work("guest snapshot", |work| work.make(&name, None))?;
         output::data(&format!("{} Snapshot {} is made.", styled(GREEN, "✓"), styled(BOLD, name.as_str())));
         output::say(&format!(
             "`matrix-podman guest rollback {name}` goes back to it. It is no backup: it is on the same disk."
@@ -126,7 +126,8 @@ impl Guest {
                 .iter()
                 .map(|s| {
                     json!({"name": s.name, "made_at": moment(s.at), "ours": s.is_held(),
-                           "under_way": s.under_way, "description": s.description})
+                           "before_update": s.before_update(), "under_way": s.under_way,
+                           "description": s.description})
                 })
                 .collect();
             output::data(&json!(all).to_string());
@@ -138,15 +139,29 @@ impl Guest {
         }
         let mut table = Table::new(["SNAPSHOT", "MADE AT", "BY"]);
         for snapshot in &self.there {
-            let by = match (&snapshot.under_way, snapshot.is_held()) {
-                (Some(state), _) => format!("not whole ({state})"),
-                (None, true) => "matrix-podman".to_owned(),
-                (None, false) => "somebody else".to_owned(),
+            let by = match (&snapshot.under_way, snapshot.before_update(), snapshot.is_held()) {
+                (Some(state), ..) => format!("not whole ({state})"),
+                (None, Some(number), _) => format!("matrix-podman, before update {number}"),
+                (None, None, true) => "matrix-podman".to_owned(),
+                (None, None, false) => "somebody else".to_owned(),
             };
             let cells = [snapshot.name.to_string(), moment(snapshot.at), by];
             table.row(cells.map(|cell| (cell, Style::new())));
         }
         table.print();
+        if self.there.iter().any(|snapshot| snapshot.before_update().is_some()) {
+            output::say(
+                "What an update made goes when a later one does; to keep it, write something else as its description \
+                 in Proxmox.",
+            );
+        }
+        for left in self.there.iter().filter(|snapshot| snapshot.under_way.is_some()) {
+            output::say(&format!(
+                "{0} is being made or removed, or was cut off at that; then `matrix-podman guest remove-snapshot {0}` \
+                 removes it.",
+                left.name
+            ));
+        }
         super::OK
     }
 

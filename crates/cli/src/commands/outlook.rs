@@ -7,7 +7,7 @@ use matrix_podman_core::{
     resource::Backend,
     service::Service,
     size::Bytes,
-    update::{NewerPackage, Note, Takes, Work, notable},
+    update::{NewerPackage, Note, Precaution, Takes, Work, notable},
 };
 use matrix_podman_host::{failure::Failure, run, update::Proposal, world::World};
 use serde::Serialize;
@@ -31,6 +31,8 @@ pub struct Outlook {
     debian: Vec<NewerPackage>,
     /// What stays as it is.
     held: Vec<Service>,
+    /// Whether what is typed here makes a snapshot, and the timer in the guest none.
+    timer_makes_no_snapshot: bool,
     program: Program,
 }
 
@@ -72,6 +74,8 @@ impl Outlook {
             takes,
             debian: debian.unwrap_or_default(),
             held,
+            timer_makes_no_snapshot: world.site().config.update.auto
+                && proposal.is_some_and(|p| matches!(p.precaution, Precaution::Snapshot { .. })),
             program: Program {
                 version: env!("CARGO_PKG_VERSION"),
                 guest_has_it: (!here).then(|| same.unwrap_or(false)),
@@ -96,6 +100,12 @@ impl Outlook {
         }
         if !self.held.is_empty() {
             output::say(&held_words(&self.held));
+        }
+        if self.timer_makes_no_snapshot {
+            output::say(
+                "matrix-update.timer updates from inside the guest, from where no snapshot can be made: it has the \
+                 dump alone.",
+            );
         }
         let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
         if !others.is_empty() {

@@ -239,6 +239,9 @@ pub fn settle(world: &World, found: &Found, json: bool) -> Result<bool, Error> {
                 report.generation.number,
                 report.generation.outcome.name()
             ));
+            if report.generation.outcome != Outcome::Kept {
+                snapshot_is_there(&report.generation);
+            }
         }
         Ok(true)
     })
@@ -355,7 +358,9 @@ fn show(proposal: &Proposal, json: bool) {
             .iter()
             .map(|c| json!({"service": c.service, "from": c.from.version, "to": c.to.version}))
             .collect();
-        output::data(&json!({"event": "proposal", "changes": changes, "undo": proposal.undo}).to_string());
+        let event = json!({"event": "proposal", "changes": changes, "undo": proposal.undo,
+                           "snapshot": proposal.precaution});
+        output::data(&event.to_string());
         return;
     }
     for change in &proposal.changes {
@@ -383,6 +388,9 @@ fn show(proposal: &Proposal, json: bool) {
              newer data."
         }
     });
+    if let Some(words) = proposal.precaution.words() {
+        output::say(&words);
+    }
 }
 
 fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
@@ -391,7 +399,7 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
     if json {
         output::data(
             &json!({"event": "update", "generation": generation, "away_millis": report.millis,
-                    "still_ill": report.still_ill})
+                    "still_ill": report.still_ill, "without_snapshot": report.without_snapshot})
             .to_string(),
         );
         return if kept { DONE } else { FAILED };
@@ -405,6 +413,12 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
                 duration(report.millis)
             ));
             output::data("`matrix-podman rollback` goes back.");
+            if let Some(snapshot) = &generation.snapshot {
+                output::say(&format!(
+                    "The snapshot {snapshot} of the whole guest, as it was before, stays until a later update does."
+                ));
+            }
+            without(report);
             DONE
         }
         Outcome::Undone { why, log } => {
@@ -423,9 +437,29 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
                 output::say(&format!("Taken back: {with}. Not well again: {}", report.still_ill.join("; ")));
                 output::say("next: `matrix-podman doctor` says why");
             }
+            snapshot_is_there(generation);
+            without(report);
             FAILED
         }
         Outcome::UnderWay => FAILED,
+    }
+}
+
+/// What can be done with the snapshot from before something that did not do.
+fn snapshot_is_there(generation: &Generation) {
+    if let Some(snapshot) = &generation.snapshot {
+        output::say(&format!(
+            "The snapshot {snapshot} of the whole guest, as it was before, is there too: `matrix-podman guest rollback \
+             {snapshot}` brings all of it back, and what people wrote since is lost by that; `matrix-podman guest \
+             remove-snapshot {snapshot}` removes it, and so does the next update."
+        ));
+    }
+}
+
+/// What was to be there and is not.
+fn without(report: &Report) {
+    if let Some(why) = &report.without_snapshot {
+        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {why}")));
     }
 }
 

@@ -120,6 +120,17 @@ checked_string!(
 
 known!(StorageName, Tag, SnapshotName);
 
+impl SnapshotName {
+    /// The name of the one that an update makes before the generation `number`;
+    /// `time` counts from 1, for a number that comes again.
+    pub fn before_update(number: u32, time: u32) -> Self {
+        Self(match time {
+            0 | 1 => format!("before-update-{number}"),
+            time => format!("before-update-{number}-{time}"),
+        })
+    }
+}
+
 impl Tag {
     /// The tag by which a site's container is found: its name behind a word of
     /// the program's own.
@@ -156,6 +167,17 @@ mod tests {
         assert_eq!(MacAddress::parse("bc:24:11:0a:0b:0c").unwrap().as_str(), "BC:24:11:0A:0B:0C");
         for bad in ["", "bc:24:11:0a:0b", "01:24:11:0a:0b:0c", "bc-24-11-0a-0b-0c", "+c:24:11:0a:0b:0c"] {
             MacAddress::parse(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_updates_snapshot_is_one() {
+        for (number, time, text) in
+            [(3, 1, "before-update-3"), (3, 2, "before-update-3-2"), (u32::MAX, u32::MAX, "")]
+        {
+            let name = SnapshotName::before_update(number, time);
+            assert_eq!(SnapshotName::parse(name.as_str()).unwrap(), name);
+            assert!(text.is_empty() || name.as_str() == text);
         }
     }
 

@@ -64,7 +64,8 @@ pub enum Act {
         /// Its number.
         id: ContainerId,
     },
-    /// Removes the lock that a creation left which was cut off.
+    /// Removes the lock that was left by a creation, or by something done to a
+    /// snapshot, which was cut off.
     Unlock {
         /// Its number.
         id: ContainerId,
@@ -97,6 +98,8 @@ pub enum Act {
         id: ContainerId,
         /// The snapshot's name.
         name: SnapshotName,
+        /// Whether it is a part of one, of which some disks may have nothing.
+        part: bool,
     },
     /// Copies a file of the node into a container.
     Push {
@@ -156,7 +159,10 @@ impl Act {
                 pct("snapshot", id, &[name.as_str(), "--description", description])
             }
             Act::Rollback { id, name } => pct("rollback", id, &[name.as_str()]),
-            Act::RemoveSnapshot { id, name } => pct("delsnapshot", id, &[name.as_str()]),
+            Act::RemoveSnapshot { id, name, part: false } => pct("delsnapshot", id, &[name.as_str()]),
+            Act::RemoveSnapshot { id, name, part: true } => {
+                pct("delsnapshot", id, &[name.as_str(), "--force", "1"])
+            }
             Act::Push { id, from, to } => pct("push", id, &[from, to, "--perms", "0755"]),
         }
     }

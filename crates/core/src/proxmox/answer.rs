@@ -53,13 +53,6 @@ pub struct Snapshot {
     pub under_way: Option<String>,
 }
 
-impl Snapshot {
-    /// Whether the program made it, so that Synapse waits in it.
-    pub fn is_held(&self) -> bool {
-        self.description.lines().any(|line| line.trim().starts_with(SNAPSHOT_MARK))
-    }
-}
-
 /// What kind of guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuestKind {

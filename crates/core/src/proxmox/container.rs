@@ -294,6 +294,22 @@ fn gibibytes(size: Bytes) -> u64 {
     size.0.div_ceil(Bytes::gib(1).0)
 }
 
+/// What a lock of Proxmox's means.
+pub fn lock_reason(lock: &str) -> String {
+    match lock {
+        "backup" => "a backup of it is being made (backup)".to_owned(),
+        "create" => "it is being made (create)".to_owned(),
+        "destroyed" => "it is being removed (destroyed)".to_owned(),
+        "disk" => "something is done to its disk (disk)".to_owned(),
+        "fstrim" => "its disk is being trimmed (fstrim)".to_owned(),
+        "migrate" => "it is moving to another node (migrate)".to_owned(),
+        "mounted" => "somebody has mounted its disk with `pct mount` (mounted)".to_owned(),
+        "rollback" => "it is being set back to a snapshot (rollback)".to_owned(),
+        "snapshot" | "snapshot-delete" => format!("a snapshot is being made or removed ({lock})"),
+        other => format!("Proxmox says {other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,11 +18,11 @@ pub use answer::{
     by_version, newest_template,
 };
 pub use container::{
-    Change, Growth, SITE_MARK, Wrong, changes, create_options, description, growth, holds, properties,
-    site_in, waiting,
+    Change, Growth, SITE_MARK, Wrong, changes, create_options, description, growth, holds, lock_reason,
+    properties, site_in, waiting,
 };
 pub use question::Question;
-pub use snapshot::{SNAPSHOT_DESCRIPTION, why_no_snapshots};
+pub use snapshot::{snapshot_description, why_no_snapshots};
 
 /// The commands of Proxmox that the program uses.
 pub const COMMANDS: [&str; 4] = ["pct", "pveam", "pvesh", "pveversion"];

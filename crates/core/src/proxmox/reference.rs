@@ -63,12 +63,18 @@ pub fn entries() -> Vec<Entry> {
         question(Question::NextId, "before a container is made, when the config names no id"),
         question(Question::Templates { storage: storage.clone() }, "before a container is made"),
         question(Question::Offered, "when the storage has no fitting template"),
-        question(Question::Tasks { node: node.clone(), id }, "before a half-made container is removed"),
+        question(
+            Question::Tasks { node: node.clone(), id },
+            "before what was left of a container or a snapshot that was cut off is removed",
+        ),
         question(
             Question::Snapshots { node: node.clone(), id },
-            "`guest snapshot`, `snapshots`, `rollback`, `remove-snapshot`",
+            "`guest snapshot`, `snapshots`, `rollback`, `remove-snapshot`; `update` of Synapse or PostgreSQL",
         ),
-        question(Question::CanSnapshot { node, id }, "`guest snapshot`, before anything is done"),
+        question(
+            Question::CanSnapshot { node, id },
+            "`guest snapshot` and `update` of Synapse or PostgreSQL, before anything is done",
+        ),
         act(&Act::UpdateOffers, "when no fitting template is offered", "the template is offered then"),
         act(
             &Act::Download { storage, file: "FILE".to_owned() },
@@ -118,7 +124,7 @@ pub fn entries() -> Vec<Entry> {
         },
         act(
             &Act::Snapshot { id, name: snapshot.clone(), description: "TEXT".to_owned() },
-            "`guest snapshot`",
+            "`guest snapshot`; `update` of Synapse or PostgreSQL, before anything is replaced",
             "the list of snapshots has it, whole",
         ),
         act(
@@ -127,14 +133,19 @@ pub fn entries() -> Vec<Entry> {
             "it does not run any more, or for less time than has passed; what holds Synapse back is there",
         ),
         act(
-            &Act::RemoveSnapshot { id, name: snapshot },
-            "`guest remove-snapshot`, after asking",
+            &Act::RemoveSnapshot { id, name: snapshot.clone(), part: false },
+            "`guest remove-snapshot`, after asking; `update` that did, for those that earlier ones made by themselves",
+            "the list of snapshots does not have it",
+        ),
+        act(
+            &Act::RemoveSnapshot { id, name: snapshot, part: true },
+            "a snapshot of ours that was cut off, before the next one, and `guest remove-snapshot`",
             "the list of snapshots does not have it",
         ),
         act(&Act::Shutdown { id }, "before it is removed", "the status says that it is stopped"),
         act(
             &Act::Unlock { id },
-            "a creation that was cut off, before its remains are removed",
+            "a creation or a snapshot of ours that was cut off, before what is left of it is removed",
             "the next call",
         ),
         act(

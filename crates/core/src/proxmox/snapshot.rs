@@ -1,10 +1,45 @@
 //! Snapshots of the site's container: what is said of them.
 
-use super::{Settings, properties};
+use super::{SNAPSHOT_MARK, Settings, Snapshot, properties};
 
-/// What people see beside a snapshot in Proxmox's web pages.
-pub const SNAPSHOT_DESCRIPTION: &str = "Made by matrix-podman. Synapse waits in it: after a rollback, \
-                                        `matrix-podman up` has it forget the one-time keys and starts it.";
+/// Stands behind the mark in what is said of a snapshot that an update made.
+const BEFORE_UPDATE: &str = "By itself, before update ";
+
+/// What people see beside a snapshot in Proxmox's web pages; of one that was made
+/// by itself, before which generation.
+pub fn snapshot_description(before_update: Option<u32>) -> String {
+    let why = before_update.map(|number| format!(" {BEFORE_UPDATE}{number}; it goes when a later one does."));
+    format!(
+        "{SNAPSHOT_MARK}{} Synapse waits in it: after a rollback, `matrix-podman up` has it forget the one-time keys \
+         and starts it.",
+        why.unwrap_or_default()
+    )
+}
+
+impl Snapshot {
+    /// Whether the program made it, so that Synapse waits in it.
+    pub fn is_held(&self) -> bool {
+        self.own_words().is_some()
+    }
+
+    /// The generation that it was made before, when an update made it by itself.
+    /// One whose description somebody changed is theirs.
+    pub fn before_update(&self) -> Option<u32> {
+        let number = self.own_words()?.trim_start().strip_prefix(BEFORE_UPDATE)?.split(';').next()?;
+        number.parse().ok()
+    }
+
+    /// Whether it is a part of one of ours that is being made or removed, or was
+    /// cut off at that.
+    pub fn is_our_remains(&self) -> bool {
+        self.under_way.is_some() && self.is_held()
+    }
+
+    /// What stands behind the mark.
+    fn own_words(&self) -> Option<&str> {
+        self.description.lines().find_map(|line| line.trim().strip_prefix(SNAPSHOT_MARK))
+    }
+}
 
 /// Why Proxmox makes no snapshots of a container, as far as its settings tell:
 /// where its disks are.
@@ -32,7 +67,7 @@ pub fn why_no_snapshots(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxmox::{SNAPSHOT_MARK, Setting};
+    use crate::{name::SnapshotName, proxmox::Setting};
 
     #[test]
     fn it_says_which_disk_is_in_the_way() {
@@ -52,7 +87,27 @@ mod tests {
     }
 
     #[test]
-    fn the_description_carries_the_mark() {
-        assert!(SNAPSHOT_DESCRIPTION.starts_with(SNAPSHOT_MARK));
+    fn the_description_says_whose_it_is_and_what_for() {
+        let of = |description: &str| {
+            let snapshot = Snapshot {
+                name: SnapshotName::known("x1"),
+                at: 0,
+                description: description.to_owned(),
+                under_way: None,
+            };
+            (snapshot.is_held(), snapshot.before_update())
+        };
+        for (description, told) in [
+            (snapshot_description(None), (true, None)),
+            (snapshot_description(Some(12)), (true, Some(12))),
+            // As Proxmox gives it back, and beside what somebody wrote above it.
+            (format!("Bob's\n {}\n", snapshot_description(Some(3))), (true, Some(3))),
+            ("Keep! ".to_owned() + &snapshot_description(Some(3)), (false, None)),
+            ("Made by matrix-podman. Keep this one.".to_owned(), (true, None)),
+            ("By itself, before update 3; mine".to_owned(), (false, None)),
+            (String::new(), (false, None)),
+        ] {
+            assert_eq!(of(&description), told, "{description}");
+        }
     }
 }

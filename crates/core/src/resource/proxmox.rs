@@ -10,11 +10,11 @@ use crate::{
     effect::{Container, Effect, NewContainer},
     fact::{Fact, GuestState, Side},
     layout,
-    name::{AbsPath, ContainerId, Mode, Owner, Tag},
+    name::{AbsPath, ContainerId, Mode, Owner, SnapshotName, Tag},
     observed::{Gap, Observed, Seen},
     proxmox::{
         Answer, Change, ClusterGuest, Growth, GuestKind, Question, Settings, Status, Wrong, changes,
-        create_options, description, growth, newest_template, site_in, waiting,
+        create_options, description, growth, lock_reason, newest_template, site_in, waiting,
     },
 };
 
@@ -364,7 +364,7 @@ impl Made {
         }
         if let Some(lock) = settings.lock() {
             return Ok(Diff::Blocked {
-                why: format!("the container {id} is to be changed, and is locked: {}", reason(lock)),
+                why: format!("the container {id} is to be changed, and is locked: {}", lock_reason(lock)),
                 hint: format!(
                     "wait until that is over, then run the same again; only if nothing of the kind is under way, \
                      `pct unlock {id}`"
@@ -447,19 +447,20 @@ fn cannot(id: ContainerId, wrong: &Wrong) -> Diff {
     }
 }
 
-/// What a lock of Proxmox's means.
-fn reason(lock: &str) -> String {
-    match lock {
-        "backup" => "a backup of it is being made (backup)".to_owned(),
-        "create" => "it is being made (create)".to_owned(),
-        "destroyed" => "it is being removed (destroyed)".to_owned(),
-        "disk" => "something is done to its disk (disk)".to_owned(),
-        "fstrim" => "its disk is being trimmed (fstrim)".to_owned(),
-        "migrate" => "it is moving to another node (migrate)".to_owned(),
-        "mounted" => "somebody has mounted its disk with `pct mount` (mounted)".to_owned(),
-        "rollback" => "it is being set back to a snapshot (rollback)".to_owned(),
-        "snapshot" | "snapshot-delete" => format!("a snapshot is being made or removed ({lock})"),
-        other => format!("Proxmox says {other:?}"),
+/// What is left of snapshots of ours that were cut off, while nothing is at work on
+/// the container.
+fn remains(seen: &Observed, container: &Container) -> Seen<Vec<SnapshotName>> {
+    let (node, id) = (container.node.clone(), container.id);
+    // Both are asked before the first answer is looked at.
+    let tasks = seen.proxmox(Question::Tasks { node: node.clone(), id });
+    let there = seen.proxmox(Question::Snapshots { node, id });
+    match (tasks?, there?) {
+        (Answer::Names(tasks), Answer::Snapshots(there)) if tasks.is_empty() => {
+            let ours = there.iter().filter(|snapshot| snapshot.is_our_remains());
+            Ok(ours.map(|snapshot| snapshot.name.clone()).collect())
+        }
+        (Answer::Names(_), Answer::Snapshots(_)) => Ok(Vec::new()),
+        (other, _) => Err(odd(other)),
     }
 }
 
@@ -492,11 +493,23 @@ impl Resource for Running {
                     return Ok(Diff::settled(format!("the container {} runs", container.id)));
                 }
                 match settings.lock() {
+                    Some(lock) if lock.starts_with("snapshot") && !remains(seen, &container)?.is_empty() => {
+                        let mut effects: Vec<Effect> = remains(seen, &container)?
+                            .into_iter()
+                            .map(|name| Effect::RemoveSnapshot { container: container.clone(), name })
+                            .collect();
+                        effects.push(Effect::StartContainer { container });
+                        Diff::quiet(
+                            "Remove what is left of a snapshot, and start the container",
+                            "the making of a snapshot was cut off, and the container does not run",
+                            effects,
+                        )
+                    }
                     Some(lock) => Diff::Blocked {
                         why: format!(
                             "the container {} does not run, and is locked: {}",
                             container.id,
-                            reason(lock)
+                            lock_reason(lock)
                         ),
                         hint: "wait until that is over, then run the same again".to_owned(),
                     },

@@ -18,7 +18,7 @@ use crate::{
     fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
     layout,
     lock::Lock,
-    name::{AbsPath, Digest},
+    name::{AbsPath, Digest, SnapshotName},
     observed::{Gap, Observed, Seen},
     render::backups::Chore,
     resource::{self, Backend, Place, Site},
@@ -180,6 +180,8 @@ pub struct LastGeneration {
     pub by: String,
     /// What came of it.
     pub outcome: &'static str,
+    /// The snapshot of the guest that was made before it.
+    pub snapshot: Option<SnapshotName>,
 }
 
 /// A timer that will start something.
@@ -347,6 +349,7 @@ fn history(seen: &Observed) -> Seen<Option<LastGeneration>> {
         at: last.at,
         by: last.by,
         outcome: last.outcome.name(),
+        snapshot: last.snapshot,
     }))
 }
 

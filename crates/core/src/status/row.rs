@@ -145,7 +145,14 @@ impl Status {
         let last = self.updates.generation.as_ref()?;
         let tone = if last.outcome == "kept" { Tone::Quiet } else { Tone::Care };
         let day = last.at.get(..10).unwrap_or(&last.at);
-        let text = format!("{day}: generation {} by {}, {}", last.number, last.by, last.outcome);
+        let before = last.snapshot.as_ref().map(|name| format!(", with the snapshot {name} made before"));
+        let text = format!(
+            "{day}: generation {} by {}, {}{}",
+            last.number,
+            last.by,
+            last.outcome,
+            before.unwrap_or_default()
+        );
         Some(Row::new("last update", tone, text))
     }
 

@@ -8,7 +8,7 @@ use super::Undo;
 use crate::{
     layout,
     lock::{Lock, LockedImage},
-    name::AbsPath,
+    name::{AbsPath, SnapshotName},
     service::Service,
 };
 
@@ -49,6 +49,9 @@ pub struct Generation {
     pub images: BTreeMap<Service, LockedImage>,
     /// The dump taken before it was tried.
     pub dump: Option<AbsPath>,
+    /// The snapshot of the guest made before it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotName>,
     /// The dump that was put back for it: a way back beyond what the older
     /// program can open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,6 +157,7 @@ impl History {
             by: by.to_owned(),
             images: lock.images.clone(),
             dump: None,
+            snapshot: None,
             restores: None,
             undo: None,
             outcome: Outcome::Kept,

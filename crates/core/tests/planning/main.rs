@@ -14,3 +14,4 @@ mod graph;
 mod memory;
 mod node;
 mod plans;
+mod precaution;

@@ -573,8 +573,7 @@ impl MemoryWorld {
             Effect::ForgetOneTimeKeys
             | Effect::CheckpointDatabase
             | Effect::SnapshotContainer { .. }
-            | Effect::RollBackContainer { .. }
-            | Effect::RemoveSnapshot { .. } => {}
+            | Effect::RollBackContainer { .. } => {}
             Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }
@@ -594,6 +593,7 @@ impl MemoryWorld {
                 let running = self.guest_mut().running;
                 self.node.set(options, running);
             }
+            Effect::RemoveSnapshot { name, .. } => self.node.remove_snapshot(name),
             Effect::GrowDisk { volume, size, .. } => self.node.grow(volume, *size)?,
             Effect::StartContainer { .. } => self.boot_container()?,
             Effect::RebootContainer { .. } => {

@@ -2,8 +2,10 @@
 
 use matrix_podman_core::{
     effect::{Container, NewContainer},
-    name::{ContainerId, StorageName, TemplateName},
-    proxmox::{Answer, ClusterGuest, GuestKind, Question, Setting, Settings, Status},
+    name::{ContainerId, SnapshotName, StorageName, TemplateName},
+    proxmox::{
+        Answer, ClusterGuest, GuestKind, Question, Setting, Settings, Snapshot, Status, snapshot_description,
+    },
     size::Bytes,
 };
 
@@ -21,6 +23,12 @@ pub struct Node {
     pub templates: Vec<String>,
     /// The settings of the container, when there is one.
     pub container: Option<Settings>,
+    /// Whether its storages make no snapshots.
+    pub no_snapshots: bool,
+    /// The snapshots of the container.
+    pub snapshots: Vec<Snapshot>,
+    /// Kinds of the tasks that are at work on it.
+    pub tasks: Vec<String>,
 }
 
 impl Node {
@@ -35,6 +43,9 @@ impl Node {
             Question::Status { .. } => Answer::Status(Status { running, uptime: 60, ha: false }),
             Question::NextId => Answer::Id(ID),
             Question::Templates { .. } => Answer::Names(self.templates.clone()),
+            Question::Snapshots { .. } => Answer::Snapshots(self.snapshots.clone()),
+            Question::CanSnapshot { .. } => Answer::Yes(!self.no_snapshots),
+            Question::Tasks { .. } => Answer::Names(self.tasks.clone()),
             other => panic!("{other:?} is asked by no resource"),
         }
     }
@@ -83,6 +94,31 @@ impl Node {
             } else {
                 *setting = Setting { now: Some(value.clone()), ..Setting::default() };
             }
+        }
+    }
+
+    /// What a snapshot that was being made leaves when everything is cut off.
+    pub fn leave_part_of_snapshot(&mut self) {
+        self.lock("snapshot");
+        self.snapshots.push(Snapshot {
+            name: SnapshotName::parse("cut-off").unwrap(),
+            at: 0,
+            description: snapshot_description(None),
+            under_way: Some("prepare".to_owned()),
+        });
+    }
+
+    /// Something is at work on the container, or was when it was cut off.
+    pub fn lock(&mut self, lock: &str) {
+        let setting = Setting { now: Some(lock.to_owned()), ..Setting::default() };
+        self.container.as_mut().unwrap().0.insert("lock".to_owned(), setting);
+    }
+
+    /// Removes a snapshot, with the lock that was left with a part of one.
+    pub fn remove_snapshot(&mut self, name: &SnapshotName) {
+        let removed: Vec<Snapshot> = self.snapshots.extract_if(.., |s| s.name == *name).collect();
+        if removed.iter().any(|snapshot| snapshot.under_way.is_some()) {
+            self.container.as_mut().unwrap().0.remove("lock");
         }
     }
 

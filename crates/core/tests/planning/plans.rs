@@ -105,6 +105,21 @@ fn a_container_of_proxmox_that_is_not_ours_or_not_whole() {
 }
 
 #[test]
+fn a_snapshot_that_was_cut_off_with_the_node_holds_up_no_start() {
+    let mut world = up(NODE);
+    world.cut(Cut::Machine);
+    world.node.leave_part_of_snapshot();
+    // As long as something is at work on the container, it is waited for.
+    world.node.tasks = vec!["vzsnapshot".to_owned()];
+    assert!(only_blocked(&world).contains("a snapshot is being made or removed"), "{}", only_blocked(&world));
+    world.node.tasks.clear();
+    assert_eq!(only_blocked(&world), "");
+    bring_up(&mut world);
+    assert!(world.node.snapshots.is_empty());
+    assert!(plan_for(&world).is_settled());
+}
+
+#[test]
 fn a_guest_of_somebody_else_with_that_name() {
     let mut world = up(DEFAULT);
     let config = path("/var/lib/lxc/matrix/config");

@@ -69,7 +69,9 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::GrowDisk { container, volume, size } => proxmox::grow(container, volume, *size, sink),
         Effect::StartContainer { container } => proxmox::start(container, sink),
         Effect::RebootContainer { container } => proxmox::reboot(container, sink),
-        Effect::SnapshotContainer { container, name } => proxmox::snapshot::make(container, name, sink),
+        Effect::SnapshotContainer { container, name, before_update } => {
+            proxmox::snapshot::make(container, name, *before_update, sink)
+        }
         Effect::RollBackContainer { container, name } => proxmox::snapshot::roll_back(container, name, sink),
         Effect::RemoveSnapshot { container, name } => proxmox::snapshot::remove(container, name, sink),
         Effect::CheckpointDatabase => dump::checkpoint(),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use matrix_podman_core::effect::Effect;
+use matrix_podman_core::{effect::Effect, fact::Side};
 
 use super::{Event, Journal, Listener};
 use crate::{failure::Failure, world::World};
@@ -20,9 +20,15 @@ pub fn act(
     let started = Instant::now();
     listener.on(&Event::Started { id, what });
     let act = journal.intent(id, &effect.describe())?;
-    let result = world
-        .apply(effect, &|saying| listener.on(&Event::Said { id, saying: &saying }))
-        .map_err(|failure| failure.about_full_disk("the guest's"));
+    let result =
+        world.apply(effect, &|saying| listener.on(&Event::Said { id, saying: &saying })).map_err(|failure| {
+            match effect.side() {
+                Side::Guest => failure.about_full_disk("the guest's"),
+                // Where it was said already, whose disk that is.
+                _ if failure.hint.is_some() => failure,
+                _ => failure.about_full_disk("the machine's"),
+            }
+        });
     journal.outcome(act, &result)?;
     match &result {
         Ok(()) => {

@@ -15,7 +15,8 @@ use matrix_podman_core::{
 };
 
 use super::{
-    Change, Proposal, Report, Update, demanded, history, lock, major, millis, schema_of, see, write_history,
+    Change, Proposal, Report, Update, demanded, history, lock, major, millis, next, schema_of, see,
+    write_history,
 };
 use crate::{failure::Failure, run::Event};
 
@@ -24,7 +25,7 @@ impl Update<'_> {
     /// `dump` is the one taken before what runs now was tried.
     pub fn way_back(&self, generation: &Generation, dump: Option<AbsPath>) -> Result<Proposal, Failure> {
         let lock = lock(self.world)?;
-        let number = history(self.world)?.next();
+        let number = next(self.world, &lock)?;
         let changes = lock.images.iter().filter_map(|(service, from)| {
             let to = generation.images.get(service).filter(|to| to.id != from.id)?;
             // The lock goes on answering to what the config asks for.
@@ -105,7 +106,7 @@ impl Update<'_> {
         }
         write_history(self.world, &history)?;
         let generation = self.close(Outcome::Undone { why, log })?;
-        Ok(Report { generation, still_ill, millis: millis(started) })
+        Ok(Report { still_ill, millis: millis(started), ..Report::of(generation) })
     }
 
     /// Puts a dump in the place of the database.
@@ -122,8 +123,7 @@ impl Update<'_> {
         let history = history(self.world)?;
         let Some(generation) = history.under_way().cloned() else { return Ok(None) };
         if generation.images == lock(self.world)?.images {
-            let generation = self.close(Outcome::Kept)?;
-            return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
+            return self.close(Outcome::Kept).map(Report::of).map(Some);
         }
         let why = format!("the update begun at {} was cut off", generation.at);
         match self.go_on(&generation) {
@@ -132,8 +132,7 @@ impl Update<'_> {
                 self.listener.on(&Event::Note {
                     text: format!("{why}. The other cluster serves already: it is kept."),
                 });
-                let generation = self.close(Outcome::Kept)?;
-                return Ok(Some(Report { generation, still_ill: Vec::new(), millis: 0 }));
+                return self.close(Outcome::Kept).map(Report::of).map(Some);
             }
             Err(failure) => {
                 let why = format!("{why}, and {failure}");

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     lock::LockedImage,
     resource::Site,
     service::Service,
-    update::{self, Generation, Move, Undo},
+    update::{self, Generation, Move, Precaution, Undo},
 };
 
 use super::{Change, Proposal, Update, lock, see};
@@ -71,7 +71,7 @@ impl Update<'_> {
                 .hint("nothing was changed; what runs goes on running"));
             }
         }
-        Ok(Proposal { changes, undo: Undo::Cluster, restore: None, number })
+        Ok(Proposal { changes, undo: Undo::Cluster, restore: None, number, precaution: Precaution::Needless })
     }
 
     /// Fails where the new cluster might not find room.

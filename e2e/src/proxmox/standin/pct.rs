@@ -284,16 +284,7 @@ fn power(folder: &Folder, verb: &str, words: &[String], killed: bool) -> Outcome
     let Some(config) = made else {
         // HA does it when it comes round.
         println!("Requesting HA {verb} for CT {id}");
-        let own = std::env::current_exe().map_err(|e| e.to_string())?;
-        Command::new(own)
-            .args(["--ha-request", verb])
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(|e| e.to_string())?;
+        ask_ha(verb, words)?;
         return Ok(0);
     };
     match (verb, running) {
@@ -312,6 +303,21 @@ fn power(folder: &Folder, verb: &str, words: &[String], killed: bool) -> Outcome
         boot(&name, &config)?;
     }
     Ok(0)
+}
+
+/// Has HA do it when it comes round.
+pub(super) fn ask_ha(verb: &str, words: &[String]) -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    Command::new(own)
+        .args(["--ha-request", verb])
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 fn boot(name: &str, config: &BTreeMap<String, String>) -> Result<(), String> {

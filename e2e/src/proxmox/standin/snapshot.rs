@@ -112,6 +112,7 @@ pub(super) fn make(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         };
         guest.snapshots.insert(name.clone(), snapshot);
         guest.config.insert("lock".to_owned(), "snapshot".to_owned());
+        state.tasks.push(("vzsnapshot".to_owned(), id, std::process::id()));
         Ok(lxc_name)
     })?;
     if killed {
@@ -119,6 +120,7 @@ pub(super) fn make(folder: &Folder, words: &[String], killed: bool) -> Outcome {
     }
     let copied = lxc::frozen(&lxc_name, || lxc::copy_disks(&lxc::place(&lxc_name), &place(&lxc_name, &name)));
     folder.state(|state| {
+        state.tasks.retain(|(_, _, process)| *process != std::process::id());
         let guest = state.container(id)?;
         guest.config.remove("lock");
         if let Err(why) = copied {
@@ -168,15 +170,19 @@ pub(super) fn roll_back(folder: &Folder, words: &[String], killed: bool) -> Outc
         }
     }
     lxc::copy_disks(&from, &lxc::place(&lxc_name))?;
-    folder.state(|state| {
+    let ha = folder.state(|state| {
         let guest = state.container(id)?;
         let then: BTreeMap<String, String> =
             guest.snapshots.get(&name).map(|snapshot| snapshot.config.clone()).unwrap_or_default();
         guest.config = then;
         guest.config.insert("parent".to_owned(), name.clone());
         guest.pending.clear();
-        Ok::<_, String>(())
+        Ok::<_, String>(guest.ha)
     })?;
+    if ha {
+        // HA finds it stopped, which it is not to be, when it comes round.
+        pct::ask_ha("start", &[id.to_string()])?;
+    }
     if arguments.get("start").is_some_and(|start| start != "0") {
         return pct::run(folder, &["start".to_owned(), id.to_string()], false);
     }
@@ -193,7 +199,11 @@ pub(super) fn remove(folder: &Folder, words: &[String]) -> Outcome {
         guest.snapshots.get(&name).ok_or(format!("snapshot '{name}' does not exist"))?;
         Ok::<_, String>(lxc_name)
     })?;
-    discard(&place(&lxc_name, &name));
+    // Of one that was cut off there may be nothing.
+    let disks = place(&lxc_name, &name);
+    if disks.exists() {
+        discard(&disks);
+    }
     folder.state(|state| {
         let guest = state.container(id)?;
         let parent = guest.snapshots.remove(&name).and_then(|snapshot| snapshot.parent);

@@ -257,6 +257,7 @@ mod tests {
                     at: "2026-11-15T05:41:07Z".to_owned(),
                     by: "update".to_owned(),
                     outcome: "kept",
+                    snapshot: None,
                 }),
             },
             timers: vec![NextTimer {

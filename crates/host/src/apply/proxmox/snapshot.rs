@@ -5,10 +5,10 @@ use std::time::Instant;
 use matrix_podman_core::{
     effect::Container,
     name::SnapshotName,
-    proxmox::{Act, Answer, Question, SNAPSHOT_DESCRIPTION, Snapshot},
+    proxmox::{Act, Answer, Question, Snapshot, lock_reason, snapshot_description},
 };
 
-use super::{Sink, ask, call, odd, settings, status};
+use super::{Sink, ask, call, odd, settings, status, tasks};
 use crate::failure::Failure;
 
 /// The snapshots of a container, oldest first.
@@ -52,32 +52,72 @@ fn became(
     }
 }
 
-/// Nothing is begun on a container that something else is at work on.
-fn unlocked(container: &Container, doing: &str) -> Result<(), Failure> {
-    match settings(container)?.lock() {
+/// Nothing is begun on a container that something else is at work on. A lock that
+/// a snapshot of ours left, which was cut off, is no such thing.
+fn unlocked(container: &Container, doing: &str, sink: &Sink) -> Result<(), Failure> {
+    let mut settings = settings(container)?;
+    if settings.lock().is_some_and(is_of_a_snapshot) {
+        clear(container, doing, sink)?;
+        settings = super::settings(container)?;
+    }
+    match settings.lock() {
         None => Ok(()),
-        Some(lock) => Err(Failure::new(doing, format!("it is locked ({lock})")).hint(format!(
+        Some(lock) => Err(Failure::new(doing, format!("it is locked, {}", lock_reason(lock))).hint(format!(
             "wait until what is being done to it is over, then run the same again; only if nothing is, `pct unlock {}`",
             container.id
         ))),
     }
 }
 
-pub(in crate::apply) fn make(container: &Container, name: &SnapshotName, sink: &Sink) -> Result<(), Failure> {
+fn is_of_a_snapshot(lock: &str) -> bool {
+    lock.starts_with("snapshot")
+}
+
+/// Removes what is left of snapshots of ours whose making or removal was cut off,
+/// as by a power cut, with the lock that they left. While anything is at work on
+/// the container, it is somebody else's to end.
+fn clear(container: &Container, doing: &str, sink: &Sink) -> Result<(), Failure> {
+    let remains: Vec<Snapshot> = all(container)?.into_iter().filter(Snapshot::is_our_remains).collect();
+    if remains.is_empty() || !tasks(container)?.is_empty() {
+        return Ok(());
+    }
+    // Only a snapshot's own lock is taken away.
+    match settings(container)?.lock() {
+        Some(lock) if is_of_a_snapshot(lock) => {
+            call(&Act::Unlock { id: container.id }, doing, sink)?;
+        }
+        Some(_) => return Ok(()),
+        None => {}
+    }
+    for Snapshot { name, .. } in remains {
+        let act = Act::RemoveSnapshot { id: container.id, name: name.clone(), part: true };
+        let said = call(&act, doing, sink);
+        let gone = find(container, &name).map(|found| found.is_none());
+        became(doing, &format!("what is left of the snapshot {name} is still there"), said, gone)?;
+    }
+    Ok(())
+}
+
+pub(in crate::apply) fn make(
+    container: &Container,
+    name: &SnapshotName,
+    before_update: Option<u32>,
+    sink: &Sink,
+) -> Result<(), Failure> {
     let doing = format!("make the snapshot {name} of the container {}", container.id);
-    unlocked(container, &doing)?;
-    let description = SNAPSHOT_DESCRIPTION.to_owned();
+    unlocked(container, &doing, sink)?;
+    let description = snapshot_description(before_update);
     let said = call(&Act::Snapshot { id: container.id, name: name.clone(), description }, &doing, sink);
     let made = find(container, name);
     let whole = made.map(|made| made.is_some_and(|snapshot| snapshot.under_way.is_none()));
-    became(&doing, "there is no such snapshot", said, whole)
-    .map_err(|failure| match find(container, name) {
-        Ok(Some(_)) => failure.hint(format!(
-            "a part of it is there; `pct delsnapshot {0} {name} --force` removes that, after `pct unlock {0}` if \
-             nothing else is at work on it",
-            container.id
-        )),
-        _ => failure,
+    became(&doing, "there is no such snapshot", said, whole).map_err(|failure| {
+        // Nothing of it is left where that can be helped.
+        match clear(container, &doing, sink).and_then(|()| find(container, name)) {
+            Ok(None) => failure,
+            Ok(Some(_)) | Err(_) => failure.hint(format!(
+                "a part of it is there; `matrix-podman guest remove-snapshot {name}` removes that"
+            )),
+        }
     })
 }
 
@@ -89,14 +129,15 @@ pub(in crate::apply) fn roll_back(
     sink: &Sink,
 ) -> Result<(), Failure> {
     let doing = format!("bring the container {} back to the snapshot {name}", container.id);
-    unlocked(container, &doing)?;
+    unlocked(container, &doing, sink)?;
     let before = status(container)?;
     let begun = Instant::now();
     let was_stopped = || -> Result<bool, Failure> {
         let now = status(container)?;
         Ok(!now.running || (now.uptime <= begun.elapsed().as_secs() && now.uptime < before.uptime))
     };
-    let said = call(&Act::Rollback { id: container.id, name: name.clone() }, &doing, sink);
+    let said = call(&Act::Rollback { id: container.id, name: name.clone() }, &doing, sink)
+        .map_err(|failure| newer_first(container, name, failure));
     if let Err(failure) = &said
         && !(before.running && was_stopped()? && settings(container)?.lock().is_none())
     {
@@ -105,13 +146,35 @@ pub(in crate::apply) fn roll_back(
     became(&doing, "the container runs as before", said, was_stopped())
 }
 
+/// Where the storage goes back to its newest snapshot only, names those that have
+/// to go first.
+fn newer_first(container: &Container, name: &SnapshotName, failure: Failure) -> Failure {
+    if !failure.evidence.iter().any(|line| line.contains("not most recent snapshot")) {
+        return failure;
+    }
+    let there = all(container).unwrap_or_default();
+    // The newest first: this order is the only one.
+    let newer = there.iter().rev().take_while(|snapshot| snapshot.name != *name);
+    let words: Vec<String> =
+        newer.map(|snapshot| format!("`matrix-podman guest remove-snapshot {}`", snapshot.name)).collect();
+    failure.hint(format!(
+        "this storage, as ZFS does, goes back to its newest snapshot only; nothing was changed. Remove the newer ones \
+         first: {}",
+        words.join(", ")
+    ))
+}
+
 pub(in crate::apply) fn remove(
     container: &Container,
     name: &SnapshotName,
     sink: &Sink,
 ) -> Result<(), Failure> {
     let doing = format!("remove the snapshot {name} of the container {}", container.id);
-    unlocked(container, &doing)?;
-    let said = call(&Act::RemoveSnapshot { id: container.id, name: name.clone() }, &doing, sink);
+    unlocked(container, &doing, sink)?;
+    // It may have been no more than what was left of one.
+    let Some(found) = find(container, name)? else { return Ok(()) };
+    let part = found.under_way.is_some();
+    let act = Act::RemoveSnapshot { id: container.id, name: name.clone(), part };
+    let said = call(&act, &doing, sink);
     became(&doing, "it is still there", said, find(container, name).map(|found| found.is_none()))
 }

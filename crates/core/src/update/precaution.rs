@@ -1,0 +1,124 @@
+//! The snapshot of the whole guest that an update makes for itself, where that
+//! can be had: a way back beside the images and the dump.
+
+use serde::Serialize;
+
+use crate::{
+    config::BackendChoice,
+    effect::Container,
+    name::SnapshotName,
+    observed::{Gap, Observed, Seen},
+    proxmox::{Answer, Question, Snapshot, lock_reason, why_no_snapshots},
+    resource::{Backend, Place, Site, find_container},
+    service::Service,
+};
+
+/// What is done for the guest as a whole before anything is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Precaution {
+    /// Nothing: what keeps no data is replaced.
+    Needless,
+    /// This snapshot is made.
+    Snapshot {
+        /// Of which container.
+        #[serde(skip)]
+        container: Container,
+        /// Its name.
+        name: SnapshotName,
+    },
+    /// None can be made.
+    Without {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Precaution {
+    /// For a person, before it is agreed to.
+    pub fn words(&self) -> Option<String> {
+        match self {
+            Precaution::Needless => None,
+            Precaution::Snapshot { name, .. } => {
+                Some(format!("Before anything is replaced, the whole guest gets the snapshot {name}."))
+            }
+            Precaution::Without { why } => Some(format!("No snapshot of the guest is made before: {why}.")),
+        }
+    }
+}
+
+/// Whether an update of these keeps people's data at risk.
+pub fn touches_data(mut services: impl Iterator<Item = Service>) -> bool {
+    services.any(|service| matches!(service, Service::Synapse | Service::Postgres))
+}
+
+/// What is done before the generation `number` is tried.
+pub fn precaution(site: &Site, number: u32, seen: &Observed) -> Seen<Precaution> {
+    let without = |why: String| Ok(Precaution::Without { why });
+    match site.backend {
+        Backend::Proxmox => {}
+        Backend::Lxc => return without("plain LXC makes none".to_owned()),
+        Backend::ThisMachine if site.config.guest.backend == BackendChoice::ThisMachine => {
+            return without("the machine is its own guest".to_owned());
+        }
+        Backend::ThisMachine => {
+            return without(
+                "from inside it none can be made; `matrix-podman update` typed on a Proxmox node makes one"
+                    .to_owned(),
+            );
+        }
+    }
+    let Place::Here { container, settings } = find_container(site, seen)? else {
+        return without("this site's container was not found on this node".to_owned());
+    };
+    let (node, id) = (container.node.clone(), container.id);
+    // Both are asked before the first answer is looked at.
+    let can = seen.proxmox(Question::CanSnapshot { node: node.clone(), id });
+    let there = seen.proxmox(Question::Snapshots { node, id });
+    let odd = |answer: &Answer| Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"));
+    match can? {
+        Answer::Yes(true) => {}
+        Answer::Yes(false) => return without(why_no_snapshots(settings)),
+        other => return Err(odd(other)),
+    }
+    let there = match there? {
+        Answer::Snapshots(there) => there,
+        other => return Err(odd(other)),
+    };
+    // What is left of one of ours is cleared away first.
+    let ours_was_cut_off = there.iter().any(Snapshot::is_our_remains);
+    match settings.lock() {
+        Some(lock) if !(lock.starts_with("snapshot") && ours_was_cut_off) => without(format!(
+            "the container {id} is locked, {}; once that is over, the same command makes one",
+            lock_reason(lock)
+        )),
+        _ => Ok(Precaution::Snapshot { name: free_name(number, there), container }),
+    }
+}
+
+/// The name of the snapshot before a generation. After going back to one, its
+/// number comes again.
+fn free_name(number: u32, there: &[Snapshot]) -> SnapshotName {
+    let is_free = |name: &SnapshotName| there.iter().all(|snapshot| snapshot.name != *name);
+    let mut names = (1..).map(|time| SnapshotName::before_update(number, time));
+    names.find(is_free).unwrap_or_else(|| SnapshotName::before_update(number, 1))
+}
+
+/// The snapshots of earlier updates that go once `own` is made and what runs is
+/// well: those from before what did not do. The one from before what runs now
+/// (`serving`) stays until something newer does.
+pub fn superseded(there: &[Snapshot], own: &SnapshotName, serving: Option<u32>) -> Vec<SnapshotName> {
+    let goes = |snapshot: &&Snapshot| {
+        let of = snapshot.before_update();
+        of.is_some() && of != serving && snapshot.name != *own && snapshot.under_way.is_none()
+    };
+    there.iter().filter(goes).map(|snapshot| snapshot.name.clone()).collect()
+}
+
+/// The snapshots of earlier updates that go when an update did: all but its own.
+pub fn outlived(there: &[Snapshot], own: Option<&SnapshotName>) -> Vec<SnapshotName> {
+    let goes = |snapshot: &&Snapshot| {
+        snapshot.before_update().is_some() && Some(&snapshot.name) != own && snapshot.under_way.is_none()
+    };
+    there.iter().filter(goes).map(|snapshot| snapshot.name.clone()).collect()
+}
