@@ -9,6 +9,8 @@ use matrix_podman_e2e::{CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, 
 mod snapshots;
 #[path = "proxmox/updates.rs"]
 mod updates;
+#[path = "proxmox/volume.rs"]
+mod volume;
 
 /// What a first `up` may call `pct`, and a second one with nothing to do: each
 /// call is a large Perl program on a real node.
@@ -297,11 +299,15 @@ fn second(s: &mut Scenario, site: &Site) {
             "domain = \"{}\"\n\n[guest]\nname = \"{name}\"\nipv6 = true\n\n[guest.network]\naddress = \"{network}.30/24\"\n\
              gateway = \"{network}.1\"\ndns = [\"{network}.1\"]\n\n[proxmox]\nroot_password = \"ask\"\n\
              data_volume = \"6G\"\nmac = \"{MAC}\"\nmtu = 1400\nfirewall = true\nswap = \"1G\"\npool = \"home\"\n\
-             ssh_keys = {keys:?}\naddress6 = \"{address6}/64\"\ngateway6 = \"{prefix6}::1\"\n",
-            lab.domain
+             ssh_keys = {keys:?}\naddress6 = \"{address6}/64\"\ngateway6 = \"{prefix6}::1\"\n\n[backup]\n\
+             repository = {:?}\n",
+            lab.domain,
+            lab.path("repository").display().to_string()
         ),
     );
     lab.use_archives();
+    // What is made of a plain template, the first one shows.
+    node.has_prepared_templates();
     let setting = |key: &str| node.setting(101, key).unwrap_or_else(|| panic!("the container has no {key}"));
     s.test(
         "on a terminal, storages and bridges are offered as lists, and root's password is asked for",
@@ -418,6 +424,9 @@ fn second(s: &mut Scenario, site: &Site) {
         lab.set("[proxmox]", "id", "100");
         node.run(&lab, &["status", "--json"]).ok();
         lab.unset("id");
+    });
+    volume::comes_back(s, &lab, node, &format!("http://{network}.30:8008"));
+    s.test("one site's removal does not disturb the other", || {
         node.run(&lab, &["destroy", "--yes"]).ok();
         assert_eq!(node.ids(), [100]);
         site.run(&["status"]).ok();

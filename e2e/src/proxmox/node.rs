@@ -99,6 +99,12 @@ impl Node {
         self.change(|state| state.archive = archive);
     }
 
+    /// From now on its templates have the packages again.
+    pub fn has_prepared_templates(&self) {
+        let archive = archives::rootfs().display().to_string();
+        self.change(|state| state.archive = archive);
+    }
+
     /// Looks at the node, or changes it.
     pub fn change<R>(&self, edit: impl FnOnce(&mut State) -> R) -> R {
         self.folder.state(edit)

@@ -111,7 +111,11 @@ pub(super) fn configure(made: &Made) -> Result<(), String> {
         let volume = place.join("volume");
         if !volume.exists() {
             fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
-            run(&["chown", "100000:100000", &volume.display().to_string()])?;
+            // As on a file system that was just made.
+            let found = volume.join("lost+found");
+            fs::create_dir(&found).map_err(|e| e.to_string())?;
+            run(&["chmod", "700", &found.display().to_string()])?;
+            run(&["chown", "--recursive", "100000:100000", &volume.display().to_string()])?;
         }
         lines.push(format!(
             "lxc.mount.entry = {} {} none bind,create=dir 0 0",
