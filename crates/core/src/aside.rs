@@ -165,6 +165,9 @@ pub fn request(path: &str, token: Option<&str>, body: Option<&str>) -> String {
     format!("{}\n", lines.join("\n"))
 }
 
+/// What each of its containers may hold of memory, however small the guest is: one
+/// that is killed for it would say nothing about a backup or an update.
+const LEAST_MEMORY: Bytes = Bytes::mib(512);
 /// What its containers get of a processor that others want too, where one of the
 /// server's gets 1024.
 const CPU_SHARES: u32 = 64;
@@ -192,7 +195,8 @@ fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String], cpu_weight
     words.push(format!("--user={}:{}", owner.uid, owner.gid));
     words.extend(network.iter().cloned());
     // It is a container of its own for the kernel, which `nice` says nothing to.
-    words.extend(spec.memory_max.map(|most| format!("--memory={}", quadlet::podman_size(most))));
+    let most = spec.memory_max.map(|most| most.max(LEAST_MEMORY));
+    words.extend(most.map(|most| format!("--memory={}", quadlet::podman_size(most))));
     words.extend(cpu_weights.then(|| format!("--cpu-shares={CPU_SHARES}")));
     words.extend(spec.shm_size.map(|size| format!("--shm-size={}", quadlet::podman_size(size))));
     words.extend(spec.environment.iter().map(|(name, value)| format!("--env={name}={value}")));
