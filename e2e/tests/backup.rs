@@ -111,6 +111,7 @@ fn made(s: &mut Scenario, server: &Server) {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&server.repository), 0o700);
         assert_eq!(mode(&lab.state_folder().join("backup-password")), 0o400);
+        assert_eq!(mode(&lab.state_folder().join("backup-key")), 0o400);
         let key = lab.run(&["backup", "key"]).ok();
         let places = ["opt/matrix", "etc", "root", "tmp", "var/tmp", "var/log", "var/lib/matrix-podman"];
         let words = ["grep", "--recursive", "--text", "--fixed-strings", "--no-messages", "--file=-"];
@@ -212,7 +213,14 @@ fn agreed(s: &mut Scenario, server: &Server) {
     s.test("Debian's restic finds every byte whole, and the files where the guide says they are", || {
         restic(&["check", "--read-data"]).ok().says("no errors were found");
         let list = restic(&["ls", "latest"]).ok();
-        for path in ["database.dump", "manifest.json", "media.sha256", "files/secrets/signing.key"] {
+        let places = [
+            "database/dump.000001",
+            "how-to-restore.txt",
+            "manifest.json",
+            "media.sha256",
+            "files/secrets/signing.key",
+        ];
+        for path in places {
             assert!(list.stdout.contains(&format!("/matrix/{path}\n")), "{path}\n{}", list.evidence());
         }
         for path in ["postgresdata", "/matrix/files/redis", "remote_content", "dumps"] {
@@ -227,8 +235,15 @@ fn agreed(s: &mut Scenario, server: &Server) {
             .folder(out.join("matrix/files/synapse/media_store"))
             .run()
             .ok();
-        let dump = fs::metadata(out.join("matrix/database.dump")).unwrap().len();
-        assert!(dump > 100_000, "{dump}");
+        let mut parts: Vec<_> =
+            fs::read_dir(out.join("matrix/database")).unwrap().map(|part| part.unwrap().path()).collect();
+        parts.sort();
+        let dump: Vec<u8> = parts.iter().flat_map(|part| fs::read(part).unwrap()).collect();
+        assert!(dump.starts_with(b"PGDMP") && dump.len() > 100_000, "{}", dump.len());
+        let to = server.lab.path("taken").display().to_string();
+        server.lab.run(&["backup", "restore", "--file", "database.dump", "--to", &to]).ok();
+        assert!(fs::read(Path::new(&to).join("database.dump")).unwrap() == dump, "the parts together are it");
+        fs::remove_dir_all(to).unwrap();
         fs::remove_dir_all(&out).unwrap();
     });
 }

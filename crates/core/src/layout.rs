@@ -129,6 +129,11 @@ pub fn backup_password(site: &str, name: &RepositoryName) -> AbsPath {
     repository_state(site, name).join("backup-password")
 }
 
+/// What the password of a repository unlocked.
+pub fn backup_key(site: &str, name: &RepositoryName) -> AbsPath {
+    repository_state(site, name).join("backup-key")
+}
+
 /// A path below [`ROOT`].
 pub fn in_root(name: &str) -> AbsPath {
     AbsPath::known(format!("{ROOT}/{name}"))

@@ -16,6 +16,10 @@ use crate::failure::{Doing, Failure};
 /// How many lines of what a program said are kept as evidence.
 const EVIDENCE_LINES: usize = 15;
 
+/// Words before a command that is to have its standard output as the file
+/// descriptor 3 too. A fixed text: what is run are its arguments, as they are.
+pub(crate) const STDOUT_ON_3_TOO: [&str; 4] = ["sh", "-c", "exec \"$@\" 3>&1", "sh"];
+
 /// What a program reads on standard input.
 pub enum Input<'a> {
     /// Nothing.
@@ -62,10 +66,8 @@ impl<'a> Program<'a> {
     /// want one for their own account and not for what they start.
     #[must_use]
     pub fn accounts_on_3(mut self) -> Self {
-        // A fixed text: what is run are its arguments, as they are.
-        let opened = ["sh", "-c", "exec \"$@\" 3>&1", "sh"].map(str::to_owned);
         self.named = Some(self.name());
-        self.argv.splice(0..0, opened);
+        self.argv.splice(0..0, STDOUT_ON_3_TOO.map(str::to_owned));
         self
     }
 

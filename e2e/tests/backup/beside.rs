@@ -29,7 +29,7 @@ pub fn hardly_noticed(s: &mut Scenario, server: &Server) {
     s.test("people hardly notice a backup: nothing fails, and all of it gives way to them", || {
         lab.set("[backup]", "repository", &format!("{:?}", other.display().to_string()));
         lab.run(&["backup", "init"]).ok();
-        noise(256);
+        noise(384);
         let before = Answers::while_(server, |count| count < BEFORE);
         let mut running = lab.command(&["backup", "now"]).start();
         let mut priorities = Vec::new();

@@ -18,7 +18,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     apply::Sink,
-    backup::{self, Made, Place, Pruned, Repository, Snapshot},
+    backup::{self, Made, Password, Place, Pruned, Repository, Snapshot},
     failure::Failure,
     priority,
     run::Event,
@@ -162,8 +162,8 @@ impl Desk {
         PathBuf::from(layout::backup_password(self.site(), &at.name).as_str())
     }
 
-    pub fn password(&self, at: &At) -> Result<String, Error> {
-        Ok(backup::password(&self.password_file(at))?)
+    pub fn password(&self, at: &At) -> Result<Password, Error> {
+        Ok(Password::of_site(self.site(), &at.name)?)
     }
 
     fn open(&self, at: &At) -> Result<Repository, Error> {
@@ -173,7 +173,7 @@ impl Desk {
     fn init(&self, at: &At, json: bool) -> Result<u8, Error> {
         let file = self.password_file(at);
         let fresh = !file.exists();
-        let password = backup::make_password(self.site(), &at.name)?;
+        let password = Password::make(self.site(), &at.name)?;
         Repository::init(at, &password, output::say)?;
         if json {
             return print(&serde_json::json!({
@@ -201,15 +201,18 @@ impl Desk {
     fn now(&self, at: &At, json: bool) -> Result<u8, Error> {
         let place = Place::of(at, output::say).and_then(|place| place.is_there().map(|()| place));
         let unreachable = place.is_err();
-        let made = place.map_err(Error::from).and_then(|place| {
-            let repository = Repository::at(place, &self.password(at)?)?;
-            self.make(&repository, json)
-        });
+        let made = place.map_err(Error::from).and_then(|place| self.make(place, at, json));
         // A disk that is not there is a backup that failed, too.
         let failed = made.as_ref().err().map(|error| (error.to_string(), unreachable));
-        backup::keep(self.site(), &at.name, made.as_ref().ok().map(|made| &made.snapshot), failed, false)?;
+        backup::keep(
+            self.site(),
+            &at.name,
+            made.as_ref().ok().map(|(made, _)| &made.snapshot),
+            failed,
+            false,
+        )?;
         self.tell_guest();
-        print_made(at, &made?, json)
+        print_made(at, &made?.0, json)
     }
 
     /// The guest shows how its backups are to whoever enters it. A guest that is not
@@ -220,11 +223,13 @@ impl Desk {
         }
     }
 
-    pub fn make(&self, repository: &Repository, json: bool) -> Result<Made, Error> {
+    pub fn make(&self, place: Place, at: &At, json: bool) -> Result<(Made, Repository), Error> {
+        let password = self.password(at)?;
         let what = format!("Back up {}", self.world.site().config.server_name);
         // An update under way would leave its old lock beside its new database.
         up::at_work(&self.world, &self.found, "backup now", json, |journal, _| {
-            let made = watched("backup", &what, json, |sink| backup::make(&self.world, repository, sink))?;
+            let made =
+                watched("backup", &what, json, |sink| backup::make(&self.world, place, &password, sink))?;
             journal.end(true)?;
             Ok(made)
         })
@@ -445,7 +450,7 @@ impl Desk {
         let named = if at.name.is_main() { String::new() } else { format!(" {}", at.name) };
         if !test {
             output::say(&format!("The password of {}:", at.location));
-            output::data(&password);
+            output::data(password.reveal());
             output::say(&styled(
                 YELLOW,
                 "Keep it where this machine is not. Without it nothing can be restored.",
@@ -460,7 +465,7 @@ impl Desk {
         }
         let typed = rpassword::prompt_password("The password, as you noted it: ")
             .map_err(|e| Failure::new("ask for the password", e))?;
-        if typed.trim() == password {
+        if typed.trim() == password.reveal() {
             output::say(&format!("{} That is the password.", styled(GREEN, "✓")));
             return super::OK;
         }

@@ -22,7 +22,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     apply::{Sink, file},
-    backup::{self, Incoming, Opened, Repository, restore},
+    backup::{Incoming, Opened, Password, Repository, restore},
     failure::Failure,
     world::World,
 };
@@ -101,7 +101,7 @@ struct Restoring {
     /// Whether matrix.toml came out of the snapshot just now.
     wrote: bool,
     /// The repository and its password, where the site may not have it yet.
-    from: Option<(Location, String)>,
+    from: Option<(Location, Password)>,
     /// Whether no certain snapshot was asked for.
     latest: bool,
     /// Whether data that are there may be set aside.
@@ -372,11 +372,11 @@ fn place(from: &str) -> Result<At, Error> {
     Ok(At { name: RepositoryName::main(), location, terms: Terms::default() })
 }
 
-fn password(args: &args::Restore) -> Result<String, Error> {
+fn password(args: &args::Restore) -> Result<Password, Error> {
     if let Some(path) = &args.password_file
         && path != Path::new("-")
     {
-        return Ok(backup::password(path)?);
+        return Ok(Password::of_file(path)?);
     }
     let typed = if args.password_file.is_none() && stdin().is_terminal() {
         rpassword::prompt_password("The repository's password: ")
@@ -388,7 +388,7 @@ fn password(args: &args::Restore) -> Result<String, Error> {
     } else {
         return Err(Error::usage("nobody can be asked for the password", "add --password-file FILE"));
     };
-    Ok(typed.trim().to_owned())
+    Ok(Password::typed(&typed))
 }
 
 /// The config that is given or is here, else the snapshot's, written here; and
@@ -448,13 +448,11 @@ fn agree(yes: bool, wrote: Option<&PathBuf>) -> Result<(), Error> {
 }
 
 /// The restored server is backed up into the same repository.
-fn keep_password(config: &Config, from: &Location, password: &str) -> Result<(), Error> {
+fn keep_password(config: &Config, from: &Location, password: &Password) -> Result<(), Error> {
     let same = config.backup.repositories.iter().find(|at| at.location == *from);
     let name = same.map_or_else(RepositoryName::main, |at| at.name.clone());
-    let path = layout::backup_password(config.site(), &name);
-    let path = Path::new(path.as_str());
-    if !path.exists() {
-        file::write(path, format!("{password}\n").as_bytes(), Mode(0o400), Owner::ROOT)?;
+    if !Path::new(layout::backup_password(config.site(), &name).as_str()).exists() {
+        password.save(config.site(), &name)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::ServerName;
 
 /// The format that this program writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,13 @@ impl Manifest {
         if head.format > FORMAT {
             return Err(format!(
                 "it has format {}, which a newer matrix-podman wrote; this one knows {FORMAT}",
+                head.format
+            ));
+        }
+        if head.format < FORMAT {
+            return Err(format!(
+                "it has format {}, of a version before the first release; this one reads {FORMAT}. restic takes out \
+                 everything that is in it",
                 head.format
             ));
         }
@@ -125,9 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn one_of_a_newer_program_is_refused_by_its_format() {
-        let refused = Manifest::parse(r#"{"format": 2, "anything": true}"#).unwrap_err();
-        assert!(refused.contains("newer matrix-podman"), "{refused}");
+    fn one_of_another_format_is_refused_by_that() {
+        for (format, why) in [(3, "newer matrix-podman"), (1, "before the first release")] {
+            let refused =
+                Manifest::parse(&format!(r#"{{"format": {format}, "anything": true}}"#)).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
         assert!(Manifest::parse("{}").is_err());
     }
 

@@ -29,17 +29,50 @@ pub use tree::{Entry, Kind, belongs, is_media};
 pub mod place {
     /// The folder that everything in a snapshot stands in.
     pub const ROOT: &str = "/matrix";
-    /// The database, in `pg_dump`'s custom form, not compressed: what did not
-    /// change since the last backup is found again then.
-    pub const DATABASE: &str = "/matrix/database.dump";
+    /// The folder with the parts of the dump of the database, which are a file in
+    /// `pg_dump`'s custom form when they are put together in the order of their
+    /// names. It is not compressed: what did not change since the last backup is
+    /// found again then.
+    pub const DATABASE: &str = "/matrix/database";
     /// What stood in the guest's `/opt/matrix`.
     pub const FILES: &str = "/matrix/files";
+    /// How all this is brought back.
+    pub const EXPLANATION: &str = "/matrix/how-to-restore.txt";
     /// What the snapshot says of itself.
     pub const MANIFEST: &str = "/matrix/manifest.json";
     /// The digest of each file of the media store, as `sha256sum -c` reads it
     /// in `files/synapse/media_store`.
     pub const MEDIA: &str = "/matrix/media.sha256";
+    /// What the parts of the dump are called when they are one file.
+    pub const DUMP: &str = "database.dump";
+
+    /// A part of the dump; the first has the number 1.
+    pub fn part(number: usize) -> String {
+        format!("{DATABASE}/dump.{number:06}")
+    }
 }
+
+/// For whoever finds a repository, and perhaps this program no more.
+pub const EXPLANATION: &str = "\
+This is a backup of a Matrix server (Synapse), made by matrix-podman.
+
+With that program, the repository and its password:
+
+  matrix-podman restore --from REPOSITORY
+
+makes a machine and the server anew. Without it:
+
+  database/       the database, in parts; put together they are a file for pg_restore:
+                    cat database/dump.* > database.dump
+                    pg_restore --no-owner --username=synapse --dbname=synapse database.dump
+                  into an empty database with the encoding UTF8 and the locale C
+  files/          what stood in /opt/matrix: matrix.toml, homeserver.yaml, secrets, the signing key, media
+  manifest.json   versions, rows of each table, digest of the media
+  media.sha256    in files/synapse/media_store: sha256sum --check ../../../media.sha256
+
+The server that it is a copy of must not run any more: two with one signing key harm both.
+One-time keys for encryption are left out on purpose; clients upload new ones.
+";
 
 /// The table whose rows are left out of the dump. Handed out twice, a one-time
 /// key would break the encryption between two devices; clients upload new ones.

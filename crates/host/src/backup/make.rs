@@ -2,27 +2,28 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     path::PathBuf,
+    sync::{Arc, mpsc},
 };
 
 use matrix_podman_core::{
-    backup::{Content, Entry, FORMAT, Manifest, MediaList, is_media, place},
-    layout,
+    backup::{Content, Entry, FORMAT, Manifest, MediaList, MediaSum, is_media, place},
     lock::Lock,
 };
-use rustic_core::{BackupOptions, SnapshotOptions, jiff::Timestamp};
+use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
 
 use super::{
-    Call, Repository, Snapshot, ask, guests, lines,
-    repository::{TAG, described, explained},
-    source::Source,
+    Call, Password, Place, Repository, Snapshot, ask, guests, lines, lines_from, media_place, parts,
+    repository::{Newest, TAG, described, explained},
+    seen::Seen,
+    source::{Material, Source},
 };
 use crate::{
     apply::Sink,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    guest::{Connection, wire::Saying},
     world::World,
 };
 
@@ -36,20 +37,28 @@ pub struct Made {
     pub manifest: Manifest,
 }
 
-/// Makes a snapshot of the server.
-pub fn make(world: &World, repository: &Repository, sink: &Sink) -> Result<Made, Failure> {
-    let _lock = repository.lock()?;
+/// Makes a snapshot of the server in the repository at `place`, which is unlocked
+/// while the dump of the database begins. Nothing is read twice, and the dump is
+/// saved while it comes.
+pub fn make(
+    world: &World,
+    place: Place,
+    password: &Password,
+    sink: &Sink,
+) -> Result<(Made, Repository), Failure> {
+    let _lock = place.lock()?;
     let server_name = world.site().config.server_name.clone();
-    // Read before the database is, so that nothing newer stands beside it.
     sink(Saying::Line("counting and dumping the database".to_owned()));
     let made_at = Timestamp::now();
-    let (content, dump) = database(world, sink)?;
+    let dump = ask(world, Call::Dump)?;
+    let repository = Repository::at(place, password)?;
+    let newest = repository.newest(server_name.as_str())?;
+    let (content, dump) = begun(dump)?;
+    let dump = parts::ahead(dump);
     // A file is written before the row that names it: what is listed now holds
     // all that the dump knows of.
     sink(Saying::Line("looking for what changed".to_owned()));
     let entries = entries(world)?;
-    let known = known_media(repository, server_name.as_str());
-    let media = digests(world, &entries, known.as_ref())?;
     let manifest = Manifest {
         format: FORMAT,
         server_name: server_name.clone(),
@@ -57,70 +66,84 @@ pub fn make(world: &World, repository: &Repository, sink: &Sink) -> Result<Made,
         made_at: made_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         versions: versions(world)?,
         content,
-        media: media.sum(&entries),
+        media: MediaSum::default(),
     };
-    let text = manifest.render().doing(|| "write the manifest")?;
-    let source = Source {
+    let (described_to, described_by) = mpsc::channel();
+    let about = About {
         guest: world.guest()?,
-        entries,
-        dump,
-        documents: vec![(place::MANIFEST, text), (place::MEDIA, media.render())],
-        unread: repository.unread().clone(),
-        now: made_at,
+        media: entries.iter().filter(|entry| is_media(entry)).cloned().collect(),
+        known: newest.as_ref().map(|newest| newest.media.clone()).unwrap_or_default(),
+        manifest,
     };
+    let source = Source::new(Material {
+        guest: world.guest()?,
+        dump: Box::new(dump),
+        entries,
+        documents: Box::new(move |seen| {
+            let (manifest, media) = about.write(seen)?;
+            let text = manifest.render().doing(|| "write the manifest")?;
+            // Whoever does not listen any more has failed otherwise.
+            let _ = described_to.send(manifest);
+            Ok(vec![(place::MANIFEST, text), (place::MEDIA, media.render())])
+        }),
+        unread: repository.unread().clone(),
+        counter: repository.counter().clone(),
+        now: made_at,
+    });
+    let snapshot = archive(&repository, newest, &source, server_name.as_str(), made_at, sink)?;
+    let manifest =
+        described_by.try_recv().map_err(|_| Failure::new("write the snapshot", "it has no manifest"))?;
+    Ok((Made { snapshot, manifest }, repository))
+}
+
+/// Writes all of `source`, or no snapshot.
+fn archive(
+    repository: &Repository,
+    newest: Option<Newest>,
+    source: &Source,
+    server_name: &str,
+    made_at: Timestamp,
+    sink: &Sink,
+) -> Result<Snapshot, Failure> {
     let doing = "write the snapshot";
-    let failed = |error: Box<rustic_core::RusticError>| {
-        let unread = repository.unread().all();
+    let failed = |error: Box<RusticError>| {
+        let unread = repository.unread();
+        if let Some(failure) = unread.failure() {
+            return failure;
+        }
         if unread.is_empty() {
             return explained(&error, doing);
         }
         let why = "not everything could be read, so no snapshot was made of it";
-        Failure::new(doing, why).evidence(unread).hint("run `matrix-podman backup now` again")
+        Failure::new(doing, why).evidence(unread.files()).hint("run `matrix-podman backup now` again")
     };
     let options = SnapshotOptions::default()
-        .host(server_name.to_string())
+        .host(server_name.to_owned())
         .add_tags(TAG)
         .and_then(|options| options.to_snapshot());
     let mut snapshot = options.map_err(failed)?;
     snapshot.time = made_at.to_zoned(rustic_core::jiff::tz::TimeZone::UTC);
+    let mut options = BackupOptions::default();
+    // The one whose digests hold for what is not read again.
+    options.parent_opts.force = newest.is_none();
+    options.parent_opts.parents = newest.into_iter().map(|newest| newest.id).collect();
     let open = repository.again()?;
     let snapshot = repository
         .counter()
         .while_doing(sink, || {
-            let indexed = open.to_indexed_ids()?;
-            let mut options = BackupOptions::default();
-            // Only content counts: another guest has other times of change.
-            options.parent_opts.ignore_inode = true;
-            indexed.archive(&options, &source, snapshot, &[PathBuf::from(place::ROOT)])
+            open.to_indexed_ids()?.archive(&options, source, snapshot, &[PathBuf::from(place::ROOT)])
         })
         .map_err(failed)?;
-    Ok(Made { snapshot: described(&snapshot), manifest })
+    Ok(described(&snapshot))
 }
 
-/// The dump in a file without a name, so that nothing of it stays whatever
-/// happens, and what it holds.
-fn database(world: &World, sink: &Sink) -> Result<(Content, (std::fs::File, u64)), Failure> {
+/// What the dump holds, and the dump.
+fn begun(from: Box<dyn Read + Send>) -> Result<(Content, Box<dyn Read + Send>), Failure> {
     let doing = || "dump the database";
-    let mut from = BufReader::with_capacity(1 << 20, ask(world, Call::Dump)?);
+    let mut from = BufReader::with_capacity(1 << 20, from);
     let mut head = String::new();
     from.read_line(&mut head).map_err(|e| guests(e, doing()))?;
-    let content: Content = serde_json::from_str(&head).doing(doing)?;
-    let folder = layout::machine_state(world.site().config.site());
-    std::fs::create_dir_all(folder.as_str()).doing(|| format!("make {folder}"))?;
-    let mut file = tempfile::tempfile_in(folder.as_str()).doing(|| format!("make a file in {folder}"))?;
-    let mut size = 0;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = from.read(&mut buffer).map_err(|e| guests(e, doing()))?;
-        if count == 0 {
-            return Ok((content, (file, size)));
-        }
-        io::Write::write_all(&mut file, &buffer[..count])
-            .doing(|| format!("keep the dump in {folder}"))
-            .map_err(|failure| failure.about_full_disk("the machine's"))?;
-        size += count as u64;
-        sink(Saying::Bytes { done: size, total: None });
-    }
+    Ok((serde_json::from_str(&head).doing(doing)?, Box::new(from)))
 }
 
 fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
@@ -128,59 +151,47 @@ fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
     lines(world, Call::List, doing)?.iter().map(|line| serde_json::from_str(line).doing(|| doing)).collect()
 }
 
-/// What is known of media from another snapshot.
-struct Known {
-    digests: MediaList,
-    /// Size and time of change of each file.
-    states: BTreeMap<String, (u64, i64)>,
+/// What the documents of a snapshot are written from.
+struct About {
+    guest: Option<Arc<Connection>>,
+    /// The media that are there.
+    media: Vec<Entry>,
+    /// Digests of those in the snapshot before.
+    known: MediaList,
+    manifest: Manifest,
 }
 
-/// Digests and entries of the newest snapshot: media never change under their
-/// name, so those of the same size and time need not be read again.
-fn known_media(repository: &Repository, server_name: &str) -> Option<Known> {
-    let newest = repository.snapshots().ok()?.into_iter().rfind(|s| s.server_name == server_name)?;
-    let opened = repository.snapshot(&newest.id).ok()?;
-    let list = opened.media().ok()?;
-    let store = format!("{}/synapse/media_store", place::FILES);
-    let states = opened
-        .below(&store)
-        .ok()?
-        .into_iter()
-        .filter_map(|(path, node)| {
-            let modified = i64::try_from(node.meta.mtime?.as_nanosecond()).ok()?;
-            Some((path.to_str()?.to_owned(), (node.meta.size, modified)))
-        })
-        .collect();
-    Some(Known { digests: list, states })
-}
-
-fn digests(world: &World, entries: &[Entry], known: Option<&Known>) -> Result<MediaList, Failure> {
-    let doing = "read the media";
-    let mut list = MediaList::default();
-    let mut unknown = Vec::new();
-    for entry in entries.iter().filter(|entry| is_media(entry)) {
-        let Some(path) = entry.media_path() else { continue };
-        let digest = known.and_then(|known| {
-            let same = known.states.get(path) == Some(&(entry.size, entry.modified));
-            known.digests.get(path).filter(|_| same)
-        });
-        match digest {
-            Some(digest) => list.insert(path.to_owned(), digest.to_owned()),
-            None => unknown.push((entry.path.clone(), path.to_owned())),
+impl About {
+    /// Manifest and digests, when all media were read or passed over.
+    fn write(self, seen: &Seen) -> Result<(Manifest, MediaList), Failure> {
+        let mut found = seen.digests();
+        let mut list = MediaList::default();
+        let mut unknown = Vec::new();
+        for path in self.media.iter().filter_map(Entry::media_path) {
+            // One that was passed over is as it was in the snapshot before.
+            let before = || {
+                let same = found.passed_over.contains(path);
+                self.known.get(path).filter(|_| same).map(str::to_owned)
+            };
+            match found.read.remove(path).or_else(before) {
+                Some(digest) => list.insert(path.to_owned(), digest),
+                None => unknown.push(path.to_owned()),
+            }
         }
+        if !unknown.is_empty() {
+            let doing = "read the media";
+            let asked = Call::Digests(unknown.iter().map(|path| media_place(path)).collect());
+            let answers = lines_from(self.guest, asked, doing)?;
+            if answers.len() != unknown.len() {
+                return Err(Failure::new(doing, "the guest did not answer for every file"));
+            }
+            for (path, digest) in unknown.into_iter().zip(answers) {
+                list.insert(path, digest);
+            }
+        }
+        let media = list.sum(&self.media);
+        Ok((Manifest { media, ..self.manifest }, list))
     }
-    if unknown.is_empty() {
-        return Ok(list);
-    }
-    let asked = unknown.iter().map(|(path, _)| path.clone()).collect();
-    let answers = lines(world, Call::Digests(asked), doing)?;
-    if answers.len() != unknown.len() {
-        return Err(Failure::new(doing, "the guest did not answer for every file"));
-    }
-    for ((_, path), digest) in unknown.into_iter().zip(answers) {
-        list.insert(path, digest);
-    }
-    Ok(list)
 }
 
 fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {

@@ -10,11 +10,14 @@ pub mod guest;
 mod limit;
 mod make;
 mod opening;
+mod parts;
+mod password;
 mod progress;
 mod proof;
 mod record;
 mod repository;
 pub mod restore;
+mod seen;
 mod source;
 mod store;
 mod switch;
@@ -33,9 +36,10 @@ use serde::{Deserialize, Serialize};
 pub use due::{Due, due};
 pub use make::{Made, make};
 pub use opening::Place;
+pub use password::Password;
 pub use proof::{Proof, Standing};
 pub use record::{by_itself, drilled, keep, last, now, tell_guest};
-pub use repository::{Found, Opened, Pruned, Repository, make_password, password};
+pub use repository::{Found, Opened, Pruned, Repository};
 pub use switch::Incoming;
 pub use waits::Tell;
 
@@ -84,7 +88,15 @@ fn ask_through(
 
 /// The same, where it is lines.
 fn lines(world: &World, call: Call, doing: &str) -> Result<Vec<String>, Failure> {
-    let from = BufReader::new(ask(world, call)?);
+    lines_from(world.guest()?, call, doing)
+}
+
+fn lines_from(
+    guest: Option<Arc<crate::guest::Connection>>,
+    call: Call,
+    doing: &str,
+) -> Result<Vec<String>, Failure> {
+    let from = BufReader::new(ask_through(guest, call)?);
     from.lines().collect::<io::Result<_>>().map_err(|e| guests(e, doing))
 }
 

@@ -279,7 +279,7 @@ impl WriteBackend for Gate {
         self.inner.create()
     }
     fn write_bytes(&self, kind: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
-        if kind == FileType::Snapshot && !self.unread.all().is_empty() {
+        if kind == FileType::Snapshot && !self.unread.is_empty() {
             return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
         }
         self.limits.up.pass(content.size());

@@ -21,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(250);
 struct Count {
     done: AtomicU64,
     total: AtomicU64,
+    /// How much came to light after the total was told.
+    more: AtomicU64,
 }
 
 /// A counter that rustic reports to, and what is waited for meanwhile.
@@ -33,6 +35,7 @@ impl ProgressBars for Counter {
             ProgressType::Bytes => {
                 self.0.done.store(0, Ordering::Relaxed);
                 self.0.total.store(0, Ordering::Relaxed);
+                self.0.more.store(0, Ordering::Relaxed);
                 Progress::new(Bar(Arc::clone(&self.0)))
             }
             ProgressType::Spinner | ProgressType::Counter => Progress::hidden(),
@@ -62,6 +65,11 @@ impl Counter {
         Self(Arc::default(), waits)
     }
 
+    /// There is more than was known.
+    pub fn more(&self, bytes: u64) {
+        self.0.more.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Does `work` and tells `sink` meanwhile how far it is.
     pub fn while_doing<T>(&self, sink: &Sink, work: impl FnOnce() -> T) -> T {
         let over = AtomicBool::new(false);
@@ -76,6 +84,7 @@ impl Counter {
                     let total = self.0.total.load(Ordering::Relaxed);
                     if done != told {
                         told = done;
+                        let total = total + self.0.more.load(Ordering::Relaxed);
                         sink(Saying::Bytes { done, total: (total > 0).then_some(total) });
                     }
                 }

@@ -1,18 +1,13 @@
 //! A repository in restic's format.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::Write,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use matrix_podman_core::{
-    backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place},
-    layout,
-    name::{Digest, Mode, Owner},
-};
+use matrix_podman_core::backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place};
 use rustic_core::{
     CheckOptions, ConfigOptions, Credentials, IndexedFullStatus, KeepOptions, KeyOptions, LsOptions,
     OpenStatus, PruneOptions, RepositoryOptions, RusticError, RusticResult,
@@ -21,16 +16,19 @@ use rustic_core::{
 };
 use serde::Serialize;
 
-use super::{Tell, opening::Place, progress::Counter, source::Unread};
+use super::{Password, Tell, opening::Place, progress::Counter, source::Unread};
 use crate::{
-    apply::{Sink, file},
+    apply::Sink,
     failure::{Doing, Failure},
 };
+
+/// The least that files are cut into; restic's own is half of it. Most media stay
+/// whole then, and no time is spent on looking for places to cut them.
+const LEAST_CHUNK: &str = "1MiB";
 
 /// An open repository.
 pub struct Repository {
     place: Arc<Place>,
-    password: String,
     inner: rustic_core::Repository<OpenStatus>,
     counter: Counter,
     unread: Unread,
@@ -56,80 +54,48 @@ pub struct Pruned {
     pub removed: Vec<String>,
 }
 
-/// The password in a file that only its owner can read.
-pub fn password(path: &Path) -> Result<String, Failure> {
-    let doing = || format!("read the backups' password in {}", path.display());
-    let meta = fs::metadata(path).doing(doing).map_err(|failure| {
-        failure.hint("`matrix-podman backup init` makes it; if it was lost, put back the one that you noted")
-    })?;
-    if meta.mode() & 0o077 != 0 {
-        return Err(Failure::new(doing(), "others than its owner can read it")
-            .hint(format!("chmod 0400 {}", path.display())));
-    }
-    let text = fs::read_to_string(path).doing(doing)?;
-    let password = text.trim_end_matches(['\n', '\r']);
-    if password.is_empty() {
-        return Err(Failure::new(doing(), "the file is empty"));
-    }
-    Ok(password.to_owned())
-}
-
-/// Makes a password for a repository of a site, unless there is one; it is never replaced.
-pub fn make_password(site: &str, name: &RepositoryName) -> Result<String, Failure> {
-    let path = layout::backup_password(site, name);
-    let path = Path::new(path.as_str());
-    if path.exists() {
-        return password(path);
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).doing(|| "get random bytes from the system")?;
-    // Hexadecimal in groups of four, which a person can copy from paper.
-    let digest = Digest::of_sha256(&bytes);
-    let groups: Vec<&str> = digest
-        .hex()
-        .as_bytes()
-        .chunks(4)
-        .take(10)
-        .filter_map(|group| std::str::from_utf8(group).ok())
-        .collect();
-    let password = groups.join("-");
-    file::write(path, format!("{password}\n").as_bytes(), Mode(0o400), Owner::ROOT)?;
-    Ok(password)
-}
-
 impl Repository {
     /// Makes a repository where there is nothing yet.
-    pub fn init(at: &backup::Repository, password: &str, tell: Tell) -> Result<(), Failure> {
+    pub fn init(at: &backup::Repository, password: &Password, tell: Tell) -> Result<(), Failure> {
         let place = Place::of(at, tell)?;
         let doing = || format!("make a repository {}", place.shown());
+        let mut config = ConfigOptions::default();
+        config.set_chunk_min_size =
+            Some(LEAST_CHUNK.parse().map_err(|why: String| Failure::new(doing(), why))?);
         place.prepare()?;
         rustic_core::Repository::new(&options(), &place.backends(&Unread::default())?)
-            .and_then(|repository| {
-                let credentials = Credentials::password(password);
-                repository.init(&credentials, &KeyOptions::default(), &ConfigOptions::default())
-            })
+            .and_then(|repository| repository.init(&password.credentials(), &KeyOptions::default(), &config))
             .map_err(|error| explained(&error, &doing()))?;
         Ok(())
     }
 
     /// Opens a repository.
-    pub fn open(at: &backup::Repository, password: &str, tell: Tell) -> Result<Self, Failure> {
+    pub fn open(at: &backup::Repository, password: &Password, tell: Tell) -> Result<Self, Failure> {
         let place = Place::of(at, tell)?;
         place.is_there()?;
         Self::at(place, password)
     }
 
     /// Opens one that is there.
-    pub fn at(place: Place, password: &str) -> Result<Self, Failure> {
-        let place = Arc::new(place);
+    pub fn at(place: Place, password: &Password) -> Result<Self, Failure> {
         let (counter, unread) = (Counter::new(place.waits().clone()), Unread::default());
-        let inner = opened(&place, password, &counter, &unread)?;
-        Ok(Self { place, password: password.to_owned(), inner, counter, unread })
+        let open = |credentials: &Credentials| opened(&place, credentials, &counter, &unread);
+        let inner = match password.key().map(|key| open(&Credentials::Masterkey(key))) {
+            Some(Ok(inner)) => inner,
+            // Another repository may be at the place by now.
+            Some(Err(_)) | None => {
+                let inner = open(&password.credentials())?;
+                password.keep(inner.key());
+                inner
+            }
+        };
+        Ok(Self { place: Arc::new(place), inner, counter, unread })
     }
 
-    /// Opens it once more, for what takes the whole of it.
+    /// Opens it once more, for what takes the whole of it. Its key is known now,
+    /// so that the password, which is slow to try on purpose, is not needed.
     pub(super) fn again(&self) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
-        opened(&self.place, &self.password, &self.counter, &self.unread)
+        opened(&self.place, &Credentials::Masterkey(self.inner.key()), &self.counter, &self.unread)
     }
 
     /// Keeps other runs from writing to it.
@@ -195,6 +161,17 @@ impl Repository {
         self.opened(found)
     }
 
+    /// The newest snapshot of a server, if there is one and its list of media can
+    /// be read.
+    pub(super) fn newest(&self, server_name: &str) -> Result<Option<Newest>, Failure> {
+        let Some(file) = self.snapshot_files()?.into_iter().rfind(|file| file.hostname == server_name) else {
+            return Ok(None);
+        };
+        let id = file.id.to_hex().to_string();
+        // All is read anew then, which mends what is broken.
+        Ok(self.opened(file).and_then(|opened| opened.media()).ok().map(|media| Newest { id, media }))
+    }
+
     /// The newest snapshot that was made until `at`.
     pub fn snapshot_until(&self, at: Timestamp) -> Result<Opened, Failure> {
         let all = self.snapshot_files()?;
@@ -258,6 +235,14 @@ impl Repository {
     }
 }
 
+/// What is known from the snapshot before.
+pub(super) struct Newest {
+    /// Its whole id.
+    pub id: String,
+    /// The digests of its media.
+    pub media: MediaList,
+}
+
 /// A snapshot that is read from.
 pub struct Opened {
     snapshot: SnapshotFile,
@@ -299,6 +284,13 @@ impl Opened {
         self.repository
             .node_from_path(self.snapshot.tree, Path::new(path))
             .map_err(|error| explained(&error, &self.doing(&format!("find {path} in"))))
+    }
+
+    /// The parts of the dump, in their order.
+    pub(super) fn dump(&self) -> Result<Vec<Node>, Failure> {
+        let mut parts = self.below(place::DATABASE)?;
+        parts.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(parts.into_iter().map(|(_, node)| node).collect())
     }
 
     pub(super) fn copy(&self, node: &Node, mut to: &mut dyn Write) -> Result<(), Failure> {
@@ -343,13 +335,13 @@ pub(super) fn described(snapshot: &SnapshotFile) -> Snapshot {
 
 fn opened(
     place: &Place,
-    password: &str,
+    credentials: &Credentials,
     counter: &Counter,
     unread: &Unread,
 ) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
     let doing = || format!("open the repository {}", place.shown());
     rustic_core::Repository::new_with_progress(&options(), &place.backends(unread)?, counter.clone())
-        .and_then(|repository| repository.open(&Credentials::password(password)))
+        .and_then(|repository| repository.open(credentials))
         .map_err(|error| {
             if error.is_incorrect_password() {
                 return Failure::new(doing(), "the password is wrong")

@@ -183,23 +183,16 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
     let folder = layout::machine_state(world.site().config.site());
     fs::create_dir_all(folder.as_str()).doing(|| format!("make {folder}"))?;
     let entries = opened.below(place::FILES)?;
-    let database = opened.node(place::DATABASE)?;
-    let total = entries.iter().map(|(_, node)| node.meta.size).sum::<u64>() + database.meta.size;
+    let parts = opened.dump()?;
+    let size_of_dump = size(&parts);
+    let total = entries.iter().map(|(_, node)| node.meta.size).sum::<u64>() + size_of_dump;
     // The dump, and a database of thrice its size with its indexes and logs.
-    let needs = total + 3 * database.meta.size + SPARE;
+    let needs = total + 3 * size_of_dump + SPARE;
     act(Step::Begin { needs }, &mut nothing())?;
     let mut done = 0;
-    let mut all: Vec<(String, &Node, bool)> = Vec::new();
     for (path, node) in &entries {
         let path = path.to_str().ok_or_else(|| Failure::new("restore the files", "a name is not UTF-8"))?;
-        all.push((path.to_owned(), node, false));
-    }
-    let (dumps, dump) = (layout::dumps(), layout::restore_dump());
-    let folder_of_dump =
-        Step::Folder { path: below_root(&dumps).to_owned(), mode: 0o700, owner: Owner::ROOT };
-    act(folder_of_dump, &mut nothing())?;
-    all.push((below_root(&dump).to_owned(), &database, true));
-    for (path, node, dump) in all {
+        let path = path.to_owned();
         let owner = Owner { uid: node.meta.uid.unwrap_or_default(), gid: node.meta.gid.unwrap_or_default() };
         let mode = node.meta.mode.unwrap_or(0o600) & 0o7777;
         if node.is_dir() {
@@ -208,13 +201,26 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
         }
         let modified =
             node.meta.mtime.and_then(|at| u64::try_from(at.as_nanosecond()).ok()).unwrap_or_default();
-        let (mode, owner) = if dump { (0o600, Owner::ROOT) } else { (mode, owner) };
         let step = Step::File { path, mode, owner, modified };
-        act(step, &mut whole(opened, node, Path::new(folder.as_str()))?)?;
+        act(step, &mut whole(opened, [node], Path::new(folder.as_str()))?)?;
         done += node.meta.size;
         sink(Saying::Bytes { done, total: Some(total) });
     }
+    let path = below_root(&layout::dumps()).to_owned();
+    act(Step::Folder { path, mode: 0o700, owner: Owner::ROOT }, &mut nothing())?;
+    act(file_of_dump(), &mut whole(opened, &parts, Path::new(folder.as_str()))?)?;
+    sink(Saying::Bytes { done: done + size_of_dump, total: Some(total) });
     Ok(())
+}
+
+fn size(nodes: &[Node]) -> u64 {
+    nodes.iter().map(|node| node.meta.size).sum()
+}
+
+/// The dump, for root alone.
+fn file_of_dump() -> Step {
+    let path = below_root(&layout::restore_dump()).to_owned();
+    Step::File { path, mode: 0o600, owner: Owner::ROOT, modified: 0 }
 }
 
 /// Where a drill has the dump.
@@ -225,14 +231,12 @@ pub(super) fn drills_dump() -> PathBuf {
 
 /// Puts the dump of a snapshot beside a server, alone.
 pub(super) fn put_dump_beside(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
-    let database = opened.node(place::DATABASE)?;
-    let size = database.meta.size;
-    act(world, Beside::Drill, Step::Begin { needs: size + SPARE }, &mut io::empty(), &|_| {})?;
+    let parts = opened.dump()?;
+    let needs = size(&parts) + SPARE;
+    act(world, Beside::Drill, Step::Begin { needs }, &mut io::empty(), &|_| {})?;
     let folder = layout::machine_state(world.site().config.site());
-    let mut dump = whole(opened, &database, Path::new(folder.as_str()))?;
-    let path = below_root(&layout::restore_dump()).to_owned();
-    let step = Step::File { path, mode: 0o600, owner: Owner::ROOT, modified: 0 };
-    act(world, Beside::Drill, step, &mut dump, sink)
+    let mut dump = whole(opened, &parts, Path::new(folder.as_str()))?;
+    act(world, Beside::Drill, file_of_dump(), &mut dump, sink)
 }
 
 /// Removes what a drill put there.
@@ -240,12 +244,18 @@ pub(super) fn end_drill(world: &World) -> Result<(), Failure> {
     act(world, Beside::Drill, Step::End, &mut io::empty(), &|_| {})
 }
 
-/// What a file of the snapshot holds, in a file without a name. Nothing is sent
-/// before all of it was read and found whole.
-fn whole(opened: &Opened, node: &Node, folder: &Path) -> Result<fs::File, Failure> {
-    let doing = || format!("keep {} in {}", node.name().display(), folder.display());
+/// What files of the snapshot hold, one behind the other, in a file without a name.
+/// Nothing is sent before all of it was read and found whole.
+fn whole<'a>(
+    opened: &Opened,
+    nodes: impl IntoIterator<Item = &'a Node>,
+    folder: &Path,
+) -> Result<fs::File, Failure> {
+    let doing = || format!("keep what is restored in {}", folder.display());
     let mut file = tempfile::tempfile_in(folder).doing(doing)?;
-    opened.copy(node, &mut file).map_err(|failure| failure.about_full_disk("the machine's"))?;
+    for node in nodes {
+        opened.copy(node, &mut file).map_err(|failure| failure.about_full_disk("the machine's"))?;
+    }
     file.rewind().doing(doing)?;
     Ok(file)
 }

@@ -37,20 +37,27 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Writes one file, whole or not at all, and never over another one. It may
+    /// Writes one file out of one or several, whole or not at all, and never over another one. It may
     /// hold a secret, whatever it could be read by before.
-    fn file(&mut self, opened: &Opened, node: &Node, to: PathBuf) -> Result<(), Failure> {
+    fn file<'a>(
+        &mut self,
+        opened: &Opened,
+        nodes: impl IntoIterator<Item = &'a Node>,
+        to: PathBuf,
+    ) -> Result<(), Failure> {
         let doing = || format!("write {}", to.display());
         let folder = to.parent().unwrap_or(Path::new("."));
         folders(folder)?;
         let mut partial =
             tempfile::Builder::new().prefix(".matrix-podman-").tempfile_in(folder).doing(doing)?;
-        opened.copy(node, &mut partial).map_err(|failure| failure.about_full_disk("the machine's"))?;
+        for node in nodes {
+            opened.copy(node, &mut partial).map_err(|failure| failure.about_full_disk("the machine's"))?;
+            self.bytes += node.meta.size;
+        }
         partial.as_file().sync_all().doing(doing)?;
         partial.persist_noclobber(&to).map_err(|e| e.error).doing(doing).map_err(|failure| {
             failure.hint("nothing is written over: choose an empty folder with --to, or move it away")
         })?;
-        self.bytes += node.meta.size;
         self.files.push(to);
         Ok(())
     }
@@ -67,7 +74,7 @@ fn folders(folder: &Path) -> Result<(), Failure> {
 
 /// Where in a snapshot is what an operator calls `path`.
 fn place_of(path: &str) -> Option<String> {
-    let own = [place::DATABASE, place::MANIFEST, place::MEDIA];
+    let own = [place::MANIFEST, place::MEDIA];
     if let Some(own) = own.iter().find(|own| own.strip_prefix("/matrix/") == Some(path)) {
         return Some((*own).to_owned());
     }
@@ -78,6 +85,11 @@ fn place_of(path: &str) -> Option<String> {
 /// Takes a file out, or a folder with all that is in it.
 pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("take out {path}");
+    if path == place::DUMP {
+        taken.file(opened, &opened.dump()?, to.join(path))?;
+        sink(Saying::Bytes { done: taken.bytes, total: None });
+        return Ok(());
+    }
     let found = place_of(path).ok_or_else(|| {
         Failure::new(doing(), "that is in no backup").hint(format!(
             "name a file or folder below {}, or database.dump, manifest.json or media.sha256",
@@ -89,7 +101,7 @@ pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Si
     })?;
     let name = Path::new(&found).file_name().unwrap_or_default();
     if !node.is_dir() {
-        taken.file(opened, &node, to.join(name))?;
+        taken.file(opened, [&node], to.join(name))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
         return Ok(());
     }
@@ -98,7 +110,7 @@ pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Si
         if node.is_dir() {
             folders(&target)?;
         } else {
-            taken.file(opened, &node, target)?;
+            taken.file(opened, [&node], target)?;
             sink(Saying::Bytes { done: taken.bytes, total: None });
         }
     }
@@ -131,7 +143,7 @@ pub fn room(
         let Some(path) = room::media_path(id) else { continue };
         // A row without a file is one that an administrator removed.
         let Ok(node) = opened.node(&format!("{}/synapse/media_store/{path}", place::FILES)) else { continue };
-        taken.file(opened, &node, to.join(file_name(id, name.as_deref())))?;
+        taken.file(opened, [&node], to.join(file_name(id, name.as_deref())))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
     }
     Ok((found, taken))
@@ -186,7 +198,7 @@ mod tests {
             ("secrets/signing.key", "/matrix/files/secrets/signing.key"),
             ("/opt/matrix/synapse/homeserver.yaml", "/matrix/files/synapse/homeserver.yaml"),
             ("synapse/media_store/", "/matrix/files/synapse/media_store"),
-            ("database.dump", "/matrix/database.dump"),
+            ("media.sha256", "/matrix/media.sha256"),
         ] {
             assert_eq!(place_of(path).as_deref(), Some(place), "{path}");
         }

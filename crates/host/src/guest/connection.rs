@@ -26,7 +26,7 @@ use crate::{
 
 /// How many pieces of a stream may be on their way or wait here to be read.
 const PIECES_AHEAD: usize = 8;
-/// How much the pipe to the agent may hold, in bytes.
+/// How much each of the pipes to and from the agent may hold, in bytes.
 const PIPE: usize = 1 << 20;
 /// How long the agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
@@ -83,9 +83,10 @@ impl Connection {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::new(doing(), "it has no pipes"));
         };
-        // Images are large and a pipe is small; where it may not be larger, it is
+        // Images and dumps are large and a pipe is small; where it may not be larger, it is
         // only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
         let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
         let (hello_to, hello) = channel();
         if let Ok(mut waiting) = waiting.lock()

@@ -15,7 +15,7 @@ pub const PROTOCOL: u32 = 3;
 /// Longest frame that is accepted; data come in smaller pieces.
 const MAX_FRAME: u32 = 64 << 20;
 /// How much data one frame carries.
-pub const CHUNK: usize = 256 << 10;
+pub const CHUNK: usize = 512 << 10;
 
 const MESSAGE: u8 = 0;
 const DATA: u8 = 1;

@@ -39,9 +39,8 @@ pub(super) fn now(desk: &Desk, args: &args::BackupNow) -> Result<u8, Error> {
             .inspect_err(|_| unreachable = true)
             .map_err(Error::from)
             .and_then(|place| {
-                let repository = Repository::at(place, &desk.password(at)?)?;
-                let fresh = made.insert(desk.make(&repository, json)?);
-                print_made(at, fresh, json)?;
+                let (fresh, repository) = desk.make(place, at, json)?;
+                print_made(at, made.insert(fresh), json)?;
                 desk.pruned(at, &repository, json)
             });
         let failed = result.as_ref().err().map(|error| {
