@@ -13,11 +13,11 @@ use super::{Server, number};
 /// What is to be saved beside what people sent: of chance, so that nothing of it is saved already.
 const NOISE: &str = "/opt/matrix/synapse/noise";
 /// Between two requests of somebody at work.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(15);
 /// Between two messages; Synapse lets a user write one in a second.
 const WRITES: Duration = Duration::from_millis(1100);
 /// So many requests show how the server is when nothing is done beside it.
-const BEFORE: usize = 40;
+const BEFORE: usize = 80;
 
 pub fn hardly_noticed(s: &mut Scenario, server: &Server) {
     let lab = &server.lab;
