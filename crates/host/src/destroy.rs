@@ -105,7 +105,7 @@ pub fn remove_failed(world: &World, failed: &Failed, sink: &Sink) -> Result<(), 
     let Failed { container, unfinished } = failed;
     world.hang_up();
     if *unfinished {
-        let tasks = proxmox::tasks(container)?;
+        let tasks = proxmox::busy_with(container)?;
         if !tasks.is_empty() {
             return Err(Failure::new(
                 format!("remove the container {}", container.id),

@@ -148,6 +148,16 @@ pub(crate) fn killed(s: &mut Scenario, site: &Site) {
         let snapshots = site.node.change(|state| state.guests[&100].snapshots.clone());
         snapshots.get(name).map(|snapshot| snapshot.state.clone())
     };
+    // As a power cut of the node does: a part of one, and the container's lock.
+    let leave_part = || {
+        site.node.change(|state| {
+            let guest = state.guests.get_mut(&100).unwrap();
+            let whole = guest.snapshots[KEPT].clone();
+            let part = SnapshotState { state: Some("prepare".to_owned()), ..whole };
+            guest.snapshots.insert("part".to_owned(), part);
+            guest.config.insert("lock".to_owned(), "snapshot".to_owned());
+        });
+    };
     s.test("a run that is killed while it makes a snapshot holds up nothing, and Proxmox ends it", || {
         let synapse = site.guest().incarnation("synapse");
         let running = site.node.command(&site.lab, &["guest", "snapshot", KEPT]).start();
@@ -164,14 +174,7 @@ pub(crate) fn killed(s: &mut Scenario, site: &Site) {
         assert_eq!(site.guest().incarnation("synapse"), synapse, "Synapse went on");
         site.guest().sh(HOLD).ok();
         site.run(&["doctor"]).says("one-time keys").says("matrix-podman up");
-        // A power cut of the node leaves a part of one, and the container's lock.
-        site.node.change(|state| {
-            let guest = state.guests.get_mut(&100).unwrap();
-            let whole = guest.snapshots[KEPT].clone();
-            let part = SnapshotState { state: Some("prepare".to_owned()), ..whole };
-            guest.snapshots.insert("part".to_owned(), part);
-            guest.config.insert("lock".to_owned(), "snapshot".to_owned());
-        });
+        leave_part();
         site.run(&["guest", "snapshots"]).ok().says("not whole (prepare)").says("remove-snapshot part");
         site.run(&["guest", "snapshot", "newer"]).ok();
         assert_eq!(state("part"), None);
@@ -189,6 +192,16 @@ pub(crate) fn killed(s: &mut Scenario, site: &Site) {
         site.is_as_before(&synapse);
         site.run(&["guest", "remove-snapshot", "newer", "--yes"]).ok();
     });
+    s.test(
+        "after a power cut in the middle of a snapshot, up clears it away and starts the container",
+        || {
+            leave_part();
+            site.guest().cut_power();
+            site.run(&["up", "--yes"]).ok().says("what is left of a snapshot").says("is up.");
+            assert_eq!((state("part"), site.node.setting(100, "lock")), (None, None));
+            site.went_back();
+        },
+    );
 }
 
 fn refused(s: &mut Scenario, site: &Site) {

@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const SHOWS: Duration = Duration::from_secs(15);
 /// The same for one that was only asked for. HA looks every ten seconds.
 const HA_SHOWS: Duration = Duration::from_secs(240);
+/// How long the list of tasks may lag behind: `pvestatd` looks every ten seconds.
+const COMES_ROUND: Duration = Duration::from_secs(30);
 /// Between two looks: each is the start of a large Perl program.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a command in the container may take on the way of the program.
@@ -80,11 +82,19 @@ pub fn exists(id: ContainerId) -> Result<bool, Failure> {
     }
 }
 
-/// Kinds of the tasks that are at work on a container.
-pub fn tasks(container: &Container) -> Result<Vec<String>, Failure> {
-    match ask(Question::Tasks { node: container.node.clone(), id: container.id })? {
-        Answer::Names(kinds) => Ok(kinds),
-        other => Err(odd(&other)),
+/// Kinds of the tasks that are at work on a container and do not end in a while.
+/// One that was killed is struck off the list when Proxmox comes round.
+pub fn busy_with(container: &Container) -> Result<Vec<String>, Failure> {
+    let started = Instant::now();
+    loop {
+        let kinds = match ask(Question::Tasks { node: container.node.clone(), id: container.id })? {
+            Answer::Names(kinds) => kinds,
+            other => return Err(odd(&other)),
+        };
+        if kinds.is_empty() || started.elapsed() > COMES_ROUND {
+            return Ok(kinds);
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

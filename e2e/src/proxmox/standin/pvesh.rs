@@ -52,10 +52,13 @@ fn answer(state: &mut State, path: &str, arguments: &Arguments) -> Result<Value,
                 ["tasks"] => {
                     let id: u32 = arguments.get("vmid").and_then(|id| id.parse().ok()).unwrap_or_default();
                     let alive = |pid: u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-                    let tasks = state.tasks.iter().filter(|(_, of, pid)| *of == id && alive(*pid));
-                    tasks
+                    let tasks = state.tasks.iter().filter(|(_, of, _)| *of == id);
+                    let listed = tasks
                         .map(|(kind, id, pid)| json!({"type": kind, "id": id.to_string(), "pid": pid}))
-                        .collect()
+                        .collect();
+                    // One that was killed is on the list until somebody comes round.
+                    state.tasks.retain(|(_, _, pid)| alive(*pid));
+                    listed
                 }
                 ["lxc", id, what @ ..] => {
                     let number: u32 =

@@ -8,7 +8,7 @@ use matrix_podman_core::{
     proxmox::{Act, Answer, Question, Snapshot, lock_reason, snapshot_description},
 };
 
-use super::{Sink, ask, call, odd, settings, status, tasks};
+use super::{Sink, ask, busy_with, call, odd, settings, status};
 use crate::failure::Failure;
 
 /// The snapshots of a container, oldest first.
@@ -77,8 +77,15 @@ fn is_of_a_snapshot(lock: &str) -> bool {
 /// as by a power cut, with the lock that they left. While anything is at work on
 /// the container, it is somebody else's to end.
 fn clear(container: &Container, doing: &str, sink: &Sink) -> Result<(), Failure> {
-    let remains: Vec<Snapshot> = all(container)?.into_iter().filter(Snapshot::is_our_remains).collect();
-    if remains.is_empty() || !tasks(container)?.is_empty() {
+    let remains = || -> Result<Vec<Snapshot>, Failure> {
+        Ok(all(container)?.into_iter().filter(Snapshot::is_our_remains).collect())
+    };
+    if remains()?.is_empty() || !busy_with(container)?.is_empty() {
+        return Ok(());
+    }
+    // Who was at work may have ended it.
+    let remains = remains()?;
+    if remains.is_empty() {
         return Ok(());
     }
     // Only a snapshot's own lock is taken away.
