@@ -7,7 +7,7 @@ use matrix_podman_core::{
     resource::Backend,
     service::Service,
     size::Bytes,
-    update::{NewerPackage, Note, Precaution, Takes, Work, notable},
+    update::{NewerPackage, Note, Takes, Work, notable},
 };
 use matrix_podman_host::{failure::Failure, run, update::Proposal, world::World};
 use serde::Serialize;
@@ -31,8 +31,8 @@ pub struct Outlook {
     debian: Vec<NewerPackage>,
     /// What stays as it is.
     held: Vec<Service>,
-    /// Whether what is typed here makes a snapshot, and the timer in the guest none.
-    timer_makes_no_snapshot: bool,
+    /// What holds of an update by the timer in the guest instead.
+    timer: Option<&'static str>,
     program: Program,
 }
 
@@ -74,8 +74,7 @@ impl Outlook {
             takes,
             debian: debian.unwrap_or_default(),
             held,
-            timer_makes_no_snapshot: world.site().config.update.auto
-                && proposal.is_some_and(|p| matches!(p.precaution, Precaution::Snapshot { .. })),
+            timer: proposal.and_then(|p| p.precaution.of_the_timer(world.site().config.update.auto)),
             program: Program {
                 version: env!("CARGO_PKG_VERSION"),
                 guest_has_it: (!here).then(|| same.unwrap_or(false)),
@@ -101,11 +100,8 @@ impl Outlook {
         if !self.held.is_empty() {
             output::say(&held_words(&self.held));
         }
-        if self.timer_makes_no_snapshot {
-            output::say(
-                "matrix-update.timer updates from inside the guest, from where no snapshot can be made: it has the \
-                 dump alone.",
-            );
+        if let Some(timer) = self.timer {
+            output::say(timer);
         }
         let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
         if !others.is_empty() {

@@ -45,6 +45,15 @@ impl Precaution {
             Precaution::Without { why } => Some(format!("No snapshot of the guest is made before: {why}.")),
         }
     }
+
+    /// What holds of an update by the timer in the guest instead, where `auto` says
+    /// that there is one and this one here has a snapshot.
+    pub fn of_the_timer(&self, auto: bool) -> Option<&'static str> {
+        (auto && matches!(self, Precaution::Snapshot { .. })).then_some(
+            "matrix-update.timer updates from inside the guest, from where no snapshot can be made: it has the dump \
+             alone.",
+        )
+    }
 }
 
 /// Whether an update of these keeps people's data at risk.
