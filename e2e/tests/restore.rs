@@ -81,7 +81,7 @@ fn gone_back(s: &mut Scenario, server: &Server) {
     let has_late = || anna.messages(room).contains(&late);
     let restore = ["backup", "restore", "--yes"];
     s.test("a restore into the server that is there asks, and changes nothing before it has all", || {
-        lab.guest().exec(["truncate", "--size=512M", LARGE]).ok();
+        lab.guest().exec(["truncate", "--size=1G", LARGE]).ok();
         lab.run(&["backup", "now"]).ok();
         lab.guest().exec(["rm", LARGE]).ok();
         anna.send(room, &late).unwrap();
