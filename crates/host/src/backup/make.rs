@@ -9,6 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     backup::{Content, Entry, FORMAT, Manifest, MediaList, MediaSum, is_media, place},
+    layout,
     lock::Lock,
 };
 use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
@@ -54,7 +55,8 @@ pub fn make(
     let repository = Repository::at(place, password)?;
     let newest = repository.newest(server_name.as_str())?;
     let (content, dump) = begun(dump)?;
-    let dump = parts::ahead(dump);
+    let folder = PathBuf::from(layout::machine_state(world.site().config.site()).as_str());
+    let dump = parts::ahead(dump, folder);
     // A file is written before the row that names it: what is listed now holds
     // all that the dump knows of.
     sink(Saying::Line("looking for what changed".to_owned()));

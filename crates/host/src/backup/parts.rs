@@ -2,21 +2,31 @@
 //!
 //! How large a file is has to be known before it goes into a snapshot, and how
 //! large a dump is only shows at its end. Cut into parts that fit into memory,
-//! it goes into the repository while PostgreSQL still writes it, and no disk has
-//! to have room for the whole of it. Where it is cut depends on what stands
-//! there, so that rows which come or go leave later parts as they were.
+//! it goes into the repository while PostgreSQL still writes it. Where it is cut
+//! depends on what stands there, so that rows which come or go leave later parts
+//! as they were.
+//!
+//! PostgreSQL must not wait for a slow repository: as long as a dump goes on,
+//! whoever wants a table for itself waits, and so does everybody behind them. What
+//! is not taken soon waits in a file without a name, as far as the disk has room.
 
 use std::{
+    fs::File,
     io::{self, Read},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, mpsc},
+    time::Duration,
 };
 
 /// The least that a part holds, in bytes; the last one may hold less.
 const LEAST: usize = 16 << 20;
 /// The most that a part holds, in bytes.
 const MOST: usize = 24 << 20;
-/// How many parts there are at a time, at most.
+/// How many parts there are in memory, at most.
 const AT_A_TIME: usize = 4;
+/// How long PostgreSQL waits for room in memory before a part is put aside.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How much before the end of a row decides about a cut, in bytes: more than
 /// rows of one table have in common at their ends.
 const LOOKED_AT: usize = 256;
@@ -24,7 +34,7 @@ const LOOKED_AT: usize = 256;
 const ONE_OF: u64 = 64;
 
 /// The parts of what is read.
-pub struct Parts<R> {
+struct Parts<R> {
     from: R,
     /// What was read, and belongs to the next part.
     rest: Vec<u8>,
@@ -32,18 +42,19 @@ pub struct Parts<R> {
     /// The least and the most that a part holds.
     sizes: (usize, usize),
     room: Room,
+    aside: Aside,
 }
 
 impl<R: Read> Parts<R> {
-    /// Of what comes out of `from`.
-    pub fn new(from: R) -> Self {
-        Self { from, rest: Vec::new(), ended: false, sizes: (LEAST, MOST), room: Room::default() }
+    /// Of what comes out of `from`; what has to wait does that in `folder`.
+    fn new(from: R, folder: PathBuf) -> Self {
+        let (room, aside) = (Room::default(), Aside::In(folder));
+        Self { from, rest: Vec::new(), ended: false, sizes: (LEAST, MOST), room, aside }
     }
 
-    /// Fills `part`, unless there is no more.
-    fn fill(&mut self, part: &mut Part) -> io::Result<bool> {
+    /// Fills `bytes`, unless there is no more.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
         let (least, most) = self.sizes;
-        let bytes = &mut part.bytes;
         bytes.reserve_exact(most);
         bytes.append(&mut self.rest);
         if !self.ended {
@@ -63,23 +74,35 @@ impl<R: Read> Parts<R> {
 impl<R: Read> Iterator for Parts<R> {
     type Item = io::Result<Part>;
 
-    /// The next part. Waits for those before it to be dropped when there are too many.
+    /// The next part. Waits for those before it to be dropped only when there are too
+    /// many and the disk has no room for one.
     fn next(&mut self) -> Option<Self::Item> {
-        let mut part = self.room.part();
-        match self.fill(&mut part) {
-            Ok(true) => Some(Ok(part)),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
+        let mut bytes = self.room.take();
+        match self.fill(&mut bytes) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(Err(error)),
         }
+        let mut part = Part { size: bytes.len(), read: 0, place: Where::Memory(bytes, self.room.clone()) };
+        // Without room for the next one, this one makes some.
+        if !self.room.comes_within(PATIENCE)
+            && let Some(place) = self.aside.put(&part)
+        {
+            part.place = place;
+        }
+        Some(Ok(part))
     }
 }
 
-/// Reads all parts of `from` ahead of whoever takes them, as many as there may be
-/// at a time.
-pub fn ahead(from: impl Read + Send + 'static) -> impl Iterator<Item = io::Result<Part>> + Send {
-    let (to, parts) = mpsc::sync_channel(0);
+/// Reads all parts of `from` ahead of whoever takes them; what has to wait does
+/// that in `folder`.
+pub fn ahead(
+    from: impl Read + Send + 'static,
+    folder: PathBuf,
+) -> impl Iterator<Item = io::Result<Part>> + Send {
+    let (to, parts) = mpsc::channel();
     std::thread::spawn(move || {
-        for part in Parts::new(from) {
+        for part in Parts::new(from, folder) {
             let broken = part.is_err();
             if to.send(part).is_err() || broken {
                 break;
@@ -92,23 +115,77 @@ pub fn ahead(from: impl Read + Send + 'static) -> impl Iterator<Item = io::Resul
 /// A part, to be read.
 #[derive(Debug)]
 pub struct Part {
-    bytes: Vec<u8>,
+    size: usize,
     read: usize,
-    room: Room,
+    place: Where,
+}
+
+#[derive(Debug)]
+enum Where {
+    Memory(Vec<u8>, Room),
+    /// At this place in the file.
+    Aside(Arc<File>, u64),
 }
 
 impl Part {
     /// How much it holds, in bytes.
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.size
     }
 }
 
 impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.get(self.read..).unwrap_or_default().read(buffer)?;
+        let count = match &self.place {
+            Where::Memory(bytes, _) => bytes.get(self.read..).unwrap_or_default().read(buffer)?,
+            Where::Aside(file, at) => {
+                let wanted = buffer.len().min(self.size - self.read);
+                let buffer = buffer.get_mut(..wanted).unwrap_or_default();
+                file.read_at(buffer, at + self.read as u64)?
+            }
+        };
         self.read += count;
         Ok(count)
+    }
+}
+
+impl Drop for Where {
+    fn drop(&mut self) {
+        if let Where::Memory(bytes, room) = self {
+            room.give_back(std::mem::take(bytes));
+        }
+    }
+}
+
+/// Where parts wait on the disk.
+enum Aside {
+    /// In a file in this folder, when there is need of one.
+    In(PathBuf),
+    /// In this file without a name, behind what is there.
+    At(Arc<File>, u64),
+    /// The disk has no room.
+    Nowhere,
+}
+
+impl Aside {
+    /// Writes a part there, if it has room.
+    fn put(&mut self, part: &Part) -> Option<Where> {
+        let Where::Memory(bytes, _) = &part.place else { return None };
+        if let Aside::In(folder) = self {
+            *self = match tempfile::tempfile_in(folder) {
+                Ok(file) => Aside::At(Arc::new(file), 0),
+                Err(_) => Aside::Nowhere,
+            };
+        }
+        let Aside::At(file, end) = self else { return None };
+        if file.write_all_at(bytes, *end).is_err() {
+            // Those that are in it stay until they were read.
+            *self = Aside::Nowhere;
+            return None;
+        }
+        let place = Where::Aside(Arc::clone(file), *end);
+        *end += part.size as u64;
+        Some(place)
     }
 }
 
@@ -129,7 +206,7 @@ fn fnv(bytes: &[u8]) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// What parts are made of, and how many there may still be.
+/// What parts in memory are made of, and how many there may still be.
 #[derive(Debug, Clone)]
 struct Room(Arc<(Mutex<Vec<Vec<u8>>>, Condvar)>);
 
@@ -139,31 +216,36 @@ impl Default for Room {
     }
 }
 
+// Nothing that could fail is done under the lock.
 impl Room {
-    /// An empty part.
-    fn part(&self) -> Part {
+    /// Waits for some.
+    fn take(&self) -> Vec<u8> {
         let (spare, returned) = &*self.0;
-        // Nothing that could fail is done under the lock.
         let spare = spare.lock().and_then(|spare| returned.wait_while(spare, |spare| spare.is_empty()));
-        let bytes = spare.ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-        Part { bytes, read: 0, room: self.clone() }
+        spare.ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
     }
-}
 
-impl Drop for Part {
-    fn drop(&mut self) {
-        let (spare, returned) = &*self.room.0;
+    /// Whether there is some within a time.
+    fn comes_within(&self, patience: Duration) -> bool {
+        let (spare, returned) = &*self.0;
+        let Ok(spare) = spare.lock() else { return true };
+        let waited = returned.wait_timeout_while(spare, patience, |spare| spare.is_empty());
+        waited.is_ok_and(|(_, waited)| !waited.timed_out())
+    }
+
+    fn give_back(&self, mut bytes: Vec<u8>) {
+        let (spare, returned) = &*self.0;
         if let Ok(mut spare) = spare.lock() {
-            self.bytes.clear();
-            spare.push(std::mem::take(&mut self.bytes));
-            returned.notify_one();
+            bytes.clear();
+            spare.push(bytes);
+            returned.notify_all();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -178,8 +260,23 @@ mod tests {
 
     const SMALL: (usize, usize) = (16 << 10, 48 << 10);
 
-    fn parts(bytes: &[u8]) -> Vec<Vec<u8>> {
-        Parts { sizes: SMALL, ..Parts::new(bytes) }.map(|part| part.unwrap().bytes.clone()).collect()
+    fn small<R: Read>(from: R, folder: &Path) -> Parts<R> {
+        Parts { sizes: SMALL, ..Parts::new(from, folder.to_owned()) }
+    }
+
+    fn nowhere<R: Read>(from: R) -> Parts<R> {
+        Parts { aside: Aside::Nowhere, ..small(from, Path::new("/")) }
+    }
+
+    fn bytes(mut part: Part) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        part.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), part.size());
+        bytes
+    }
+
+    fn parts(from: &[u8]) -> Vec<Vec<u8>> {
+        nowhere(from).map(|part| bytes(part.unwrap())).collect()
     }
 
     #[test]
@@ -204,8 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_too_many_at_a_time() {
-        let mut parts = Parts { sizes: SMALL, ..Parts::new(io::repeat(1).take(1 << 20)) };
+    fn without_a_disk_there_are_never_too_many_at_a_time() {
+        let mut parts = nowhere(io::repeat(1).take(1 << 20));
         let mut held: Vec<_> = parts.by_ref().take(AT_A_TIME).map(Result::unwrap).collect();
         let (to, from) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -219,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn whoever_writes_waits_for_nobody_who_is_slow_and_nothing_is_left_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = rows(0..500);
+        let held: Vec<Part> = small(all.as_slice(), folder.path()).map(Result::unwrap).collect();
+        assert!(held.len() > AT_A_TIME + 2, "{}", held.len());
+        assert!(held.iter().any(|part| matches!(part.place, Where::Aside(..))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it has no name");
+        assert!(held.into_iter().flat_map(bytes).collect::<Vec<_>>() == all);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_no_end() {
         struct Broken;
         impl Read for Broken {
@@ -227,8 +335,8 @@ mod tests {
             }
         }
         let bytes = rows(0..5);
-        assert!(Parts::new(bytes.as_slice().chain(Broken)).next().unwrap().is_err());
-        let mut all = ahead(io::Cursor::new(bytes).chain(Broken));
+        assert!(nowhere(bytes.as_slice().chain(Broken)).next().unwrap().is_err());
+        let mut all = ahead(io::Cursor::new(bytes).chain(Broken), PathBuf::from("/"));
         assert!(all.next().unwrap().is_err());
         assert!(all.next().is_none());
     }

@@ -335,7 +335,7 @@ mod tests {
         };
         Material {
             guest: None,
-            dump: Box::new(parts::ahead(dump)),
+            dump: Box::new(parts::ahead(dump, std::env::temp_dir())),
             entries: vec![folder],
             documents: Box::new(|_| Ok(vec![(place::MANIFEST, "{}".to_owned())])),
             unread: Unread::default(),
