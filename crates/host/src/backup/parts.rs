@@ -25,6 +25,8 @@ const LEAST: usize = 16 << 20;
 const MOST: usize = 24 << 20;
 /// How many parts there are in memory, at most.
 const AT_A_TIME: usize = 4;
+/// Room on the disk that is left to others, in bytes: a full one harms the machine.
+const SPARE: u64 = 1 << 30;
 /// How long PostgreSQL waits for room in memory before a part is put aside.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How much before the end of a row decides about a cut, in bytes: more than
@@ -43,13 +45,15 @@ struct Parts<R> {
     sizes: (usize, usize),
     room: Room,
     aside: Aside,
+    /// How much room on the disk is left to others.
+    spare: u64,
 }
 
 impl<R: Read> Parts<R> {
     /// Of what comes out of `from`; what has to wait does that in `folder`.
     fn new(from: R, folder: PathBuf) -> Self {
         let (room, aside) = (Room::default(), Aside::In(folder));
-        Self { from, rest: Vec::new(), ended: false, sizes: (LEAST, MOST), room, aside }
+        Self { from, rest: Vec::new(), ended: false, sizes: (LEAST, MOST), room, aside, spare: SPARE }
     }
 
     /// Fills `bytes`, unless there is no more.
@@ -86,7 +90,7 @@ impl<R: Read> Iterator for Parts<R> {
         let mut part = Part { size: bytes.len(), read: 0, place: Where::Memory(bytes, self.room.clone()) };
         // Without room for the next one, this one makes some.
         if !self.room.comes_within(PATIENCE)
-            && let Some(place) = self.aside.put(&part)
+            && let Some(place) = self.aside.put(&part, self.spare)
         {
             part.place = place;
         }
@@ -168,8 +172,8 @@ enum Aside {
 }
 
 impl Aside {
-    /// Writes a part there, if it has room.
-    fn put(&mut self, part: &Part) -> Option<Where> {
+    /// Writes a part there, if it has room for more than that.
+    fn put(&mut self, part: &Part, spare: u64) -> Option<Where> {
         let Where::Memory(bytes, _) = &part.place else { return None };
         if let Aside::In(folder) = self {
             *self = match tempfile::tempfile_in(folder) {
@@ -178,6 +182,10 @@ impl Aside {
             };
         }
         let Aside::At(file, end) = self else { return None };
+        let stat = rustix::fs::fstatvfs(&**file).ok()?;
+        if stat.f_bavail.saturating_mul(stat.f_frsize) < spare + part.size as u64 {
+            return None;
+        }
         if file.write_all_at(bytes, *end).is_err() {
             // Those that are in it stay until they were read.
             *self = Aside::Nowhere;
@@ -261,7 +269,7 @@ mod tests {
     const SMALL: (usize, usize) = (16 << 10, 48 << 10);
 
     fn small<R: Read>(from: R, folder: &Path) -> Parts<R> {
-        Parts { sizes: SMALL, ..Parts::new(from, folder.to_owned()) }
+        Parts { sizes: SMALL, spare: 0, ..Parts::new(from, folder.to_owned()) }
     }
 
     fn nowhere<R: Read>(from: R) -> Parts<R> {
