@@ -3,10 +3,10 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use matrix_podman_images::{BuildOptions, Recipe, build};
+use matrix_podman_images::{BuildOptions, Recipe, build, missing_tools};
 use serde_json::Value;
 
-use crate::Lab;
+use crate::{Invocation, Lab};
 
 /// The Debian release that the program builds from unless it is told otherwise.
 const SUITE: &str = "trixie";
@@ -34,6 +34,7 @@ pub(crate) fn template() -> PathBuf {
     if place.exists() {
         return place;
     }
+    install_what_builds();
     fs::create_dir_all(OWN_CACHE).unwrap_or_else(|e| panic!("{OWN_CACHE}: {e}"));
     let partial = place.with_extension(format!("{}.tar", std::process::id()));
     let made = Command::new("mmdebstrap")
@@ -49,6 +50,21 @@ pub(crate) fn template() -> PathBuf {
     assert!(made.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&made.stderr));
     fs::rename(&partial, &place).unwrap_or_else(|e| panic!("{}: {e}", place.display()));
     place
+}
+
+/// Installs what archives are made with. The program does that by itself, and it is
+/// tested that it does; where all its own archives are there, it needs none of it.
+#[track_caller]
+fn install_what_builds() {
+    let missing: Vec<&str> =
+        missing_tools(&[Recipe::Postgres]).into_iter().map(|(_, package)| package).collect();
+    if missing.is_empty() {
+        return;
+    }
+    // Another file of tests may be at it, or the program itself.
+    let install = ["apt-get", "--quiet=2", "--yes", "--option=DPkg::Lock::Timeout=300"];
+    let install = install.iter().chain(&["--no-install-recommends", "install"]);
+    Invocation::new(install.chain(&missing)).run().ok();
 }
 
 /// Sees to it that archives are there: by making a server, if none was made
@@ -97,6 +113,7 @@ fn newest(recipe: &str) -> Option<PathBuf> {
 /// that has it, or found where an earlier run made it.
 #[track_caller]
 pub fn postgres_archive(major: u32) -> PathBuf {
+    install_what_builds();
     let options = BuildOptions::new(PathBuf::from(CACHE).join("images"));
     let options = options.with_postgres(major).unwrap_or_else(|| panic!("no Debian has PostgreSQL {major}"));
     // What is tested is the change from one version to another, not whether a
