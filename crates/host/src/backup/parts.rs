@@ -106,14 +106,25 @@ pub fn ahead(
 ) -> impl Iterator<Item = io::Result<Part>> + Send {
     let (to, parts) = mpsc::channel();
     std::thread::spawn(move || {
-        for part in Parts::new(from, folder) {
-            let broken = part.is_err();
-            if to.send(part).is_err() || broken {
+        let mut all = Parts::new(from, folder);
+        loop {
+            let next = all.next();
+            let last = !matches!(next, Some(Ok(_)));
+            if to.send(next).is_err() || last {
                 break;
             }
         }
     });
-    parts.into_iter()
+    let mut over = false;
+    std::iter::from_fn(move || {
+        if over {
+            return None;
+        }
+        // The end is told: a thread that failed must not be taken for it.
+        let next = parts.recv().unwrap_or_else(|_| Some(Err(io::Error::other("a thread failed"))));
+        over = !matches!(next, Some(Ok(_)));
+        next
+    })
 }
 
 /// A part, to be read.
@@ -206,7 +217,8 @@ fn cut(bytes: &[u8], least: usize) -> usize {
     (least.min(bytes.len())..bytes.len()).find(good).unwrap_or(bytes.len())
 }
 
-/// FNV-1a with 64 bits, its bits mixed once more: the lowest ones decide.
+/// FNV-1a with 64 bits, its bits mixed once more: the lowest ones decide. Every
+/// version has to cut alike, which the standard library's hashes do not promise.
 fn fnv(bytes: &[u8]) -> u64 {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
@@ -347,5 +359,20 @@ mod tests {
         let mut all = ahead(io::Cursor::new(bytes).chain(Broken), PathBuf::from("/"));
         assert!(all.next().unwrap().is_err());
         assert!(all.next().is_none());
+    }
+
+    #[test]
+    fn a_thread_that_fails_is_no_end() {
+        struct Panics;
+        impl Read for Panics {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                panic!("on purpose")
+            }
+        }
+        let mut all = ahead(io::Cursor::new(rows(0..5)).chain(Panics), PathBuf::from("/"));
+        assert!(all.next().unwrap().is_err());
+        assert!(all.next().is_none());
+        let whole = ahead(io::Cursor::new(rows(0..5)), PathBuf::from("/"));
+        assert_eq!(whole.map(|part| bytes(part.unwrap())).collect::<Vec<_>>(), [rows(0..5)]);
     }
 }
