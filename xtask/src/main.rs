@@ -3,6 +3,7 @@
 
 mod bench;
 mod ci;
+mod dist;
 mod docs;
 mod e2e;
 mod lanes;
@@ -16,6 +17,7 @@ cargo xtask ci [--allow-not-run]            everything that must pass, fast thin
 cargo xtask e2e [FILTER] [--allow-not-run]  the end-to-end tests, or those whose file or name has FILTER in it
 cargo xtask bench [ARGUMENT...]             measure speed and size
 cargo xtask docs                            write what is generated in docs/reference anew
+cargo xtask dist --key FINGERPRINT          make a release: programs, packages, apt repository, signatures
 
 --allow-not-run  let tests that this machine cannot run pass; they are named in the end
 ";
@@ -36,6 +38,11 @@ fn main() -> ExitCode {
         }
         ["bench", ..] => bench::run(&arguments[1..]),
         ["docs"] => docs::write(),
+        ["dist", "--help" | "-h"] => {
+            print!("{}", dist::USAGE);
+            Ok(())
+        }
+        ["dist", rest @ ..] => dist::Options::read(rest).and_then(|options| dist::run(&options)),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");
             Ok(())

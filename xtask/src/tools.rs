@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 17] = [
+const NEEDED: [(&str, &str); 20] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -28,6 +28,9 @@ const NEEDED: [(&str, &str); 17] = [
     ("caddy", "caddy"),
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
+    ("apt-ftparchive", "apt-utils"),
+    ("gpg", "gnupg"),
+    ("shellcheck", "shellcheck"),
 ];
 
 /// Those that Debian starts when it installs them.

@@ -1,0 +1,75 @@
+//! The program, the same bytes wherever and whenever it is built.
+
+use std::path::{Path, PathBuf};
+
+use super::{architecture::Architecture, source::Source};
+use crate::phase::{self, workspace};
+
+/// Where tools of cargo's are installed.
+const TOOLS: &str = "target/tools";
+
+/// A tool of cargo's and its version.
+pub struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Puts the list of crates into the program, where scanners find it.
+const AUDITABLE: Tool = Tool { name: "cargo-auditable", version: "0.7.7" };
+/// Writes the list of what is in a program.
+pub const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9" };
+
+impl Tool {
+    /// Installs it where it is not there, and gives back its program.
+    ///
+    /// # Errors
+    ///
+    /// cargo cannot install it.
+    pub fn program(&self) -> Result<PathBuf, String> {
+        let root = workspace().join(TOOLS).join(format!("{}-{}", self.name, self.version));
+        let program = root.join("bin").join(self.name);
+        if !program.exists() {
+            let mut install = phase::cargo();
+            // Outside of the workspace: its linking is for programs that go into guests.
+            install.current_dir(std::env::temp_dir());
+            install.args(["install", "--locked", "--quiet", "--root"]).arg(&root);
+            phase::run(install.args(["--version", self.version, self.name]))?;
+        }
+        Ok(program)
+    }
+}
+
+/// Builds it; `build` keeps what can be used again.
+///
+/// # Errors
+///
+/// It does not compile, or a tool is not to be had.
+pub fn build(source: &Source, architecture: Architecture, build: &Path) -> Result<PathBuf, String> {
+    let home = cargo_home()?;
+    // Paths of the machine that builds stand in panics and in C's asserts.
+    let mapped = [(source.folder.as_path(), "/source"), (build, "/build"), (home.as_path(), "/cargo")];
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Clink-arg=-Wl,--build-id=none".to_owned()];
+    flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    let c: Vec<String> =
+        mapped.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let target = architecture.target();
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+
+    let mut command = std::process::Command::new(AUDITABLE.program()?);
+    command.current_dir(&source.folder);
+    command.args(["auditable", "build", "--release", "--locked", "--package", "matrix-podman"]);
+    command.args(["--target", target, "--target-dir"]).arg(build);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    command.env("CFLAGS", c.join(" ")).env("SOURCE_DATE_EPOCH", source.epoch.to_string());
+    command.env(linker, architecture.linker());
+    phase::run(&mut command)?;
+    Ok(build.join(target).join("release/matrix-podman"))
+}
+
+fn cargo_home() -> Result<PathBuf, String> {
+    if let Some(home) = std::env::var_os("CARGO_HOME") {
+        return Ok(PathBuf::from(home));
+    }
+    let home = std::env::var_os("HOME").ok_or("neither CARGO_HOME nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cargo"))
+}
