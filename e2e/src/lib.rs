@@ -38,7 +38,7 @@ pub use command::{Invocation, Ran, Running};
 pub use guest::Guest;
 pub use lab::{DOMAIN, Lab, binary};
 pub use laptop::{Laptop, Sshd};
-pub use machine::lxc_config;
+pub use machine::{lxc_config, put};
 pub use matrix::{Matrix, Session, http};
 pub use proxmox::{CallsPage, How, Node, SnapshotState, State, Storage, standin as proxmox_standin};
 pub use scenario::Scenario;

@@ -1,7 +1,7 @@
 //! A plain Debian 13 machine, and a network for it: made without the program,
 //! so that the program can be tried on what it did not make.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::{Guest, Invocation, Lab, archives};
 
@@ -96,6 +96,21 @@ impl Lab {
         guest
     }
 
+    /// Puts archives of the images into a plain machine; the part of a config that
+    /// uses them.
+    #[track_caller]
+    pub fn give_archives(&self) -> String {
+        let root = self.guest().folder().join("rootfs");
+        let mut config = String::new();
+        for (key, recipe) in
+            [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
+        {
+            put(&archives::archive(recipe), &root.join(format!("srv/images/{recipe}.tar")));
+            config.push_str(&format!("\n[images.{key}]\narchive = \"/srv/images/{recipe}.tar\"\n"));
+        }
+        config
+    }
+
     /// The address of a plain machine.
     pub fn machine_address(&self) -> String {
         format!("10.87.{}.20", self.number)
@@ -109,6 +124,15 @@ impl Lab {
         ]);
         lines.join("\n") + "\n"
     }
+}
+
+/// Copies a file to a place whose folder may not be there yet: into another
+/// machine's root file system, say.
+#[track_caller]
+pub fn put(from: &Path, to: &Path) {
+    let made = to.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| fs::copy(from, to))
+        .unwrap_or_else(|e| panic!("copy {} to {}: {e}", from.display(), to.display()));
 }
 
 /// Lines of the LXC config of an unprivileged guest whose root file system is

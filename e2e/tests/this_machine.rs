@@ -1,10 +1,10 @@
 //! The machine itself as the guest, with images from archives: a plain Debian
 //! 13 machine, on which nothing is prepared.
 
-use std::{fs, path::Path, process::ExitCode, time::Duration};
+use std::{fs, process::ExitCode, time::Duration};
 
 use matrix_podman_e2e::{
-    Guest, Lab, Laptop, Matrix, Ran, SERVICES, Scenario, archive, binary, make_archives, wait_until,
+    Guest, Lab, Laptop, Matrix, Ran, SERVICES, Scenario, binary, make_archives, put, wait_until,
 };
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -263,21 +263,8 @@ fn plain_machine() -> Machine {
         .sh("apt-get purge --quiet=2 --yes podman crun netavark aardvark-dns nftables unattended-upgrades >/dev/null; apt-get autoremove --quiet=2 --yes >/dev/null; ! command -v podman")
         .ok();
     let root = guest.folder().join("rootfs");
-    give(binary(), &root.join("root/matrix-podman"));
-    let mut config = format!("domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n", lab.domain);
-    for (key, recipe) in
-        [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
-    {
-        give(&archive(recipe), &root.join(format!("srv/images/{recipe}.tar")));
-        config.push_str(&format!("\n[images.{key}]\narchive = \"/srv/images/{recipe}.tar\"\n"));
-    }
-    guest.write("/root/site/matrix.toml", config);
+    put(binary(), &root.join("root/matrix-podman"));
+    let config = format!("domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n", lab.domain);
+    guest.write("/root/site/matrix.toml", config + &lab.give_archives());
     Machine { lab, guest }
-}
-
-/// Puts a file of this machine into the other's root file system.
-#[track_caller]
-fn give(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    fs::copy(from, to).unwrap_or_else(|e| panic!("copy {} to {}: {e}", from.display(), to.display()));
 }

@@ -23,6 +23,8 @@ pub const UPDATE_UNIT: &str = "matrix-update.service";
 pub const UPDATE_TIMER: &str = "matrix-update.timer";
 /// The program, in the guest.
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
+/// The program where the Debian package puts it.
+pub const PACKAGED: &str = "/usr/bin/matrix-podman";
 /// What shows whoever enters the guest how it is.
 pub const MOTD_HOOK: &str = "/etc/profile.d/zz-matrix-podman.sh";
 /// Network of database, cache and Synapse; no way out, none in.

@@ -14,11 +14,14 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
-
     /// That of this machine.
     pub const HERE: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
+
+    /// All of them, this machine's first: its program describes the others'.
+    pub const ALL: [Self; 2] = match Self::HERE {
+        Self::Amd64 => [Self::Amd64, Self::Arm64],
+        Self::Arm64 => [Self::Arm64, Self::Amd64],
+    };
 
     /// Debian's name for it.
     pub fn debian(self) -> &'static str {

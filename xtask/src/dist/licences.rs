@@ -58,7 +58,11 @@ pub fn copyright(source: &Source, architecture: Architecture) -> Result<String, 
 /// A field's further lines begin with a space, its empty ones are a dot.
 fn indented(text: &mut String, body: &str) {
     for line in body.trim_end().lines() {
-        let _ = if line.trim().is_empty() { writeln!(text, " .") } else { writeln!(text, " {}", line.trim_end()) };
+        let _ = if line.trim().is_empty() {
+            writeln!(text, " .")
+        } else {
+            writeln!(text, " {}", line.trim_end())
+        };
     }
 }
 
@@ -114,5 +118,8 @@ fn texts(folder: &Path) -> Result<Vec<String>, String> {
         }
     }
     paths.sort();
-    paths.iter().map(|path| Ok(String::from_utf8_lossy(&fs::read(path).map_err(doing)?).into_owned())).collect()
+    paths
+        .iter()
+        .map(|path| Ok(String::from_utf8_lossy(&fs::read(path).map_err(doing)?).into_owned()))
+        .collect()
 }

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let work = workspace().join("target/dist");
     let out = options.out.clone().unwrap_or_else(|| work.join("release"));
     let signer = options.key.as_deref().map(Signer::new).transpose()?;
-    let source = Source::export(&work.join("source"))?;
+    let source = Source::export(&work.join("source"), options.program.is_none())?;
     println!("matrix-podman {} from {}", source.version, source.commit);
 
     // Beside its place, so that a release that was cut off is not taken for one.
@@ -88,11 +88,13 @@ pub fn run(options: &Options) -> Result<(), String> {
     clear(&partial)?;
     fs::create_dir_all(&partial).map_err(|e| format!("make {}: {e}", partial.display()))?;
     let mut packages = Vec::new();
+    let mut here: Option<PathBuf> = None;
     for architecture in Architecture::ALL {
         let program = match &options.program {
             Some(given) if architecture == Architecture::HERE => given.clone(),
             Some(_) => continue,
             None => match architecture.missing()? {
+                Some(why) if architecture == Architecture::HERE => return Err(format!("build here: {why}")),
                 Some(why) => {
                     println!("not built for {}: {why}", architecture.debian());
                     continue;
@@ -103,11 +105,9 @@ pub fn run(options: &Options) -> Result<(), String> {
         let name = format!("matrix-podman_{}_{}", source.version, architecture.debian());
         copy(&program, &partial.join(&name))?;
         let package = partial.join(format!("{name}.deb"));
-        package::make(&source, architecture, &program, &work.join("stage"), &package)?;
+        let here = here.get_or_insert_with(|| program.clone());
+        package::make(&source, architecture, &program, here, &work.join("stage"), &package)?;
         packages.push(package);
-    }
-    if packages.is_empty() {
-        return Err("no architecture can be built for on this machine".to_owned());
     }
     if options.program.is_none() {
         sbom::write(&source, &partial.join(format!("matrix-podman_{}.cdx.json", source.version)))?;
@@ -153,7 +153,9 @@ fn sums(folder: &Path) -> Result<String, String> {
 
 fn clear(folder: &Path) -> Result<(), String> {
     match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("remove {}: {e}", folder.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("remove {}: {e}", folder.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -22,9 +22,10 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Documents of the source that go into it.
-const DOCUMENTS: [&str; 2] = ["README.md", "docs"];
+const DOCUMENTS: [&str; 3] = ["README.md", "CHANGELOG.md", "docs"];
 
-/// Makes it; `stage` is cleared first.
+/// Makes it; `stage` is cleared first. `here` is the program for this machine,
+/// which writes its own manual pages and completions.
 ///
 /// # Errors
 ///
@@ -33,6 +34,7 @@ pub fn make(
     source: &Source,
     architecture: Architecture,
     program: &Path,
+    here: &Path,
     stage: &Path,
     package: &Path,
 ) -> Result<(), String> {
@@ -40,15 +42,11 @@ pub fn make(
     let binary = stage.join("usr/bin/matrix-podman");
     folder(&stage.join("usr/bin"))?;
     copy(program, &binary)?;
-    if architecture == Architecture::HERE {
-        describe(program, stage)?;
-    }
+    describe(here, stage)?;
     for name in DOCUMENTS {
         copy_tree(&source.folder.join(name), &stage.join(DOC).join(name))?;
     }
     write(&stage.join(DOC).join("copyright"), &licences::copyright(source, architecture)?)?;
-    copy(&source.folder.join("CHANGELOG.md"), &stage.join(DOC).join("changelog"))?;
-    gzip(&stage.join(DOC).join("changelog"))?;
     write(&stage.join("DEBIAN/control"), &control(source, architecture, size(stage)?))?;
     write(&stage.join("DEBIAN/prerm"), &source.read("packaging/prerm")?)?;
     modes(stage)?;
@@ -131,7 +129,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), String> {
 
 /// Debian wants no time and no name in what it compresses.
 fn gzip(file: &Path) -> Result<(), String> {
-    phase::run(Command::new("gzip").args(["--best", "--no-name", "--"]).arg(file))
+    phase::output(Command::new("gzip").args(["--best", "--no-name", "--"]).arg(file)).map(drop)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {

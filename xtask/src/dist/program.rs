@@ -48,7 +48,8 @@ pub fn build(source: &Source, architecture: Architecture, build: &Path) -> Resul
     let home = cargo_home()?;
     // Paths of the machine that builds stand in panics and in C's asserts.
     let mapped = [(source.folder.as_path(), "/source"), (build, "/build"), (home.as_path(), "/cargo")];
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), "-Clink-arg=-Wl,--build-id=none".to_owned()];
+    let mut flags =
+        vec!["-Ctarget-feature=+crt-static".to_owned(), "-Clink-arg=-Wl,--build-id=none".to_owned()];
     flags.extend(mapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
     let c: Vec<String> =
         mapped.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();

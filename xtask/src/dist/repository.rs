@@ -36,15 +36,11 @@ pub fn make(
     }
     let suite = root.join("dists").join(SUITE);
     for architecture in &architectures {
-        let listed = phase::output(ftparchive(source, root).args([
-            "--arch",
-            architecture,
-            "packages",
-            "pool",
-        ]))?;
+        let listed =
+            phase::output(ftparchive(source, root).args(["--arch", architecture, "packages", "pool"]))?;
         let packages = suite.join(format!("main/binary-{architecture}/Packages"));
         write(&packages, &listed)?;
-        phase::run(Command::new("gzip").args(["--keep", "--best", "--no-name", "--"]).arg(&packages))?;
+        phase::output(Command::new("gzip").args(["--keep", "--best", "--no-name", "--"]).arg(&packages))?;
     }
     let mut release = ftparchive(source, root);
     for (name, value) in [

@@ -24,7 +24,10 @@ impl Signer {
         let found = primary_fingerprints(&listed);
         match found.as_slice() {
             [one] => Ok(Self { fingerprint: (*one).to_owned() }),
-            _ => Err(format!("gpg knows {} secret keys called {key}; name one by its fingerprint", found.len())),
+            _ => Err(format!(
+                "gpg knows {} secret keys called {key}; name one by its fingerprint",
+                found.len()
+            )),
         }
     }
 

@@ -22,14 +22,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// Exports the commit that is checked out.
+    /// Exports the commit that is checked out. `clean` refuses changes that no
+    /// commit has.
     ///
     /// # Errors
     ///
-    /// The tree has changes that no commit has, or git fails.
-    pub fn export(folder: &Path) -> Result<Self, String> {
+    /// There are such changes, or git fails.
+    pub fn export(folder: &Path, clean: bool) -> Result<Self, String> {
         let changes = git(&["status", "--porcelain"])?;
-        if !changes.is_empty() {
+        if clean && !changes.is_empty() {
             return Err(format!("a release is made of a commit; these are in none:\n{changes}"));
         }
         let commit = git(&["rev-parse", "HEAD"])?;
@@ -48,7 +49,8 @@ impl Source {
             .spawn()
             .map_err(|e| format!("cannot run git: {e}"))?;
         let tar = archive.stdout.take().map_or_else(Stdio::null, Stdio::from);
-        let unpacked = Command::new("tar").arg("--extract").arg("--directory").arg(folder).stdin(tar).status();
+        let unpacked =
+            Command::new("tar").arg("--extract").arg("--directory").arg(folder).stdin(tar).status();
         let exported = archive.wait().map_err(|e| format!("wait for git: {e}"))?;
         match unpacked {
             Ok(status) if status.success() && exported.success() => {}

@@ -1,6 +1,10 @@
 //! The program itself, put into the guest.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
 
 use matrix_podman_core::{
     layout,
@@ -19,8 +23,13 @@ use crate::{
 /// How long each act on the way may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Copies the running program to where people and units of this side find it.
+/// Puts the running program where people and units of this side find it: a link
+/// to the package's, so that apt upgrades both, else a copy.
 pub(super) fn install() -> Result<(), Failure> {
+    let running = fs::read_link("/proc/self/exe").doing(|| "find the program's own file")?;
+    if running == Path::new(layout::PACKAGED) {
+        return file::link(Path::new(layout::BINARY), layout::PACKAGED);
+    }
     let mut own = File::open("/proc/self/exe").doing(|| "read the program's own file")?;
     file::write_from(Path::new(layout::BINARY), &mut own, Mode(0o755), Owner::ROOT)
 }
