@@ -1,8 +1,10 @@
 //! Everything that must pass, fast things first.
 
+use std::process::Command;
+
 use crate::{
     docs, e2e,
-    phase::{self, Phases, cargo},
+    phase::{self, Phases, cargo, workspace},
     tools,
 };
 
@@ -17,6 +19,7 @@ pub fn run(allow_not_run: bool) -> Result<(), String> {
     let mut phases = Phases::default();
     phases.run("format", || phase::run(cargo().args(["fmt", "--all", "--check"])));
     phases.run("tools that the tests need", tools::install);
+    phases.run("workflow files", workflows);
     phases.run("clippy", || {
         phase::run(cargo().args([
             "clippy",
@@ -44,6 +47,13 @@ pub fn run(allow_not_run: bool) -> Result<(), String> {
     phases.run("generated documents are current", docs::check);
     phases.run("end-to-end tests", || e2e::run(None, allow_not_run));
     phases.end()
+}
+
+/// The forge's workflow files, as far as they can be looked at without the forge.
+fn workflows() -> Result<(), String> {
+    let mut lint = Command::new("go");
+    lint.current_dir(workspace());
+    phase::run(lint.args(["run", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12", "-color"]))
 }
 
 fn size() -> Result<(), String> {

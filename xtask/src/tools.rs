@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 20] = [
+const NEEDED: [(&str, &str); 21] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -31,6 +31,7 @@ const NEEDED: [(&str, &str); 20] = [
     ("apt-ftparchive", "apt-utils"),
     ("gpg", "gnupg"),
     ("shellcheck", "shellcheck"),
+    ("go", "golang-go"),
 ];
 
 /// Those that Debian starts when it installs them.
