@@ -14,9 +14,17 @@ use clap::Parser as _;
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
+    // Whoever types the bare name wants to know where they are, not the options.
+    if std::env::args_os().len() <= 1 {
+        return end(commands::overview::run(), false);
+    }
     let args = args::Args::parse();
     let json = args.json();
-    match commands::run(args) {
+    end(commands::run(args), json)
+}
+
+fn end(result: Result<u8, error::Error>, json: bool) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::error(&error, json);

@@ -167,12 +167,32 @@ fn sites_folder() -> PathBuf {
 
 /// The config files of the sites that were brought up from this machine.
 fn known_sites() -> Vec<PathBuf> {
+    remembered().into_iter().map(|server| server.config).collect()
+}
+
+/// A server that was brought up from this machine.
+pub struct Remembered {
+    /// What its user ids end with, or its domain.
+    pub name: String,
+    /// Its config file.
+    pub config: PathBuf,
+}
+
+/// The servers that were brought up from this machine, by name.
+pub fn remembered() -> Vec<Remembered> {
     let Ok(sites) = fs::read_dir(sites_folder()) else { return Vec::new() };
-    sites
-        .filter_map(|site| fs::read_to_string(site.ok()?.path().join("config-path")).ok())
-        .map(|path| PathBuf::from(path.trim()))
-        .filter(|path| path.exists())
-        .collect()
+    let mut found: Vec<Remembered> = sites
+        .filter_map(|site| {
+            let site = site.ok()?;
+            let text = fs::read_to_string(site.path().join("config-path")).ok()?;
+            let config = PathBuf::from(text.trim());
+            config
+                .exists()
+                .then(|| Remembered { name: site.file_name().to_string_lossy().into_owned(), config })
+        })
+        .collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
 }
 
 /// The config of a site as somebody wrote it, where this machine remembers it.

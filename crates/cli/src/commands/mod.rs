@@ -18,6 +18,7 @@ mod logs;
 mod motd;
 mod notify;
 mod outlook;
+pub mod overview;
 mod people;
 mod plan;
 mod prune;
