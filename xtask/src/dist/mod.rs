@@ -8,6 +8,7 @@ mod notes;
 mod package;
 mod program;
 mod repository;
+pub mod reproduce;
 mod sbom;
 mod sign;
 mod source;
@@ -18,6 +19,7 @@ use std::{
 };
 
 use architecture::Architecture;
+use program::Day;
 use sign::Signer;
 use source::Source;
 
@@ -99,7 +101,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                     println!("not built for {}: {why}", architecture.debian());
                     continue;
                 }
-                None => program::build(&source, architecture, &work.join("build"))?,
+                None => program::build(&source, architecture, &work.join("build"), Day::Today)?,
             },
         };
         let name = format!("matrix-podman_{}_{}", source.version, architecture.debian());

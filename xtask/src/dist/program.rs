@@ -1,6 +1,9 @@
 //! The program, the same bytes wherever and whenever it is built.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{architecture::Architecture, source::Source};
 use crate::phase::{self, workspace};
@@ -39,12 +42,21 @@ impl Tool {
     }
 }
 
+/// When the compiler believes to be at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Day {
+    /// Now.
+    Today,
+    /// More than a day from now.
+    Tomorrow,
+}
+
 /// Builds it; `build` keeps what can be used again.
 ///
 /// # Errors
 ///
 /// It does not compile, or a tool is not to be had.
-pub fn build(source: &Source, architecture: Architecture, build: &Path) -> Result<PathBuf, String> {
+pub fn build(source: &Source, architecture: Architecture, build: &Path, day: Day) -> Result<PathBuf, String> {
     let home = cargo_home()?;
     // Paths of the machine that builds stand in panics and in C's asserts.
     let mapped = [(source.folder.as_path(), "/source"), (build, "/build"), (home.as_path(), "/cargo")];
@@ -56,7 +68,15 @@ pub fn build(source: &Source, architecture: Architecture, build: &Path) -> Resul
     let target = architecture.target();
     let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
 
-    let mut command = std::process::Command::new(AUDITABLE.program()?);
+    let auditable = AUDITABLE.program()?;
+    let mut command = match day {
+        Day::Today => Command::new(auditable),
+        Day::Tomorrow => {
+            let mut later = Command::new("faketime");
+            later.args(["-f", "+26h"]).arg(auditable);
+            later
+        }
+    };
     command.current_dir(&source.folder);
     command.args(["auditable", "build", "--release", "--locked", "--package", "matrix-podman"]);
     command.args(["--target", target, "--target-dir"]).arg(build);
