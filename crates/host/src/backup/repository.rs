@@ -7,16 +7,21 @@ use std::{
     sync::Arc,
 };
 
-use matrix_podman_core::backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place};
+use matrix_podman_core::{
+    backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place},
+    config::restored::Origin,
+};
 use rustic_core::{
     CheckOptions, ConfigOptions, Credentials, IndexedFullStatus, KeepOptions, KeyOptions, LsOptions,
     OpenStatus, PruneOptions, RepositoryOptions, RusticError, RusticResult,
     jiff::Timestamp,
-    repofile::{Node, SnapshotFile},
+    repofile::{MasterKey, Node, SnapshotFile},
 };
 use serde::Serialize;
 
-use super::{Password, Tell, opening::Place, progress::Counter, source::Unread};
+use super::{
+    Password, SnapshotConfig, Tell, config::Kept, opening::Place, progress::Counter, source::Unread,
+};
 use crate::{
     apply::Sink,
     failure::{Doing, Failure},
@@ -106,6 +111,11 @@ impl Repository {
     /// What it is called in the config.
     pub fn name(&self) -> &RepositoryName {
         &self.place.name
+    }
+
+    /// The key that everything in it is encrypted with.
+    pub(super) fn master_key(&self) -> MasterKey {
+        self.inner.key()
     }
 
     pub(super) fn counter(&self) -> &Counter {
@@ -267,9 +277,22 @@ impl Opened {
             .ok_or_else(|| Failure::new(self.doing("read the list of media of"), "it is no list of digests"))
     }
 
-    /// The config that was applied.
-    pub fn config(&self) -> Result<String, Failure> {
+    /// The config that was applied, in the guest's own words: it fits the files, and
+    /// whoever was in the guest can have written it.
+    pub fn guests_config(&self) -> Result<String, Failure> {
         self.text(&format!("{}/matrix.toml", place::FILES))
+    }
+
+    /// The config that was applied: the machine's copy, where there is one that the
+    /// machine signed, else the guest's.
+    pub fn config(&self) -> Result<SnapshotConfig, Failure> {
+        let (name, key) = (&self.snapshot.hostname, self.repository.key());
+        let kept = self.node(place::CONFIG).ok().and_then(|_| self.text(place::CONFIG).ok());
+        let authentic = kept.and_then(|text| Kept::authentic(&text, name, &self.described().time, &key));
+        Ok(match authentic {
+            Some(text) => SnapshotConfig { text, origin: Origin::Machine },
+            None => SnapshotConfig { text: self.guests_config()?, origin: Origin::Guest },
+        })
     }
 
     /// What a small file in it holds.
@@ -378,4 +401,85 @@ pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use matrix_podman_core::{
+        backup::{Location, Terms},
+        name::AbsPath,
+    };
+
+    use super::*;
+    use crate::backup::{
+        make,
+        source::{Material, Source},
+    };
+
+    const GUESTS: &str = "domain = \"chat.home.arpa\"\nhost = \"ssh://root@evil.home.arpa\"\n";
+    const MACHINES: &str = "domain = \"chat.home.arpa\"\n";
+    const NAME: &str = "matrix.chat.home.arpa";
+
+    /// An empty repository in `folder`.
+    pub(in crate::backup) fn empty(folder: &Path) -> Repository {
+        let at = backup::Repository {
+            name: RepositoryName::main(),
+            location: Location::Folder(AbsPath::parse(folder.to_str().unwrap()).unwrap()),
+            terms: Terms::default(),
+        };
+        let (key, place) = (MasterKey::new(), Place::of(&at, |_| {}).unwrap());
+        place.prepare().unwrap();
+        rustic_core::Repository::new(&options(), &place.backends(&Unread::default()).unwrap())
+            .unwrap()
+            .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &ConfigOptions::default())
+            .unwrap();
+        let password = Password::with_key(key, folder.with_extension("key"));
+        Repository::at(place, &password).unwrap()
+    }
+
+    /// A snapshot with the guest's `matrix.toml` and, perhaps, the machine's document.
+    fn snapshot(folder: &Path, machines: impl FnOnce(&str, &MasterKey) -> Option<String>) -> Opened {
+        let repository = empty(folder);
+        let now = Timestamp::from_second(1_767_323_045).unwrap();
+        let mut documents = vec![("/matrix/files/matrix.toml", GUESTS.to_owned())];
+        let time = "2026-01-02T03:04:05Z";
+        documents.extend(machines(time, &repository.master_key()).map(|text| (place::CONFIG, text)));
+        let source = Source::new(Material {
+            guest: None,
+            dump: Box::new(std::iter::empty()),
+            entries: Vec::new(),
+            documents: Box::new(|_| Ok(documents)),
+            unread: repository.unread().clone(),
+            counter: repository.counter().clone(),
+            now,
+        });
+        make::archive(&repository, None, &source, NAME, now, &|_| {}).unwrap();
+        let opened = repository.snapshot("latest").unwrap();
+        assert_eq!(opened.described().time, time);
+        opened
+    }
+
+    #[test]
+    fn the_config_of_a_snapshot_is_the_machines_only_when_the_machine_signed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |name: &str, machines: &dyn Fn(&str, &MasterKey) -> Option<String>| {
+            snapshot(&folder.path().join(name), machines).config().unwrap()
+        };
+        let signed = |name: &'static str| {
+            move |time: &str, key: &MasterKey| {
+                Some(Kept::signed(name, time, MACHINES.to_owned(), key).unwrap())
+            }
+        };
+        let good = config("good", &signed(NAME));
+        assert_eq!((good.text.as_str(), good.origin), (MACHINES, Origin::Machine));
+        let old = config("old", &|_, _| None);
+        assert_eq!((old.text.as_str(), old.origin), (GUESTS, Origin::Guest));
+        // One that somebody made up who has not the repository's key, or is of another server.
+        let made_up = |time: &str, _: &MasterKey| {
+            Some(Kept::signed(NAME, time, "planted".to_owned(), &MasterKey::new()).unwrap())
+        };
+        assert_eq!(config("made-up", &made_up), old);
+        assert_eq!(config("another", &signed("another")), old);
+        assert_eq!(config("broken", &|_, _| Some("{".to_owned())), old);
+    }
 }
