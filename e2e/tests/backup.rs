@@ -18,6 +18,8 @@ mod beside;
 mod cron;
 #[path = "backup/faults.rs"]
 mod faults;
+#[path = "backup/locks.rs"]
+mod locks;
 #[path = "backup/repositories.rs"]
 mod repositories;
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     drilled(&mut s, &server);
     cron::by_cron(&mut s, &server);
     agreed(&mut s, &server);
+    locks::seen(&mut s, &server);
     beside::hardly_noticed(&mut s, &server);
     repositories::elsewhere(&mut s, &server);
     broken(&mut s, &server);

@@ -16,7 +16,9 @@ use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
 
 use super::{
-    Call, Password, Place, Repository, Snapshot, ask, config, guests, lines, lines_from, media_place, parts,
+    Call, Password, Place, Repository, Snapshot, ask, config, guests,
+    lease::Use,
+    lines, lines_from, media_place, parts,
     repository::{Newest, TAG, described, explained},
     seen::Seen,
     source::{Material, Source},
@@ -53,6 +55,7 @@ pub fn make(
     let made_at = Timestamp::now();
     let dump = ask(world, Call::Dump)?;
     let repository = Repository::at(place, password)?;
+    let _lease = repository.lease(Use::Shared)?;
     let newest = repository.newest(server_name.as_str())?;
     let (content, dump) = begun(dump)?;
     let folder = PathBuf::from(layout::machine_state(world.site().config.site()).as_str());

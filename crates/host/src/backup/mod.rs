@@ -8,6 +8,7 @@ mod config;
 pub mod drill;
 mod due;
 pub mod guest;
+mod lease;
 mod limit;
 mod make;
 mod opening;

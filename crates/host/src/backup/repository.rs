@@ -20,7 +20,12 @@ use rustic_core::{
 use serde::Serialize;
 
 use super::{
-    Password, SnapshotConfig, Tell, config::Kept, opening::Place, progress::Counter, source::Unread,
+    Password, SnapshotConfig, Tell,
+    config::Kept,
+    lease::{Lease, Use},
+    opening::Place,
+    progress::Counter,
+    source::Unread,
 };
 use crate::{
     apply::Sink,
@@ -103,9 +108,26 @@ impl Repository {
         opened(&self.place, &Credentials::Masterkey(self.inner.key()), &self.counter, &self.unread)
     }
 
-    /// Keeps other runs from writing to it.
+    /// Keeps other runs of this machine from writing to it.
     pub(super) fn lock(&self) -> Result<File, Failure> {
         self.place.lock()
+    }
+
+    /// Takes a lock that restic and other machines see.
+    pub(super) fn lease(&self, wanted: Use) -> Result<Lease, Failure> {
+        self.place.lease(wanted, self.master_key())
+    }
+
+    /// Lets restic and other machines know that somebody reads. What only reads harms
+    /// nobody, and may have to be read in a hurry, from a place that cannot be written
+    /// to: where there can be no lock, it goes on without.
+    fn reading(&self) -> Option<Lease> {
+        self.place
+            .lease(Use::Shared, self.master_key())
+            .inspect_err(|failure| {
+                self.place.waits().note(format!("reading without a lock, because: {}", failure.why));
+            })
+            .ok()
     }
 
     /// What it is called in the config.
@@ -168,7 +190,7 @@ impl Repository {
                 }
             }
         };
-        self.opened(found)
+        self.opened(found, self.reading())
     }
 
     /// The newest snapshot of a server, if there is one and its list of media can
@@ -179,7 +201,7 @@ impl Repository {
         };
         let id = file.id.to_hex().to_string();
         // All is read anew then, which mends what is broken.
-        Ok(self.opened(file).and_then(|opened| opened.media()).ok().map(|media| Newest { id, media }))
+        Ok(self.opened(file, None).and_then(|opened| opened.media()).ok().map(|media| Newest { id, media }))
     }
 
     /// The newest snapshot that was made until `at`.
@@ -189,20 +211,21 @@ impl Repository {
             Failure::new(format!("find a snapshot that was made until {at:.0}"), "the first one is younger")
                 .hint("`matrix-podman backup list` shows what is there")
         })?;
-        self.opened(found)
+        self.opened(found, self.reading())
     }
 
-    fn opened(&self, snapshot: SnapshotFile) -> Result<Opened, Failure> {
+    fn opened(&self, snapshot: SnapshotFile, lease: Option<Lease>) -> Result<Opened, Failure> {
         let repository = self
             .again()?
             .to_indexed()
             .map_err(|error| explained(&error, &self.doing("read the index of")))?;
-        Ok(Opened { snapshot, repository })
+        Ok(Opened { snapshot, repository, _lease: lease })
     }
 
     /// Whether everything in it is whole. With `all_data` every byte is read.
     pub fn verify(&self, all_data: bool, sink: &Sink) -> Result<Found, Failure> {
         let doing = self.doing("verify");
+        let _lease = self.reading();
         let snapshots = self.snapshot_files()?;
         let mut found = Found { snapshots: snapshots.len(), all_data, wrong: Vec::new() };
         let results = self
@@ -220,6 +243,7 @@ impl Repository {
         let doing = self.doing("prune");
         let failed = |error: Box<RusticError>| explained(&error, &doing);
         let _lock = self.lock()?;
+        let _lease = self.lease(Use::Exclusive)?;
         let all: Vec<SnapshotFile> =
             self.snapshot_files()?.into_iter().filter(|s| s.hostname == server_name).collect();
         let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX)).filter(|count| *count > 0);
@@ -233,7 +257,7 @@ impl Repository {
         let (kept, gone): (Vec<_>, Vec<_>) = decided.into_iter().partition(|decided| decided.keep);
         let ids: Vec<_> = gone.iter().map(|decided| decided.snapshot.id).collect();
         self.inner.delete_snapshots(&ids).map_err(failed)?;
-        // Nobody else writes here now, so nobody can count on what is removed.
+        // Nobody else reads or writes here now, so nobody can count on what is removed.
         let options = PruneOptions::default().instant_delete(true);
         self.counter
             .while_doing(sink, || {
@@ -257,6 +281,8 @@ pub(super) struct Newest {
 pub struct Opened {
     snapshot: SnapshotFile,
     repository: rustic_core::Repository<IndexedFullStatus>,
+    /// Keeps others from removing what is read.
+    _lease: Option<Lease>,
 }
 
 impl Opened {
