@@ -18,6 +18,8 @@ mod beside;
 mod cron;
 #[path = "backup/faults.rs"]
 mod faults;
+#[path = "backup/locks.rs"]
+mod locks;
 #[path = "backup/repositories.rs"]
 mod repositories;
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     drilled(&mut s, &server);
     cron::by_cron(&mut s, &server);
     agreed(&mut s, &server);
+    locks::seen(&mut s, &server);
     beside::hardly_noticed(&mut s, &server);
     repositories::elsewhere(&mut s, &server);
     broken(&mut s, &server);
@@ -216,6 +219,7 @@ fn agreed(s: &mut Scenario, server: &Server) {
         let places = [
             "database/dump.000001",
             "how-to-restore.txt",
+            "machine-config.json",
             "manifest.json",
             "media.sha256",
             "files/secrets/signing.key",
@@ -390,6 +394,12 @@ fn restored(s: &mut Scenario, server: Server) {
         let said = PythonClient::get().run("nio_client.py", &words, &task.to_string()).ok().json();
         assert_eq!(said["decrypted"], true, "{said}");
         task["room"] = said["room"].clone();
+        // Somebody took the guest over, and wants more than the guest.
+        lab.guest()
+            .sh("sed -i -e '1i host = \"ssh://root@evil.home.arpa\"' \
+                 -e '$a [turn]\\nuris = [\"turn:evil.home.arpa\"]\\nsecret_file = \"/etc/shadow\"' \
+                 /opt/matrix/matrix.toml && grep -q evil /opt/matrix/matrix.toml")
+            .ok();
         lab.run(&["backup", "now"]).ok();
     });
     let key = lab.guest().sh("sha256sum </opt/matrix/secrets/signing.key").ok().text().to_owned();
@@ -398,6 +408,15 @@ fn restored(s: &mut Scenario, server: Server) {
         lab.run(&["destroy", "--yes"]).ok();
         fs::remove_file(lab.path("matrix.toml")).unwrap();
         fs::remove_file(lab.state_folder().join("backup-password")).unwrap();
+        // Nothing is written before somebody agreed.
+        let asked: Vec<&str> = restore.iter().copied().filter(|word| *word != "--yes").collect();
+        lab.run(&asked)
+            .exits(2)
+            .says("add --yes")
+            .says("as the machine applied it")
+            .says("guest.name")
+            .never_says("evil");
+        assert!(!lab.path("matrix.toml").exists());
         // Cut off in the middle, it is neither the old server nor a new one.
         for stage in ["begin  Put files and media back", "begin  Fill the database"] {
             let mut running = lab.command(&restore).start();
@@ -406,6 +425,10 @@ fn restored(s: &mut Scenario, server: Server) {
             lab.run(&["up", "--yes"]).exits(2).says("cut off").says("matrix-podman restore");
         }
         lab.run(&restore).ok().says("Going on to restore").says("is up.");
+        let config = lab.path("matrix.toml");
+        assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&config).unwrap() + &lab.guest().read("/opt/matrix/matrix.toml");
+        assert!(!text.contains("evil") && !text.contains("shadow"), "{text}");
         lab.healthy();
         lab.settled();
     });

@@ -121,9 +121,11 @@ fn main() -> ExitCode {
 fn watched() -> Site {
     let lab = Lab::with_config("secrets");
     lab.set("[guest.network]", "address", "\"dhcp\"");
-    let turn = lab.write("turn-secret", &format!("{TURN}\n")).display().to_string();
-    lab.set("[turn]", "uris", "[\"turn:turn.home.arpa?transport=udp\"]");
+    let turn = lab.write("turn-secret", &format!("{TURN}\n"));
+    std::fs::set_permissions(&turn, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let turn = turn.display().to_string();
     lab.set("[turn]", "secret_file", &format!("{turn:?}"));
+    lab.set("[turn]", "uris", "[\"turn:turn.home.arpa?transport=udp\"]");
     let watcher = ProcessWatcher::start();
     let mut said = vec![lab.run(&["plan"]).ok(), lab.up()];
     lab.guest().command(["env", &format!("X={CANARY}"), "sleep", "1"]).run().ok();

@@ -2,18 +2,20 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use matrix_podman_core::{
-    config::{BackendChoice, Config, Defaults, Override},
+    config::{BackendChoice, Config, Defaults, Override, Whose, distrust},
     fact::{Fact, MachineInfo, Value},
     layout,
+    name::{Mode, Owner},
     observed::Answer,
     resource::{Backend, Site},
     status::Looked,
 };
-use matrix_podman_host::{failure::Failure, probe, run};
+use matrix_podman_host::{apply::file, backup, failure::Failure, probe, run};
 
 use crate::{args::Settings, error::Error, remote};
 
@@ -95,6 +97,55 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file), text })
 }
 
+/// The site of a config that is not written yet; it is going to be in `file`.
+pub fn of_text(text: String, file: &Path) -> Result<Found, Error> {
+    let machine = machine()?;
+    let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
+    let config = Config::parse_with(&text, &file.display().to_string(), &[], &defaults)?;
+    Ok(Found { site: site(config, &machine, false)?, file: Some(file.to_owned()), text })
+}
+
+/// Mode of a config that others may read.
+pub const SHARED: Mode = Mode(0o644);
+/// Mode of a config that only its owner may read.
+pub const SECRET: Mode = Mode(0o600);
+
+/// Writes a config that is not there yet, whole or not at all, and never over another one.
+pub fn create(file: &Path, text: &str, mode: Mode) -> Result<(), Failure> {
+    let me = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    file::create(file, text.as_bytes(), mode, me)
+}
+
+/// Refuses a config in the current folder that somebody else wrote or can write.
+pub fn trust(file: &Path) -> Result<(), Error> {
+    let looked = || {
+        let file = fs::canonicalize(file)?;
+        let folder = file.parent().unwrap_or(Path::new("/")).metadata()?;
+        Ok::<_, std::io::Error>((file.metadata()?, folder))
+    };
+    // What cannot be looked at is told about by whoever reads it.
+    let Ok((meta, folder)) = looked() else { return Ok(()) };
+    let mut me = vec![rustix::process::geteuid().as_raw()];
+    // Only root can act for whoever called sudo.
+    if me == [0]
+        && let Some(caller) = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok())
+    {
+        me.push(caller);
+    }
+    let whose = |meta: &fs::Metadata| Whose { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777 };
+    match distrust(whose(&meta), whose(&folder), &me) {
+        Some(why) => Err(Error::usage(
+            format!("{} in this folder is not acted on: {why}", file.display()),
+            format!(
+                "read it; if it is right, name it: --config {0}. To be asked no more: chown and chmod go-w the file and \
+                 its folder",
+                file.display()
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
 fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, Error> {
     let backend = match config.guest.backend {
         // Typed inside the guest, everything concerns the machine typed on.
@@ -131,6 +182,7 @@ pub fn locate(config: Option<&Path>, domain: Option<&str>) -> Result<Option<Path
     let here = Path::new(FILE);
     let applied = PathBuf::from(layout::applied_config().as_str());
     if here.exists() {
+        trust(here)?;
         return Ok(Some(here.to_owned()));
     }
     if applied.exists() {
@@ -201,17 +253,17 @@ pub fn original(site: &Site) -> Option<PathBuf> {
     Some(PathBuf::from(path.trim())).filter(|path| path.exists())
 }
 
-/// Remembers where the config of a site is.
+/// Remembers where the config of a site is, and that this machine applied it.
 pub fn remember(site: &Site, file: &Path) -> Result<(), Failure> {
     let folder = state_folder(site);
-    let doing = |e: std::io::Error| Failure::new(format!("write {}", folder.display()), e);
-    fs::create_dir_all(&folder).map_err(doing)?;
+    let place = folder.join("config-path");
+    let doing = |e: std::io::Error| Failure::new(format!("write {}", place.display()), e);
     let path = fs::canonicalize(file).map_err(doing)?;
     let text = format!("{}\n", path.display());
-    if fs::read_to_string(folder.join("config-path")).is_ok_and(|now| now == text) {
-        return Ok(());
+    if !fs::read_to_string(&place).is_ok_and(|now| now == text) {
+        file::write(&place, text.as_bytes(), Mode(0o600), Owner::ROOT)?;
     }
-    fs::write(folder.join("config-path"), text).map_err(doing)
+    backup::keep_applied(site)
 }
 
 /// Whether this is a guest, or a machine that is its own.
@@ -226,6 +278,7 @@ pub fn forget(site: &Site) {
     }
     let _ = fs::remove_file(layout::restore_begun(site.config.site()).as_str());
     let _ = fs::remove_file(state_folder(site).join("config-path"));
+    let _ = fs::remove_file(layout::machine_applied(site.config.site()).as_str());
 }
 
 /// The settings given as flags; `--domain` always comes first.

@@ -53,6 +53,11 @@ pub fn machine_state(site: &str) -> AbsPath {
     AbsPath::known(format!("{STATE}/sites/{site}"))
 }
 
+/// The config of a site as this machine applied it last.
+pub fn machine_applied(site: &str) -> AbsPath {
+    machine_state(site).join("applied.toml")
+}
+
 /// Says which container of Proxmox's is being made for a site; gone as soon as
 /// there are data in it.
 pub fn container_claim(site: &str) -> AbsPath {

@@ -199,7 +199,5 @@ fn destroy_here() -> Result<(), Failure> {
     file::remove(Path::new(layout::MOTD_HOOK))?;
     file::remove(&Path::new("/etc/systemd/system").join(layout::STACK_UNIT))?;
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run(doing, &|_| {})?;
-    fs::remove_dir_all(layout::ROOT)
-        .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
-        .doing(|| format!("remove {}", layout::ROOT))
+    file::remove_tree(Path::new(layout::ROOT)).doing(|| format!("remove {}", layout::ROOT))
 }

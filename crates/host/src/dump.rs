@@ -79,7 +79,7 @@ fn remove_partial(folder: &Path) {
 /// When `keep_as` is there, it was done before.
 pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("restore the database from {from}");
-    let dump = fs::File::open(from.as_str()).doing(doing)?;
+    let dump = file::open(Path::new(from.as_str())).doing(doing)?;
     if sql(&format!("SELECT 1 FROM pg_database WHERE datname = '{keep_as}';"), &doing())?.trim() == "1" {
         return Ok(());
     }

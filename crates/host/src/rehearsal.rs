@@ -2,7 +2,7 @@
 //! server, in containers without a network.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufRead as _, BufReader, Write},
     os::unix::fs::MetadataExt as _,
     path::Path,
@@ -171,9 +171,9 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
 /// Copies a file of the server to where the rehearsal has it, for the same reader.
 fn copy(path: &AbsPath) -> Result<(), Failure> {
     let doing = || format!("copy {path}");
-    let mut from = File::open(path.as_str()).doing(doing)?;
-    let meta = fs::metadata(path.as_str()).doing(doing)?;
+    let mut from = file::open(Path::new(path.as_str())).doing(doing)?;
+    let meta = from.metadata().doing(doing)?;
     let owner = Owner { uid: meta.uid(), gid: meta.gid() };
     let to = Aside::Rehearsal.moved(path);
-    file::write_from(Path::new(to.as_str()), &mut from, Mode(meta.mode() & 0o7777), owner)
+    file::write_from(Path::new(to.as_str()), &mut from, Mode(meta.mode() & 0o777), owner)
 }

@@ -524,8 +524,7 @@ impl World {
             }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
             Effect::TakeSecret { secret, from } => {
-                let mut file = std::fs::File::open(from.as_str())
-                    .doing(|| format!("read {} from {from}", secret.title()))?;
+                let mut file = apply::secret::given(from.as_str().as_ref(), secret.title())?;
                 match self.guest()? {
                     Some(guest) => guest.send(&Request::PutSecret(*secret), &mut file, None, sink),
                     None => apply::secret::put(*secret, file),

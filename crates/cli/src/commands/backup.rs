@@ -300,8 +300,12 @@ impl Desk {
 
     pub fn drill(&self, repository: &Repository, wanted: &str, json: bool) -> Result<u8, Error> {
         let opened = repository.snapshot(wanted)?;
-        let config =
-            Config::parse_with(&opened.config()?, "the snapshot's matrix.toml", &[], &site::defaults()?)?;
+        let config = Config::parse_with(
+            &opened.guests_config()?,
+            "the snapshot's matrix.toml",
+            &[],
+            &site::defaults()?,
+        )?;
         let doing = "prepare a drill";
         let lock = Lock::parse(&opened.text(&format!("{}/matrix.lock", place::FILES))?)
             .map_err(|why| Failure::new(doing, why))?;

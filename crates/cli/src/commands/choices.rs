@@ -9,7 +9,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{Backend, Diff},
 };
-use matrix_podman_host::{failure::Failure, world::World};
+use matrix_podman_host::{apply::file, failure::Failure, world::World};
 
 use super::up::ask;
 use crate::{args, error::Error, output, site::Found};
@@ -46,7 +46,7 @@ pub fn choose(world: &World, found: &Found, args: &args::Up) -> Result<bool, Err
             format!("write it yourself: {}", open[0].key),
         ));
     }
-    std::fs::write(file, &text).map_err(|e| Failure::new(format!("write {shown}"), e))?;
+    file::replace(file, text.as_bytes())?;
     output::say(&format!("wrote that into {shown}"));
     Ok(true)
 }

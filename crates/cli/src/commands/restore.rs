@@ -1,5 +1,7 @@
 //! `restore`: a server made anew from a repository and its password.
 
+mod config;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -9,10 +11,7 @@ use std::{
 
 use matrix_podman_core::{
     backup::{Location, Repository as At, RepositoryName, Terms},
-    config::{
-        Config,
-        edit::{Edit, edit},
-    },
+    config::Config,
     fact::Side,
     layout,
     name::{AbsPath, Mode, Owner},
@@ -27,6 +26,7 @@ use matrix_podman_host::{
     world::World,
 };
 
+use self::config::{Choice, Proposal};
 use super::{
     backup::{described, watched},
     up,
@@ -43,14 +43,22 @@ pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
     let at = place(&args.from)?;
     let repository = Repository::open(&at, &password, output::say)?;
     let opened = chosen(&repository, &args.snapshot, args.at)?;
-    let (file, wrote) = config_file(config, args, &opened)?;
-    let found = site::find(Some(&file), &args::Settings::default(), Flags::MustAgree)?;
+    let (found, file, proposal) = match config::choose(config, args, &opened)? {
+        Choice::Here(file) => {
+            let found = site::find(Some(&file), &args::Settings::default(), Flags::MustAgree)?;
+            (found, file, None)
+        }
+        Choice::Proposed(proposal) => {
+            let file = proposal.file().to_owned();
+            (site::of_text(proposal.text().to_owned(), &file)?, file, Some(proposal))
+        }
+    };
     let world = super::open(found.site.clone());
     Restoring {
         world,
         found,
         file,
-        wrote,
+        proposal,
         from: Some((at.location, password)),
         latest: args.snapshot == "latest" && args.at.is_none(),
         replace: false,
@@ -72,7 +80,7 @@ pub(super) fn in_place(
         world,
         found,
         file,
-        wrote: false,
+        proposal: None,
         from: None,
         latest: args.snapshot == "latest" && args.at.is_none(),
         replace: true,
@@ -98,8 +106,8 @@ struct Restoring {
     world: World,
     found: Found,
     file: PathBuf,
-    /// Whether matrix.toml came out of the snapshot just now.
-    wrote: bool,
+    /// What is going to be matrix.toml, where there is none.
+    proposal: Option<Proposal>,
     /// The repository and its password, where the site may not have it yet.
     from: Option<(Location, Password)>,
     /// Whether no certain snapshot was asked for.
@@ -161,7 +169,13 @@ impl Restoring {
         } else if !self.replace {
             output::say("The server that it is a copy of must not run any more: two with one key harm both.");
         }
-        agree(self.yes, self.wrote.then_some(&self.file))?;
+        if let Some(proposal) = &self.proposal {
+            proposal.show();
+        }
+        agree(self.yes)?;
+        if let Some(proposal) = &self.proposal {
+            proposal.write()?;
+        }
         if let Some((from, password)) = &self.from {
             keep_password(&found.site.config, from, password)?;
         }
@@ -260,7 +274,7 @@ pub(super) fn back(world: World, found: &Found, name: &str, yes: bool) -> Result
          server is away meanwhile.",
         styled(BOLD, "Bringing back")
     ));
-    agree(yes, None)?;
+    agree(yes)?;
     at_work(&world, found, "Bring back what was set aside", |sink| {
         restore::switch(&world, Incoming::SetAside(chosen.clone()), true, sink)
     })?;
@@ -391,59 +405,15 @@ fn password(args: &args::Restore) -> Result<Password, Error> {
     Ok(Password::typed(&typed))
 }
 
-/// The config that is given or is here, else the snapshot's, written here; and
-/// whether it was written.
-fn config_file(
-    config: Option<&Path>,
-    args: &args::Restore,
-    opened: &Opened,
-) -> Result<(PathBuf, bool), Error> {
-    let file = config.map_or_else(|| PathBuf::from(site::FILE), Path::to_owned);
-    if file.exists() {
-        return Ok((file, false));
-    }
-    if config.is_some() {
-        return Err(Error::usage(
-            format!("there is no {}", file.display()),
-            "name another file with --config",
-        ));
-    }
-    let text = opened.config()?;
-    let lines = text.lines().skip_while(|line| line.starts_with('#'));
-    let text = format!(
-        "# Restored from {}, every value explicit. This is the site's config from now on.\n\
-         # What stood under [edge] is not in a backup.\n{}\n",
-        args.from,
-        lines.collect::<Vec<_>>().join("\n")
-    );
-    // What cannot be used is better known before anything is written.
-    let shown = file.display().to_string();
-    let defaults = site::defaults()?;
-    let config = Config::parse_with(&text, &shown, &[], &defaults)?;
-    // Backups go on where they were found.
-    let from = place(&args.from)?.location;
-    let known = config.backup.repositories.iter().any(|at| at.location == from);
-    let there = config.backup.main().and_then(|main| main.location.folder().cloned());
-    let text = if known || there.is_some_and(|folder| Path::new(folder.as_str()).exists()) {
-        text
-    } else {
-        edit(&text, &shown, "backup.repository", Edit::Value(&from.to_string()), &defaults)?
-    };
-    fs::write(&file, text).map_err(|e| Failure::new(format!("write {}", file.display()), e))?;
-    output::say(&format!("wrote {} as it was when the backup was made", file.display()));
-    Ok((file, true))
-}
-
-fn agree(yes: bool, wrote: Option<&PathBuf>) -> Result<(), Error> {
+fn agree(yes: bool) -> Result<(), Error> {
     if up::agrees(yes)? {
         return Ok(());
     }
     Err(Error::Told {
-        summary: match wrote {
-            Some(file) => format!("nothing was changed, but {} was written", file.display()),
-            None => "nothing was changed".to_owned(),
-        },
-        hint: "another guest or network can be named in matrix.toml; then run the same again".to_owned(),
+        summary: "nothing was changed".to_owned(),
+        hint:
+            "to restore with another config (guest, network): write matrix.toml here, then run the same again"
+                .to_owned(),
     })
 }
 

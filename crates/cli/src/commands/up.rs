@@ -1,7 +1,6 @@
 //! `up`: make the server what the config says.
 
 use std::{
-    fs,
     io::{Write as _, stderr, stdin},
     path::{Path, PathBuf},
 };
@@ -170,7 +169,7 @@ fn config_file(found: &Found, args: &args::Up) -> Result<PathBuf, Error> {
     let file = PathBuf::from(site::FILE);
     let chosen = site::overrides(&args.settings).iter().map(|o| o.key.clone()).collect();
     let text = render_init(&InitAnswers { config: found.site.config.clone(), chosen });
-    fs::write(&file, text).map_err(|e| Failure::new(format!("write {}", file.display()), e))?;
+    site::create(&file, &text, site::SHARED)?;
     if !args.output.json {
         output::say(&format!("wrote {}: it is the site's config from now on", file.display()));
     }

@@ -38,6 +38,9 @@ pub mod place {
     pub const FILES: &str = "/matrix/files";
     /// How all this is brought back.
     pub const EXPLANATION: &str = "/matrix/how-to-restore.txt";
+    /// The config that the machine applied, signed by the machine. The guest has a copy
+    /// among its files, but whoever is in the guest can write that one.
+    pub const CONFIG: &str = "/matrix/machine-config.json";
     /// What the snapshot says of itself.
     pub const MANIFEST: &str = "/matrix/manifest.json";
     /// The digest of each file of the media store, as `sha256sum -c` reads it
@@ -67,6 +70,8 @@ makes a machine and the server anew. Without it:
                     pg_restore --no-owner --username=synapse --dbname=synapse database.dump
                   into an empty database with the encoding UTF8 and the locale C
   files/          what stood in /opt/matrix: matrix.toml, homeserver.yaml, secrets, the signing key, media
+  machine-config.json  the config as the machine applied it, signed by the machine; anybody who was in the guest can have
+                  written files/matrix.toml
   manifest.json   versions, rows of each table, digest of the media
   media.sha256    in files/synapse/media_store: sha256sum --check ../../../media.sha256
 

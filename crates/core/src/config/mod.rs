@@ -14,10 +14,12 @@ mod network;
 mod proxmox;
 mod read;
 pub mod reference;
+pub mod restored;
 pub mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
+mod whose;
 
 use std::net::Ipv4Addr;
 
@@ -26,6 +28,7 @@ pub use self::{
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
+    whose::{Whose, distrust},
 };
 
 use crate::{

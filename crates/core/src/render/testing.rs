@@ -81,7 +81,7 @@ pub(crate) fn default_config() -> Config {
 }
 
 /// Everything differs from the default.
-pub(super) fn changed_config() -> Config {
+pub(crate) fn changed_config() -> Config {
     let default = default_config();
     Config {
         domain: Domain::parse("verein.ch").unwrap(),

@@ -65,12 +65,12 @@ pub(super) fn move_database(wanted: &Move, sink: &Sink) -> Result<(), Failure> {
     let new = partial.join(wanted.to.to_string());
     let mark = new.join(MADE_FOR);
     file::write(&mark, format!("{}\n", wanted.generation).as_bytes(), Mode(0o600), Owner::ROOT)?;
-    if place.exists() {
+    if file::meta(&place).is_ok() {
         // It served once and was left; it is kept as it is.
         let kept = folder.join(replaced_cluster(wanted.to, wanted.generation));
-        fs::rename(&place, kept).doing(doing)?;
+        file::rename(&place, &kept).doing(doing)?;
     }
-    fs::rename(&new, &place).doing(doing)?;
+    file::rename(&new, &place).doing(doing)?;
     file::sync_folder(folder).doing(doing)?;
     file::remove_partial(&partial)
 }
@@ -86,7 +86,7 @@ pub(super) fn set_aside(major: u32, generation: u32) -> Result<(), Failure> {
         return Ok(());
     }
     let doing = || format!("set the cluster {} aside", place.display());
-    fs::rename(&place, folder.join(left_cluster(major, generation))).doing(doing)?;
+    file::rename(&place, &folder.join(left_cluster(major, generation))).doing(doing)?;
     file::sync_folder(folder).doing(doing)
 }
 
@@ -111,7 +111,7 @@ fn remove_below(folder: &Path, name: &str, unit: &str) -> Result<(), Failure> {
     let partial = folder.join(cluster.removing());
     if partial != path {
         file::remove_partial(&partial)?;
-        match fs::rename(&path, &partial) {
+        match file::rename(&path, &partial) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.doing(doing)?,
         }
@@ -122,7 +122,7 @@ fn remove_below(folder: &Path, name: &str, unit: &str) -> Result<(), Failure> {
 
 /// The generation that the cluster in this folder was made for.
 fn made_for(place: &Path) -> Option<u32> {
-    fs::read_to_string(place.join(MADE_FOR)).ok()?.trim().parse().ok()
+    file::read_text(&place.join(MADE_FOR)).ok()?.trim().parse().ok()
 }
 
 fn remove_container() -> Result<(), Failure> {

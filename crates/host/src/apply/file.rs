@@ -1,21 +1,23 @@
 //! Files: written beside their place, flushed, then renamed over it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Read, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown, symlink},
     path::Path,
 };
 
 use matrix_podman_core::name::{Mode, Owner};
 
+use super::folder::Folder;
 use crate::failure::{Doing, Failure};
 
 /// Makes a folder, those above it as root's, or corrects its mode and owner.
 pub fn make_dir(path: &Path, mode: Mode, owner: Owner) -> Result<(), Failure> {
-    let doing = || format!("make the folder {}", path.display());
-    fs::create_dir_all(path).doing(doing)?;
-    set_owner_and_mode(path, mode, owner).doing(doing)
+    Folder::make(path)
+        .and_then(|folder| folder.set(mode.0, owner.uid, owner.gid))
+        .doing(|| format!("make the folder {}", path.display()))
 }
 
 /// Writes a file whole, or not at all.
@@ -26,20 +28,60 @@ pub fn write(path: &Path, content: &[u8], mode: Mode, owner: Owner) -> Result<()
 /// Writes a file whole from a stream, or not at all.
 pub fn write_from(path: &Path, content: &mut dyn Read, mode: Mode, owner: Owner) -> Result<(), Failure> {
     let doing = || format!("write {}", path.display());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).doing(doing)?;
+    let (folder, name) = Folder::made_for(path).doing(doing)?;
+    let partial = partial(&folder, content, mode, owner).doing(doing)?;
+    partial.persist(folder.at(&name)).map_err(|e| e.error).doing(doing)?;
+    folder.sync().doing(doing)
+}
+
+/// The same below a folder, reached without any link, and never over what is there.
+/// Folders on the way are made for their owner alone.
+pub fn create_below(
+    root: &Folder,
+    path: &Path,
+    content: &mut dyn Read,
+    mode: Mode,
+    owner: Owner,
+) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    let folder = root.make_below(path.parent().unwrap_or(Path::new("")), 0o700)?;
+    let partial = partial(&folder, content, mode, owner)?;
+    partial.persist_noclobber(folder.at(name)).map_err(|e| e.error)?;
+    folder.sync()
+}
+
+/// Writes a file whole, unless there is one already.
+pub fn create(path: &Path, content: &[u8], mode: Mode, owner: Owner) -> Result<(), Failure> {
+    let doing = || format!("write {}", path.display());
+    let (folder, name) = Folder::made_for(path).doing(doing)?;
+    let partial = partial(&folder, &mut &*content, mode, owner).doing(doing)?;
+    partial.persist_noclobber(folder.at(&name)).map_err(|e| e.error).doing(doing)?;
+    folder.sync().doing(doing)
+}
+
+/// The content, flushed, in a file that is to get its name.
+fn partial(
+    folder: &Folder,
+    content: &mut dyn Read,
+    mode: Mode,
+    owner: Owner,
+) -> io::Result<tempfile::NamedTempFile> {
     // Made with 0600 by tempfile, so that nobody reads it before its time.
-    let mut partial = tempfile::Builder::new().prefix(".matrix-podman-").tempfile_in(folder).doing(doing)?;
-    io::copy(content, &mut partial).doing(doing)?;
-    partial.flush().doing(doing)?;
-    set_owner_and_mode(partial.path(), mode, owner).doing(doing)?;
-    partial.as_file().sync_all().doing(doing)?;
-    partial.persist(path).map_err(|e| e.error).doing(doing)?;
-    sync_folder(folder).doing(doing)
+    let mut partial = tempfile::Builder::new().prefix(".matrix-podman-").tempfile_in(folder.path())?;
+    io::copy(content, &mut partial)?;
+    partial.flush()?;
+    let meta = partial.as_file().metadata()?;
+    // Owner first: a change of owner clears set-id bits.
+    if (meta.uid(), meta.gid()) != (owner.uid, owner.gid) {
+        fchown(partial.as_file(), Some(owner.uid), Some(owner.gid))?;
+    }
+    partial.as_file().set_permissions(Permissions::from_mode(mode.0))?;
+    partial.as_file().sync_all()?;
+    Ok(partial)
 }
 
 /// Replaces the content of a file that is there; mode and owner stay, and of a
-/// link to it, the link.
+/// link to it, the link. For files of the operator's alone.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let doing = || format!("write {}", path.display());
     let place = fs::canonicalize(path).doing(doing)?;
@@ -51,50 +93,73 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
 /// Makes a symbolic link, replacing what is there.
 pub fn link(path: &Path, target: &str) -> Result<(), Failure> {
     let doing = || format!("link {} to {target}", path.display());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).doing(doing)?;
-    let partial = folder.join(format!(".matrix-podman-link-{}", std::process::id()));
+    let (folder, name) = Folder::made_for(path).doing(doing)?;
+    let partial = folder.at(OsStr::new(&format!(".matrix-podman-link-{}", std::process::id())));
     match fs::remove_file(&partial) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).doing(doing),
         _ => {}
     }
     symlink(target, &partial).doing(doing)?;
-    fs::rename(&partial, path).doing(doing)?;
-    sync_folder(folder).doing(doing)
+    fs::rename(&partial, folder.at(&name)).doing(doing)?;
+    folder.sync().doing(doing)
+}
+
+/// Opens a file for reading: a file, and no link, pipe or device in its place.
+pub fn open(path: &Path) -> io::Result<File> {
+    let (folder, name) = Folder::of(path)?;
+    folder.read(&name)
+}
+
+/// What is known of a file or folder without opening it; of a link, what is known of the
+/// link.
+pub fn meta(path: &Path) -> io::Result<fs::Metadata> {
+    let (folder, name) = Folder::of(path)?;
+    fs::symlink_metadata(folder.at(&name))
+}
+
+/// What a file holds, as text; at most so much as documents of ours are long.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// No document that is read whole is as long as that.
+const LONGEST: u64 = 16 << 20;
+
+/// Gives a file or folder another name.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let ((old, old_name), (new, new_name)) = (Folder::of(from)?, Folder::of(to)?);
+    fs::rename(old.at(&old_name), new.at(&new_name))
 }
 
 /// Removes a file; one that is not there is no failure.
 pub fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).doing(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = Folder::of(path).and_then(|(folder, name)| fs::remove_file(folder.at(&name)));
+    gone(removed).doing(|| format!("remove {}", path.display()))
 }
 
 /// Removes a folder of half-done work; one that is not there is no failure.
 pub fn remove_partial(path: &Path) -> Result<(), Failure> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).doing(|| format!("remove the half-done {}", path.display()))
-        }
+    remove_tree(path).doing(|| format!("remove the half-done {}", path.display()))
+}
+
+/// Removes a folder and all that is in it, and of a link the link; one that is not there
+/// is no failure.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    gone(Folder::of(path).and_then(|(folder, name)| fs::remove_dir_all(folder.at(&name))))
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
 }
 
 /// Makes a rename in `folder` last through a power cut.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn set_owner_and_mode(path: &Path, mode: Mode, owner: Owner) -> io::Result<()> {
-    let meta = fs::metadata(path)?;
-    // Owner first: a change of owner clears set-id bits.
-    if (meta.uid(), meta.gid()) != (owner.uid, owner.gid) {
-        chown(path, Some(owner.uid), Some(owner.gid))?;
-    }
-    fs::set_permissions(path, Permissions::from_mode(mode.0))
+    Folder::open(folder)?.sync()
 }
 
 #[cfg(test)]
@@ -152,5 +217,55 @@ mod tests {
         link(&path, "a").unwrap();
         link(&path, "b").unwrap();
         assert_eq!(fs::read_link(&path).unwrap().to_str(), Some("b"));
+    }
+
+    /// A folder that a container owns, with a link in it that leads to `outside`.
+    fn planted(root: &Path) -> std::path::PathBuf {
+        let (theirs, outside) = (root.join("theirs"), root.join("outside"));
+        fs::create_dir(&theirs).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "kept").unwrap();
+        symlink(&outside, theirs.join("sub")).unwrap();
+        symlink(outside.join("kept"), theirs.join("file")).unwrap();
+        for path in [&theirs, &theirs.join("sub"), &theirs.join("file")] {
+            std::os::unix::fs::lchown(path, Some(991), Some(991)).unwrap();
+        }
+        theirs
+    }
+
+    #[test]
+    fn links_that_a_container_put_lead_root_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = planted(folder.path());
+        let outside = folder.path().join("outside");
+        let through = theirs.join("sub/kept");
+        write(&through, b"changed", Mode(0o644), me()).unwrap_err();
+        make_dir(&theirs.join("sub/new"), Mode(0o777), Owner { uid: 991, gid: 991 }).unwrap_err();
+        make_dir(&theirs.join("sub"), Mode(0o777), Owner { uid: 991, gid: 991 }).unwrap_err();
+        link(&theirs.join("sub/l"), "x").unwrap_err();
+        remove(&through).unwrap_err();
+        remove_partial(&through).unwrap_err();
+        open(&through).unwrap_err();
+        rename(&through, &folder.path().join("stolen")).unwrap_err();
+        open(&theirs.join("file")).unwrap_err();
+        // In the last place a link is replaced or removed, not followed.
+        write(&theirs.join("file"), b"ours", Mode(0o644), me()).unwrap();
+        assert!(!fs::symlink_metadata(theirs.join("file")).unwrap().is_symlink());
+        remove_partial(&theirs.join("sub")).unwrap();
+        assert!(fs::symlink_metadata(theirs.join("sub")).is_err());
+        assert_eq!(fs::read_to_string(outside.join("kept")).unwrap(), "kept");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        assert_eq!(fs::metadata(&outside).unwrap().uid(), me().uid);
+    }
+
+    #[test]
+    fn what_is_created_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        create(&path, b"one", Mode(0o600), me()).unwrap();
+        create(&path, b"two", Mode(0o600), me()).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -198,7 +198,7 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
 
 fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
     let folder: PathBuf = rootfs.join("etc/systemd/system").join(target);
-    fs::create_dir_all(&folder).doing(|| format!("enable {unit} in the guest"))?;
+    file::make_dir(&folder, Mode(0o755), Owner::ROOT)?;
     file::link(&folder.join(unit), &format!("/usr/lib/systemd/system/{unit}"))
 }
 

@@ -8,6 +8,7 @@ mod boot;
 pub mod build;
 mod cluster;
 pub mod file;
+pub mod folder;
 pub mod image;
 pub mod lxc;
 mod network;

@@ -1,6 +1,6 @@
 //! One-off containers, and what they make.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use matrix_podman_core::{
     layout::{self, Secret},
@@ -38,7 +38,7 @@ pub(super) fn init_database(
     file::make_dir(data, Mode(0o700), Service::Postgres.owner())?;
     let container = "matrix-podman-initdb";
     make_cluster(&Cluster { image, major, initdb, hba, partial: &partial, container }, sink)?;
-    fs::rename(partial.join(major.to_string()), &target).doing(|| doing.clone())?;
+    file::rename(&partial.join(major.to_string()), &target).doing(|| doing.clone())?;
     file::sync_folder(data).doing(|| doing.clone())?;
     file::remove_partial(&partial)
 }
@@ -114,7 +114,7 @@ pub(super) fn install_synapse_candidate() -> Result<(), Failure> {
     let folder = layout::in_root("synapse");
     let place = folder.join("homeserver.yaml");
     let doing = || format!("put {place} in place");
-    fs::rename(candidate().as_str(), place.as_str()).doing(doing)?;
+    file::rename(Path::new(candidate().as_str()), Path::new(place.as_str())).doing(doing)?;
     file::sync_folder(Path::new(folder.as_str())).doing(doing)
 }
 

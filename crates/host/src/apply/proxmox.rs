@@ -7,6 +7,7 @@
 pub mod snapshot;
 
 use std::{
+    io::Read as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -268,7 +269,8 @@ pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> R
 /// Root's password from the first line of a file.
 pub fn password_from(path: &str) -> Result<String, Failure> {
     let doing = || format!("read root's password from {path}");
-    let text = std::fs::read_to_string(path).doing(doing)?;
+    let mut text = String::new();
+    super::secret::given(Path::new(path), "root's password")?.read_to_string(&mut text).doing(doing)?;
     let password = text.lines().next().unwrap_or_default().to_owned();
     if password.chars().count() < 5 {
         return Err(Failure::new(doing(), "Proxmox takes no password of less than 5 characters"));

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::name::AbsPath;
 
-use super::{Sink, file};
+use super::{Sink, file, folder::Folder};
 use crate::{
     failure::{Doing, Failure},
     guest::wire::Saying,
@@ -24,7 +24,7 @@ pub(super) fn build(archive: &AbsPath, packages: &[String], sink: &Sink) -> Resu
     let doing = "make the Debian 13 root file system";
     let archive = Path::new(archive.as_str());
     let folder = archive.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).doing(|| doing)?;
+    Folder::make(folder).doing(|| doing)?;
     remove_leftovers(folder);
     let partial =
         tempfile::Builder::new().prefix(PARTIAL).suffix(".tar").tempfile_in(folder).doing(|| doing)?;

@@ -1,6 +1,11 @@
 //! Secrets: from the system's random source into files that one service reads.
 
-use std::{fs, io::Read, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::SigningKey;
@@ -23,7 +28,7 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
     let path = Path::new(path.as_str());
     let owner = secret.owner();
     file::make_dir(Path::new(layout::SECRETS), Mode(0o700), Owner::ROOT)?;
-    let content = match fs::read(path) {
+    let content = match file::read_text(path).map(String::into_bytes) {
         // An empty file is what a full disk leaves; it is no secret.
         Ok(there) if !there.is_empty() => there,
         Ok(_) => fresh(secret)?.into_bytes(),
@@ -34,11 +39,30 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
     file::write(path, &content, MODE, owner)
 }
 
+/// Opens a file with a secret of the operator's on this machine. Where others can read or
+/// change it, it is no secret; that is said, and nothing is taken from it.
+pub fn given(path: &Path, title: &str) -> Result<File, Failure> {
+    let doing = || format!("read {title} from {}", path.display());
+    let file = File::open(path).doing(doing)?;
+    let meta = file.metadata().doing(doing)?;
+    let me = rustix::process::geteuid().as_raw();
+    let (mode, shown) = (meta.mode() & 0o777, path.display());
+    if mode & 0o077 != 0 {
+        return Err(Failure::new(doing(), format!("others than its owner can read it (mode {mode:o})"))
+            .hint(format!("chmod 600 {shown}; if others may have seen it, choose another one")));
+    }
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(Failure::new(doing(), format!("it belongs to somebody else (user id {})", meta.uid()))
+            .hint(format!("chown {me} {shown}")));
+    }
+    Ok(file)
+}
+
 /// The public half of the signing key that Synapse is given; `None` when there
 /// is none. The secret half is read here and goes nowhere.
 pub fn public_signing_key() -> Result<Option<PublicKey>, Failure> {
     let doing = || "read the signing key";
-    let text = match fs::read_to_string(layout::secret(Secret::SigningKey).as_str()) {
+    let text = match file::read_text(Path::new(layout::secret(Secret::SigningKey).as_str())) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).doing(doing),
@@ -136,5 +160,24 @@ mod tests {
         let word = random_word().unwrap();
         assert_eq!(word.len(), 64);
         assert!(word.chars().all(|c| c.is_ascii_alphanumeric()));
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_or_own_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("turn");
+        fs::write(&path, "secret\n").unwrap();
+        let set =
+            |mode| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        for mode in [0o644, 0o640, 0o604, 0o666] {
+            set(mode);
+            let refused = given(&path, "the TURN secret").unwrap_err();
+            assert!(refused.to_string().contains("can read it"), "{mode:o}: {refused}");
+            assert!(refused.hint.is_some_and(|hint| hint.contains("chmod 600")));
+        }
+        set(0o600);
+        given(&path, "the TURN secret").unwrap();
+        std::os::unix::fs::chown(&path, Some(991), Some(991)).unwrap();
+        given(&path, "the TURN secret").unwrap_err();
     }
 }

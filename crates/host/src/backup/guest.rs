@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     thread::JoinHandle,
@@ -17,12 +17,11 @@ use matrix_podman_core::{
     render::homeserver::DATABASE,
     service::Service,
 };
-use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
 use crate::{
-    apply::secret,
+    apply::{folder::Folder, secret},
     dump::PSQL,
     failure::{Doing, Failure},
     process::STDOUT_ON_3_TOO,
@@ -37,7 +36,7 @@ pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
         Call::List => list(to),
         Call::Digests(paths) => digests(paths, to),
         Call::Read(path) => {
-            let mut file = open(Path::new(layout::ROOT), path)?;
+            let mut file = open(&root()?, path)?;
             io::copy(&mut file, to).doing(|| format!("read {path} in the guest")).map(drop)
         }
         Call::Dump => dump(to),
@@ -82,17 +81,28 @@ impl Read for Here {
     }
 }
 
+/// The guest's data, below which nothing but folders and files is looked at.
+fn root() -> Result<Folder, Failure> {
+    Folder::open(Path::new(layout::ROOT)).doing(|| format!("look into {}", layout::ROOT))
+}
+
 fn list(to: &mut dyn Write) -> Result<(), Failure> {
+    list_below(&root()?, to)
+}
+
+/// Lists what is saved of `root`. Containers own folders in it: what they put a link for
+/// meanwhile is passed over, as one that is gone.
+fn list_below(root: &Folder, to: &mut dyn Write) -> Result<(), Failure> {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         let doing = || format!("look into {}/{folder}", layout::ROOT);
-        let listing = match fs::read_dir(Path::new(layout::ROOT).join(&folder)) {
-            Ok(listing) => listing,
+        let opened = match root.below(Path::new(&folder)) {
+            Ok(opened) => opened,
             // Somebody may remove media meanwhile.
             Err(e) if e.kind() == io::ErrorKind::NotFound && !folder.is_empty() => continue,
             Err(e) => return Err(e).doing(doing),
         };
-        for item in listing {
+        for item in fs::read_dir(opened.path()).doing(doing)? {
             let item = item.doing(doing)?;
             let Some(name) = item.file_name().to_str().map(str::to_owned) else {
                 return Err(Failure::new(doing(), "there is a name that is not UTF-8"));
@@ -121,7 +131,7 @@ fn list(to: &mut dyn Write) -> Result<(), Failure> {
                 path,
                 size: if kind == Kind::File { meta.len() } else { 0 },
                 kind,
-                mode: meta.mode() & 0o7777,
+                mode: meta.mode() & 0o777,
                 uid: meta.uid(),
                 gid: meta.gid(),
                 modified: nanos(meta.mtime(), meta.mtime_nsec()),
@@ -140,21 +150,18 @@ pub(crate) fn json_line<T: serde::Serialize>(to: &mut dyn Write, value: &T) -> i
 }
 
 /// Opens a file below `folder` that belongs into a backup, and no other.
-fn open(folder: &Path, path: &str) -> Result<File, Failure> {
+fn open(folder: &Folder, path: &str) -> Result<File, Failure> {
     let doing = || format!("read {path} in the guest");
     if !belongs(path) {
         return Err(Failure::new(doing(), "it does not belong into a backup"));
     }
-    fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
-        .open(folder.join(path))
-        .doing(doing)
+    folder.read_below(Path::new(path)).doing(doing)
 }
 
 fn digests(paths: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+    let root = root()?;
     for path in paths {
-        let digest = digest(Path::new(layout::ROOT), path)?;
+        let digest = digest(&root, path)?;
         writeln!(to, "{digest}").doing(|| format!("tell the digest of {path}"))?;
     }
     Ok(())
@@ -162,10 +169,11 @@ fn digests(paths: &[String], to: &mut dyn Write) -> Result<(), Failure> {
 
 /// The digests of files below `folder`, in hexadecimal.
 pub(super) fn digests_below(folder: &Path, paths: &[String]) -> Result<Vec<String>, Failure> {
-    paths.iter().map(|path| digest(folder, path)).collect()
+    let folder = Folder::open(folder).doing(|| format!("look into {}", folder.display()))?;
+    paths.iter().map(|path| digest(&folder, path)).collect()
 }
 
-fn digest(folder: &Path, path: &str) -> Result<String, Failure> {
+fn digest(folder: &Folder, path: &str) -> Result<String, Failure> {
     let mut file = open(folder, path)?;
     let mut buffer = vec![0; 256 << 10];
     let mut hash = Sha256::new();
@@ -496,5 +504,33 @@ mod tests {
             "Query was: COPY public.users TO stdout;",
         ];
         assert!(!waited_for_a_lock(&printed(&copy)));
+    }
+
+    #[test]
+    fn links_and_pipes_of_containers_lead_a_backup_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let media = folder.path().join("root/synapse/media_store");
+        fs::create_dir_all(media.join("local_content")).unwrap();
+        fs::write(media.join("local_content/good"), "good").unwrap();
+        fs::create_dir(folder.path().join("outside")).unwrap();
+        fs::write(folder.path().join("outside/shadow"), "secret").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("outside"), media.join("out")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("outside/shadow"), media.join("file")).unwrap();
+        let pipe = media.join("pipe");
+        let bits = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, bits).unwrap();
+        let root = Folder::open(&folder.path().join("root")).unwrap();
+        let mut listed = Vec::new();
+        list_below(&root, &mut listed).unwrap();
+        let listed = String::from_utf8(listed).unwrap();
+        assert!(listed.contains("local_content/good"), "{listed}");
+        for name in ["out", "shadow", "media_store/file", "pipe"] {
+            assert!(!listed.contains(&format!("{name}\"")), "{name}: {listed}");
+        }
+        let media = |path: &str| format!("synapse/media_store/{path}");
+        assert!(digest(&root, &media("local_content/good")).is_ok());
+        for path in ["out/shadow", "file", "pipe"] {
+            assert!(digest(&root, &media(path)).is_err(), "{path}");
+        }
     }
 }

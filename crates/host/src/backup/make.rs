@@ -8,7 +8,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    backup::{Content, Entry, FORMAT, Manifest, MediaList, MediaSum, is_media, place},
+    backup::{Content, Entry, FORMAT, Manifest, MediaList, MediaSum, belongs, is_media, place},
     layout,
     lock::Lock,
 };
@@ -16,7 +16,9 @@ use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
 
 use super::{
-    Call, Password, Place, Repository, Snapshot, ask, guests, lines, lines_from, media_place, parts,
+    Call, Password, Place, Repository, Snapshot, ask, config, guests,
+    lease::Use,
+    lines, lines_from, media_place, parts,
     repository::{Newest, TAG, described, explained},
     seen::Seen,
     source::{Material, Source},
@@ -53,6 +55,7 @@ pub fn make(
     let made_at = Timestamp::now();
     let dump = ask(world, Call::Dump)?;
     let repository = Repository::at(place, password)?;
+    let _lease = repository.lease(Use::Shared)?;
     let newest = repository.newest(server_name.as_str())?;
     let (content, dump) = begun(dump)?;
     let folder = PathBuf::from(layout::machine_state(world.site().config.site()).as_str());
@@ -70,6 +73,12 @@ pub fn make(
         content,
         media: MediaSum::default(),
     };
+    let config = config::Kept::signed(
+        server_name.as_str(),
+        &manifest.made_at,
+        config::applied(world.site()),
+        &repository.master_key(),
+    )?;
     let (described_to, described_by) = mpsc::channel();
     let about = About {
         guest: world.guest()?,
@@ -86,7 +95,7 @@ pub fn make(
             let text = manifest.render().doing(|| "write the manifest")?;
             // Whoever does not listen any more has failed otherwise.
             let _ = described_to.send(manifest);
-            Ok(vec![(place::MANIFEST, text), (place::MEDIA, media.render())])
+            Ok(vec![(place::CONFIG, config), (place::MANIFEST, text), (place::MEDIA, media.render())])
         }),
         unread: repository.unread().clone(),
         counter: repository.counter().clone(),
@@ -99,7 +108,7 @@ pub fn make(
 }
 
 /// Writes all of `source`, or no snapshot.
-fn archive(
+pub(super) fn archive(
     repository: &Repository,
     newest: Option<Newest>,
     source: &Source,
@@ -150,7 +159,44 @@ fn begun(from: Box<dyn Read + Send>) -> Result<(Content, Box<dyn Read + Send>), 
 
 fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
     let doing = "list what is in the guest";
-    lines(world, Call::List, doing)?.iter().map(|line| serde_json::from_str(line).doing(|| doing)).collect()
+    lines(world, Call::List, doing)?.iter().map(|line| entry(line)).collect()
+}
+
+/// One entry of the guest's list. The guest says what it likes: a path that leads to
+/// another place in the snapshot is refused, and so are bits that would let whoever runs the
+/// file be somebody else.
+fn entry(line: &str) -> Result<Entry, Failure> {
+    let doing = || "list what is in the guest";
+    let entry: Entry = serde_json::from_str(line).doing(doing)?;
+    if !belongs(&entry.path) {
+        return Err(Failure::new(
+            doing(),
+            format!("it names {:?}, which does not belong into a backup", entry.path),
+        )
+        .hint("somebody may have changed the program in the guest: `matrix-podman doctor`"));
+    }
+    Ok(Entry { mode: entry.mode & 0o777, ..entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_guest_lists_stays_among_its_files_and_keeps_no_set_id_bits() {
+        let line = |path: &str, mode: u32| {
+            format!(
+                r#"{{"path":{path:?},"kind":"File","size":0,"mode":{mode},"uid":0,"gid":0,"modified":0,"changed":0}}"#
+            )
+        };
+        assert_eq!(entry(&line("secrets/signing.key", 0o6755)).unwrap().mode, 0o755);
+        for path in
+            ["../machine-config.json", "/matrix/machine-config.json", "a/../../manifest.json", "", "dumps/x"]
+        {
+            let refused = entry(&line(path, 0o644)).unwrap_err().to_string();
+            assert!(refused.contains("does not belong into a backup"), "{path}: {refused}");
+        }
+    }
 }
 
 /// What the documents of a snapshot are written from.

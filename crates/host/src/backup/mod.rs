@@ -4,9 +4,11 @@
 //! the guest is only read from, piece by piece, over the one connection. So the
 //! guest can neither read the repository nor destroy it.
 
+mod config;
 pub mod drill;
 mod due;
 pub mod guest;
+mod lease;
 mod limit;
 mod make;
 mod opening;
@@ -33,6 +35,7 @@ pub use matrix_podman_core::backup::{Drilled, Record, Snapshot};
 use matrix_podman_core::{aside::Containers, name::ServerName, update::Rehearsal};
 use serde::{Deserialize, Serialize};
 
+pub use config::{SnapshotConfig, keep_applied};
 pub use due::{Due, due};
 pub use make::{Made, make};
 pub use opening::Place;

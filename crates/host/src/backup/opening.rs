@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use matrix_podman_core::{
@@ -17,16 +17,17 @@ use matrix_podman_core::{
 use rustic_backend::BackendOptions;
 use rustic_core::{
     BytesList, ErrorKind, FileType, Id, ReadBackend, RepositoryBackends, RusticError, RusticResult,
-    WriteBackend,
+    WriteBackend, repofile::MasterKey,
 };
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
     Tell,
+    lease::{Current, FolderShelf, Lease, Notes, Shelf, Use, Wanted},
     limit::Limits,
     repository::explained,
     source::Unread,
-    store::{self, Manner, Name, Remote, Store},
+    store::{self, Item, Manner, Name, Remote, Store},
     waits::Waits,
 };
 use crate::{
@@ -38,9 +39,6 @@ use crate::{
 const LOCK: &str = ".matrix-podman-lock";
 /// Folder of such locks for repositories that are elsewhere.
 const LOCKS: &str = "locks";
-/// How old a lock of restic's is before it counts as left behind: restic itself
-/// refreshes one that is in use every five minutes.
-const STALE: Duration = Duration::from_secs(30 * 60);
 
 /// Where a repository is, and how it is reached.
 #[derive(Debug)]
@@ -49,6 +47,8 @@ pub struct Place {
     location: Location,
     manner: Manner,
     kind: Kind,
+    /// How current our lock is that others see.
+    current: Current,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Place {
             (None, Some(store)) => Kind::Store(store),
             (None, None) => return Err(Failure::new(format!("reach {location}"), "it is of no known kind")),
         };
-        Ok(Self { name: repository.name.clone(), location, manner, kind })
+        Ok(Self { name: repository.name.clone(), location, manner, kind, current: Current::default() })
     }
 
     pub(super) fn waits(&self) -> &Waits {
@@ -153,7 +153,7 @@ impl Place {
         Err(Failure::new(doing(), why).hint(hint))
     }
 
-    /// Keeps other runs from writing to it.
+    /// Keeps other runs of this machine from writing to it.
     pub(super) fn lock(&self) -> Result<File, Failure> {
         let doing = || format!("lock the repository {}", self.shown());
         let path = match &self.kind {
@@ -161,8 +161,7 @@ impl Place {
             Kind::Store(_) => {
                 let folder = Path::new(layout::STATE).join(LOCKS);
                 file::make_dir(&folder, Mode(0o700), Owner::ROOT)?;
-                let digest = Digest::of_sha256(&sha2_of(&self.location.to_string()));
-                folder.join(format!("{}.lock", digest.hex().get(..32).unwrap_or_default()))
+                folder.join(format!("{}.lock", self.digest()))
             }
         };
         let lock = OpenOptions::new()
@@ -176,33 +175,26 @@ impl Place {
             Failure::new(doing(), "another run of matrix-podman is at work in it")
                 .hint("wait until it is over, then run the same again")
         })?;
-        for written in self.locks_of_restic()? {
-            let age = SystemTime::now().duration_since(written).unwrap_or_default();
-            if age < STALE {
-                return Err(Failure::new(doing(), "restic is at work in it").hint(
-                    "wait until it is over; `restic unlock` removes a lock that a killed restic left",
-                ));
-            }
-        }
         Ok(lock)
     }
 
-    /// When restic's own locks were written.
-    fn locks_of_restic(&self) -> Result<Vec<SystemTime>, Failure> {
-        Ok(match &self.kind {
-            Kind::Folder(folder) => fs::read_dir(folder.join(store::LOCKS))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter_map(|held| held.metadata().and_then(|meta| meta.modified()).ok())
-                .collect(),
-            // One whose age is not known counts as held.
-            Kind::Store(store) => store
-                .list(store::LOCKS)?
-                .into_iter()
-                .map(|item| item.written.unwrap_or_else(SystemTime::now))
-                .collect(),
-        })
+    /// Tells this repository apart from others in the names of files.
+    fn digest(&self) -> String {
+        let digest = Digest::of_sha256(&sha2_of(&self.location.to_string()));
+        digest.hex().get(..32).unwrap_or_default().to_owned()
+    }
+
+    /// Takes a lock that restic and other machines see.
+    pub(super) fn lease(&self, wanted: Use, key: MasterKey) -> Result<Lease, Failure> {
+        let shelf: Arc<dyn Shelf> = match &self.kind {
+            Kind::Folder(folder) => Arc::new(FolderShelf(folder.join(store::LOCKS))),
+            Kind::Store(store) => Arc::new(StoreShelf(Arc::clone(store))),
+        };
+        let folder = Path::new(layout::STATE).join(LOCKS);
+        file::make_dir(&folder, Mode(0o700), Owner::ROOT)?;
+        let notes = Some(Notes::of(&folder, &self.digest()));
+        let wanted = Wanted { wanted, key, notes, current: &self.current };
+        Lease::take(shelf, wanted, &|| format!("lock the repository {}", self.shown()))
     }
 
     /// What rustic reads and writes through.
@@ -222,7 +214,8 @@ impl Place {
             Kind::Folder(_) => self.manner.limits.clone(),
             Kind::Store(_) => Limits::default(),
         };
-        Ok(RepositoryBackends::new(Arc::new(Gate { inner, unread: unread.clone(), limits }), None))
+        let current = self.current.clone();
+        Ok(RepositoryBackends::new(Arc::new(Gate { inner, unread: unread.clone(), limits, current }), None))
     }
 }
 
@@ -238,9 +231,24 @@ struct Gate {
     inner: Arc<dyn WriteBackend>,
     unread: Unread,
     limits: Limits,
+    current: Current,
 }
 
 impl Gate {
+    /// Fails when others may take our lock for one that was left behind: they may remove
+    /// by now what we are about to name, and name what we are about to remove.
+    fn still_locked(&self) -> RusticResult<()> {
+        if self.current.is_fit() {
+            return Ok(());
+        }
+        let failure = Failure::new(
+            "go on in the repository",
+            "its lock could not be refreshed for too long, and others need not respect it any more",
+        )
+        .hint("run the same again");
+        Err(RusticError::with_source(ErrorKind::Backend, "the lock is too old", failure))
+    }
+
     fn read(&self, read: RusticResult<bytes::Bytes>) -> RusticResult<bytes::Bytes> {
         read.inspect(|bytes| self.limits.down.pass(bytes.len()))
     }
@@ -282,10 +290,48 @@ impl WriteBackend for Gate {
         if kind == FileType::Snapshot && !self.unread.is_empty() {
             return Err(RusticError::new(ErrorKind::InputOutput, "not everything could be read"));
         }
+        if matches!(kind, FileType::Snapshot | FileType::Index) {
+            self.still_locked()?;
+        }
         self.limits.up.pass(content.size());
         self.inner.write_bytes(kind, id, cacheable, content)
     }
     fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        self.still_locked()?;
         self.inner.remove(kind, id, cacheable)
+    }
+}
+
+/// The locks of a repository that is elsewhere.
+#[derive(Debug)]
+struct StoreShelf(Arc<dyn Store>);
+
+impl StoreShelf {
+    fn name(name: &str) -> Name {
+        Name::In(store::LOCKS, name.to_owned())
+    }
+}
+
+impl Shelf for StoreShelf {
+    fn list(&self) -> Result<Vec<Item>, Failure> {
+        self.0.list(store::LOCKS)
+    }
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        match self.0.read(&Self::name(name), None) {
+            Ok(content) => Ok(Some(content.to_vec())),
+            Err(failure) => match self.0.look(&Self::name(name))? {
+                None => Ok(None),
+                Some(_) => Err(failure),
+            },
+        }
+    }
+    fn written(&self, name: &str) -> Option<SystemTime> {
+        self.0.look(&Self::name(name)).ok()??.written
+    }
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), Failure> {
+        self.0.write(&Self::name(name), &BytesList::from(bytes::Bytes::copy_from_slice(content)))
+    }
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.0.remove(&Self::name(name))
     }
 }

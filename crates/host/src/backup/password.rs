@@ -99,6 +99,15 @@ impl Password {
         file::write(Path::new(path.as_str()), text.as_bytes(), Mode(0o400), Owner::ROOT)
     }
 
+    /// One whose key is known, for tests: trying one takes long where nothing is optimised.
+    #[cfg(test)]
+    pub(super) fn with_key(key: MasterKey, kept: PathBuf) -> Self {
+        let password = Self { text: "for a test".to_owned(), kept: Some(kept) };
+        let kept = Kept { password: password.digest(), key };
+        fs::write(password.kept.as_ref().unwrap(), serde_json::to_vec(&kept).unwrap()).unwrap();
+        password
+    }
+
     /// To be shown to the operator, or compared with what they typed.
     pub fn reveal(&self) -> &str {
         &self.text

@@ -7,16 +7,26 @@ use std::{
     sync::Arc,
 };
 
-use matrix_podman_core::backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place};
+use matrix_podman_core::{
+    backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place},
+    config::restored::Origin,
+};
 use rustic_core::{
     CheckOptions, ConfigOptions, Credentials, IndexedFullStatus, KeepOptions, KeyOptions, LsOptions,
     OpenStatus, PruneOptions, RepositoryOptions, RusticError, RusticResult,
     jiff::Timestamp,
-    repofile::{Node, SnapshotFile},
+    repofile::{MasterKey, Node, SnapshotFile},
 };
 use serde::Serialize;
 
-use super::{Password, Tell, opening::Place, progress::Counter, source::Unread};
+use super::{
+    Password, SnapshotConfig, Tell,
+    config::Kept,
+    lease::{Lease, Use},
+    opening::Place,
+    progress::Counter,
+    source::Unread,
+};
 use crate::{
     apply::Sink,
     failure::{Doing, Failure},
@@ -98,14 +108,36 @@ impl Repository {
         opened(&self.place, &Credentials::Masterkey(self.inner.key()), &self.counter, &self.unread)
     }
 
-    /// Keeps other runs from writing to it.
+    /// Keeps other runs of this machine from writing to it.
     pub(super) fn lock(&self) -> Result<File, Failure> {
         self.place.lock()
+    }
+
+    /// Takes a lock that restic and other machines see.
+    pub(super) fn lease(&self, wanted: Use) -> Result<Lease, Failure> {
+        self.place.lease(wanted, self.master_key())
+    }
+
+    /// Lets restic and other machines know that somebody reads. What only reads harms
+    /// nobody, and may have to be read in a hurry, from a place that cannot be written
+    /// to: where there can be no lock, it goes on without.
+    fn reading(&self) -> Option<Lease> {
+        self.place
+            .lease(Use::Shared, self.master_key())
+            .inspect_err(|failure| {
+                self.place.waits().note(format!("reading without a lock, because: {}", failure.why));
+            })
+            .ok()
     }
 
     /// What it is called in the config.
     pub fn name(&self) -> &RepositoryName {
         &self.place.name
+    }
+
+    /// The key that everything in it is encrypted with.
+    pub(super) fn master_key(&self) -> MasterKey {
+        self.inner.key()
     }
 
     pub(super) fn counter(&self) -> &Counter {
@@ -158,7 +190,7 @@ impl Repository {
                 }
             }
         };
-        self.opened(found)
+        self.opened(found, self.reading())
     }
 
     /// The newest snapshot of a server, if there is one and its list of media can
@@ -169,7 +201,7 @@ impl Repository {
         };
         let id = file.id.to_hex().to_string();
         // All is read anew then, which mends what is broken.
-        Ok(self.opened(file).and_then(|opened| opened.media()).ok().map(|media| Newest { id, media }))
+        Ok(self.opened(file, None).and_then(|opened| opened.media()).ok().map(|media| Newest { id, media }))
     }
 
     /// The newest snapshot that was made until `at`.
@@ -179,20 +211,21 @@ impl Repository {
             Failure::new(format!("find a snapshot that was made until {at:.0}"), "the first one is younger")
                 .hint("`matrix-podman backup list` shows what is there")
         })?;
-        self.opened(found)
+        self.opened(found, self.reading())
     }
 
-    fn opened(&self, snapshot: SnapshotFile) -> Result<Opened, Failure> {
+    fn opened(&self, snapshot: SnapshotFile, lease: Option<Lease>) -> Result<Opened, Failure> {
         let repository = self
             .again()?
             .to_indexed()
             .map_err(|error| explained(&error, &self.doing("read the index of")))?;
-        Ok(Opened { snapshot, repository })
+        Ok(Opened { snapshot, repository, _lease: lease })
     }
 
     /// Whether everything in it is whole. With `all_data` every byte is read.
     pub fn verify(&self, all_data: bool, sink: &Sink) -> Result<Found, Failure> {
         let doing = self.doing("verify");
+        let _lease = self.reading();
         let snapshots = self.snapshot_files()?;
         let mut found = Found { snapshots: snapshots.len(), all_data, wrong: Vec::new() };
         let results = self
@@ -210,6 +243,7 @@ impl Repository {
         let doing = self.doing("prune");
         let failed = |error: Box<RusticError>| explained(&error, &doing);
         let _lock = self.lock()?;
+        let _lease = self.lease(Use::Exclusive)?;
         let all: Vec<SnapshotFile> =
             self.snapshot_files()?.into_iter().filter(|s| s.hostname == server_name).collect();
         let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX)).filter(|count| *count > 0);
@@ -223,7 +257,7 @@ impl Repository {
         let (kept, gone): (Vec<_>, Vec<_>) = decided.into_iter().partition(|decided| decided.keep);
         let ids: Vec<_> = gone.iter().map(|decided| decided.snapshot.id).collect();
         self.inner.delete_snapshots(&ids).map_err(failed)?;
-        // Nobody else writes here now, so nobody can count on what is removed.
+        // Nobody else reads or writes here now, so nobody can count on what is removed.
         let options = PruneOptions::default().instant_delete(true);
         self.counter
             .while_doing(sink, || {
@@ -247,6 +281,8 @@ pub(super) struct Newest {
 pub struct Opened {
     snapshot: SnapshotFile,
     repository: rustic_core::Repository<IndexedFullStatus>,
+    /// Keeps others from removing what is read.
+    _lease: Option<Lease>,
 }
 
 impl Opened {
@@ -267,9 +303,22 @@ impl Opened {
             .ok_or_else(|| Failure::new(self.doing("read the list of media of"), "it is no list of digests"))
     }
 
-    /// The config that was applied.
-    pub fn config(&self) -> Result<String, Failure> {
+    /// The config that was applied, in the guest's own words: it fits the files, and
+    /// whoever was in the guest can have written it.
+    pub fn guests_config(&self) -> Result<String, Failure> {
         self.text(&format!("{}/matrix.toml", place::FILES))
+    }
+
+    /// The config that was applied: the machine's copy, where there is one that the
+    /// machine signed, else the guest's.
+    pub fn config(&self) -> Result<SnapshotConfig, Failure> {
+        let (name, key) = (&self.snapshot.hostname, self.repository.key());
+        let kept = self.node(place::CONFIG).ok().and_then(|_| self.text(place::CONFIG).ok());
+        let authentic = kept.and_then(|text| Kept::authentic(&text, name, &self.described().time, &key));
+        Ok(match authentic {
+            Some(text) => SnapshotConfig { text, origin: Origin::Machine },
+            None => SnapshotConfig { text: self.guests_config()?, origin: Origin::Guest },
+        })
     }
 
     /// What a small file in it holds.
@@ -378,4 +427,85 @@ pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use matrix_podman_core::{
+        backup::{Location, Terms},
+        name::AbsPath,
+    };
+
+    use super::*;
+    use crate::backup::{
+        make,
+        source::{Material, Source},
+    };
+
+    const GUESTS: &str = "domain = \"chat.home.arpa\"\nhost = \"ssh://root@evil.home.arpa\"\n";
+    const MACHINES: &str = "domain = \"chat.home.arpa\"\n";
+    const NAME: &str = "matrix.chat.home.arpa";
+
+    /// An empty repository in `folder`.
+    pub(in crate::backup) fn empty(folder: &Path) -> Repository {
+        let at = backup::Repository {
+            name: RepositoryName::main(),
+            location: Location::Folder(AbsPath::parse(folder.to_str().unwrap()).unwrap()),
+            terms: Terms::default(),
+        };
+        let (key, place) = (MasterKey::new(), Place::of(&at, |_| {}).unwrap());
+        place.prepare().unwrap();
+        rustic_core::Repository::new(&options(), &place.backends(&Unread::default()).unwrap())
+            .unwrap()
+            .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &ConfigOptions::default())
+            .unwrap();
+        let password = Password::with_key(key, folder.with_extension("key"));
+        Repository::at(place, &password).unwrap()
+    }
+
+    /// A snapshot with the guest's `matrix.toml` and, perhaps, the machine's document.
+    fn snapshot(folder: &Path, machines: impl FnOnce(&str, &MasterKey) -> Option<String>) -> Opened {
+        let repository = empty(folder);
+        let now = Timestamp::from_second(1_767_323_045).unwrap();
+        let mut documents = vec![("/matrix/files/matrix.toml", GUESTS.to_owned())];
+        let time = "2026-01-02T03:04:05Z";
+        documents.extend(machines(time, &repository.master_key()).map(|text| (place::CONFIG, text)));
+        let source = Source::new(Material {
+            guest: None,
+            dump: Box::new(std::iter::empty()),
+            entries: Vec::new(),
+            documents: Box::new(|_| Ok(documents)),
+            unread: repository.unread().clone(),
+            counter: repository.counter().clone(),
+            now,
+        });
+        make::archive(&repository, None, &source, NAME, now, &|_| {}).unwrap();
+        let opened = repository.snapshot("latest").unwrap();
+        assert_eq!(opened.described().time, time);
+        opened
+    }
+
+    #[test]
+    fn the_config_of_a_snapshot_is_the_machines_only_when_the_machine_signed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |name: &str, machines: &dyn Fn(&str, &MasterKey) -> Option<String>| {
+            snapshot(&folder.path().join(name), machines).config().unwrap()
+        };
+        let signed = |name: &'static str| {
+            move |time: &str, key: &MasterKey| {
+                Some(Kept::signed(name, time, MACHINES.to_owned(), key).unwrap())
+            }
+        };
+        let good = config("good", &signed(NAME));
+        assert_eq!((good.text.as_str(), good.origin), (MACHINES, Origin::Machine));
+        let old = config("old", &|_, _| None);
+        assert_eq!((old.text.as_str(), old.origin), (GUESTS, Origin::Guest));
+        // One that somebody made up who has not the repository's key, or is of another server.
+        let made_up = |time: &str, _: &MasterKey| {
+            Some(Kept::signed(NAME, time, "planted".to_owned(), &MasterKey::new()).unwrap())
+        };
+        assert_eq!(config("made-up", &made_up), old);
+        assert_eq!(config("another", &signed("another")), old);
+        assert_eq!(config("broken", &|_, _| Some("{".to_owned())), old);
+    }
 }

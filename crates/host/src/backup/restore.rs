@@ -107,13 +107,13 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
             }
             file::make_dir(beside.folder(), Mode(0o700), Owner::ROOT)
         }
-        Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, Mode(*mode), *owner),
+        Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, plain(*mode), *owner),
         Step::File { path, mode, owner, modified } => {
             let target = target(beside, path)?;
-            file::write_from(&target, &mut data, Mode(*mode), *owner)
+            file::write_from(&target, &mut data, plain(*mode), *owner)
                 .map_err(|failure| failure.about_full_disk("the guest's"))?;
             let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(*modified);
-            fs::File::open(&target)
+            file::open(&target)
                 .and_then(|file| file.set_modified(time))
                 .doing(|| format!("write {}", target.display()))
         }
@@ -121,6 +121,12 @@ pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Fai
         Step::Switch(switch) if beside == Beside::Restore => super::switch::carry_out(switch),
         Step::Switch(_) => Err(Failure::new("end a drill", "nothing of it may take the server's place")),
     }
+}
+
+/// A mode without the bits that would let whoever runs a file be somebody else: nothing of
+/// a server has them, so whatever has them in a snapshot was put there.
+const fn plain(mode: u32) -> Mode {
+    Mode(mode & 0o777)
 }
 
 /// A path below `/opt/matrix`, from a whole one.
@@ -181,7 +187,7 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
     let act = |step, data: &mut (dyn Read + Send)| act(world, beside, step, data, quiet);
     let nothing = || io::empty();
     let folder = layout::machine_state(world.site().config.site());
-    fs::create_dir_all(folder.as_str()).doing(|| format!("make {folder}"))?;
+    file::make_dir(Path::new(folder.as_str()), Mode(0o755), Owner::ROOT)?;
     let entries = opened.below(place::FILES)?;
     let parts = opened.dump()?;
     let size_of_dump = size(&parts);
@@ -194,7 +200,7 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
         let path = path.to_str().ok_or_else(|| Failure::new("restore the files", "a name is not UTF-8"))?;
         let path = path.to_owned();
         let owner = Owner { uid: node.meta.uid.unwrap_or_default(), gid: node.meta.gid.unwrap_or_default() };
-        let mode = node.meta.mode.unwrap_or(0o600) & 0o7777;
+        let mode = node.meta.mode.unwrap_or(0o600) & 0o777;
         if node.is_dir() {
             act(Step::Folder { path, mode, owner }, &mut nothing())?;
             continue;

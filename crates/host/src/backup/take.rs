@@ -1,9 +1,9 @@
 //! Single things out of a snapshot, onto this machine.
 
 use std::{
-    fs::{self, DirBuilder},
-    io::{BufRead as _, BufReader},
-    os::unix::fs::DirBuilderExt as _,
+    fs::{self, Permissions},
+    io::{self, BufRead as _, BufReader, Read, Seek as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -14,14 +14,14 @@ use matrix_podman_core::{
         room::{self, Reader, RoomMedia},
     },
     layout,
-    name::ServerName,
+    name::{Mode, Owner, ServerName},
 };
 use rustic_core::repofile::Node;
 use serde::Serialize;
 
 use super::{Call, Opened, guest, lines, restore};
 use crate::{
-    apply::Sink,
+    apply::{Sink, file, folder::Folder},
     failure::{Doing, Failure},
     guest::wire::Saying,
     world::World,
@@ -37,39 +37,66 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Writes one file out of one or several, whole or not at all, and never over another one. It may
-    /// hold a secret, whatever it could be read by before.
+    /// Writes one file below `to` out of one or several, whole or not at all, and never over
+    /// another one. It may hold a secret, whatever it could be read by before.
     fn file<'a>(
         &mut self,
         opened: &Opened,
         nodes: impl IntoIterator<Item = &'a Node>,
-        to: PathBuf,
+        to: &Target,
+        below: &Path,
     ) -> Result<(), Failure> {
-        let doing = || format!("write {}", to.display());
-        let folder = to.parent().unwrap_or(Path::new("."));
-        folders(folder)?;
-        let mut partial =
-            tempfile::Builder::new().prefix(".matrix-podman-").tempfile_in(folder).doing(doing)?;
+        let shown = to.path.join(below);
+        let doing = || format!("write {}", shown.display());
+        let mut whole = tempfile::tempfile_in(to.folder.path()).doing(doing)?;
         for node in nodes {
-            opened.copy(node, &mut partial).map_err(|failure| failure.about_full_disk("the machine's"))?;
+            opened.copy(node, &mut whole).map_err(|failure| failure.about_full_disk("the machine's"))?;
             self.bytes += node.meta.size;
         }
-        partial.as_file().sync_all().doing(doing)?;
-        partial.persist_noclobber(&to).map_err(|e| e.error).doing(doing).map_err(|failure| {
-            failure.hint("nothing is written over: choose an empty folder with --to, or move it away")
+        whole.rewind().doing(doing)?;
+        to.file(below, &mut whole).map_err(|e| {
+            let there = e.kind() == io::ErrorKind::AlreadyExists;
+            let failure = Failure::new(doing(), e).about_full_disk("the machine's");
+            if there {
+                failure.hint("nothing is written over: choose an empty folder with --to, or move it away")
+            } else {
+                failure
+            }
         })?;
-        self.files.push(to);
+        self.files.push(shown);
         Ok(())
     }
 }
 
-/// Makes a folder and those above it, for their owner alone.
-fn folders(folder: &Path) -> Result<(), Failure> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .doing(|| format!("make {}", folder.display()))
+/// The folder that is written into. Nothing leads out of it: neither names in a snapshot,
+/// nor links in the folder itself.
+struct Target {
+    path: PathBuf,
+    folder: Folder,
+}
+
+impl Target {
+    /// The folder that the operator named, made for its owner alone.
+    fn of(path: &Path) -> Result<Self, Failure> {
+        let doing = || format!("make {}", path.display());
+        let there = path.exists();
+        let folder = Folder::make(path).doing(doing)?;
+        if !there {
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).doing(doing)?;
+        }
+        Ok(Self { path: path.to_owned(), folder })
+    }
+
+    fn file(&self, below: &Path, content: &mut dyn Read) -> io::Result<()> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        file::create_below(&self.folder, below, content, Mode(0o600), Owner { uid, gid })
+    }
+
+    /// Makes a folder below it, for its owner alone.
+    fn make(&self, below: &Path) -> Result<(), Failure> {
+        let doing = || format!("make {}", self.path.join(below).display());
+        self.folder.make_below(below, 0o700).map(drop).doing(doing)
+    }
 }
 
 /// Where in a snapshot is what an operator calls `path`.
@@ -85,8 +112,9 @@ fn place_of(path: &str) -> Option<String> {
 /// Takes a file out, or a folder with all that is in it.
 pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("take out {path}");
+    let to = Target::of(to)?;
     if path == place::DUMP {
-        taken.file(opened, &opened.dump()?, to.join(path))?;
+        taken.file(opened, &opened.dump()?, &to, Path::new(path))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
         return Ok(());
     }
@@ -101,16 +129,16 @@ pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Si
     })?;
     let name = Path::new(&found).file_name().unwrap_or_default();
     if !node.is_dir() {
-        taken.file(opened, [&node], to.join(name))?;
+        taken.file(opened, [&node], &to, Path::new(name))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
         return Ok(());
     }
     for (below, node) in opened.below(&found)? {
-        let target = to.join(name).join(below);
+        let target = Path::new(name).join(below);
         if node.is_dir() {
-            folders(&target)?;
+            to.make(&target)?;
         } else {
-            taken.file(opened, [&node], target)?;
+            taken.file(opened, [&node], &to, &target)?;
             sink(Saying::Bytes { done: taken.bytes, total: None });
         }
     }
@@ -138,12 +166,12 @@ pub fn room(
     let found: RoomMedia = serde_json::from_str(&asked?).doing(|| doing.clone())?;
     removed?;
     let mut taken = Taken::default();
-    folders(to)?;
+    let to = Target::of(to)?;
     for (id, name) in &found.media {
         let Some(path) = room::media_path(id) else { continue };
         // A row without a file is one that an administrator removed.
         let Ok(node) = opened.node(&format!("{}/synapse/media_store/{path}", place::FILES)) else { continue };
-        taken.file(opened, [&node], to.join(file_name(id, name.as_deref())))?;
+        taken.file(opened, [&node], &to, Path::new(&file_name(id, name.as_deref())))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
     }
     Ok((found, taken))
@@ -163,7 +191,7 @@ fn file_name(id: &str, name: Option<&str>) -> String {
 /// The guest's half: what the dump says of a room.
 pub(super) fn serve(room: &str, server: &ServerName) -> Result<RoomMedia, Failure> {
     let doing = || format!("find the media of {room} in the dump");
-    let dump = fs::File::open(restore::drills_dump()).doing(doing)?;
+    let dump = file::open(&restore::drills_dump()).doing(doing)?;
     let mut words = vec!["pg_restore", "--data-only", "--file=-"];
     let tables = room::TABLES.map(|table| format!("--table={table}"));
     words.extend(tables.iter().map(String::as_str));
@@ -212,5 +240,27 @@ mod tests {
         assert_eq!(file_name("ID", None), "ID");
         assert_eq!(file_name("ID", Some("../../a b.png")), "ID-.._.._a_b.png");
         assert_eq!(file_name("ID", Some(&"ä".repeat(300))).chars().count(), 63);
+    }
+
+    #[test]
+    fn nothing_is_written_outside_the_folder_that_was_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (to, outside) = (folder.path().join("to"), folder.path().join("outside"));
+        fs::create_dir_all(&outside).unwrap();
+        let target = Target::of(&to).unwrap();
+        std::os::unix::fs::symlink(&outside, to.join("planted")).unwrap();
+        std::os::unix::fs::symlink(outside.join("new"), to.join("dangling")).unwrap();
+        for below in ["planted/x", "../outside/x", "/etc/x", "a/../../outside/x", "dangling", ".."] {
+            assert!(target.file(Path::new(below), &mut &b"x"[..]).is_err(), "{below}");
+        }
+        for below in ["planted/sub", "../outside/sub"] {
+            assert!(target.make(Path::new(below)).is_err(), "{below}");
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        target.file(Path::new("a/b/c"), &mut &b"x"[..]).unwrap();
+        let again = target.file(Path::new("a/b/c"), &mut &b"y"[..]).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        let mode = |path: &str| fs::metadata(to.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(["", "a", "a/b", "a/b/c"].map(mode), [0o700, 0o700, 0o700, 0o600]);
     }
 }

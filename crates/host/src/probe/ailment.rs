@@ -17,7 +17,7 @@ use matrix_podman_core::{
     service::Service,
 };
 
-use crate::process::Program;
+use crate::{apply::file, process::Program};
 
 /// How long somebody may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(super) fn newest(files: &BTreeSet<AbsPath>) -> Newest {
     let file = files
         .iter()
         .filter_map(|path| {
-            let written = u64::try_from(fs::metadata(path.as_str()).ok()?.mtime()).ok()?;
+            let written = u64::try_from(file::meta(Path::new(path.as_str())).ok()?.mtime()).ok()?;
             Some((path.to_string(), written))
         })
         .max_by_key(|(_, written)| *written);

@@ -28,7 +28,10 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{apply::secret, process::Program};
+use crate::{
+    apply::{folder::Folder, secret},
+    process::Program,
+};
 
 /// Largest content that an answer carries.
 const MAX_CONTENT: u64 = 256 << 10;
@@ -160,7 +163,9 @@ fn edition(path: &AbsPath) -> Result<Option<Edition>, String> {
 /// The files in a folder; none where there is no such folder.
 fn files(folder: &AbsPath) -> Result<Vec<(String, u64)>, String> {
     let unreadable = |e: std::io::Error| format!("{folder}: {e}");
-    let entries = match std::fs::read_dir(folder.as_str()) {
+    let opened = Folder::open(Path::new(folder.as_str()));
+    let entries = match opened.as_ref().map_err(repeated).and_then(|opened| std::fs::read_dir(opened.path()))
+    {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(unreadable(e)),
@@ -177,10 +182,20 @@ fn files(folder: &AbsPath) -> Result<Vec<(String, u64)>, String> {
     Ok(files)
 }
 
+/// The same error once more, where it is only looked at.
+fn repeated(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), error.to_string())
+}
+
+/// What is at `path`; a link that a container put on the way leads nowhere.
 fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String> {
     let unreadable = |e: std::io::Error| format!("{path}: {e}");
-    let meta = match std::fs::symlink_metadata(path.as_str()) {
-        Ok(meta) => meta,
+    let found = Folder::of(Path::new(path.as_str())).and_then(|(folder, name)| {
+        let meta = std::fs::symlink_metadata(folder.at(&name))?;
+        Ok((folder, name, meta))
+    });
+    let (folder, name, meta) = match found {
+        Ok(found) => found,
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
@@ -196,14 +211,12 @@ fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String>
         age: meta.modified().ok().and_then(|m| m.elapsed().ok()).map_or(0, |age| age.as_secs()),
     };
     if state.kind == FileKind::Link {
-        state.target = std::fs::read_link(path.as_str()).ok().map(|t| t.display().to_string());
+        state.target = std::fs::read_link(folder.at(&name)).ok().map(|t| t.display().to_string());
     }
     if state.kind == FileKind::File && meta.len() <= MAX_CONTENT {
         let mut bytes = Vec::new();
         // Files of the kernel say that they are empty, so the length is no guide.
-        std::fs::File::open(path.as_str())
-            .and_then(|f| f.take(MAX_CONTENT).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
+        folder.read(&name).and_then(|f| f.take(MAX_CONTENT).read_to_end(&mut bytes)).map_err(unreadable)?;
         state.digest = Some(Digest::of_sha256(&Sha256::digest(&bytes)));
         if with_content {
             state.content = String::from_utf8(bytes).ok();

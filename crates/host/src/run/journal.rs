@@ -15,7 +15,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Doing, Failure};
+use crate::{
+    apply::folder::Folder,
+    failure::{Doing, Failure},
+};
 
 /// From this size on, an old journal is put aside when a new run begins.
 const KEEP: u64 = 4 << 20;
@@ -63,7 +66,7 @@ impl Journal {
     pub fn open(path: &Path, command: &str) -> Result<(Self, Option<Unfinished>), Failure> {
         let doing = || format!("open the journal {}", path.display());
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).doing(doing)?;
+            Folder::make(folder).doing(doing)?;
         }
         let unfinished = match File::open(path) {
             Ok(file) => unfinished(BufReader::new(file)),

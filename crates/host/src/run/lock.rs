@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::Sink,
+    apply::{Sink, folder::Folder},
     failure::{Doing, Failure},
     guest::wire::Saying,
 };
@@ -69,7 +69,7 @@ impl RunLock {
     pub fn take(path: &Path, holder: &LockHolder, sink: &Sink) -> Result<Self, Failure> {
         let doing = || format!("lock {}", path.display());
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).doing(doing)?;
+            Folder::make(folder).doing(doing)?;
         }
         let mut file = OpenOptions::new()
             .read(true)

@@ -1,7 +1,7 @@
 //! Answers to [`Call`]s: what is asked of Synapse for each, and its refusals in
 //! words.
 
-use std::fs::{self, File};
+use std::{fs::File, path::Path};
 
 use matrix_podman_core::people::{
     Account, Answer, Call, Devices, Expiry, Invitation, InviteToken, NewUser, Refused, UserId, Uses,
@@ -16,7 +16,10 @@ use super::{
     room, segment,
     service::Admin,
 };
-use crate::failure::{Doing, Failure};
+use crate::{
+    apply::folder::Folder,
+    failure::{Doing, Failure},
+};
 
 /// How many accounts are asked for at once.
 const PAGE: usize = 500;
@@ -103,7 +106,7 @@ pub fn answer(call: &Call) -> Result<Answer, Failure> {
 
 fn lock() -> Result<File, Failure> {
     let doing = || format!("lock {LOCK}");
-    fs::create_dir_all("/run/matrix-podman").doing(doing)?;
+    Folder::make(Path::new("/run/matrix-podman")).doing(doing)?;
     let file = File::options().create(true).write(true).truncate(false).open(LOCK).doing(doing)?;
     file.lock().doing(doing)?;
     Ok(file)

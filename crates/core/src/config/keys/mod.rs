@@ -83,6 +83,8 @@ pub(super) trait AnyKey: Sync {
     fn in_init(&self) -> bool;
     fn wanted(&self) -> String;
     fn schema(&self) -> Json;
+    /// Whether its values name something that belongs to one machine.
+    fn local(&self) -> bool;
     /// The default as TOML.
     fn default_value(&self) -> Option<toml::Value>;
     /// Words in place of a default.
@@ -123,6 +125,9 @@ impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
     }
     fn schema(&self) -> Json {
         T::schema()
+    }
+    fn local(&self) -> bool {
+        T::LOCAL
     }
     fn default_value(&self) -> Option<toml::Value> {
         self.fallback.value().map(|value| value.to_toml())

@@ -183,6 +183,8 @@ impl TextType for Ipv6Addr {
 }
 
 impl TextType for SshHost {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "a machine such as ssh://root@pve.lan".to_owned()
     }

@@ -95,6 +95,8 @@ impl TextType for NetworkCidr {
 pub(in crate::config) struct EnvName(pub String);
 
 impl TextType for EnvName {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "the name of an environment variable".to_owned()
     }

@@ -11,6 +11,7 @@ pub(in crate::config) struct List<T>(pub Vec<T>);
 
 impl<T: TomlType + PartialEq> TomlType for List<T> {
     const FORM: Form = Form::List;
+    const LOCAL: bool = T::LOCAL;
 
     fn wanted() -> String {
         let item = T::wanted();

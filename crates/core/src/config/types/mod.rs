@@ -92,6 +92,11 @@ pub(super) trait TomlType: Clone + 'static {
 
     /// The JSON Schema of the value, without title and description.
     fn schema() -> Json;
+
+    /// Whether a value names something that belongs to one machine: a file, a
+    /// variable of the environment, another machine, where an image comes from.
+    /// Such a value is never taken over from somewhere else.
+    const LOCAL: bool = false;
 }
 
 /// Reads a value given on the command line, where nobody writes quotes.

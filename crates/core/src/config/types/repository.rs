@@ -15,6 +15,8 @@ use crate::{
 };
 
 impl TextType for Location {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "a folder, sftp:HOST:/FOLDER, s3:https://HOST/BUCKET/FOLDER or rclone:REMOTE:FOLDER".to_owned()
     }
@@ -285,6 +287,7 @@ fn more(value: &Spanned<DeValue<'_>>) -> Result<More, Vec<Flaw>> {
 
 impl TomlType for MoreRepositories {
     const FORM: Form = Form::List;
+    const LOCAL: bool = true;
 
     fn wanted() -> String {
         "sections [[backup.repositories]], each with name and repository".to_owned()

@@ -13,6 +13,9 @@ use crate::name::{
 
 /// A type that is written as a TOML string.
 pub(in crate::config) trait TextType: Clone + 'static {
+    /// See [`TomlType::LOCAL`].
+    const NAMES_LOCAL: bool = false;
+
     /// What is wanted, with its article.
     fn wanted() -> String;
 
@@ -43,6 +46,7 @@ pub(in crate::config) trait TextType: Clone + 'static {
 
 impl<T: TextType> TomlType for T {
     const FORM: Form = Form::Text;
+    const LOCAL: bool = T::NAMES_LOCAL;
 
     fn wanted() -> String {
         T::wanted()
@@ -100,8 +104,9 @@ pub(in crate::config) fn nearest<'a>(
 
 /// Implements [`TextType`] for a type with `parse` and `as_str`.
 macro_rules! checked_text {
-    ($($type:ty, $wanted:expr, $pattern:expr;)*) => {
+    ($($type:ty, $wanted:expr, $pattern:expr $(, local = $local:expr)?;)*) => {
         $(impl TextType for $type {
+            $(const NAMES_LOCAL: bool = $local;)?
             fn wanted() -> String {
                 $wanted.to_owned()
             }
@@ -122,7 +127,7 @@ checked_text! {
     GuestName, "a name of a-z, 0-9 and -", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
     InterfaceName, "an interface name", "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$";
     PackageName, "a Debian package name", "^[a-z0-9][a-z0-9+.-]+$";
-    AbsPath, "a path that begins with /", "^/[^\\s]*[^\\s/]$";
+    AbsPath, "a path that begins with /", "^/[^\\s]*[^\\s/]$", local = true;
     StorageName, "the name of a storage", "^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$";
     Tag, "a tag of a-z, 0-9, _ - + and .", "^[a-z0-9_][a-z0-9_+.-]*$";
     TemplateName, "the file name of a Debian 13 template", "^debian-13-[A-Za-z0-9._+~-]*\\.tar\\.(zst|xz|gz)$";
@@ -203,6 +208,8 @@ const FLOATING: [&str; 12] = [
 ];
 
 impl TextType for ImageRef {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "an image such as docker.io/library/redis:8-alpine".to_owned()
     }

@@ -139,6 +139,8 @@ impl TextType for Words {
 pub(in crate::config) struct SecretPath(pub AbsPath);
 
 impl TextType for SecretPath {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "the path of a file that holds the secret".to_owned()
     }
@@ -163,6 +165,8 @@ impl TextType for SecretPath {
 pub(in crate::config) struct RootPasswordChoice(pub RootPassword);
 
 impl TextType for RootPasswordChoice {
+    const NAMES_LOCAL: bool = true;
+
     fn wanted() -> String {
         "locked, ask, or the path of a file that holds the password".to_owned()
     }
