@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     apply::file,
+    apply::file,
     failure::{Doing, Failure},
 };
 
@@ -69,6 +70,15 @@ impl Place {
             (None, None) => return Err(Failure::new(format!("reach {location}"), "it is of no known kind")),
         };
         Ok(Self { name: repository.name.clone(), location, manner, kind })
+    }
+
+    /// Has the disk hold what was written here, where that is one of this machine's:
+    /// the names of its files, too, which are not flushed one by one.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Folder(folder) => file::flush(folder),
+            Kind::Store(_) => Ok(()),
+        }
     }
 
     pub(super) fn waits(&self) -> &Waits {
