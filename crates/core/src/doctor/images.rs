@@ -7,16 +7,16 @@ use crate::{
     service::Service,
 };
 
-/// What programs and Podman say when files of an image are not what they were.
+/// What programs and Podman say, in small letters, when files of an image are not what they were.
 const WORDS: [&str; 8] = [
     "exec format error",
     "error while loading shared libraries",
     "file too short",
     "layer not known",
     "image not known",
-    "invalid ELF header",
+    "invalid elf header",
     "readlink /var/lib/containers/storage/overlay",
-    "Error relocating",
+    "error relocating",
 ];
 
 pub(super) fn damaged(case: &Case<'_>) -> Found {
@@ -38,9 +38,12 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
             continue;
         }
         let log = journal(case, service)?;
-        let said = |line: &&String| WORDS.iter().any(|word| line.contains(word));
+        let said = |line: &&String| {
+            let line = line.to_lowercase();
+            WORDS.iter().any(|word| line.contains(word))
+        };
         if let Some(line) = log.iter().rev().find(said) {
-            let repair = case.in_guest("podman system check --repair --force");
+            let repair = case.in_guest("podman system check --quick --repair --force");
             return Ok(Some((
                 format!("The image of {} is damaged.", service.title()),
                 last_words(std::slice::from_ref(line)),

@@ -38,6 +38,8 @@ const BOOTED: &str = "multi-user.target";
 const LOOK: Duration = Duration::from_millis(100);
 /// An archive younger than this needs no update before it is used.
 const CURRENT: Duration = Duration::from_secs(24 * 3600);
+/// Has dpkg not wait for the disk.
+const UNSAFE: &str = "force-unsafe-io";
 /// Left in the guest when its packages are up to date.
 const UPGRADE_STAMP: &str = "var/lib/matrix-podman/upgraded";
 
@@ -218,11 +220,28 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
     for unit in MASKED {
         file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
     }
+    flush_what_dpkg_writes(rootfs)?;
     let fresh = fs::metadata(guest.archive.as_str())
         .and_then(|m| m.modified())
         .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < CURRENT));
     if fresh {
         root(UPGRADE_STAMP, "")?;
+    }
+    Ok(())
+}
+
+/// What made the archive did not wait for the disk, and left that to the guest's dpkg
+/// as a setting.
+fn flush_what_dpkg_writes(rootfs: &Path) -> Result<(), Failure> {
+    let folder = rootfs.join("etc/dpkg/dpkg.cfg.d");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        if text.lines().any(|line| line.trim() == UNSAFE) {
+            let kept: String =
+                text.lines().filter(|line| line.trim() != UNSAFE).map(|line| format!("{line}\n")).collect();
+            file::write(&path, kept.as_bytes(), Mode(0o644), Owner::ROOT)?;
+        }
     }
     Ok(())
 }

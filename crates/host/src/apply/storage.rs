@@ -79,13 +79,15 @@ pub(super) fn settle(read: bool, sink: &Sink) -> Result<(), Failure> {
     note(&Storage::Flushed)
 }
 
-/// Has Podman compare every layer with its digest. What differs is removed, with
-/// what runs from it, and comes again as what is missing does.
+/// Has Podman compare what is in every file of every layer with its checksum
+/// (`--quick`; without it, owners and modes are compared too, and folders that a
+/// layer does not name count as changed). What differs is removed, with what runs
+/// from it, and comes again as what is missing does.
 fn check(sink: &Sink) -> Result<(), Failure> {
     let doing = "check the images that Podman keeps";
     sink(Saying::WaitsFor("Podman to read every image, since the power went while they were written".to_owned()));
     let podman = |options: &[&str]| {
-        let argv = ["podman", "system", "check"].into_iter().chain(options.iter().copied());
+        let argv = ["podman", "system", "check", "--quick"].into_iter().chain(options.iter().copied());
         Program::new(argv).deadline(READING)
     };
     if podman(&[]).output().status == Some(0) {

@@ -31,7 +31,6 @@ use super::{
 };
 use crate::{
     apply::file,
-    apply::file,
     failure::{Doing, Failure},
 };
 
