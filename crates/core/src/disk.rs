@@ -107,14 +107,17 @@ mod tests {
         ] {
             assert!(says_full(line), "{line}");
         }
-        for line in ["the archive is damaged", "no such file or directory", "could not extend the deadline", ""] {
+        for line in
+            ["the archive is damaged", "no such file or directory", "could not extend the deadline", ""]
+        {
             assert!(!says_full(line), "{line}");
         }
     }
 
     #[test]
     fn what_little_room_is_depends_on_the_disk() {
-        let room = |free: u64, total: u64, files_free| Room { free: free << 20, total: total << 20, files_free };
+        let room =
+            |free: u64, total: u64, files_free| Room { free: free << 20, total: total << 20, files_free };
         assert!(is_full(room(200, 8000, None)));
         assert!(!is_full(room(200, 1000, None)), "a fifth of a small disk");
         assert!(is_full(room(60, 1000, None)));

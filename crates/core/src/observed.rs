@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState, HttpAnswer,
-        HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses, Neighbour,
-        Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState,
-        Value,
+        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
+        HttpAnswer, HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses,
+        Neighbour, Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried,
+        UnitState, Value,
     },
     name::AbsPath,
     proxmox,

@@ -45,7 +45,13 @@ impl From<&io::Error> for Kind {
 impl Failure {
     /// A failure without evidence or hint.
     pub fn new(doing: impl Into<String>, why: impl ToString) -> Self {
-        Self { doing: doing.into(), why: why.to_string(), evidence: Vec::new(), hint: None, kind: Kind::Other }
+        Self {
+            doing: doing.into(),
+            why: why.to_string(),
+            evidence: Vec::new(),
+            hint: None,
+            kind: Kind::Other,
+        }
     }
 
     /// The same with what to do next.

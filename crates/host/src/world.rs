@@ -551,7 +551,9 @@ impl World {
         }
         let tight = self.look(&mut Observed::default(), |seen| {
             let rooms: Vec<_> = places.iter().map(|path| (path, seen.room(side, path))).collect();
-            rooms.into_iter().find_map(|(path, room)| Some((path.clone(), room.ok()??)).filter(|(_, r)| disk::is_full(*r)))
+            rooms
+                .into_iter()
+                .find_map(|(path, room)| Some((path.clone(), room.ok()??)).filter(|(_, r)| disk::is_full(*r)))
         });
         let Ok(Some((path, room))) = tight else { return failure };
         let room = format!("{whose} disk has hardly any room in {path} ({}): make room", disk::left(room));

@@ -87,7 +87,15 @@ impl PowerDisk {
     pub fn format(&mut self) {
         let _ = fs::remove_file(&self.image);
         run(&["truncate", &format!("--size={SIZE}"), &shown(&self.image)]);
-        run(&["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", &shown(&self.image)]);
+        run(&[
+            "mkfs.ext4",
+            "-q",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=1,lazy_journal_init=1",
+            &shown(&self.image),
+        ]);
     }
 
     /// The machine boots: its journal is replayed, and everything is in its place.
@@ -172,7 +180,9 @@ impl Drop for PowerDisk {
         let folder = self.image.parent().unwrap_or(Path::new("/var/tmp"));
         let name = self.image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.path().is_file() && entry.path().file_stem().is_some_and(|stem| stem.to_string_lossy() == name) {
+            if entry.path().is_file()
+                && entry.path().file_stem().is_some_and(|stem| stem.to_string_lossy() == name)
+            {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -186,10 +196,14 @@ fn holders(place: &Path) -> Vec<u32> {
     let here = |path: PathBuf| fs::metadata(path).is_ok_and(|meta| meta.dev() == device);
     let mut found = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let path = process.path();
         let files = fs::read_dir(path.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
-        if id != std::process::id() && ["cwd", "root", "exe"].map(|l| path.join(l)).into_iter().chain(files).any(here) {
+        if id != std::process::id()
+            && ["cwd", "root", "exe"].map(|l| path.join(l)).into_iter().chain(files).any(here)
+        {
             found.push(id);
         }
     }

@@ -23,7 +23,8 @@ impl Dice {
     /// Those of the environment, else of the clock.
     pub fn new() -> Self {
         let given = std::env::var("CAMPAIGN_SEED").ok().and_then(|seed| seed.parse().ok());
-        let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
+        let clock =
+            || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
         let seed = given.unwrap_or_else(clock);
         println!("(CAMPAIGN_SEED={seed})");
         Self(seed)

@@ -21,7 +21,14 @@ pub struct Tally {
 impl Tally {
     /// Notes one: what it cut off, how long the next `up` took, how many events had
     /// been acknowledged, how many of them are lost, and what else is wrong.
-    pub fn note(&mut self, act: &str, took: Duration, acknowledged: usize, lost: usize, wrong: Option<String>) {
+    pub fn note(
+        &mut self,
+        act: &str,
+        took: Duration,
+        acknowledged: usize,
+        lost: usize,
+        wrong: Option<String>,
+    ) {
         if let Some(wrong) = &wrong {
             println!("  WRONG after {act}: {wrong}");
         }
@@ -45,7 +52,9 @@ impl Tally {
 
     /// What went wrong.
     pub fn wrongs(&self) -> Vec<String> {
-        let lost = |trial: &Trial| (trial.lost > 0).then(|| format!("{}: {} events are lost", trial.act, trial.lost));
+        let lost = |trial: &Trial| {
+            (trial.lost > 0).then(|| format!("{}: {} events are lost", trial.act, trial.lost))
+        };
         let wrong = |trial: &Trial| trial.wrong.as_ref().map(|wrong| format!("{}: {wrong}", trial.act));
         self.trials.iter().flat_map(|trial| [wrong(trial), lost(trial)]).flatten().collect()
     }
@@ -64,7 +73,10 @@ impl fmt::Display for Tally {
         for trial in &self.trials {
             kinds.entry(trial.act.split(',').next().unwrap_or_default()).or_default().push(trial);
         }
-        writeln!(f, "| cut off | times | healthy after one run | acknowledged | lost | median s | longest s |")?;
+        writeln!(
+            f,
+            "| cut off | times | healthy after one run | acknowledged | lost | median s | longest s |"
+        )?;
         writeln!(f, "|---|---|---|---|---|---|---|")?;
         let all: Vec<&Trial> = self.trials.iter().collect();
         for (kind, trials) in kinds.into_iter().chain([("all", all)]) {

@@ -36,7 +36,9 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
         return super::OK;
     }
     if begun {
-        output::say("An earlier `matrix-podman destroy`, or the making of a guest, was cut off. This finishes it.");
+        output::say(
+            "An earlier `matrix-podman destroy`, or the making of a guest, was cut off. This finishes it.",
+        );
     }
     output::say(&styled(RED, &format!("This removes {site_name} for good:")));
     let losses = match (there, begun) {

@@ -20,10 +20,8 @@ const AHEAD: u64 = 300;
 
 fn rooms<'a>(case: &Case<'a>) -> Seen<Vec<(AbsPath, Room)>> {
     // All are asked before the first answer is looked at.
-    let asked: Vec<_> = disk::places_in_guest()
-        .into_iter()
-        .map(|path| (case.seen.room(Side::Guest, &path), path))
-        .collect();
+    let asked: Vec<_> =
+        disk::places_in_guest().into_iter().map(|path| (case.seen.room(Side::Guest, &path), path)).collect();
     let mut rooms: Vec<(AbsPath, Room)> = Vec::new();
     for (room, path) in asked {
         // A file system is told of once, by its first place.

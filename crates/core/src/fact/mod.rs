@@ -27,8 +27,8 @@ pub use net::{
     Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
     PATIENCE, Silence, SrvRecord, Stage, Tls,
 };
-pub use root::GuestRoot;
 pub use podman::{ContainerState, Health, ImageState};
+pub use root::GuestRoot;
 pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};

@@ -28,7 +28,11 @@ mod tests {
     #[test]
     fn a_root_without_content_is_damaged_and_one_odd_file_is_not() {
         for (programs, empty, damaged) in [(600, 0, false), (600, 1, false), (600, 590, true), (0, 0, true)] {
-            assert_eq!(GuestRoot { programs, empty, data: false }.is_damaged(), damaged, "{empty} of {programs}");
+            assert_eq!(
+                GuestRoot { programs, empty, data: false }.is_damaged(),
+                damaged,
+                "{empty} of {programs}"
+            );
         }
     }
 }

@@ -49,11 +49,7 @@ pub fn load<'a>(tag: &str, mut archive: Box<dyn Read + Send + 'a>, sink: &Sink) 
 
 /// Loads whatever Podman knows, which it copies twice before it looks at it; its name
 /// in the archive.
-fn load_any<'a>(
-    doing: String,
-    archive: Box<dyn Read + Send + 'a>,
-    sink: &Sink,
-) -> Result<String, Failure> {
+fn load_any<'a>(doing: String, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<String, Failure> {
     let said = Program::new(["podman", "load", "--quiet"])
         .input(Input::Stream(archive))
         .deadline(PULL)

@@ -85,7 +85,9 @@ pub(super) fn settle(read: bool, sink: &Sink) -> Result<(), Failure> {
 /// from it, and comes again as what is missing does.
 fn check(sink: &Sink) -> Result<(), Failure> {
     let doing = "check the images that Podman keeps";
-    sink(Saying::WaitsFor("Podman to read every image, since the power went while they were written".to_owned()));
+    sink(Saying::WaitsFor(
+        "Podman to read every image, since the power went while they were written".to_owned(),
+    ));
     let podman = |options: &[&str]| {
         let argv = ["podman", "system", "check", "--quick"].into_iter().chain(options.iter().copied());
         Program::new(argv).deadline(READING)

@@ -18,11 +18,15 @@ fn main() -> ExitCode {
         ["cuts", rest @ ..] if rest.len() < 3 => number(rest.first(), 50).and_then(|count| {
             let acts = match rest.get(1) {
                 None => Act::ALL.to_vec(),
-                Some(word) => Act::ALL.into_iter().filter(|act| format!("{act:?}").to_lowercase() == **word).collect(),
+                Some(word) => {
+                    Act::ALL.into_iter().filter(|act| format!("{act:?}").to_lowercase() == **word).collect()
+                }
             };
             (!acts.is_empty()).then(|| cuts("cuts", &acts, count))
         }),
-        ["kills", rest @ ..] if rest.len() < 2 => number(rest.first(), 200).map(|count| kills("kills", count)),
+        ["kills", rest @ ..] if rest.len() < 2 => {
+            number(rest.first(), 200).map(|count| kills("kills", count))
+        }
         _ => None,
     };
     let Some(tally) = tally else {
@@ -30,6 +34,11 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     empty_trash();
-    println!("{} times, {} acknowledged, {} went wrong", tally.count(), tally.acknowledged(), tally.wrongs().len());
+    println!(
+        "{} times, {} acknowledged, {} went wrong",
+        tally.count(),
+        tally.acknowledged(),
+        tally.wrongs().len()
+    );
     if tally.wrongs().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
