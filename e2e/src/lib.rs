@@ -15,6 +15,7 @@
 //! line of the test that asked for it.
 
 mod archives;
+pub mod campaign;
 mod cleaning;
 mod command;
 mod guest;
@@ -22,6 +23,7 @@ mod lab;
 mod laptop;
 mod machine;
 mod matrix;
+mod pace;
 mod proxmox;
 mod scenario;
 mod snapshot;
@@ -40,6 +42,7 @@ pub use lab::{DOMAIN, Lab, binary};
 pub use laptop::{Laptop, Sshd};
 pub use machine::{lxc_config, put};
 pub use matrix::{Matrix, Session, http};
+pub use pace::{at_this_pace, pace};
 pub use proxmox::{CallsPage, How, Node, SnapshotState, State, Storage, standin as proxmox_standin};
 pub use scenario::Scenario;
 pub use snapshot::MachineSnapshot;

@@ -8,9 +8,10 @@ use std::{
 use matrix_podman_core::{
     check::Check,
     config::init::{InitAnswers, render_init},
+    layout,
     observed::Observed,
     plan::{Plan, PlanText},
-    resource::{self, Diff, Resource, Risk, Site},
+    resource::{self, Resource, Risk, Site},
 };
 use matrix_podman_host::{
     check,
@@ -50,8 +51,8 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     choices::root_password(&world, &now.plan, args)?;
     let file = config_file(&found, args)?;
     let resources = resource::all(world.site());
-    let work =
-        |plan: &Plan| carry_out(&world, &found, &resources, plan, allowed(&now.plan), "up", args.output.json);
+    let agreed = now.plan.agreed();
+    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, "up", args.output.json);
     let mut done = work(&now.plan);
     // What was cut off together with the guest shows only once that runs.
     if done.is_err() && update::settle(&world, &found, args.output.json)? {
@@ -59,6 +60,8 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     }
     done.or_else(|error| failed::offer(&world, args).and(Err(error)))?;
     site::remember(world.site(), &file)?;
+    // What was being removed is there again.
+    let _ = fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
     summary(world.site(), urls, args.output.json);
@@ -104,13 +107,6 @@ fn nothing_to_do(world: &World, found: &Found, look: &Look, args: &args::Up) -> 
         ));
     }
     Ok(DONE)
-}
-
-/// What may be interrupted: what the plan said, and where the plan could not
-/// say, whatever the steps behind it take.
-fn allowed(plan: &Plan) -> Risk {
-    let open = plan.entries.iter().any(|entry| matches!(entry.diff, Diff::Later { .. }));
-    if open { Risk::Outage } else { plan.risk() }
 }
 
 fn confirm(plan: &Plan, args: &args::Up) -> Result<(), Error> {
@@ -222,7 +218,9 @@ pub fn at_work<T>(
             unfinished.command, unfinished.since
         ));
     }
-    let result = work(&journal, listener.as_ref());
+    // A power cut a second after "done" must not take it back.
+    let result =
+        work(&journal, listener.as_ref()).and_then(|done| world.flush().map(|()| done).map_err(Error::from));
     if result.is_err() {
         // What failed is told; the next run need not speak of it as cut off.
         journal.end(false)?;

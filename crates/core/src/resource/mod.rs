@@ -38,6 +38,7 @@ mod secrets;
 mod server_name;
 mod service;
 mod stack;
+mod storage;
 mod synapse;
 mod timer;
 mod update;
@@ -49,6 +50,7 @@ pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wan
 pub use machine::BRIDGE_PID_FILES;
 pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
+pub use storage::STORAGE;
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +127,13 @@ pub trait Resource: Send + Sync {
 
     /// How what should be differs from what is.
     fn diff(&self, seen: &Observed) -> Seen<Diff>;
+
+    /// The most that a step of it can come to when its turn comes, whatever is seen
+    /// of it now: a service that is just starting while the plan is made runs when
+    /// it is changed.
+    fn can_lead_to(&self) -> Risk {
+        Risk::None
+    }
 }
 
 /// How what should be differs from what is.
@@ -239,6 +248,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         motd::all(site),
         files::all(site),
         secrets::all(site),
+        storage::all(site),
         image::all(site),
         lock::all(site),
         database::all(site),

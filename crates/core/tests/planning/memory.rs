@@ -10,8 +10,8 @@ use matrix_podman_core::{
     config::{BackendChoice, Config, Network},
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
-        ContainerState, Fact, FileKind, FileState, GuestState, Health, ImageState, MachineInfo, Neighbour,
-        Side, UnitState, Value,
+        ContainerState, Fact, FileKind, FileState, GuestRoot, GuestState, Health, ImageState, MachineInfo,
+        Neighbour, Side, StoredImage, UnitState, Value,
     },
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
@@ -20,6 +20,7 @@ use matrix_podman_core::{
     resource::{Backend, Claim, Site},
     service::Service,
     size::Bytes,
+    storage::{self, Storage},
 };
 
 use crate::node::Node as ProxmoxNode;
@@ -61,6 +62,18 @@ pub enum Cut {
     Guest,
     /// The machine with all that runs on it.
     Machine,
+}
+
+/// What whoever makes a plan sees of services that a guest that booted is about
+/// to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glimpse {
+    /// They run.
+    Running,
+    /// They are starting.
+    Starting,
+    /// Nothing of them yet.
+    Nothing,
 }
 
 /// One file system with what stands in it.
@@ -112,6 +125,8 @@ pub struct Guest {
     pub kernel: BTreeMap<String, String>,
     /// The password that the database cluster knows.
     pub cluster_password: Option<String>,
+    /// Whether a power cut emptied layers that Podman takes for whole ones.
+    pub damaged: bool,
 }
 
 /// A machine with at most one guest.
@@ -142,6 +157,8 @@ pub struct MemoryWorld {
     pub registries: bool,
     /// Counts what is made at random, so that nothing is made twice alike.
     made: u32,
+    /// Counts the machine's boots.
+    boots: u32,
     /// Secrets and data as they were first seen; they may never change.
     treasures: BTreeMap<AbsPath, String>,
 }
@@ -187,6 +204,7 @@ impl MemoryWorld {
             .collect(),
             registries: false,
             made: 0,
+            boots: 1,
             treasures: BTreeMap::new(),
         };
         if site.backend == Backend::ThisMachine {
@@ -309,6 +327,7 @@ impl MemoryWorld {
                 assert_eq!(*name, self.guest_name(), "only the site's own guest is asked for");
                 Value::LxcGuest(self.guest_state())
             }
+            Fact::GuestRoot(_) => Value::GuestRoot(GuestRoot { programs: 600, empty: 0, data: true }),
             Fact::LxcNeighbours => Value::Neighbours(self.neighbours()),
             Fact::Interface(_) => Value::Address(self.bridge),
             Fact::NatTable(_) => Value::Yes(self.nat),
@@ -338,6 +357,9 @@ impl MemoryWorld {
     fn answer_in_guest(&self, guest: &Guest, fact: &Fact) -> Value {
         match fact {
             Fact::Edge(_) => panic!("the guest is never asked about the edge"),
+            Fact::File(path) if path.as_str() == storage::BOOT_ID => {
+                Value::File(Some(file_state(&Node::file(self.boot_id()), true)))
+            }
             Fact::File(path) => match path.as_str().strip_prefix("/proc/sys/") {
                 Some(key) => {
                     let value = guest.kernel.get(&key.replace('/', ".")).cloned();
@@ -360,11 +382,24 @@ impl MemoryWorld {
                     })
                     .collect(),
             ),
+            Fact::StoredImages => Value::StoredImages(
+                guest
+                    .images
+                    .iter()
+                    .map(|(name, image)| StoredImage {
+                        id: image.id.clone(),
+                        names: vec![name.clone()],
+                        bytes: 1 << 20,
+                        used: false,
+                    })
+                    .collect(),
+            ),
             Fact::System => Value::System(Box::new(self.system("13"))),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
             Fact::LxcGuest(_)
+            | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::NatTable(_)
@@ -523,7 +558,17 @@ impl MemoryWorld {
                 }
             }
             Effect::ApplySysctl => self.apply_sysctl(whole),
-            Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } => {}
+            Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } | Effect::Flush { .. } => {}
+            Effect::SettleStorage { check } => {
+                if *check {
+                    let guest = self.guest_mut();
+                    guest.images.retain(|name, _| name.contains('/'));
+                    guest.damaged = false;
+                }
+                if whole {
+                    self.note_storage(&Storage::Flushed);
+                }
+            }
             Effect::EnableUnit { side, unit, start } => {
                 if *side == Side::Machine {
                     self.enabled.insert(unit.clone());
@@ -640,9 +685,40 @@ impl MemoryWorld {
             start_at_boot(guest);
         }
         if cut == Cut::Machine {
+            self.boots += 1;
+            let boot = self.boot_id();
+            if let Some(guest) = &mut self.guest {
+                let note = guest.place.files.get(&storage::file()).map(|node| node.content.as_str());
+                let note = note.and_then(Storage::parse);
+                guest.damaged |= note.is_some_and(|note| note.is_doubtful(&boot));
+            }
             (self.bridge, self.nat, self.dnsmasq, self.forwarding) = (None, false, false, false);
         }
         self.treasures_are_whole();
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.boots)
+    }
+
+    fn note_storage(&mut self, note: &Storage) {
+        let node = Node { mode: Mode(0o644), ..Node::file(note.render()) };
+        self.guest_mut().place.files.insert(storage::file(), node);
+    }
+
+    /// This world as it is at a moment after the guest booted.
+    pub fn seen_at(&self, glimpse: Glimpse) -> Self {
+        let mut world = self.clone();
+        if let Some(guest) = &mut world.guest {
+            match glimpse {
+                Glimpse::Running => {}
+                Glimpse::Starting => {
+                    guest.containers.values_mut().for_each(|c| c.health = Health::Starting);
+                }
+                Glimpse::Nothing => guest.containers.clear(),
+            }
+        }
+        world
     }
 
     /// No act of another kind may touch what only services and their making
@@ -751,6 +827,11 @@ impl MemoryWorld {
         self.boot()
     }
 
+    /// The guest boots, as LXC or Proxmox have begun to let it.
+    pub fn boots(&mut self) {
+        self.boot().unwrap();
+    }
+
     /// Once begun, systemd goes on by itself, whether somebody waits or not.
     fn boot(&mut self) -> Result<(), String> {
         if matches!(self.site.config.guest.network, Network::Own { .. }) && self.bridge.is_none() {
@@ -795,6 +876,8 @@ impl MemoryWorld {
         }
         let name = if whole { tag.to_owned() } else { image.id.hex().to_owned() };
         self.guest_mut().images.insert(name, image);
+        let note = if whole { Storage::Flushed } else { Storage::written(&self.boot_id()) };
+        self.note_storage(&note);
         Ok(())
     }
 
@@ -830,6 +913,9 @@ impl MemoryWorld {
             return Ok(());
         }
         let container = container_of(guest, service)?;
+        if guest.damaged {
+            return Err(format!("{service}: files of its image are empty"));
+        }
         if service == Service::Synapse && whole {
             let database = guest.containers.get(Service::Postgres.name());
             if !database.is_some_and(|c| c.health == Health::Healthy) {
@@ -914,7 +1000,9 @@ fn start_at_boot(guest: &mut Guest) {
     }
     guest.active.insert(layout::STACK_UNIT.to_owned());
     for service in Service::ALL {
-        if let Ok(container) = container_of(guest, service) {
+        if let Ok(container) = container_of(guest, service)
+            && !guest.damaged
+        {
             guest.containers.insert(service.name().to_owned(), container);
         }
     }

@@ -4,6 +4,7 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -37,6 +38,8 @@ const BOOTED: &str = "multi-user.target";
 const LOOK: Duration = Duration::from_millis(100);
 /// An archive younger than this needs no update before it is used.
 const CURRENT: Duration = Duration::from_secs(24 * 3600);
+/// Has dpkg not wait for the disk.
+const UNSAFE: &str = "force-unsafe-io";
 /// Left in the guest when its packages are up to date.
 const UPGRADE_STAMP: &str = "var/lib/matrix-podman/upgraded";
 
@@ -94,6 +97,7 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     let place = Path::new(LXC).join(&guest.name);
     let partial = partial(&guest.name);
     file::remove_partial(&partial)?;
+    file::remove_partial(&emptied(&guest.name))?;
     // Set-id files of the guest lie here with the machine's own ids.
     file::make_dir(&partial, Mode(0o700), Owner::ROOT)?;
     claim(guest, &partial)?;
@@ -118,6 +122,14 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     .ends_with_us()
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
+    sink(Saying::WaitsFor("the root file system to be on the disk".to_owned()));
+    // Its name makes it the guest, also after a power cut: what is in it comes first.
+    file::flush(&partial)?;
+    if can_be_replaced(&guest.name, &guest.site) {
+        let emptied = emptied(&guest.name);
+        file::remove_partial(&emptied)?;
+        fs::rename(&place, &emptied).doing(doing)?;
+    }
     if place.exists() {
         return Err(Failure::new(
             doing(),
@@ -126,7 +138,28 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         .hint("look at what it is; move it away if nobody needs it"));
     }
     fs::rename(&partial, &place).doing(doing)?;
-    file::sync_folder(Path::new(LXC)).doing(doing)
+    file::sync_folder(Path::new(LXC)).doing(doing)?;
+    file::remove_partial(&emptied(&guest.name))
+}
+
+/// Whether the guest was being removed when that was cut off, or made: no other run
+/// is at it, whose lock the caller holds. It has the site's keys and data.
+pub fn is_half_removed(name: &str, site: &str) -> bool {
+    let config = fs::read_to_string(partial(name).join("config"));
+    config.is_ok_and(|text| probe::LxcConfig::parse(&text).site.as_deref() == Some(site))
+}
+
+/// Whether what has the guest's name is this site's, does not run, cannot boot
+/// since a power cut emptied its files, and never had data.
+fn can_be_replaced(name: &str, site: &str) -> bool {
+    let stopped = GuestState::Stopped { site: Some(site.to_owned()) };
+    let root = probe::lxc_root(name);
+    state(name) == stopped && root.is_damaged() && !root.data
+}
+
+/// Where a guest lies that is replaced, until it is removed.
+fn emptied(name: &str) -> PathBuf {
+    Path::new(LXC).join(format!("{}{name}.emptied{}", PARTIAL.0, PARTIAL.1))
 }
 
 /// Where a guest lies while it is made or removed.
@@ -187,11 +220,28 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
     for unit in MASKED {
         file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
     }
+    flush_what_dpkg_writes(rootfs)?;
     let fresh = fs::metadata(guest.archive.as_str())
         .and_then(|m| m.modified())
         .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < CURRENT));
     if fresh {
         root(UPGRADE_STAMP, "")?;
+    }
+    Ok(())
+}
+
+/// What made the archive did not wait for the disk, and left that to the guest's dpkg
+/// as a setting.
+fn flush_what_dpkg_writes(rootfs: &Path) -> Result<(), Failure> {
+    let folder = rootfs.join("etc/dpkg/dpkg.cfg.d");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        if text.lines().any(|line| line.trim() == UNSAFE) {
+            let kept: String =
+                text.lines().filter(|line| line.trim() != UNSAFE).map(|line| format!("{line}\n")).collect();
+            file::write(&path, kept.as_bytes(), Mode(0o644), Owner::ROOT)?;
+        }
     }
     Ok(())
 }
@@ -203,45 +253,81 @@ fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
 }
 
 /// Starts the guest and waits until its systemd can be spoken to and it has an
-/// address.
+/// address. One that is being stopped is started once it has stopped.
 pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
-    let _ = fs::create_dir_all("/var/log/lxc");
-    if !matches!(state(name), GuestState::Running { .. }) {
-        let _ = fs::remove_file(&log);
-        Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=ERROR"])
-            .run_daemon(&doing)
-            .map_err(|failure| {
-                let lines = last_lines(&log);
-                failure.evidence(lines).hint(format!(
-                    "`lxc-start --name {name} --foreground` shows what its boot says; {log} has the whole log"
-                ))
-            })?;
-    }
-    sink(Saying::WaitsFor("the guest's systemd".to_owned()));
-    let started = Instant::now();
     let doorway = doorway(name);
+    let started = Instant::now();
+    let mut told = "";
     loop {
-        // Not whether all of it runs: that would wait for the stack's own start.
-        let output = Program::new(doorway.argv(&["systemctl", "is-active", BOOTED])).deadline(BOOT).output();
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let up = said == "active";
-        let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });
-        if up && has_address {
+        let (standing, has_address) = match state(name) {
+            GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
+            GuestState::Absent | GuestState::Stopped { .. } => {
+                launch(name, &log, &doing)?;
+                continue;
+            }
+        };
+        let waits_for = match &standing {
+            Standing::Stopping => "the guest to stop, which was begun before, so that it can start",
+            Standing::Up | Standing::Booting(_) => "the guest's systemd",
+        };
+        if told != waits_for {
+            sink(Saying::WaitsFor(waits_for.to_owned()));
+            told = waits_for;
+        }
+        if standing == Standing::Up && has_address {
             return ids_are_shifted(&doorway, &doing);
         }
         if started.elapsed() > BOOT {
-            let why = if up {
-                "it has no address".to_owned()
-            } else {
-                format!("its systemd says that {BOOTED} is {said:?}")
+            let why = match standing {
+                Standing::Up => "it has no address".to_owned(),
+                Standing::Stopping => "it is being stopped, and does not".to_owned(),
+                Standing::Booting(said) => format!("its systemd says that {BOOTED} is {said:?}"),
             };
             return Err(Failure::new(doing, format!("{why} after {} s", BOOT.as_secs()))
                 .evidence(last_lines(&log))
                 .hint(format!("`lxc-attach --name {name} -- systemctl list-jobs` shows what it waits for")));
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+fn launch(name: &str, log: &str, doing: &str) -> Result<(), Failure> {
+    let _ = fs::create_dir_all("/var/log/lxc");
+    let _ = fs::remove_file(log);
+    Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", log, "--logpriority=ERROR"])
+        .run_daemon(doing)
+        .map_err(|failure| {
+            failure.evidence(last_lines(log)).hint(format!(
+                "`lxc-start --name {name} --foreground` shows what its boot says; {log} has the whole log"
+            ))
+        })
+}
+
+/// How far a guest is that LXC says runs.
+#[derive(Debug, PartialEq)]
+enum Standing {
+    /// It has booted.
+    Up,
+    /// Not yet; what its systemd says.
+    Booting(String),
+    /// Its systemd stops what runs in it.
+    Stopping,
+}
+
+impl Standing {
+    fn of(doorway: &Doorway) -> Self {
+        // Not whether all of it runs: that would wait for the stack's own start.
+        let say = |words: &[&str]| {
+            let output = Program::new(doorway.argv(words)).deadline(BOOT).output();
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        match say(&["systemctl", "is-active", BOOTED]).as_str() {
+            "active" => Standing::Up,
+            _ if say(&["systemctl", "is-system-running"]) == "stopping" => Standing::Stopping,
+            other => Standing::Booting(other.to_owned()),
+        }
     }
 }
 
@@ -256,16 +342,53 @@ fn ids_are_shifted(doorway: &Doorway, doing: &str) -> Result<(), Failure> {
     }
 }
 
-/// Stops the guest: its systemd stops what runs, in order.
-pub(super) fn stop(name: &str, timeout: Seconds) -> Result<(), Failure> {
+/// Stops the guest: its systemd stops what runs, in order. Says what of it has not
+/// stopped yet.
+pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Failure> {
     if !matches!(state(name), GuestState::Running { .. }) {
         return Ok(());
     }
     let seconds = timeout.0.to_string();
-    Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
-        .deadline(Duration::from_secs(timeout.0 + 30))
-        .run(&format!("stop the guest {name}"), &|_| {})
-        .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"))
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| say_what_stops(name, &over, sink));
+        let stopped = Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
+            .deadline(Duration::from_secs(timeout.0 + 30))
+            .run(&format!("stop the guest {name}"), &|_| {})
+            .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"));
+        over.store(true, Ordering::Relaxed);
+        // Somebody else's stop may have come first.
+        if matches!(state(name), GuestState::Running { .. }) { stopped } else { Ok(()) }
+    })
+}
+
+/// Tells, while a guest stops, which units it still waits for.
+fn say_what_stops(name: &str, over: &AtomicBool, sink: &Sink) {
+    let doorway = doorway(name);
+    let mut told = String::new();
+    sink(Saying::WaitsFor("the guest to stop".to_owned()));
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+        let jobs = ["systemctl", "list-jobs", "--no-legend", "--plain"];
+        let output = Program::new(doorway.argv(&jobs)).deadline(Duration::from_secs(5)).output();
+        let waits_for = stopping(&String::from_utf8_lossy(&output.stdout));
+        if !waits_for.is_empty() && waits_for != told {
+            sink(Saying::WaitsFor(format!("the guest to stop: {waits_for}")));
+            told = waits_for;
+        }
+    }
+}
+
+/// The services that systemd is stopping, from its list of jobs: `123 redis.service
+/// stop running`.
+fn stopping(jobs: &str) -> String {
+    let services = jobs.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (unit, kind, state) = (words.next()?, words.next()?, words.next()?);
+        let service = unit.strip_suffix(".service")?;
+        (kind == "stop" && state == "running").then_some(service)
+    });
+    services.take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// Removes the guest and everything in it.
@@ -273,7 +396,7 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
     let doing = || format!("remove the guest {name}");
     if matches!(state(name), GuestState::Running { .. }) {
         // What is to be removed need not be stopped gently for ever.
-        if stop(name, Seconds(60)).is_err() {
+        if stop(name, Seconds(60), &|_| {}).is_err() {
             Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
         }
     }
@@ -298,4 +421,17 @@ fn last_lines(log: &str) -> Vec<String> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_waits_for_while_it_stops_is_read_from_its_jobs() {
+        let jobs = "  201 synapse.service        stop  running\n  202 poweroff.target  start waiting\n\
+                    203 redis.service stop running\n 204 postgres_db.service stop waiting\n";
+        assert_eq!(stopping(jobs), "synapse, redis");
+        assert_eq!(stopping("No jobs running.\n"), "");
+    }
 }

@@ -18,6 +18,7 @@ pub mod proxmox;
 mod rootfs;
 mod runtime;
 pub mod secret;
+mod storage;
 mod unit;
 
 use matrix_podman_core::{
@@ -62,7 +63,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),
         Effect::CreateGuest(guest) => lxc::create(guest, sink),
         Effect::StartGuest { name } => lxc::start(name, sink),
-        Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
+        Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout, sink),
         Effect::FetchTemplate { storage, template, arch } => {
             proxmox::fetch_template(storage, template.as_ref(), arch, sink)
         }
@@ -102,6 +103,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
+        Effect::Flush { .. } => file::flush_all(),
+        Effect::SettleStorage { check } => storage::settle(*check, sink),
         Effect::RemoveImage { id, names } => image::remove_image(id, names),
         Effect::DropDatabase { name } => dump::drop_kept(name),
         Effect::ForgetRemoteMedia { before } => synapse::forget_remote_media(*before),

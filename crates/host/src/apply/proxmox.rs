@@ -135,7 +135,7 @@ fn explained(failure: Failure) -> Failure {
          ones, and `matrix-podman guest snapshots` lists them"
     } else if all.contains("snapshot feature is not available") {
         "a storage of its disks makes no snapshots; `matrix-podman backup now` makes a backup to go back to"
-    } else if all.contains("no space left") || all.contains("not enough free space") {
+    } else if failure.is_full_disk() {
         "the storage is full; make room, or choose another with proxmox.storage"
     } else {
         return failure;
@@ -364,6 +364,8 @@ pub fn push(id: ContainerId, sink: &Sink) -> Result<(), Failure> {
             .evidence(lines)
             .hint("the container's disk may be full (`pct df` shows it); then run the same again"));
     }
+    // A program that a power cut empties could not be spoken to.
+    Program::new(doorway.argv(&["sync", "--", &partial])).deadline(QUICK).run(&doing, &|_| {})?;
     Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY]))
         .deadline(QUICK)
         .run(&doing, &|_| {})
