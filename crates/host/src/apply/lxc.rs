@@ -31,6 +31,8 @@ pub const PARTIAL: (&str, &str) = (".matrix-podman-", ".partial");
 const CHOOSING: &str = ".matrix-podman-choosing";
 /// How long a guest may take to have a working systemd.
 const BOOT: Duration = Duration::from_secs(120);
+/// How long unpacking a root file system may take, on a slow disk.
+const UNPACKED: Duration = Duration::from_secs(3600);
 /// What is active once a guest has booted.
 const BOOTED: &str = "multi-user.target";
 /// Between two looks at something that is waited for.
@@ -116,6 +118,7 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         &rootfs.display().to_string(),
     ])
     .ends_with_us()
+    .deadline(UNPACKED)
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
     if place.exists() {
