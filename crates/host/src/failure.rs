@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How many lines a guest may show.
+const MOST_EVIDENCE: usize = 100;
+
 /// Something that could not be done: what was being done to what, why it
 /// failed, the last lines that show it, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -15,12 +18,16 @@ pub struct Failure {
     pub evidence: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// Whether it was a guest that said all this. Somebody who took a guest over
+    /// may have it say anything, so it is told as the guest's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_guest: bool,
 }
 
 impl Failure {
     /// A failure without evidence or hint.
     pub fn new(doing: impl Into<String>, why: impl ToString) -> Self {
-        Self { doing: doing.into(), why: why.to_string(), evidence: Vec::new(), hint: None }
+        Self { doing: doing.into(), why: why.to_string(), evidence: Vec::new(), hint: None, of_guest: false }
     }
 
     /// The same with what to do next.
@@ -38,6 +45,20 @@ impl Failure {
         if full(&self.why) || self.evidence.iter().any(full) {
             return self.hint(format!("{whose} disk is full: make room (`df -h` there shows where)"));
         }
+        self
+    }
+
+    /// The same as a guest said it, in texts no longer than `longest` characters.
+    #[must_use]
+    pub fn of_guest(mut self, longest: usize) -> Self {
+        let cut = |text: &mut String| {
+            if let Some((end, _)) = text.char_indices().nth(longest) {
+                text.truncate(end);
+            }
+        };
+        self.of_guest = true;
+        self.evidence.truncate(MOST_EVIDENCE);
+        [&mut self.doing, &mut self.why].into_iter().chain(&mut self.hint).chain(&mut self.evidence).for_each(cut);
         self
     }
 

@@ -8,6 +8,7 @@
 pub mod apply;
 mod aside;
 pub mod backup;
+pub(crate) mod bounded;
 pub mod check;
 pub mod destroy;
 pub mod dump;

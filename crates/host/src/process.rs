@@ -15,7 +15,7 @@ use std::{
 use matrix_podman_core::fact::Output;
 
 use drive::End;
-pub(crate) use drive::{end_group, leave};
+pub(crate) use drive::{end_group, leave, spawn, wait};
 pub(crate) use lines::Lines;
 
 use crate::failure::{Doing, Failure};

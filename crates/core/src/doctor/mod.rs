@@ -144,6 +144,7 @@ const CAUSES: &[Cause] = &[
     hiding("guest/absent", machine::absent),
     hiding("guest/foreign", machine::foreign),
     hiding("guest/stopped", machine::stopped),
+    hiding("guest/suspended", machine::suspended),
     hiding("guest/program", machine::program),
     cause("disk/full", ground::disk_full),
     cause("clock", ground::clock),

@@ -64,7 +64,7 @@ pub struct Guest {
     pub id: String,
     /// Its address, while it runs.
     pub address: Option<String>,
-    /// `running`, `stopped`, `absent`, `unknown`
+    /// `running`, `stopped`, `absent`, `frozen`, `stopped by a signal`, `unknown`
     pub state: String,
     /// Room where the server's data are.
     pub disk: Option<Room>,
@@ -228,6 +228,7 @@ impl Status {
             Ok(GuestState::Absent) => "absent",
             Ok(GuestState::Stopped { .. }) => "stopped",
             Ok(GuestState::Running { .. }) => "running",
+            Ok(GuestState::Suspended { by, .. }) => by.word(),
             Err(_) => "unknown",
         };
         let address = address.ok().flatten().filter(|_| state == "running");

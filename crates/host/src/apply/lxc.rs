@@ -69,7 +69,11 @@ pub fn doorway(name: &str) -> Doorway {
         "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "--",
     ];
-    Doorway { prefix: words.iter().map(|word| (*word).to_owned()).collect(), guest: name.to_owned() }
+    Doorway {
+        prefix: words.iter().map(|word| (*word).to_owned()).collect(),
+        guest: name.to_owned(),
+        lxc: name.to_owned(),
+    }
 }
 
 /// Adds a range to /etc/subuid and /etc/subgid, unless root has it.
@@ -211,6 +215,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
     let _ = fs::create_dir_all("/var/log/lxc");
+    goes_on(name, &doing)?;
     if !matches!(state(name), GuestState::Running { .. }) {
         let _ = fs::remove_file(&log);
         Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=ERROR"])
@@ -261,6 +266,7 @@ fn ids_are_shifted(doorway: &Doorway, doing: &str) -> Result<(), Failure> {
 
 /// Stops the guest: its systemd stops what runs, in order.
 pub(super) fn stop(name: &str, timeout: Seconds) -> Result<(), Failure> {
+    goes_on(name, &format!("stop the guest {name}"))?;
     if !matches!(state(name), GuestState::Running { .. }) {
         return Ok(());
     }
@@ -274,7 +280,7 @@ pub(super) fn stop(name: &str, timeout: Seconds) -> Result<(), Failure> {
 /// Removes the guest and everything in it.
 pub fn destroy(name: &str) -> Result<(), Failure> {
     let doing = || format!("remove the guest {name}");
-    if matches!(state(name), GuestState::Running { .. }) {
+    if matches!(state(name), GuestState::Running { .. } | GuestState::Suspended { .. }) {
         // What is to be removed need not be stopped gently for ever.
         if stop(name, Seconds(60)).is_err() {
             Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
@@ -288,6 +294,16 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
         fs::rename(&place, &doomed).doing(doing)?;
     }
     file::remove_partial(&doomed)
+}
+
+/// A guest that is suspended is neither started nor stopped.
+fn goes_on(name: &str, doing: &str) -> Result<(), Failure> {
+    match state(name).suspension() {
+        None => Ok(()),
+        Some(by) => {
+            Err(Failure::new(doing, by.why(name)).hint(format!("`{}` lets it go on", by.fix(name))))
+        }
+    }
 }
 
 fn state(name: &str) -> GuestState {

@@ -25,7 +25,7 @@ pub mod take;
 mod waits;
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufReader, Read},
     sync::Arc,
 };
 
@@ -43,7 +43,7 @@ pub use repository::{Found, Opened, Pruned, Repository};
 pub use switch::Incoming;
 pub use waits::Tell;
 
-use crate::{failure::Failure, world::World};
+use crate::{bounded, failure::Failure, world::World};
 
 /// What is asked of the guest for a backup or a rehearsal; each is answered with data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ fn lines_from(
     doing: &str,
 ) -> Result<Vec<String>, Failure> {
     let from = BufReader::new(ask_through(guest, call)?);
-    from.lines().collect::<io::Result<_>>().map_err(|e| guests(e, doing))
+    bounded::lines(from, bounded::LIST).collect::<io::Result<_>>().map_err(|e| guests(e, doing))
 }
 
 /// A failure of the guest's, out of the reader that it came through.

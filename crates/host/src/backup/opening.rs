@@ -177,8 +177,7 @@ impl Place {
                 .hint("wait until it is over, then run the same again")
         })?;
         for written in self.locks_of_restic()? {
-            let age = SystemTime::now().duration_since(written).unwrap_or_default();
-            if age < STALE {
+            if is_held(written, SystemTime::now()) {
                 return Err(Failure::new(doing(), "restic is at work in it").hint(
                     "wait until it is over; `restic unlock` removes a lock that a killed restic left",
                 ));
@@ -287,5 +286,28 @@ impl WriteBackend for Gate {
     }
     fn remove(&self, kind: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
         self.inner.remove(kind, id, cacheable)
+    }
+}
+
+/// Whether a lock of restic's that was written then is still held: it writes them
+/// anew every few minutes. One that is dated far in the future was written by a
+/// clock that went wrong, and must not hold for ever.
+fn is_held(written: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(written).unwrap_or_else(|ahead| ahead.duration()) < STALE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_from_the_future_does_not_hold_for_ever() {
+        let now = SystemTime::now();
+        let minutes = |count: u64| std::time::Duration::from_secs(60 * count);
+        assert!(is_held(now, now) && is_held(now - minutes(5), now));
+        // Two clocks are rarely the same.
+        assert!(is_held(now + minutes(5), now));
+        assert!(!is_held(now - minutes(24 * 60), now));
+        assert!(!is_held(now + minutes(24 * 60), now));
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum End {
 }
 
 /// Starts the first process of a group of its own.
-pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0).spawn()
 }
 
@@ -91,7 +91,7 @@ pub(super) fn drive(
 }
 
 /// Waits for its end; `None` when the deadline comes first.
-pub(super) fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<Option<Option<i32>>> {
+pub(crate) fn wait(child: &mut Child, deadline: Option<Instant>) -> io::Result<Option<Option<i32>>> {
     let handle = handle(child);
     loop {
         if let Some(status) = child.try_wait()? {
