@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     args,
     error::{DONE, Error, FAILED},
-    output::{self, GREEN, RED, styled},
+    output::{self, GREEN, RED, harmless, one_line, styled},
 };
 
 /// Tells those whom the config names what came of something. A notice that
@@ -20,7 +20,7 @@ use crate::{
 pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
     for sent in notify::tell(world, subject, well, what) {
         if let Err(failure) = sent.result {
-            output::say(&format!("note: the notice was not sent: {failure}"));
+            output::say(&format!("note: the notice was not sent: {}", output::one_line(&failure.to_string())));
         }
     }
 }
@@ -72,11 +72,11 @@ impl Line {
             return;
         }
         match why {
-            None => output::data(&format!("{} from {from} to {to}", styled(GREEN, "✓"))),
+            None => output::data(&format!("{} from {from} to {}", styled(GREEN, "✓"), harmless(to))),
             Some(why) => {
-                output::data(&format!("{} from {from} to {to}: {why}", styled(RED, "✗")));
+                output::data(&format!("{} from {from} to {}: {}", styled(RED, "✗"), harmless(to), one_line(why)));
                 if let Some(hint) = hint {
-                    output::data(&format!("    {hint}"));
+                    output::data(&format!("    {}", one_line(hint)));
                 }
             }
         }

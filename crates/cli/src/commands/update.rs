@@ -117,7 +117,10 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
         // and a guest from which no package source is reached is no failed update.
         Some(Err(error)) if args.targets.contains(&Target::Debian) => return Err(error),
         Some(Err(error)) => {
-            output::say(&format!("note: newer packages that containers run by were left out: {error}"));
+            output::say(&format!(
+                "note: newer packages that containers run by were left out: {}",
+                output::one_line(&error.to_string())
+            ));
         }
         None => {}
     }
@@ -422,7 +425,7 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
             DONE
         }
         Outcome::Undone { why, log } => {
-            output::say(&format!("{} {names} did not do: {why}", styled(RED, "✗")));
+            output::say(&format!("{} {names} did not do: {}", styled(RED, "✗"), output::one_line(why)));
             for line in log {
                 output::say(&format!("    {}", styled(DIM, line)));
             }
@@ -459,7 +462,7 @@ fn snapshot_is_there(generation: &Generation) {
 /// What was to be there and is not.
 fn without(report: &Report) {
     if let Some(why) = &report.without_snapshot {
-        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {why}")));
+        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {}", output::one_line(why))));
     }
 }
 

@@ -8,8 +8,9 @@ const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(60);
 /// How often that is done until its time comes round again.
 const AGAIN: u32 = 4;
 
-/// How far in the future something may be dated that is over.
-const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+/// How far in the future something may be dated that is over: a clock that was put
+/// back by some hours waits for its time.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

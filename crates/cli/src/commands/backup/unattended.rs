@@ -134,7 +134,11 @@ fn reached(at: &At, patience: Seconds) -> Result<Place, Failure> {
         if left.is_zero() {
             return Err(failure);
         }
-        output::say(&format!("{failure}; trying again in {} s", pause.min(left).as_secs()));
+        output::say(&format!(
+            "{}; trying again in {} s",
+            output::one_line(&failure.to_string()),
+            pause.min(left).as_secs()
+        ));
         thread::sleep(pause.min(left));
     }
 }
