@@ -345,6 +345,8 @@ impl From<ServiceName> for Service {
 pub enum Notify {
     /// Send one to everybody whom matrix.toml names, from the machine and from the guest
     Test(Json),
+    /// Tell of backups, drills and updates that ended without a word or are overdue; timers run this
+    Check,
 }
 
 /// `render`

@@ -28,5 +28,6 @@ pub mod run;
 pub mod snapshot;
 pub mod synapse;
 mod trust;
+pub mod unattended;
 pub mod update;
 pub mod world;

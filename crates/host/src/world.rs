@@ -38,6 +38,9 @@ use crate::{
 /// How many rounds of questions a look may take; each answers all that were
 /// open, so even a long chain of "if so, then" ends far below.
 const ROUNDS: usize = 20;
+/// How long a guest that could not be spoken to is not tried again, unless something
+/// was done about it.
+const UNHEARD: Duration = Duration::from_secs(30);
 /// From when on a look at somebody else's server asks nothing more.
 const FROM_HERE: Duration = Duration::from_secs(60);
 
@@ -57,6 +60,9 @@ pub struct World {
     root_password: Mutex<Option<String>>,
     /// Whether the container was seen to have no program that can be spoken to.
     mute: AtomicBool,
+    /// Why the guest could not be spoken to, and when that was found out: to wait for
+    /// it once is enough, however many questions there are.
+    unheard: Mutex<Option<(Instant, Failure)>>,
 }
 
 /// Asks `look` again and again, each time having `answer` answer what it noted
@@ -115,6 +121,7 @@ impl World {
             images: Mutex::default(),
             root_password: Mutex::default(),
             mute: AtomicBool::new(false),
+            unheard: Mutex::default(),
         }
     }
 
@@ -202,7 +209,14 @@ impl World {
         let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
         if slot.is_none() {
             self.goes_on("speak with the guest")?;
-            let connection = Connection::open(&doorway).map_err(|failure| self.explained(failure))?;
+            if let Some(failure) = self.was_unheard() {
+                return Err(failure);
+            }
+            let connection = Connection::open(&doorway).map_err(|failure| {
+                let failure = self.explained(failure);
+                self.note_unheard(&failure);
+                failure
+            })?;
             let holder = self.holder.read().map(|h| h.clone()).unwrap_or_default();
             if let Some(holder) = holder {
                 connection.call(&Request::Lock(holder), &|_| {})?;
@@ -210,6 +224,17 @@ impl World {
             *slot = Some(Arc::new(connection));
         }
         Ok(slot.clone())
+    }
+
+    /// Why it could not be spoken to a moment ago.
+    fn was_unheard(&self) -> Option<Failure> {
+        let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        unheard.as_ref().filter(|(when, _)| when.elapsed() < UNHEARD).map(|(_, failure)| failure.clone())
+    }
+
+    fn note_unheard(&self, failure: &Failure) {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        *unheard = Some((Instant::now(), failure.clone()));
     }
 
     /// Fails where the guest runs and something holds it: nothing in it would ever
@@ -349,15 +374,19 @@ impl World {
 
     /// Lets go of the connection, so that the next question opens a new one.
     pub fn hang_up(&self) {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Ok(mut guest) = self.guest.write() {
             guest.take();
         }
     }
 
-    /// The same, unless it is still of use.
-    fn hang_up_if_lost(&self) {
-        if self.open_connection().is_some_and(|open| open.is_cut()) {
-            self.hang_up();
+    /// The same, unless it is still of use; why it is not, is remembered for a moment.
+    fn hang_up_if_lost(&self, failure: &Failure) {
+        let Some(open) = self.open_connection().filter(|open| open.is_cut()) else { return };
+        self.hang_up();
+        // One that was cut may be had again at once; one that is silent not.
+        if open.is_silent() {
+            self.note_unheard(failure);
         }
     }
 
@@ -480,7 +509,7 @@ impl World {
                     Ok(Some(answers)) => answers,
                     Ok(None) => all_unknown("there is no guest".to_owned()),
                     Err(failure) => {
-                        self.hang_up_if_lost();
+                        self.hang_up_if_lost(&failure);
                         all_unknown(failure.to_string())
                     }
                 }

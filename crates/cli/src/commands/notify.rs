@@ -1,5 +1,7 @@
 //! Telling the operator what came of things, and `notify test`.
 
+mod overdue;
+
 use std::path::Path;
 
 use matrix_podman_core::{layout, notify::Subject, resource::Backend};
@@ -8,6 +10,8 @@ use matrix_podman_host::{
     world::World,
 };
 use serde_json::{Value as Json, json};
+
+pub use overdue::wordless;
 
 use crate::{
     args,
@@ -26,7 +30,10 @@ pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
 }
 
 pub fn run(config: Option<&Path>, args: &args::Notify) -> Result<u8, Error> {
-    let args::Notify::Test(args) = args;
+    let args = match args {
+        args::Notify::Test(args) => args,
+        args::Notify::Check => return overdue::check(config),
+    };
     let (world, _) = super::world(config)?;
     if world.site().config.notify.is_nobody() {
         return Err(Error::usage(

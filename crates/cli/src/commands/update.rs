@@ -14,6 +14,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     failure::Failure,
+    unattended,
     update::{self, Proposal, Report, Update},
     world::World,
 };
@@ -46,6 +47,14 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let Targets { requests, debian, held } = targets(args, &world.site().config.update.hold)?;
     if !args.output.json && !args.check && !held.is_empty() {
         output::say(&outlook::held_words(&held));
+    }
+    // What is killed tells nobody; the next look does.
+    let run = match args.unattended {
+        true => unattended::begin(world.site().config.site(), "update")?,
+        false => None,
+    };
+    if let Some(began) = run.as_ref().and_then(|run| run.wordless.as_deref()) {
+        notify::tell(&world, Subject::Update, false, &notify::wordless("update", began));
     }
     let done = match requests.is_empty() {
         true if args.check => {
@@ -92,6 +101,9 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
         }
         update::record(&world, outcome, what.clone())?;
         notify::tell(&world, Subject::Update, outcome.is_well(), &what);
+        if let Some(run) = run {
+            run.told();
+        }
     }
     let code = match done? {
         Came::Nothing if requests.is_empty() => DONE,

@@ -362,9 +362,10 @@ fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
         Backend::Lxc | Backend::Proxmox => &[Side::Guest, Side::Machine],
     };
     let concerns = |side: Side, unit: &str| match side {
+        Side::Guest if unit == layout::WATCH_TIMER => false,
         Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
         // Another site may have its own there.
-        _ => Chore::ALL.iter().any(|chore| chore.timer(&site.config) == unit),
+        _ => Chore::WORK.iter().any(|chore| chore.timer(&site.config) == unit),
     };
     let mut timers = Vec::new();
     for side in sides {

@@ -38,7 +38,7 @@ pub use make::{Made, make};
 pub use opening::Place;
 pub use password::Password;
 pub use proof::{Proof, Standing};
-pub use record::{by_itself, drilled, keep, last, now, tell_guest};
+pub use record::{drilled, keep, last, now, tell_guest};
 pub use repository::{Found, Opened, Pruned, Repository};
 pub use switch::Incoming;
 pub use waits::Tell;

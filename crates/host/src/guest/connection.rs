@@ -289,6 +289,11 @@ impl Connection {
         write(&mut Patient { to, line: &self.line }).map_err(|_| self.line.lost())
     }
 
+    /// Whether it was given up, though its other end may still be there.
+    pub fn is_silent(&self) -> bool {
+        self.line.hangs()
+    }
+
     /// Whether its other end is gone.
     pub fn is_cut(&self) -> bool {
         self.line.is_lost()
