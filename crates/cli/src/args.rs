@@ -149,6 +149,20 @@ pub struct Json {
     pub json: bool,
 }
 
+impl Args {
+    /// The domain that is given as a flag.
+    pub fn domain(&self) -> Option<&str> {
+        let settings = match &self.command {
+            Command::Init(args) => &args.settings,
+            Command::Plan(args) => &args.settings,
+            Command::Up(args) => &args.settings,
+            Command::Render(args) => &args.settings,
+            _ => return None,
+        };
+        settings.domain.as_deref()
+    }
+}
+
 /// Settings that may be given instead of, or over, those of the file.
 #[derive(Debug, Default, clap::Args)]
 pub struct Settings {
@@ -331,6 +345,8 @@ impl From<ServiceName> for Service {
 pub enum Notify {
     /// Send one to everybody whom matrix.toml names, from the machine and from the guest
     Test(Json),
+    /// Tell of backups, drills and updates that ended without a word or are overdue; timers run this
+    Check,
 }
 
 /// `render`

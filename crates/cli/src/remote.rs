@@ -35,7 +35,9 @@ pub fn relay(args: &Args, typed: &[String]) -> Result<Option<u8>, Error> {
     {
         return Ok(None);
     }
-    let Some(file) = site::locate(args.config.as_deref(), None)? else { return Ok(None) };
+    // Which site it is, is said by the domain too. What is wrong with that is told by
+    // the command itself.
+    let Some(file) = site::locate(args.config.as_deref(), args.domain())? else { return Ok(None) };
     if is_handed(&file) || file == Path::new(layout::applied_config().as_str()) {
         return Ok(None);
     }

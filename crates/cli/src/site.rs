@@ -10,7 +10,7 @@ use matrix_podman_core::{
     config::{BackendChoice, Config, Defaults, Override, Whose, distrust},
     fact::{Fact, MachineInfo, Value},
     layout,
-    name::{Mode, Owner},
+    name::{Domain, Mode, Owner},
     observed::Answer,
     resource::{Backend, Site},
     status::Looked,
@@ -176,25 +176,34 @@ pub fn machine() -> Result<MachineInfo, Error> {
 /// The config file: the one named, else that of this folder, else that of the
 /// guest that this is, else that of the only site on this machine.
 pub fn locate(config: Option<&Path>, domain: Option<&str>) -> Result<Option<PathBuf>, Error> {
+    let applied = PathBuf::from(layout::applied_config().as_str());
+    locate_in(config, domain, Path::new(FILE), &applied, &sites_folder())
+}
+
+fn locate_in(
+    config: Option<&Path>,
+    domain: Option<&str>,
+    here: &Path,
+    applied: &Path,
+    sites: &Path,
+) -> Result<Option<PathBuf>, Error> {
     if let Some(config) = config {
         return Ok(Some(config.to_owned()));
     }
-    let here = Path::new(FILE);
-    let applied = PathBuf::from(layout::applied_config().as_str());
     if here.exists() {
         trust(here)?;
         return Ok(Some(here.to_owned()));
     }
     if applied.exists() {
-        return Ok(Some(applied));
+        return Ok(Some(applied.to_owned()));
     }
-    let mut known = known_sites();
     if let Some(domain) = domain {
-        // A domain that no site here has is a new site.
-        let own = sites_folder().join(domain).join("config-path");
-        let path = fs::read_to_string(own).ok().map(|path| PathBuf::from(path.trim()));
-        return Ok(path.filter(|path| known.contains(path)));
+        // A domain that no site here has is a new site; one that is none is told of
+        // by whoever reads the config that it would make.
+        let Ok(domain) = Domain::parse(domain) else { return Ok(None) };
+        return Ok(config_of(&sites.join(domain.as_str())));
     }
+    let mut known = known_sites(sites)?;
     match known.len() {
         0 => Ok(None),
         1 => Ok(known.pop()),
@@ -218,8 +227,8 @@ fn sites_folder() -> PathBuf {
 }
 
 /// The config files of the sites that were brought up from this machine.
-fn known_sites() -> Vec<PathBuf> {
-    remembered().into_iter().map(|server| server.config).collect()
+fn known_sites(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(servers_in(folder)?.into_iter().map(|server| server.config).collect())
 }
 
 /// A server that was brought up from this machine.
@@ -231,26 +240,42 @@ pub struct Remembered {
 }
 
 /// The servers that were brought up from this machine, by name.
-pub fn remembered() -> Vec<Remembered> {
-    let Ok(sites) = fs::read_dir(sites_folder()) else { return Vec::new() };
+pub fn remembered() -> Result<Vec<Remembered>, Error> {
+    servers_in(&sites_folder())
+}
+
+fn servers_in(folder: &Path) -> Result<Vec<Remembered>, Error> {
+    let sites = match fs::read_dir(folder) {
+        Ok(sites) => sites,
+        // Not that there is none: nobody but root can see.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(Error::usage(
+                format!("only root can see which sites are on this machine ({})", folder.display()),
+                "run the same with sudo, or name the site's config with --config",
+            ));
+        }
+        Err(_) => return Ok(Vec::new()),
+    };
     let mut found: Vec<Remembered> = sites
         .filter_map(|site| {
             let site = site.ok()?;
-            let text = fs::read_to_string(site.path().join("config-path")).ok()?;
-            let config = PathBuf::from(text.trim());
-            config
-                .exists()
-                .then(|| Remembered { name: site.file_name().to_string_lossy().into_owned(), config })
+            let config = config_of(&site.path())?;
+            Some(Remembered { name: site.file_name().to_string_lossy().into_owned(), config })
         })
         .collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
-    found
+    Ok(found)
+}
+
+/// The config of the site with this folder, where that is still there.
+fn config_of(folder: &Path) -> Option<PathBuf> {
+    let path = fs::read_to_string(folder.join("config-path")).ok()?;
+    Some(PathBuf::from(path.trim())).filter(|path| path.exists())
 }
 
 /// The config of a site as somebody wrote it, where this machine remembers it.
 pub fn original(site: &Site) -> Option<PathBuf> {
-    let path = fs::read_to_string(state_folder(site).join("config-path")).ok()?;
-    Some(PathBuf::from(path.trim())).filter(|path| path.exists())
+    config_of(&state_folder(site))
 }
 
 /// Remembers where the config of a site is, and that this machine applied it.
@@ -294,4 +319,71 @@ pub fn overrides(settings: &Settings) -> Vec<Override> {
         .into_iter()
         .filter_map(|(key, value, flag)| Some(Override::new(key, value.as_deref()?, flag)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine with these sites, and an empty folder to type in.
+    struct Machine {
+        folder: tempfile::TempDir,
+    }
+
+    impl Machine {
+        fn with(sites: &[&str]) -> Self {
+            let machine = Self { folder: tempfile::tempdir().unwrap() };
+            fs::create_dir_all(machine.path("sites")).unwrap();
+            for site in sites {
+                let config = machine.path(&format!("{site}.toml"));
+                fs::write(&config, format!("domain = \"{site}\"\n")).unwrap();
+                let state = machine.path("sites").join(site);
+                fs::create_dir_all(&state).unwrap();
+                fs::write(state.join("config-path"), format!("{}\n", config.display())).unwrap();
+            }
+            machine
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn locate(&self, domain: Option<&str>) -> Result<Option<PathBuf>, Error> {
+            let (here, applied) = (self.path("matrix.toml"), self.path("applied.toml"));
+            locate_in(None, domain, &here, &applied, &self.path("sites"))
+        }
+    }
+
+    #[test]
+    fn a_domain_says_which_site_however_many_there_are() {
+        for sites in [&[][..], &["a.home.arpa"], &["a.home.arpa", "b.home.arpa", "c.home.arpa"]] {
+            let machine = Machine::with(sites);
+            assert_eq!(machine.locate(Some("new.home.arpa")).unwrap(), None, "{sites:?}");
+            // Mistakes are for whoever reads the config: none is hidden, and none leads elsewhere.
+            for mistake in ["example.com", "not a domain", "../sites/a.home.arpa", "", "/"] {
+                assert_eq!(machine.locate(Some(mistake)).unwrap(), None, "{mistake:?}");
+            }
+            for site in sites {
+                assert_eq!(machine.locate(Some(site)).unwrap(), Some(machine.path(&format!("{site}.toml"))));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_domain_one_site_is_meant_and_several_are_named() {
+        assert_eq!(Machine::with(&[]).locate(None).unwrap(), None);
+        let one = Machine::with(&["a.home.arpa"]);
+        assert_eq!(one.locate(None).unwrap(), Some(one.path("a.home.arpa.toml")));
+        let three = Machine::with(&["a.home.arpa", "b.home.arpa", "c.home.arpa"]);
+        let error = three.locate(None).unwrap_err();
+        let hint = error.hint().unwrap();
+        assert!(error.to_string().contains("several sites") && hint.contains("b.home.arpa.toml"), "{hint}");
+        // A config that is gone is no site any more.
+        fs::remove_file(three.path("a.home.arpa.toml")).unwrap();
+        fs::remove_file(three.path("b.home.arpa.toml")).unwrap();
+        assert_eq!(three.locate(None).unwrap(), Some(three.path("c.home.arpa.toml")));
+        // The folder's own config comes first.
+        fs::write(three.path("matrix.toml"), "").unwrap();
+        assert_eq!(three.locate(None).unwrap(), Some(three.path("matrix.toml")));
+    }
 }

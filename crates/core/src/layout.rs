@@ -21,6 +21,10 @@ pub const STACK_UNIT: &str = "matrix-stack.service";
 pub const UPDATE_UNIT: &str = "matrix-update.service";
 /// When the server updates itself.
 pub const UPDATE_TIMER: &str = "matrix-update.timer";
+/// The unit that notices runs that ended without a word, and what is overdue.
+pub const WATCH_UNIT: &str = "matrix-watch.service";
+/// The unit that says when that is done.
+pub const WATCH_TIMER: &str = "matrix-watch.timer";
 /// The program, in the guest.
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
 /// The program where the Debian package puts it.

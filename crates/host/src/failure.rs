@@ -5,6 +5,9 @@ use std::io;
 use matrix_podman_core::disk;
 use serde::{Deserialize, Serialize};
 
+/// How many lines a guest may show.
+const MOST_EVIDENCE: usize = 100;
+
 /// Something that could not be done: what was being done to what, why it
 /// failed, the last lines that show it, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -21,6 +24,10 @@ pub struct Failure {
     /// What kind of failure the system said it is.
     #[serde(default)]
     pub kind: Kind,
+    /// Whether it was a guest that said all this. Somebody who took a guest over
+    /// may have it say anything, so it is told as the guest's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_guest: bool,
 }
 
 /// A kind of failure that is told of in a way of its own.
@@ -51,6 +58,7 @@ impl Failure {
             evidence: Vec::new(),
             hint: None,
             kind: Kind::Other,
+            of_guest: false,
         }
     }
 
@@ -77,6 +85,20 @@ impl Failure {
         }
         let hint = format!("{whose} disk is full: make room (`df -h` there shows where)");
         Self { kind: Kind::DiskFull, ..self }.hint(hint)
+    }
+
+    /// The same as a guest said it, in texts no longer than `longest` characters.
+    #[must_use]
+    pub fn of_guest(mut self, longest: usize) -> Self {
+        let cut = |text: &mut String| {
+            if let Some((end, _)) = text.char_indices().nth(longest) {
+                text.truncate(end);
+            }
+        };
+        self.of_guest = true;
+        self.evidence.truncate(MOST_EVIDENCE);
+        [&mut self.doing, &mut self.why].into_iter().chain(&mut self.hint).chain(&mut self.evidence).for_each(cut);
+        self
     }
 
     /// The same with lines that show it.

@@ -8,6 +8,7 @@
 pub mod apply;
 mod aside;
 pub mod backup;
+pub(crate) mod bounded;
 pub mod check;
 pub mod destroy;
 pub mod dump;
@@ -27,5 +28,6 @@ pub mod run;
 pub mod snapshot;
 pub mod synapse;
 mod trust;
+pub mod unattended;
 pub mod update;
 pub mod world;

@@ -1,18 +1,29 @@
-//! Running programs: argv only, output captured or followed line by line.
+//! Running programs: argv only, output captured or followed line by line, and
+//! none for longer than it was given.
+
+mod drive;
+mod lines;
 
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    io::{self, Read, Write},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use matrix_podman_core::fact::Output;
 
+use drive::End;
+pub(crate) use drive::{end_group, leave, spawn, wait};
+pub(crate) use lines::Lines;
+
 use crate::failure::{Doing, Failure};
 
+/// How long a program may take that was given no other time.
+const ORDINARY: Duration = Duration::from_secs(120);
+/// How much of what a program prints is kept in memory, in bytes.
+const MOST: usize = 8 << 20;
 /// How many lines of what a program said are kept as evidence.
 const EVIDENCE_LINES: usize = 15;
 
@@ -27,7 +38,7 @@ pub enum Input<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
     /// Whatever this gives, until its end.
-    Stream(Box<dyn Read + Send + 'a>),
+    Stream(Box<dyn Read + Send>),
 }
 
 /// A program to run.
@@ -36,7 +47,7 @@ pub struct Program<'a> {
     named: Option<String>,
     env: Vec<(String, String)>,
     input: Input<'a>,
-    deadline: Option<Duration>,
+    deadline: Duration,
 }
 
 impl<'a> Program<'a> {
@@ -47,7 +58,7 @@ impl<'a> Program<'a> {
             named: None,
             env: Vec::new(),
             input: Input::None,
-            deadline: None,
+            deadline: ORDINARY,
         }
     }
 
@@ -85,10 +96,11 @@ impl<'a> Program<'a> {
         self
     }
 
-    /// Ends it when it takes longer.
+    /// Ends it, and all that it started, when it takes longer than this. Without,
+    /// that is two minutes.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.deadline = deadline;
         self
     }
 
@@ -109,95 +121,96 @@ impl<'a> Program<'a> {
     /// Runs it to its end and hands back all that it printed, whatever its
     /// exit status. For questions whose answer is short.
     pub fn output(self) -> Output {
-        let mut stdout = Vec::new();
-        let stderr = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&stderr);
-        let ended = self.drive(
-            &mut |pipe| {
-                let _ = pipe.read_to_end(&mut stdout);
-            },
-            move |line| {
-                if let Ok(mut stderr) = keep.lock() {
-                    stderr.extend_from_slice(line.as_bytes());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let ended = self.drive(&mut |bytes| keep(&mut stdout, bytes), &mut |bytes| {
+            // Whoever complains without end has been understood.
+            let _ = keep(&mut stderr, bytes);
+        });
+        match ended {
+            Ok(status) => Output { status, stdout, stderr },
+            Err(failure) => {
+                if stderr.last().is_some_and(|last| *last != b'\n') {
                     stderr.push(b'\n');
                 }
-            },
-        );
-        let status = ended.ok().flatten();
-        let stderr = stderr.lock().map(|s| s.clone()).unwrap_or_default();
-        Output { status, stdout, stderr }
+                stderr.extend_from_slice(failure.why.as_bytes());
+                Output { status: None, stdout, stderr }
+            }
+        }
     }
 
     /// Runs it to its end, handing each line that it prints to `line`; an exit
     /// status that is not 0 is a failure with the last lines as evidence.
     /// `doing` completes "could not …".
     pub fn run(self, doing: &str, line: &(dyn Fn(&str) + Sync)) -> Result<(), Failure> {
-        self.run_keeping(doing, line).map(drop)
+        self.follow(doing, line, &mut |_| Ok(()))
     }
 
     /// Like [`Program::run`]; hands back all of standard output.
     pub fn run_keeping(self, doing: &str, line: &(dyn Fn(&str) + Sync)) -> Result<String, Failure> {
+        let mut stdout = Vec::new();
+        self.follow(doing, line, &mut |bytes| keep(&mut stdout, bytes))?;
+        let mut text = String::new();
+        let mut add = |line: &str| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        let mut lines = Lines::default();
+        lines.push(&stdout, &mut add);
+        lines.finish(&mut add);
+        Ok(text)
+    }
+
+    fn follow(
+        self,
+        doing: &str,
+        line: &(dyn Fn(&str) + Sync),
+        out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let name = self.name();
-        let tail = Mutex::new(VecDeque::<String>::new());
+        let tail = std::cell::RefCell::new(Tail::default());
         let note = |text: &str| {
             let text = text.trim_end();
-            if text.is_empty() {
-                return;
+            if !text.is_empty() {
+                tail.borrow_mut().push(text);
+                line(text);
             }
-            if let Ok(mut tail) = tail.lock() {
-                if tail.len() == EVIDENCE_LINES {
-                    tail.pop_front();
-                }
-                tail.push_back(text.to_owned());
-            }
-            line(text);
         };
-        let mut stdout = String::new();
+        let (mut printed, mut complained) = (Lines::default(), Lines::default());
         let status = self.drive(
-            &mut |pipe| {
-                each_line(pipe, &mut |text| {
-                    stdout.push_str(text);
-                    stdout.push('\n');
-                    note(text);
-                })
+            &mut |bytes| {
+                printed.push(bytes, &mut |text| note(text));
+                out(bytes)
             },
-            note,
+            &mut |bytes| complained.push(bytes, &mut |text| note(text)),
         );
-        let evidence = || tail.lock().map(|t| t.iter().cloned().collect()).unwrap_or_default();
-        match status {
-            Ok(Some(0)) => Ok(stdout),
-            Ok(Some(code)) => {
-                Err(Failure::new(doing, format!("{name} ended with status {code}")).evidence(evidence()))
-            }
-            Ok(None) => {
-                Err(Failure::new(doing, format!("{name} was ended by a signal")).evidence(evidence()))
-            }
-            Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why)).evidence(evidence())),
-        }
+        printed.finish(&mut |text| note(text));
+        complained.finish(&mut |text| note(text));
+        judge(doing, &name, status).map_err(|failure| failure.evidence(tail.into_inner().lines()))
     }
 
     /// Like [`Program::run`], with standard output going into `to`.
     pub fn run_into(self, doing: &str, to: &mut (dyn Write + Send)) -> Result<(), Failure> {
         let name = self.name();
-        let said = Mutex::new(Vec::new());
-        let mut copied = Ok(0);
-        let status = self.drive(&mut |pipe| copied = std::io::copy(pipe, to), |line| {
-            if let Ok(mut said) = said.lock() {
-                said.push(line.to_owned());
-            }
-        });
-        let said = said.into_inner().unwrap_or_default();
-        let evidence = said[said.len().saturating_sub(EVIDENCE_LINES)..].to_vec();
-        // A program whose output nobody takes any more fails as well, with less
-        // to say about it.
-        copied.doing(|| doing)?;
-        match status {
-            Ok(Some(0)) => Ok(()),
-            Ok(Some(code)) => Err(Failure::new(doing, format!("{name} ended with status {code}"))),
-            Ok(None) => Err(Failure::new(doing, format!("{name} was ended by a signal"))),
-            Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why))),
+        let mut tail = Tail::default();
+        let mut said = Lines::default();
+        // What cannot be written any more ends the program, and is the reason.
+        let mut refused = None;
+        let status = self.drive(
+            &mut |bytes| {
+                to.write_all(bytes).map_err(|why| {
+                    let told = io::Error::from(why.kind());
+                    refused = Some(why);
+                    told
+                })
+            },
+            &mut |bytes| said.push(bytes, &mut |line| tail.push(line)),
+        );
+        said.finish(&mut |line| tail.push(line));
+        if let Some(why) = refused {
+            return Err(why).doing(|| doing);
         }
-        .map_err(|failure| failure.evidence(evidence))
+        to.flush().doing(|| doing)?;
+        judge(doing, &name, status).map_err(|failure| failure.evidence(tail.lines()))
     }
 
     /// Runs a program that leaves a daemon behind, which would keep pipes open:
@@ -206,98 +219,92 @@ impl<'a> Program<'a> {
         let name = self.name();
         let log = tempfile::tempfile().doing(|| doing)?;
         let stderr = log.try_clone().doing(|| doing)?;
-        let status = self
-            .command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .status()
-            .doing(|| format!("{doing} with {name}"))?;
-        if status.success() {
-            return Ok(());
-        }
-        let mut text = String::new();
-        let mut log = log;
-        let _ = std::io::Seek::rewind(&mut log);
-        let _ = log.read_to_string(&mut text);
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let evidence = lines[lines.len().saturating_sub(EVIDENCE_LINES)..].to_vec();
-        Err(Failure::new(doing, format!("{name} ended with {status}")).evidence(evidence))
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let mut child = drive::spawn(&mut command).doing(|| format!("{doing} with {name}"))?;
+        let status = match drive::wait(&mut child, Instant::now().checked_add(self.deadline)) {
+            Ok(Some(Some(0))) => return Ok(()),
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => {
+                end_group(child);
+                Err(self.overdue())
+            }
+            Err(error) => Err(error).doing(|| format!("wait for {name}")),
+        };
+        let (mut text, mut log) = (String::new(), log);
+        let _ = io::Seek::rewind(&mut log);
+        let _ = log.take(MOST as u64).read_to_string(&mut text);
+        let mut tail = Tail::default();
+        text.lines().for_each(|line| tail.push(line));
+        judge(doing, &name, status).map_err(|failure| failure.evidence(tail.lines()))
     }
 
     /// Starts it, feeds and drains it, and waits for its end: its exit status,
     /// `None` after a signal.
     fn drive(
         mut self,
-        stdout: &mut (dyn FnMut(&mut dyn Read) + Send),
-        stderr_line: impl Fn(&str) + Send + Sync,
+        out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+        err: &mut dyn FnMut(&[u8]),
     ) -> Result<Option<i32>, Failure> {
         let input = std::mem::replace(&mut self.input, Input::None);
         let mut command = self.command();
-        command.stdin(if matches!(input, Input::None) { Stdio::null() } else { Stdio::piped() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().doing(|| format!("start {}", self.name()))?;
-        let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let started = Instant::now();
-        std::thread::scope(|scope| {
-            let (ended, end) = mpsc::channel();
-            if let (Some(mut stdin), input) = (stdin, input) {
-                scope.spawn(move || {
-                    // A program that stops reading early says itself why.
-                    let _ = match input {
-                        Input::None => Ok(0),
-                        Input::Bytes(bytes) => stdin.write_all(bytes).map(|()| 0),
-                        Input::Stream(mut stream) => std::io::copy(&mut stream, &mut stdin),
-                    };
-                });
-            }
-            let ended_err = ended.clone();
-            scope.spawn(move || {
-                if let Some(mut err) = err {
-                    each_line(&mut err, &mut |line| stderr_line(line));
-                }
-                let _ = ended_err.send(());
-            });
-            scope.spawn(move || {
-                if let Some(mut out) = out {
-                    stdout(&mut out);
-                }
-                let _ = ended.send(());
-            });
-            for _ in 0..2 {
-                let left = self.deadline.map(|d| d.saturating_sub(started.elapsed()));
-                let timed_out = match left {
-                    None => end.recv().is_err(),
-                    Some(left) => matches!(end.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout)),
-                };
-                if timed_out && let Some(deadline) = self.deadline {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(Failure::new(
-                        format!("wait for {}", self.name()),
-                        format!("it took longer than {} s", deadline.as_secs()),
-                    ));
-                }
-            }
-            wait(&mut child).doing(|| format!("wait for {}", self.name()))
-        })
+        drive::piped(&mut command, &input);
+        let child = drive::spawn(&mut command).doing(|| format!("start {}", self.name()))?;
+        let until = Instant::now().checked_add(self.deadline);
+        let ended = drive::drive(child, input, until, out, err);
+        match ended.doing(|| format!("wait for {}", self.name()))? {
+            End::Status(status) => Ok(status),
+            End::Overdue => Err(self.overdue()),
+            End::Refused(why) => Err(Failure::new(format!("read what {} prints", self.name()), why)),
+        }
+    }
+
+    fn overdue(&self) -> Failure {
+        let deadline = self.deadline;
+        let limit = match deadline.as_secs() {
+            0 => format!("{} s", deadline.as_secs_f32()),
+            seconds => format!("{seconds} s"),
+        };
+        Failure::new(
+            format!("wait for {}", self.name()),
+            format!("it took longer than {limit} and was ended, with all that it had started"),
+        )
     }
 }
 
-fn wait(child: &mut Child) -> std::io::Result<Option<i32>> {
-    child.wait().map(|status| status.code())
+/// What the end of a program means.
+fn judge(doing: &str, name: &str, status: Result<Option<i32>, Failure>) -> Result<(), Failure> {
+    match status {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(code)) => Err(Failure::new(doing, format!("{name} ended with status {code}"))),
+        Ok(None) => Err(Failure::new(doing, format!("{name} was ended by a signal"))),
+        Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why))),
+    }
 }
 
-/// Hands each line to `line`; a carriage return ends one too, as in progress
-/// displays.
-fn each_line(pipe: &mut dyn Read, line: &mut dyn FnMut(&str)) {
-    let mut reader = BufReader::new(pipe);
-    let mut buffer = Vec::new();
-    while matches!(reader.read_until(b'\n', &mut buffer), Ok(1..)) {
-        for part in String::from_utf8_lossy(&buffer).trim_end_matches('\n').split('\r') {
-            line(part);
+/// Keeps what was printed, within bounds.
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    if kept.len() + bytes.len() > MOST {
+        return Err(io::Error::other(format!("it prints more than {} MiB", MOST >> 20)));
+    }
+    kept.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// The last lines that a program said.
+#[derive(Default)]
+struct Tail(VecDeque<String>);
+
+impl Tail {
+    fn push(&mut self, line: &str) {
+        if self.0.len() == EVIDENCE_LINES {
+            self.0.pop_front();
         }
-        buffer.clear();
+        self.0.push_back(line.to_owned());
+    }
+
+    fn lines(self) -> Vec<String> {
+        self.0.into()
     }
 }
 
@@ -351,6 +358,97 @@ mod tests {
             .run("wait", &|_| {})
             .unwrap_err();
         assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(failure.why.contains("longer than 0.1 s"), "{failure}");
+    }
+
+    /// A program whose grandchild, in a session of its own, holds its pipes.
+    fn held() -> Program<'static> {
+        Program::new(["sh", "-c", "setsid sleep 25 & echo begun; exec sleep 25"])
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipe_does_not_make_a_deadline_longer() {
+        let started = Instant::now();
+        let output = held().deadline(Duration::from_millis(300)).output();
+        assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+        assert_eq!((output.status, output.stdout.as_slice()), (None, b"begun\n".as_slice()));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("longer than 0.3 s"));
+        let started = Instant::now();
+        let failure = held().deadline(Duration::from_millis(300)).run("wait", &|_| {}).unwrap_err();
+        assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+        assert_eq!(failure.evidence, ["begun"]);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        // Without the end of its group, the grandchild would write in a second.
+        let script = "(sleep 1; echo late >\"$1\") & sleep 25";
+        Program::new(["sh", "-c", script, "sh", mark.to_str().unwrap()])
+            .deadline(Duration::from_millis(100))
+            .output();
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn what_ended_is_not_waited_for_because_of_a_daemon() {
+        let started = Instant::now();
+        let output = Program::new(["sh", "-c", "setsid sleep 25 & echo done"]).output();
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert_eq!((output.status, output.stdout.as_slice()), (Some(0), b"done\n".as_slice()));
+    }
+
+    #[test]
+    fn a_source_that_gives_nothing_keeps_nobody_waiting() {
+        let (source, _held) = io::pipe().unwrap();
+        let started = Instant::now();
+        let failure = Program::new(["cat"])
+            .input(Input::Stream(Box::new(source)))
+            .deadline(Duration::from_millis(200))
+            .run("copy", &|_| {})
+            .unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(2), "{failure}");
+    }
+
+    #[test]
+    fn output_without_end_is_refused() {
+        let output = Program::new(["cat", "/dev/zero"]).output();
+        assert!(output.stdout.len() <= MOST, "{}", output.stdout.len());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("prints more than"), "{:?}", output.status);
+        let failure = Program::new(["cat", "/dev/zero"]).run_keeping("read", &|_| {}).unwrap_err();
+        assert!(failure.why.contains("prints more than"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_written_elsewhere_arrives_whole() {
+        let mut to = Vec::new();
+        let words = ["head", "--bytes=3000000", "/dev/zero"];
+        Program::new(words).run_into("copy", &mut to).unwrap();
+        assert_eq!(to.len(), 3_000_000);
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let failure = Program::new(words).run_into("copy", &mut Full).unwrap_err();
+        assert!(failure.why.contains("no storage space"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_leaves_a_daemon_has_a_deadline_too() {
+        let started = Instant::now();
+        let failure = Program::new(["sleep", "20"])
+            .deadline(Duration::from_millis(100))
+            .run_daemon("start it")
+            .unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(5));
         assert!(failure.why.contains("longer than"), "{failure}");
+        Program::new(["sh", "-c", "setsid sleep 2 &"]).run_daemon("start it").unwrap();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Write},
+    io::{BufReader, Write},
     os::unix::fs::MetadataExt as _,
     path::Path,
     thread,
@@ -26,6 +26,7 @@ use crate::{
     apply::file,
     aside,
     backup::{self, Call, guest},
+    bounded,
     dump,
     failure::{Doing, Failure},
     guest::wire::Saying,
@@ -91,7 +92,8 @@ impl Update<'_> {
 
     fn hold(&self, rehearsal: Rehearsal) -> Result<Rehearsed, Failure> {
         let doing = "rehearse the update";
-        let lines = BufReader::new(backup::ask(self.world, Call::Rehearse(Box::new(rehearsal)))?).lines();
+        let from = BufReader::new(backup::ask(self.world, Call::Rehearse(Box::new(rehearsal)))?);
+        let lines = bounded::lines(from, bounded::LIST);
         for line in lines {
             let line = line.map_err(|error| backup::guests(error, doing))?;
             match serde_json::from_str(&line).doing(|| "understand what the rehearsal said")? {

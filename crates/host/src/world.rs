@@ -7,13 +7,14 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use matrix_podman_core::{
     config::RootPassword,
     disk,
     effect::{Container, Effect, ImageSource, NewContainer},
-    fact::{Fact, GuestState, Side, Value},
+    fact::{Fact, GuestState, Side, Suspension, Value},
     layout,
     observed::{Answer, Gap, Observed},
     people,
@@ -38,6 +39,11 @@ use crate::{
 /// How many rounds of questions a look may take; each answers all that were
 /// open, so even a long chain of "if so, then" ends far below.
 const ROUNDS: usize = 20;
+/// How long a guest that could not be spoken to is not tried again, unless something
+/// was done about it.
+const UNHEARD: Duration = Duration::from_secs(30);
+/// From when on a look at somebody else's server asks nothing more.
+const FROM_HERE: Duration = Duration::from_secs(60);
 
 /// A machine and the guest on it.
 pub struct World {
@@ -55,6 +61,9 @@ pub struct World {
     root_password: Mutex<Option<String>>,
     /// Whether the container was seen to have no program that can be spoken to.
     mute: AtomicBool,
+    /// Why the guest could not be spoken to, and when that was found out: to wait for
+    /// it once is enough, however many questions there are.
+    unheard: Mutex<Option<(Instant, Failure)>>,
 }
 
 /// Asks `look` again and again, each time having `answer` answer what it noted
@@ -78,7 +87,16 @@ fn rounds<T>(
 
 /// Like [`World::look`], for questions to this machine alone, without a site.
 pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> Result<T, Failure> {
+    let deadline = Instant::now() + FROM_HERE;
     rounds(seen, look, |wanted, seen| {
+        if Instant::now() >= deadline {
+            // Whoever is asked may answer each question as slowly as it may be.
+            let why = format!("all of it took longer than {} s", FROM_HERE.as_secs());
+            for (side, fact) in wanted {
+                seen.insert(side, fact, Answer::Unknown(why.clone()));
+            }
+            return;
+        }
         let facts: Vec<Fact> = wanted.iter().map(|(_, fact)| fact.clone()).collect();
         for ((side, fact), answer) in wanted.into_iter().zip(probe::answer_all(&facts)) {
             let answer = match side {
@@ -104,6 +122,7 @@ impl World {
             images: Mutex::default(),
             root_password: Mutex::default(),
             mute: AtomicBool::new(false),
+            unheard: Mutex::default(),
         }
     }
 
@@ -190,7 +209,15 @@ impl World {
         let Some(doorway) = self.doorway()? else { return Ok(None) };
         let mut slot = self.guest.write().map_err(|_| Failure::new("reach the guest", "a thread failed"))?;
         if slot.is_none() {
-            let connection = Connection::open(&doorway).map_err(|failure| self.explained(failure))?;
+            self.goes_on("speak with the guest")?;
+            if let Some(failure) = self.was_unheard() {
+                return Err(failure);
+            }
+            let connection = Connection::open(&doorway).map_err(|failure| {
+                let failure = self.explained(failure);
+                self.note_unheard(&failure);
+                failure
+            })?;
             let holder = self.holder.read().map(|h| h.clone()).unwrap_or_default();
             if let Some(holder) = holder {
                 connection.call(&Request::Lock(holder), &|_| {})?;
@@ -198,6 +225,36 @@ impl World {
             *slot = Some(Arc::new(connection));
         }
         Ok(slot.clone())
+    }
+
+    /// Why it could not be spoken to a moment ago.
+    fn was_unheard(&self) -> Option<Failure> {
+        let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        unheard.as_ref().filter(|(when, _)| when.elapsed() < UNHEARD).map(|(_, failure)| failure.clone())
+    }
+
+    fn note_unheard(&self, failure: &Failure) {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        *unheard = Some((Instant::now(), failure.clone()));
+    }
+
+    /// Fails where the guest runs and something holds it: nothing in it would ever
+    /// answer.
+    fn goes_on(&self, doing: &str) -> Result<(), Failure> {
+        match self.guest_state() {
+            Ok(GuestState::Suspended { by, .. }) => Err(self.held(doing, by)),
+            _ => Ok(()),
+        }
+    }
+
+    fn held(&self, doing: &str, by: Suspension) -> Failure {
+        let name = self.site.config.guest.name.as_str();
+        let lxc = match self.site.backend {
+            Backend::Proxmox => self.container().map(|container| container.id.to_string()).ok(),
+            Backend::Lxc | Backend::ThisMachine => None,
+        };
+        let fix = by.fix(lxc.as_deref().unwrap_or(name));
+        Failure::new(doing, by.why(name)).hint(format!("`{fix}` lets it go on"))
     }
 
     /// Why the guest cannot be spoken to, where its state says that already.
@@ -298,6 +355,7 @@ impl World {
             None => argv.to_vec(),
             Some(doorway) => match self.guest_state() {
                 Ok(GuestState::Running { .. }) => doorway.argv(&words),
+                Ok(GuestState::Suspended { by, .. }) => return Err(self.held(&doing(), by)),
                 Ok(_) => {
                     return Err(
                         Failure::new(doing(), "the guest does not run").hint("`matrix-podman up` starts it")
@@ -317,8 +375,19 @@ impl World {
 
     /// Lets go of the connection, so that the next question opens a new one.
     pub fn hang_up(&self) {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Ok(mut guest) = self.guest.write() {
             guest.take();
+        }
+    }
+
+    /// The same, unless it is still of use; why it is not, is remembered for a moment.
+    fn hang_up_if_lost(&self, failure: &Failure) {
+        let Some(open) = self.open_connection().filter(|open| open.is_cut()) else { return };
+        self.hang_up();
+        // One that was cut may be had again at once; one that is silent not.
+        if open.is_silent() {
+            self.note_unheard(failure);
         }
     }
 
@@ -435,11 +504,15 @@ impl World {
                 })
                 .collect(),
             Ok(GuestState::Stopped { .. }) => all_unknown("the guest does not run yet".to_owned()),
+            Ok(GuestState::Suspended { by, .. }) => all_unknown(self.held("speak with the guest", by).why),
             Ok(GuestState::Running { .. }) => {
                 match self.guest().and_then(|g| g.map(|g| g.observe(facts)).transpose()) {
                     Ok(Some(answers)) => answers,
                     Ok(None) => all_unknown("there is no guest".to_owned()),
-                    Err(failure) => all_unknown(failure.to_string()),
+                    Err(failure) => {
+                        self.hang_up_if_lost(&failure);
+                        all_unknown(failure.to_string())
+                    }
                 }
             }
             Err(why) => all_unknown(why),

@@ -76,7 +76,7 @@ fn gives_way(args: &args::Backup) {
     );
     if beside && let Err(failure) = priority::give_way() {
         // It is done all the same, only not as quietly.
-        output::say(&format!("note: {failure}"));
+        output::say(&format!("note: {}", output::one_line(&failure.to_string())));
     }
 }
 
@@ -219,7 +219,7 @@ impl Desk {
     /// there is no reason for a backup to fail that was made.
     pub fn tell_guest(&self) {
         if let Err(failure) = backup::tell_guest(&self.world) {
-            output::say(&format!("note: {failure}"));
+            output::say(&format!("note: {}", output::one_line(&failure.to_string())));
         }
     }
 

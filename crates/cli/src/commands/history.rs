@@ -46,7 +46,7 @@ pub fn run(config: Option<&Path>, args: &args::History) -> Result<u8, Error> {
     table.print();
     for generation in &history.generations {
         if let Outcome::Undone { why, .. } = &generation.outcome {
-            output::data(&format!("{} was undone: {why}", generation.number));
+            output::data(&format!("{} was undone: {}", generation.number, output::one_line(why)));
         }
     }
     Ok(DONE)

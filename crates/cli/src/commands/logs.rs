@@ -1,10 +1,13 @@
 //! `logs`: what the services say.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+};
 
 use matrix_podman_core::{layout, service::Service};
 
-use crate::{args, error::Error};
+use crate::{args, error::Error, output::Washed};
 
 pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
     let mut argv: Vec<String> = ["journalctl", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
@@ -25,9 +28,12 @@ pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
     }
     let (world, _) = super::world(config)?;
     let mut out = std::io::stdout().lock();
+    let (terminal, mut washed) = (out.is_terminal(), Washed::default());
     let status = world.follow(argv, &mut |bytes| {
+        // On a terminal, nothing that was logged may act on it; a program gets the bytes.
+        let shown = if terminal { washed.wash(bytes).into_bytes() } else { bytes.to_vec() };
         // Whoever closed the pipe has read enough.
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+        let _ = out.write_all(&shown).and_then(|()| out.flush());
     })?;
     Ok(u8::from(status != Some(0)))
 }

@@ -1,5 +1,7 @@
 //! Telling the operator what came of things, and `notify test`.
 
+mod overdue;
+
 use std::path::Path;
 
 use matrix_podman_core::{layout, notify::Subject, resource::Backend};
@@ -9,10 +11,12 @@ use matrix_podman_host::{
 };
 use serde_json::{Value as Json, json};
 
+pub use overdue::wordless;
+
 use crate::{
     args,
     error::{DONE, Error, FAILED},
-    output::{self, GREEN, RED, styled},
+    output::{self, GREEN, RED, harmless, one_line, styled},
 };
 
 /// Tells those whom the config names what came of something. A notice that
@@ -20,13 +24,16 @@ use crate::{
 pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
     for sent in notify::tell(world, subject, well, what) {
         if let Err(failure) = sent.result {
-            output::say(&format!("note: the notice was not sent: {failure}"));
+            output::say(&format!("note: the notice was not sent: {}", output::one_line(&failure.to_string())));
         }
     }
 }
 
 pub fn run(config: Option<&Path>, args: &args::Notify) -> Result<u8, Error> {
-    let args::Notify::Test(args) = args;
+    let args = match args {
+        args::Notify::Test(args) => args,
+        args::Notify::Check => return overdue::check(config),
+    };
     let (world, _) = super::world(config)?;
     if world.site().config.notify.is_nobody() {
         return Err(Error::usage(
@@ -72,11 +79,11 @@ impl Line {
             return;
         }
         match why {
-            None => output::data(&format!("{} from {from} to {to}", styled(GREEN, "✓"))),
+            None => output::data(&format!("{} from {from} to {}", styled(GREEN, "✓"), harmless(to))),
             Some(why) => {
-                output::data(&format!("{} from {from} to {to}: {why}", styled(RED, "✗")));
+                output::data(&format!("{} from {from} to {}: {}", styled(RED, "✗"), harmless(to), one_line(why)));
                 if let Some(hint) = hint {
-                    output::data(&format!("    {hint}"));
+                    output::data(&format!("    {}", one_line(hint)));
                 }
             }
         }

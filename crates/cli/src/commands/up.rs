@@ -232,7 +232,7 @@ fn told(ended: Ended, command: &str) -> Result<(), Error> {
     let mut failed = ended.failed.into_iter();
     let Some((_, first)) = failed.next() else { return Ok(()) };
     for (id, failure) in failed {
-        output::say(&format!("also: {id}: {failure}"));
+        output::say(&format!("also: {id}: {}", output::one_line(&failure.to_string())));
     }
     let again = match command {
         "restore" => "what is there is left as it is; run the same `matrix-podman restore` again to go on",

@@ -14,6 +14,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     failure::Failure,
+    unattended,
     update::{self, Proposal, Report, Update},
     world::World,
 };
@@ -46,6 +47,14 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
     let Targets { requests, debian, held } = targets(args, &world.site().config.update.hold)?;
     if !args.output.json && !args.check && !held.is_empty() {
         output::say(&outlook::held_words(&held));
+    }
+    // What is killed tells nobody; the next look does.
+    let run = match args.unattended {
+        true => unattended::begin(world.site().config.site(), "update")?,
+        false => None,
+    };
+    if let Some(began) = run.as_ref().and_then(|run| run.wordless.as_deref()) {
+        notify::tell(&world, Subject::Update, false, &notify::wordless("update", began));
     }
     let done = match requests.is_empty() {
         true if args.check => {
@@ -92,6 +101,9 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
         }
         update::record(&world, outcome, what.clone())?;
         notify::tell(&world, Subject::Update, outcome.is_well(), &what);
+        if let Some(run) = run {
+            run.told();
+        }
     }
     let code = match done? {
         Came::Nothing if requests.is_empty() => DONE,
@@ -117,7 +129,10 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
         // and a guest from which no package source is reached is no failed update.
         Some(Err(error)) if args.targets.contains(&Target::Debian) => return Err(error),
         Some(Err(error)) => {
-            output::say(&format!("note: newer packages that containers run by were left out: {error}"));
+            output::say(&format!(
+                "note: newer packages that containers run by were left out: {}",
+                output::one_line(&error.to_string())
+            ));
         }
         None => {}
     }
@@ -422,7 +437,7 @@ fn tell(report: &Report, proposal: &Proposal, json: bool) -> u8 {
             DONE
         }
         Outcome::Undone { why, log } => {
-            output::say(&format!("{} {names} did not do: {why}", styled(RED, "✗")));
+            output::say(&format!("{} {names} did not do: {}", styled(RED, "✗"), output::one_line(why)));
             for line in log {
                 output::say(&format!("    {}", styled(DIM, line)));
             }
@@ -459,7 +474,7 @@ fn snapshot_is_there(generation: &Generation) {
 /// What was to be there and is not.
 fn without(report: &Report) {
     if let Some(why) = &report.without_snapshot {
-        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {why}")));
+        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {}", output::one_line(why))));
     }
 }
 

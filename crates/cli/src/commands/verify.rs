@@ -15,7 +15,7 @@ use super::status;
 use crate::{
     args::{NetOptions, Verify, VerifyWhat},
     error::{DONE, Error, FAILED},
-    output::{self, BOLD, DIM, GREEN, RED, YELLOW, duration, styled},
+    output::{self, BOLD, DIM, GREEN, RED, YELLOW, duration, one_line, styled},
 };
 
 /// What `verify --json` prints.
@@ -105,20 +105,20 @@ fn print(server_name: &str, groups: &[GroupChecks], millis: u64) {
 fn print_check(check: &Check) {
     let name = check.id.split_once('/').map_or(check.id, |(_, name)| name);
     let line = |style, sign: &str, text: &str| {
-        output::data(&format!("  {} {name:<18} {text}", styled(style, sign)));
+        output::data(&format!("  {} {name:<18} {}", styled(style, sign), one_line(text)));
     };
     match &check.verdict {
         Verdict::Pass { evidence } => line(GREEN, "✓", evidence),
         Verdict::Weaker { missing, consequence } => {
             line(YELLOW, "!", missing);
-            output::data(&format!("      {}", styled(DIM, consequence)));
+            output::data(&format!("      {}", styled(DIM, &one_line(consequence))));
         }
         Verdict::Fail { why, hint } => {
             line(RED, "✗", why);
-            output::data(&format!("      {} {hint}", styled(BOLD, "next:")));
+            output::data(&format!("      {} {}", styled(BOLD, "next:"), one_line(hint)));
         }
         Verdict::Unknown { why } => line(YELLOW, "?", &format!("could not run: {why}")),
-        Verdict::LeftOut { why } => line(DIM, "-", &styled(DIM, &format!("left out: {why}"))),
+        Verdict::LeftOut { why } => line(DIM, "-", &format!("left out: {why}")),
     }
 }
 
@@ -150,12 +150,12 @@ fn federation(config: Option<&Path>, server: Option<&Named>, net: &Net, json: bo
 fn print_report(report: &Report) {
     output::data(&styled(BOLD, &report.server_name));
     for step in &report.discovery.steps {
-        output::data(&format!("  {}", styled(DIM, step)));
+        output::data(&format!("  {}", styled(DIM, &one_line(step))));
     }
     for address in &report.addresses {
         let (style, sign) = if address.ok { (GREEN, "✓") } else { (RED, "✗") };
         output::data(&format!("  {} {}", styled(style, sign), address.place.address));
-        let line = |name: &str, text: &str| output::data(&format!("      {name:<12} {text}"));
+        let line = |name: &str, text: &str| output::data(&format!("      {name:<12} {}", one_line(text)));
         if let Some(tls) = &address.tls {
             let certificate = tls.certificate.as_ref();
             let until = certificate.map(|c| format!(", until {}", date(c.not_after))).unwrap_or_default();
@@ -182,8 +182,8 @@ fn print_report(report: &Report) {
         }
     }
     for problem in &report.problems {
-        output::data(&format!("  {} {}", styled(RED, "✗"), problem.what));
-        output::data(&format!("      {} {}", styled(BOLD, "next:"), problem.hint));
+        output::data(&format!("  {} {}", styled(RED, "✗"), one_line(&problem.what)));
+        output::data(&format!("      {} {}", styled(BOLD, "next:"), one_line(&problem.hint)));
     }
     output::data(&if report.ok {
         format!("{} other servers reach {}", styled(GREEN, "✓"), report.server_name)

@@ -1,6 +1,7 @@
 //! Printing: for a person at a terminal, as plain lines, or as JSON lines.
 //! Data go to standard output, everything else to standard error.
 
+mod foreign;
 mod json;
 mod plain;
 mod qr;
@@ -14,10 +15,11 @@ use matrix_podman_host::run::Listener;
 
 use crate::error::Error;
 
+pub use foreign::{Washed, harmless, one_line};
 pub use json::JsonLines;
 pub use plain::Plain;
 pub use qr::lines as qr_lines;
-pub use table::{Table, harmless};
+pub use table::Table;
 pub use terminal::Terminal;
 
 /// What is wrong.
@@ -50,13 +52,16 @@ pub fn can_ask() -> bool {
 /// A line of data.
 pub fn data(text: &str) {
     let mut out = anstream::stdout().lock();
-    // Whoever closed the pipe has read enough.
-    let _ = writeln!(out, "{text}");
+    // Whoever closed the pipe has read enough; a program gets what there is, as it is.
+    let _ = match std::io::stdout().is_terminal() {
+        true => writeln!(out, "{}", foreign::on_terminal(text)),
+        false => writeln!(out, "{text}"),
+    };
 }
 
 /// A line for the person at work.
 pub fn say(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", foreign::on_terminal(text));
 }
 
 /// Text in a style; the stream leaves it out where colours are not wanted.
@@ -79,15 +84,24 @@ pub fn error(error: &Error, json: bool) {
     }
     if let Error::Failed(failure) = error {
         for line in &failure.evidence {
-            say(&styled(DIM, &format!("  | {line}")));
+            say(&styled(DIM, &format!("  | {}", harmless(line))));
         }
     }
     match error {
         Error::Config(mistakes) => say(&mistakes.to_string()),
-        other => say(&format!("{} {other}", styled(RED, "error:"))),
+        other => say(&format!("{} {}", styled(RED, "error:"), one_line(&other.to_string()))),
     }
     if let Some(hint) = error.hint() {
-        say(&format!("{} {hint}", styled(BOLD, "next:")));
+        say(&format!("{} {}", styled(BOLD, hint_label(error)), one_line(hint)));
+    }
+}
+
+/// What stands before what to do next. What a guest says may have been put into its
+/// mouth, so it is not told as ours.
+fn hint_label(error: &Error) -> &'static str {
+    match error {
+        Error::Failed(failure) if failure.of_guest => "the guest suggests:",
+        _ => "next:",
     }
 }
 
@@ -97,5 +111,19 @@ pub fn duration(millis: u64) -> String {
         0..=999 => format!("{millis} ms"),
         1000..=59_999 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_podman_host::failure::Failure;
+
+    use super::*;
+
+    #[test]
+    fn what_a_guest_suggests_is_told_as_the_guests() {
+        let own = Failure::new("do it", "no").hint("matrix-podman up");
+        assert_eq!(hint_label(&own.clone().into()), "next:");
+        assert_eq!(hint_label(&own.of_guest(100).into()), "the guest suggests:");
     }
 }

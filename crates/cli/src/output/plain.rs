@@ -11,7 +11,7 @@ use matrix_podman_host::{
     run::{Event, Listener},
 };
 
-use super::{duration, say};
+use super::{duration, one_line, say};
 
 /// How often a long step says that it is still at work.
 const EVERY: Duration = Duration::from_secs(15);
@@ -49,16 +49,16 @@ impl Listener for Plain {
                 say(&format!("begin  {what}"));
             }
             Event::Finished { what, millis, .. } => say(&format!("done   {what} ({})", duration(*millis))),
-            Event::Failed { what, why, .. } => say(&format!("failed {what}: {why}")),
+            Event::Failed { what, why, .. } => say(&format!("failed {what}: {}", one_line(why))),
             Event::Note { text } => say(text),
             Event::Doing { .. } => {}
             // However little is said, this is.
-            Event::Said { id, saying: Saying::TriesAgain(why) } => say(&format!("       {id}: {why}")),
+            Event::Said { id, saying: Saying::TriesAgain(why) } => say(&format!("       {id}: {}", one_line(why))),
             Event::Said { id, saying } if self.due(id) => match saying {
-                Saying::Line(line) => say(&format!("       {id}: {line}")),
-                Saying::TriesAgain(why) => say(&format!("       {id}: {why}")),
-                Saying::WaitsFor(what) => say(&format!("       {id}: waits for {what}")),
-                Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {at}")),
+                Saying::Line(line) => say(&format!("       {id}: {}", one_line(line))),
+                Saying::TriesAgain(why) => say(&format!("       {id}: {}", one_line(why))),
+                Saying::WaitsFor(what) => say(&format!("       {id}: waits for {}", one_line(what))),
+                Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {}", one_line(at))),
                 Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),
             },
             Event::Said { .. } => {}

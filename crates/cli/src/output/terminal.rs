@@ -8,7 +8,7 @@ use matrix_podman_host::{
     run::{Event, Listener},
 };
 
-use super::{DIM, GREEN, RED, YELLOW, duration, styled};
+use super::{DIM, GREEN, RED, YELLOW, duration, foreign::on_terminal, one_line, styled};
 
 /// Live lines, and finished ones above them.
 pub struct Terminal {
@@ -40,7 +40,7 @@ impl Terminal {
 
     fn print(&self, line: &str) {
         // Nothing to be done for a terminal that is gone.
-        let _ = self.all.println(line);
+        let _ = self.all.println(on_terminal(line));
     }
 }
 
@@ -76,18 +76,18 @@ impl Listener for Terminal {
                 bar.set_style(spinner());
                 bar.set_message(effect.clone());
             }),
-            Event::Said { saying: Saying::TriesAgain(why), .. } => self.print(&styled(YELLOW, why)),
+            Event::Said { saying: Saying::TriesAgain(why), .. } => self.print(&styled(YELLOW, &one_line(why))),
             Event::Said { id, saying } => self.with(id, |bar| match saying {
-                Saying::Line(line) => bar.set_message(line.clone()),
-                Saying::TriesAgain(why) => bar.set_message(why.clone()),
-                Saying::WaitsFor(what) => bar.set_message(format!("waits for {what}")),
+                Saying::Line(line) => bar.set_message(one_line(line)),
+                Saying::TriesAgain(why) => bar.set_message(one_line(why)),
+                Saying::WaitsFor(what) => bar.set_message(format!("waits for {}", one_line(what))),
                 Saying::Share { percent, at } => {
                     if bar.length() != Some(100) {
                         bar.set_length(100);
                         bar.set_style(share());
                     }
                     bar.set_position(u64::from(*percent));
-                    bar.set_message(at.clone());
+                    bar.set_message(one_line(at));
                 }
                 Saying::Bytes { done, total } => {
                     if let Some(total) = total

@@ -4,7 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     fact::{GuestState, Side},
     observed::{Gap, Seen},
-    resource::{Backend, guest_state},
+    resource::{Backend, Place, find_container, guest_state},
 };
 
 fn state(case: &Case<'_>) -> Seen<Option<GuestState>> {
@@ -79,6 +79,24 @@ pub(super) fn stopped(case: &Case<'_>) -> Found {
         )),
         _ => None,
     })
+}
+
+/// Whoever suspended it had a reason, so it is theirs to let it go on.
+pub(super) fn suspended(case: &Case<'_>) -> Found {
+    let name = case.site.config.guest.name.as_str();
+    let Some(by) = state(case)?.and_then(|state| state.suspension()) else { return Ok(None) };
+    let lxc = match case.site.backend {
+        Backend::Proxmox => match find_container(case.site, case.seen)? {
+            Place::Here { container, .. } => container.id.to_string(),
+            _ => name.to_owned(),
+        },
+        Backend::Lxc | Backend::ThisMachine => name.to_owned(),
+    };
+    Ok(Some((
+        format!("The guest {name} runs, and nothing in it goes on: it is {}.", by.word()),
+        vec![by.why(name)],
+        Mend::Type(by.fix(&lxc)),
+    )))
 }
 
 /// Nothing else in the guest can be asked about without the program there.

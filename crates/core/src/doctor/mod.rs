@@ -146,6 +146,7 @@ const CAUSES: &[Cause] = &[
     hiding("guest/foreign", machine::foreign),
     hiding("guest/damaged", machine::damaged),
     hiding("guest/stopped", machine::stopped),
+    hiding("guest/suspended", machine::suspended),
     hiding("guest/program", machine::program),
     cause("disk/full", ground::disk_full),
     cause("clock", ground::clock),

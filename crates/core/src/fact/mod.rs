@@ -30,7 +30,7 @@ pub use net::{
 pub use podman::{ContainerState, Health, ImageState};
 pub use root::GuestRoot;
 pub use spare::{Spare, StoredImage};
-pub use system::{GuestState, MachineInfo, UnitState};
+pub use system::{GuestState, MachineInfo, Suspension, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};
 
 use crate::{

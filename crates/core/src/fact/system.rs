@@ -91,6 +91,54 @@ pub enum GuestState {
         /// Its IPv4 address, once it has one.
         address: Option<Ipv4Addr>,
     },
+    /// It runs, and nothing in it goes on until somebody lets it.
+    Suspended {
+        /// The site whose mark it carries.
+        site: Option<String>,
+        /// By what.
+        by: Suspension,
+    },
+}
+
+/// What holds a guest that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Suspension {
+    /// All its processes are frozen: `lxc-freeze`, or a backup of the whole
+    /// container that was cut off.
+    Frozen,
+    /// Its first process, and with it its systemd, was stopped by a signal.
+    Stopped {
+        /// Its number on the machine.
+        pid: u32,
+    },
+}
+
+impl Suspension {
+    /// In a word, where the state of a guest is told.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::Stopped { .. } => "stopped by a signal",
+        }
+    }
+
+    /// What is so, in a sentence about the guest `name`.
+    pub fn why(self, name: &str) -> String {
+        match self {
+            Self::Frozen => format!("the guest {name} is frozen (LXC: FROZEN): nothing in it goes on"),
+            Self::Stopped { pid } => {
+                format!("the first process of the guest {name} is stopped by a signal (SIGSTOP to {pid})")
+            }
+        }
+    }
+
+    /// What lets the guest that LXC calls `name` go on.
+    pub fn fix(self, name: &str) -> String {
+        match self {
+            Self::Frozen => format!("lxc-unfreeze --name {name}"),
+            Self::Stopped { pid } => format!("kill -CONT {pid}"),
+        }
+    }
 }
 
 impl GuestState {
@@ -98,7 +146,17 @@ impl GuestState {
     pub fn site(&self) -> Option<&str> {
         match self {
             GuestState::Absent => None,
-            GuestState::Stopped { site } | GuestState::Running { site, .. } => site.as_deref(),
+            GuestState::Stopped { site }
+            | GuestState::Running { site, .. }
+            | GuestState::Suspended { site, .. } => site.as_deref(),
+        }
+    }
+
+    /// What holds it, where something does.
+    pub fn suspension(&self) -> Option<Suspension> {
+        match self {
+            GuestState::Suspended { by, .. } => Some(*by),
+            GuestState::Absent | GuestState::Stopped { .. } | GuestState::Running { .. } => None,
         }
     }
 }

@@ -13,6 +13,11 @@ use crate::{
 
 /// The port where nothing else is said.
 const DEFAULT_PORT: u16 = 8448;
+/// How many servers a name may name, and how many addresses each may have: an
+/// answer that anybody may give must not open connections without bound.
+pub const MOST_TARGETS: usize = 8;
+/// How many places are asked in all.
+const MOST_PLACES: usize = 16;
 /// How many redirections a well-known file may take.
 const HOPS: usize = 10;
 /// The largest well-known file that Synapse reads.
@@ -139,6 +144,13 @@ impl Search<'_> {
 
     fn records(&mut self, name: &str, mut records: Vec<SrvRecord>, target: &Named) -> Seen<()> {
         records.sort();
+        if records.len() > MOST_TARGETS {
+            self.found.problems.push(format!(
+                "SRV {name} names {} servers; only the first {MOST_TARGETS} are asked",
+                records.len()
+            ));
+            records.truncate(MOST_TARGETS);
+        }
         // All names are asked for before the first answer is looked at.
         for record in &records {
             let _ = self.net.addresses(&Host::Name(record.target.clone()), record.port, self.seen);
@@ -177,7 +189,15 @@ impl Search<'_> {
         if addresses.is_empty() {
             self.found.problems.push(format!("{host} has no address in the DNS"));
         }
-        for address in addresses {
+        if addresses.len() > MOST_TARGETS {
+            self.found
+                .problems
+                .push(format!("{host} has {} addresses; only the first {MOST_TARGETS} are asked", addresses.len()));
+        }
+        for address in addresses.into_iter().take(MOST_TARGETS) {
+            if self.found.places.len() == MOST_PLACES {
+                break;
+            }
             let place = Place {
                 address,
                 host_header: target.as_str().to_owned(),
@@ -232,7 +252,7 @@ pub(crate) fn fetch<'a>(
         Err(Gap::Unknown(why)) => return Ok(Err(format!("{host} could not be looked up: {why}"))),
     };
     let mut problem = format!("{host} has no address in the DNS");
-    for address in addresses {
+    for address in addresses.into_iter().take(MOST_TARGETS) {
         match seen.http(Side::Machine, &net.at(question.clone(), address)) {
             Ok(HttpAnswer::Answered(reply)) => {
                 match reply.tls.as_ref().and_then(|tls| certificate_problem(tls, &host)) {

@@ -250,3 +250,19 @@ fn the_same_place_is_asked_once() {
         .service("_matrix-fed._tcp.a.example", &["0 0 1 c.example", "1 0 1 c.example"]);
     assert_eq!(found(&internet, "a.example").places.len(), 1);
 }
+
+#[test]
+fn whoever_names_thousands_of_servers_gets_a_few_questions() {
+    let targets: Vec<String> = (0..3000).map(|n| format!("{n} 1 8448 t{n}.example")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let many: Vec<String> = (0..250).map(|n| format!("10.0.0.{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut internet = Internet::default().service("_matrix-fed._tcp.a.example", &targets);
+    for n in 0..3000 {
+        internet = internet.name(&format!("t{n}.example"), if n == 1 { &many } else { &["10.1.1.1"] });
+    }
+    let discovery = found(&internet, "a.example");
+    assert!(discovery.places.len() <= MOST_PLACES, "{}", discovery.places.len());
+    assert!(discovery.problems.iter().any(|p| p.contains("names 3000 servers; only the first 8")));
+    assert!(discovery.problems.iter().any(|p| p.contains("has 250 addresses; only the first 8")));
+}

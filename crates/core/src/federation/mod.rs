@@ -16,7 +16,7 @@ pub(crate) mod testing;
 mod tls;
 
 pub use canonical::{NotCanonical, canonical};
-pub use discovery::{Discovery, Place, discover};
+pub use discovery::{Discovery, MOST_TARGETS, Place, discover};
 pub(crate) use discovery::{fetch, host_of};
 pub use keys::{KeyAnswer, SeenKey, judge};
 pub use name::{Host, Named};

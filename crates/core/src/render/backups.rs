@@ -16,6 +16,10 @@ use crate::{
 /// How long after a backup that failed the timer has it tried again, in minutes:
 /// a little later than it is due again (`host/backup/due.rs`).
 const AGAIN: u32 = 61;
+/// When it is looked for what did not come about.
+const WATCHED: &str = "*-*-* 03/6:17:00";
+/// The same for cron.
+const WATCHED_BY_CRON: &str = "17 3-23/6 * * *";
 /// When cron looks whether one is due again, in minutes after that of the first.
 const LOOK_AFTER: u8 = 31;
 
@@ -28,30 +32,48 @@ pub enum Chore {
     Backup,
     /// It tries them out.
     Drill,
+    /// It notices those that ended without a word, and what is overdue.
+    Watch,
 }
 
 impl Chore {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Backup, Self::Drill];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Backup, Self::Drill, Self::Watch];
+    /// What is done with backups themselves.
+    pub const WORK: [Self; 2] = [Self::Backup, Self::Drill];
 
     const fn word(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Drill => "drill",
+            Self::Watch => "watch",
         }
     }
 
-    const fn command(self) -> [&'static str; 3] {
+    const fn command(self) -> &'static [&'static str] {
         match self {
-            Self::Backup => ["backup", "now", "--unattended"],
-            Self::Drill => ["backup", "drill", "--unattended"],
+            Self::Backup => &["backup", "now", "--unattended"],
+            Self::Drill => &["backup", "drill", "--unattended"],
+            Self::Watch => &["notify", "check"],
         }
     }
 
-    fn schedule(self, repository: &Repository) -> &Schedule {
+    /// How long it may take. A first backup far away takes days; one that hangs is
+    /// noticed long before that, by what it has not done.
+    const fn limit(self) -> &'static str {
         match self {
-            Self::Backup => &repository.terms.schedule,
-            Self::Drill => &repository.terms.drill,
+            Self::Backup => "72h",
+            Self::Drill => "48h",
+            Self::Watch => "15min",
+        }
+    }
+
+    fn schedule(self, repository: &Repository) -> Option<&Schedule> {
+        match self {
+            Self::Backup => Some(&repository.terms.schedule),
+            Self::Drill => Some(&repository.terms.drill),
+            // Whatever the schedules say.
+            Self::Watch => None,
         }
     }
 
@@ -67,7 +89,23 @@ impl Chore {
 
     /// When it is to be done, each time once: what is due then is found out then.
     fn times(self, config: &Config, write: fn(&Schedule) -> Option<String>) -> BTreeSet<String> {
-        config.backup.repositories.iter().filter_map(|at| write(self.schedule(at))).collect()
+        config.backup.repositories.iter().filter_map(|at| write(self.schedule(at)?)).collect()
+    }
+
+    /// The same as systemd writes it.
+    fn calendar(self, config: &Config) -> BTreeSet<String> {
+        match self {
+            Self::Watch if self.is_wanted(config) => BTreeSet::from([WATCHED.to_owned()]),
+            _ => self.times(config, Schedule::on_calendar),
+        }
+    }
+
+    /// The same as cron writes it.
+    fn cron(self, config: &Config) -> BTreeSet<String> {
+        match self {
+            Self::Watch if self.is_wanted(config) => BTreeSet::from([WATCHED_BY_CRON.to_owned()]),
+            _ => self.times(config, Schedule::cron),
+        }
     }
 
     /// Whether one that failed is tried again sooner than its time comes round. A
@@ -78,7 +116,10 @@ impl Chore {
 
     /// Whether it is ever done by itself.
     pub fn is_wanted(self, config: &Config) -> bool {
-        !self.times(config, Schedule::on_calendar).is_empty()
+        match self {
+            Self::Watch => Self::WORK.iter().any(|chore| chore.is_wanted(config)),
+            Self::Backup | Self::Drill => !self.times(config, Schedule::on_calendar).is_empty(),
+        }
     }
 
     /// Service and timer.
@@ -86,24 +127,32 @@ impl Chore {
         let (what, when) = match self {
             Self::Backup => ("make backups", "when backups are made"),
             Self::Drill => ("try backups out", "when backups are tried out"),
+            Self::Watch => ("notice backups that did not come about", "when that is looked for"),
         };
         let applied = applied(config);
-        let words = [layout::BINARY, "--config", applied.as_str()].into_iter().chain(self.command());
-        let mut oneshot = Section::new("Service").raw("Type", "oneshot");
+        let words = [layout::BINARY, "--config", applied.as_str()].into_iter();
+        let words = words.chain(self.command().iter().copied());
+        // Services of this kind know no other limit: RuntimeMaxSec does not count for them.
+        let mut oneshot = Section::new("Service").raw("Type", "oneshot").raw("TimeoutStartSec", self.limit());
         if self.is_tried_again() {
             // How often at most is the program's to say: it ends well when nothing is due.
             oneshot = oneshot.raw("Restart", "on-failure").raw("RestartSec", format!("{AGAIN}min"));
         }
+        let mut about = Section::new("Unit")
+            .raw("Description", format!("Matrix server {}: {what}", config.site()))
+            .raw("Wants", "network-online.target")
+            .raw("After", "network-online.target");
+        if self != Self::Watch {
+            // What fails says so itself; what is killed cannot.
+            about = about.raw("OnFailure", Self::Watch.service(config));
+        }
         let service = [
-            Section::new("Unit")
-                .raw("Description", format!("Matrix server {}: {what}", config.site()))
-                .raw("Wants", "network-online.target")
-                .raw("After", "network-online.target"),
+            about,
             // With a user, systemd says where its home is; ssh, rclone and others look there.
             oneshot.raw("User", "root").raw("Nice", "10").words("ExecStart", words),
         ];
         let mut timer = Section::new("Timer");
-        for time in self.times(config, Schedule::on_calendar) {
+        for time in self.calendar(config) {
             timer = timer.raw("OnCalendar", time);
         }
         let timer = [
@@ -119,6 +168,7 @@ impl Chore {
         let whys = match self {
             Self::Backup => ("Makes the backups that are due", "Says when backups are made"),
             Self::Drill => ("Tries out the backups that are due for it", "Says when backups are tried out"),
+            Self::Watch => ("Tells of backups that did not come about", "Says when that is looked for"),
         };
         [file(self.service(config), &service, whys.0), file(self.timer(config), &timer, whys.1)]
     }
@@ -158,8 +208,8 @@ pub fn cron_lines(config: &Config) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for chore in Chore::ALL {
-        lines.extend(chore.times(config, Schedule::cron).iter().map(|time| line(chore, time)));
-        let mut schedules = config.backup.repositories.iter().filter_map(|at| chore.schedule(at).time());
+        lines.extend(chore.cron(config).iter().map(|time| line(chore, time)));
+        let mut schedules = config.backup.repositories.iter().filter_map(|at| chore.schedule(at)?.time());
         if let (Some((_, minute)), true) = (schedules.next(), chore.is_tried_again()) {
             // cron mails what is printed; that nothing is due is no news.
             let each_hour = format!("{} * * * *", (minute + LOOK_AFTER) % 60);
@@ -184,5 +234,7 @@ mod tests {
         all.push(cron_file(&config));
         insta::assert_snapshot!(show(&all));
         assert!(!Chore::Drill.is_wanted(&changed_config()));
+        let none = Config::parse("domain = \"chat.home.arpa\"\n", "matrix.toml").unwrap();
+        assert!(Chore::ALL.iter().all(|chore| !chore.is_wanted(&none)) && cron_lines(&none).is_empty());
     }
 }

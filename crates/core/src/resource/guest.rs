@@ -8,7 +8,7 @@ use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, machine};
 use crate::{
     config::{Address, Network},
     effect::{Effect, NewGuest},
-    fact::{Fact, GuestState, Neighbour, Side},
+    fact::{Fact, GuestState, Neighbour, Side, Suspension},
     name::{AbsPath, Cidr4},
     observed::{Observed, Seen},
     render::lxc::{self, LxcAddress, LxcCgroups, LxcSpec},
@@ -269,6 +269,12 @@ fn resolvers(site: &Site) -> Vec<Ipv4Addr> {
     }
 }
 
+/// A guest that somebody suspended is left so: they had a reason. `lxc` is its
+/// name in LXC's words.
+pub(super) fn held(by: Suspension, name: &str, lxc: &str) -> Diff {
+    Diff::Blocked { why: by.why(name), hint: format!("`{}` lets it go on", by.fix(lxc)) }
+}
+
 /// The guest runs.
 struct Running {
     site: Site,
@@ -291,6 +297,7 @@ impl Resource for Running {
         let name = self.site.config.guest.name.as_str();
         Ok(match seen.lxc(name)? {
             GuestState::Running { .. } => Diff::settled(format!("{name} runs")),
+            GuestState::Suspended { by, .. } => held(*by, name, name),
             GuestState::Stopped { .. } | GuestState::Absent => Diff::quiet(
                 format!("Start the guest {name}"),
                 "it does not run",
@@ -328,10 +335,42 @@ impl Resource for Program {
             GuestState::Stopped { .. } => {
                 Diff::later("Put matrix-podman into the guest", "the guest does not run yet")
             }
+            GuestState::Suspended { by, .. } => {
+                Diff::later("Put matrix-podman into the guest", by.why(name))
+            }
             GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
                 true => Diff::settled("the guest has this very program"),
                 false => step(),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        fact::Value,
+        observed::Answer,
+        resource::Backend,
+    };
+
+    #[test]
+    fn a_guest_that_is_suspended_is_left_so_and_named() {
+        let config = Config::parse("domain = \"chat.home.arpa\"\n", "matrix.toml").unwrap();
+        let running = Running { site: Site::new(config.clone(), Backend::Lxc) };
+        let name = config.guest.name.to_string();
+        for (by, words, fix) in [
+            (Suspension::Frozen, "is frozen", format!("`lxc-unfreeze --name {name}`")),
+            (Suspension::Stopped { pid: 4711 }, "SIGSTOP", "`kill -CONT 4711`".to_owned()),
+        ] {
+            let state = GuestState::Suspended { site: Some("chat.home.arpa".to_owned()), by };
+            let mut seen = Observed::default();
+            let answer = Answer::Known(Value::LxcGuest(state));
+            seen.insert(Side::Machine, Fact::LxcGuest(name.clone()), answer);
+            let Ok(Diff::Blocked { why, hint }) = running.diff(&seen) else { panic!("{by:?}") };
+            assert!(why.contains(words) && hint.contains(&fix), "{why} {hint}");
+        }
     }
 }

@@ -220,10 +220,13 @@ pub(super) fn guest_state(site: &Site, seen: &Observed) -> Seen<GuestState> {
         Place::Absent => Ok(GuestState::Absent),
         Place::Here { container, .. } => {
             let site_name = Some(site.config.site().to_owned());
-            Ok(if status(seen, &container)?.running {
-                GuestState::Running { site: site_name, address: fixed_address(site) }
-            } else {
-                GuestState::Stopped { site: site_name }
+            if !status(seen, &container)?.running {
+                return Ok(GuestState::Stopped { site: site_name });
+            }
+            // For Proxmox a frozen container runs; LXC knows it by its number.
+            Ok(match seen.lxc(&container.id.to_string())?.suspension() {
+                Some(by) => GuestState::Suspended { site: site_name, by },
+                None => GuestState::Running { site: site_name, address: fixed_address(site) },
             })
         }
         Place::Unfinished { container } => {
@@ -490,7 +493,11 @@ impl Resource for Running {
             Place::Here { container, settings } => {
                 let status = status(seen, &container)?;
                 if status.running {
-                    return Ok(Diff::settled(format!("the container {} runs", container.id)));
+                    let id = container.id.to_string();
+                    return Ok(match seen.lxc(&id)?.suspension() {
+                        Some(by) => super::guest::held(by, self.site.config.guest.name.as_str(), &id),
+                        None => Diff::settled(format!("the container {id} runs")),
+                    });
                 }
                 match settings.lock() {
                     Some(lock) if lock.starts_with("snapshot") && !remains(seen, &container)?.is_empty() => {
@@ -542,6 +549,9 @@ impl Resource for Program {
         Ok(match guest_state(&self.site, seen)? {
             GuestState::Absent | GuestState::Stopped { .. } => {
                 Diff::later(WHAT, "the guest does not run yet")
+            }
+            GuestState::Suspended { by, .. } => {
+                Diff::later(WHAT, by.why(self.site.config.guest.name.as_str()))
             }
             GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
                 true => Diff::settled("the guest has this very program"),

@@ -19,6 +19,9 @@ struct Timer {
     site: Site,
 }
 
+/// The one that is named last is what the rest is for.
+const TIMERS: [&str; 2] = [layout::WATCH_TIMER, layout::UPDATE_TIMER];
+
 impl Timer {
     /// A service whose newer image the guest could not get by itself. What
     /// commands typed in the guest find must be the same.
@@ -47,20 +50,21 @@ impl Resource for Timer {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let files = timer::files();
-        let units = || seen.units(Side::Guest, [layout::UPDATE_TIMER]);
+        let units = || seen.units(Side::Guest, TIMERS);
         if !self.site.config.update.auto {
             if seen.meta(Side::Guest, &files[1].path)?.is_none() {
                 return Ok(Diff::settled("updates are typed, as the config says"));
             }
             let mut effects = Vec::new();
-            if units()?.get(layout::UPDATE_TIMER).is_some_and(|unit| unit.file == "enabled") {
-                let unit = layout::UPDATE_TIMER.to_owned();
-                effects.push(Effect::DisableUnit { side: Side::Guest, unit });
-            }
-            // The timer goes last: it is what tells that there is something to remove.
+            let states = units()?;
+            let enabled = TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
             effects.extend(
-                files.into_iter().map(|file| Effect::RemoveFile { side: Side::Guest, path: file.path }),
+                enabled.map(|unit| Effect::DisableUnit { side: Side::Guest, unit: (*unit).to_owned() }),
             );
+            // The timer goes last: it is what tells that there is something to remove.
+            let [service, timer, watch, watch_timer] = files.map(|file| file.path);
+            let in_order = [watch, watch_timer, service, timer];
+            effects.extend(in_order.map(|path| Effect::RemoveFile { side: Side::Guest, path }));
             effects.push(Effect::ReloadUnits { side: Side::Guest });
             return Ok(Diff::quiet("Let the server no longer update itself", "the config says so", effects));
         }
@@ -77,21 +81,28 @@ impl Resource for Timer {
             });
         }
         let (difference, state) = (difference?, state?);
-        let state = state.get(layout::UPDATE_TIMER);
-        let runs = state.is_some_and(|unit| unit.file == "enabled" && unit.active == "active");
-        let unit = layout::UPDATE_TIMER.to_owned();
-        let start = Effect::EnableUnit { side: Side::Guest, unit, start: true };
-        Ok(match (difference.is_empty(), runs) {
+        let runs = |unit: &&str| {
+            state.get(*unit).is_some_and(|unit| unit.file == "enabled" && unit.active == "active")
+        };
+        let all_run = TIMERS.iter().all(|unit| runs(unit));
+        let changed = !difference.is_empty();
+        let start: Vec<Effect> = TIMERS
+            .iter()
+            .filter(|unit| changed || !runs(unit))
+            .map(|unit| Effect::EnableUnit { side: Side::Guest, unit: (*unit).to_owned(), start: true })
+            .collect();
+        Ok(match (difference.is_empty(), all_run) {
             (true, true) => Diff::settled("the server updates itself on the 1st and the 15th"),
             (true, false) => Diff::Change(Step {
                 what: "Let the server update itself on the 1st and the 15th".to_owned(),
                 why: "the config says so".to_owned(),
                 risk: Risk::None,
                 changes: Vec::new(),
-                effects: vec![start],
+                effects: start,
             }),
             (false, _) => {
-                difference.step("the timer", vec![Effect::ReloadUnits { side: Side::Guest }, start])
+                let reload = Effect::ReloadUnits { side: Side::Guest };
+                difference.step("the timer", std::iter::once(reload).chain(start).collect())
             }
         })
     }
@@ -133,7 +144,7 @@ mod tests {
         let Diff::Change(step) = diff("[update]\nauto = true\n[images]\nsource = \"registry\"") else {
             panic!()
         };
-        assert_eq!(step.changes.len(), 2);
+        assert_eq!(step.changes.len(), 4);
         assert_eq!(step.effects.last().map(Effect::describe).as_deref(), Some("enable matrix-update.timer"));
     }
 

@@ -64,7 +64,7 @@ pub struct Guest {
     pub id: String,
     /// Its address, while it runs.
     pub address: Option<String>,
-    /// `running`, `stopped`, `absent`, `unknown`
+    /// `running`, `stopped`, `absent`, `frozen`, `stopped by a signal`, `unknown`
     pub state: String,
     /// Room where the server's data are.
     pub disk: Option<Room>,
@@ -228,6 +228,7 @@ impl Status {
             Ok(GuestState::Absent) => "absent",
             Ok(GuestState::Stopped { .. }) => "stopped",
             Ok(GuestState::Running { .. }) => "running",
+            Ok(GuestState::Suspended { by, .. }) => by.word(),
             Err(_) => "unknown",
         };
         let address = address.ok().flatten().filter(|_| state == "running");
@@ -361,9 +362,10 @@ fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
         Backend::Lxc | Backend::Proxmox => &[Side::Guest, Side::Machine],
     };
     let concerns = |side: Side, unit: &str| match side {
+        Side::Guest if unit == layout::WATCH_TIMER => false,
         Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
         // Another site may have its own there.
-        _ => Chore::ALL.iter().any(|chore| chore.timer(&site.config) == unit),
+        _ => Chore::WORK.iter().any(|chore| chore.timer(&site.config) == unit),
     };
     let mut timers = Vec::new();
     for side in sides {

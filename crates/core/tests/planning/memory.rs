@@ -323,6 +323,11 @@ impl MemoryWorld {
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::System => Value::System(Box::new(self.system("12"))),
+            // Of a container of Proxmox's, whether LXC holds it; by its number.
+            Fact::LxcGuest(name) if self.site.backend == Backend::Proxmox => {
+                assert!(name.parse::<u32>().is_ok(), "{name}");
+                Value::LxcGuest(GuestState::Absent)
+            }
             Fact::LxcGuest(name) => {
                 assert_eq!(*name, self.guest_name(), "only the site's own guest is asked for");
                 Value::LxcGuest(self.guest_state())

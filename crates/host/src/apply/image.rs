@@ -30,7 +30,7 @@ const ENDS_EARLY: &str = "the archive ends too early or is no OCI archive: make 
 const DISK_FULL: &str = "the disk of the guest is full: make room there, then run the same again";
 
 /// Loads an OCI archive and names it.
-pub fn load<'a>(tag: &str, mut archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<(), Failure> {
+pub fn load(tag: &str, mut archive: Box<dyn Read + Send>, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("load the image {tag}");
     let mut head = Vec::with_capacity(HEADER);
     archive.by_ref().take(HEADER as u64).read_to_end(&mut head).doing(|| doing.clone())?;
@@ -49,7 +49,7 @@ pub fn load<'a>(tag: &str, mut archive: Box<dyn Read + Send + 'a>, sink: &Sink) 
 
 /// Loads whatever Podman knows, which it copies twice before it looks at it; its name
 /// in the archive.
-fn load_any<'a>(doing: String, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<String, Failure> {
+fn load_any(doing: String, archive: Box<dyn Read + Send>, sink: &Sink) -> Result<String, Failure> {
     let said = Program::new(["podman", "load", "--quiet"])
         .input(Input::Stream(archive))
         .deadline(PULL)

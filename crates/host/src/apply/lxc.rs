@@ -32,6 +32,8 @@ pub const PARTIAL: (&str, &str) = (".matrix-podman-", ".partial");
 const CHOOSING: &str = ".matrix-podman-choosing";
 /// How long a guest may take to have a working systemd.
 const BOOT: Duration = Duration::from_secs(120);
+/// How long unpacking a root file system may take, on a slow disk.
+const UNPACKED: Duration = Duration::from_secs(3600);
 /// What is active once a guest has booted.
 const BOOTED: &str = "multi-user.target";
 /// Between two looks at something that is waited for.
@@ -70,7 +72,11 @@ pub fn doorway(name: &str) -> Doorway {
         "--set-var=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "--",
     ];
-    Doorway { prefix: words.iter().map(|word| (*word).to_owned()).collect(), guest: name.to_owned() }
+    Doorway {
+        prefix: words.iter().map(|word| (*word).to_owned()).collect(),
+        guest: name.to_owned(),
+        lxc: name.to_owned(),
+    }
 }
 
 /// Adds a range to /etc/subuid and /etc/subgid, unless root has it.
@@ -120,6 +126,7 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         &rootfs.display().to_string(),
     ])
     .ends_with_us()
+    .deadline(UNPACKED)
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
     sink(Saying::WaitsFor("the root file system to be on the disk".to_owned()));
@@ -257,6 +264,7 @@ fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
 pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
+    goes_on(name, &doing)?;
     let doorway = doorway(name);
     let started = Instant::now();
     let mut told = "";
@@ -267,6 +275,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
                 launch(name, &log, &doing)?;
                 continue;
             }
+            GuestState::Suspended { .. } => return goes_on(name, &doing),
         };
         let waits_for = match &standing {
             Standing::Stopping => "the guest to stop, which was begun before, so that it can start",
@@ -345,6 +354,7 @@ fn ids_are_shifted(doorway: &Doorway, doing: &str) -> Result<(), Failure> {
 /// Stops the guest: its systemd stops what runs, in order. Says what of it has not
 /// stopped yet.
 pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Failure> {
+    goes_on(name, &format!("stop the guest {name}"))?;
     if !matches!(state(name), GuestState::Running { .. }) {
         return Ok(());
     }
@@ -394,7 +404,7 @@ fn stopping(jobs: &str) -> String {
 /// Removes the guest and everything in it.
 pub fn destroy(name: &str) -> Result<(), Failure> {
     let doing = || format!("remove the guest {name}");
-    if matches!(state(name), GuestState::Running { .. }) {
+    if matches!(state(name), GuestState::Running { .. } | GuestState::Suspended { .. }) {
         // What is to be removed need not be stopped gently for ever.
         if stop(name, Seconds(60), &|_| {}).is_err() {
             Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
@@ -408,6 +418,16 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
         fs::rename(&place, &doomed).doing(doing)?;
     }
     file::remove_partial(&doomed)
+}
+
+/// A guest that is suspended is neither started nor stopped.
+fn goes_on(name: &str, doing: &str) -> Result<(), Failure> {
+    match state(name).suspension() {
+        None => Ok(()),
+        Some(by) => {
+            Err(Failure::new(doing, by.why(name)).hint(format!("`{}` lets it go on", by.fix(name))))
+        }
+    }
 }
 
 fn state(name: &str) -> GuestState {

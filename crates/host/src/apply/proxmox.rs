@@ -47,7 +47,7 @@ const QUICK: Duration = Duration::from_secs(120);
 
 /// The way into a container.
 pub fn doorway(id: ContainerId) -> Doorway {
-    Doorway { prefix: exec(id), guest: id.to_string() }
+    Doorway { prefix: exec(id), guest: id.to_string(), lxc: id.to_string() }
 }
 
 fn ask(question: Question) -> Result<Answer, Failure> {

@@ -8,6 +8,10 @@ const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(60);
 /// How often that is done until its time comes round again.
 const AGAIN: u32 = 4;
 
+/// How far in the future something may be dated that is over: a clock that was put
+/// back by some hours waits for its time.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
 /// Whether something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -27,7 +31,9 @@ pub fn due(schedule: &Schedule, last: Option<&str>, failures: u32) -> Option<Due
 fn due_at(schedule: &Schedule, last: Option<&str>, failures: u32, now: &Zoned) -> Option<Due> {
     let came_round = last_time(schedule, now)?;
     let Some(last) = last.and_then(|last| last.parse::<Timestamp>().ok()) else { return Some(Due::InTime) };
-    if last < came_round.timestamp() {
+    // The clock was set back since: what is dated in the future says nothing of today.
+    let ahead = last.duration_since(now.timestamp()) > AHEAD;
+    if last < came_round.timestamp() || ahead {
         return Some(Due::InTime);
     }
     let waited = now.timestamp().duration_since(last);
@@ -83,6 +89,9 @@ mod tests {
             ("1 05:00", Some("2026-10-31T04:00:00Z"), true),
             ("26 00:00", Some("2026-10-26T00:00:00Z"), false),
             ("never", None, false),
+            // Neither does what is dated in the future.
+            ("03:30", Some("2027-11-25T02:31:00Z"), true),
+            ("03:30", Some("2026-11-25T03:05:00Z"), false),
             // What cannot be understood does not keep anything from being done.
             ("03:30", Some("yesterday"), true),
         ] {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read},
+    io::{BufReader, Read},
     path::PathBuf,
     sync::{Arc, mpsc},
 };
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     apply::Sink,
+    bounded,
     failure::{Doing, Failure},
     guest::{Connection, wire::Saying},
     world::World,
@@ -153,8 +154,7 @@ pub(super) fn archive(
 fn begun(from: Box<dyn Read + Send>) -> Result<(Content, Box<dyn Read + Send>), Failure> {
     let doing = || "dump the database";
     let mut from = BufReader::with_capacity(1 << 20, from);
-    let mut head = String::new();
-    from.read_line(&mut head).map_err(|e| guests(e, doing()))?;
+    let head = bounded::line(&mut from, bounded::LINE).map_err(|e| guests(e, doing()))?.unwrap_or_default();
     Ok((serde_json::from_str(&head).doing(doing)?, Box::new(from)))
 }
 
@@ -245,10 +245,8 @@ impl About {
 
 fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
     let doing = || "read which versions run";
-    let mut text = String::new();
-    ask(world, Call::Read("matrix.lock".to_owned()))?
-        .read_to_string(&mut text)
-        .map_err(|e| guests(e, doing()))?;
+    let mut lock = ask(world, Call::Read("matrix.lock".to_owned()))?;
+    let text = bounded::text(&mut lock, bounded::TEXT).map_err(|e| guests(e, doing()))?;
     let lock = Lock::parse(&text).map_err(|why| Failure::new(doing(), why))?;
     Ok(lock.images.into_iter().map(|(service, image)| (service.name().to_owned(), image.version)).collect())
 }

@@ -27,7 +27,7 @@ pub mod take;
 mod waits;
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufReader, Read},
     sync::Arc,
 };
 
@@ -41,12 +41,12 @@ pub use make::{Made, make};
 pub use opening::Place;
 pub use password::Password;
 pub use proof::{Proof, Standing};
-pub use record::{by_itself, drilled, keep, last, now, tell_guest};
+pub use record::{drilled, keep, last, now, tell_guest};
 pub use repository::{Found, Opened, Pruned, Repository};
 pub use switch::Incoming;
 pub use waits::Tell;
 
-use crate::{failure::Failure, world::World};
+use crate::{bounded, failure::Failure, world::World};
 
 /// What is asked of the guest for a backup or a rehearsal; each is answered with data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ fn lines_from(
     doing: &str,
 ) -> Result<Vec<String>, Failure> {
     let from = BufReader::new(ask_through(guest, call)?);
-    from.lines().collect::<io::Result<_>>().map_err(|e| guests(e, doing))
+    bounded::lines(from, bounded::LIST).collect::<io::Result<_>>().map_err(|e| guests(e, doing))
 }
 
 /// A failure of the guest's, out of the reader that it came through.

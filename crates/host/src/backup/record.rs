@@ -1,10 +1,6 @@
 //! What is remembered of backups on this machine, so that a failed one shows.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use matrix_podman_core::{
     backup::{Drilled, News, Repository, RepositoryName, Schedule, Snapshot, news_file},
@@ -14,10 +10,6 @@ use matrix_podman_core::{
     name::{AbsPath, Mode, Owner},
 };
 use rustic_core::jiff::{SignedDuration, Timestamp};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use serde::de::DeserializeOwned;
 
 use super::Record;
@@ -42,27 +34,6 @@ pub fn drilled(site: &str, repository: &RepositoryName) -> Option<Drilled> {
 
 fn read<T: DeserializeOwned>(path: &AbsPath) -> Option<T> {
     serde_json::from_slice(&fs::read(path.as_str()).ok()?).ok()
-}
-
-/// Keeps what a timer starts from being started by another one as well, as long as
-/// what is returned is there; nothing is returned where another one is at it.
-pub fn by_itself(site: &str, what: &str) -> Result<Option<File>, Failure> {
-    let folder = layout::machine_state(site);
-    let path = folder.join(&format!("by-itself-{what}.lock"));
-    let doing = || format!("lock {path}");
-    file::make_dir(Path::new(folder.as_str()), Mode(0o700), Owner::ROOT)?;
-    let lock = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path.as_str())
-        .doing(doing)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(e) => Err(e).doing(doing),
-    }
 }
 
 /// Remembers how a backup went: the snapshot that was made, if one was, and

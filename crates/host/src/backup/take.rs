@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{self, BufRead as _, BufReader, Read, Seek as _},
+    io::{self, BufReader, Read, Seek as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -22,10 +22,14 @@ use serde::Serialize;
 use super::{Call, Opened, guest, lines, restore};
 use crate::{
     apply::{Sink, file, folder::Folder},
+    bounded,
     failure::{Doing, Failure},
     guest::wire::Saying,
     world::World,
 };
+
+/// The longest row of a dump, in bytes: PostgreSQL holds none that is larger.
+const LONGEST_ROW: usize = 1 << 30;
 
 /// What was taken out.
 #[derive(Debug, Default, Serialize)]
@@ -205,8 +209,10 @@ pub(super) fn serve(room: &str, server: &ServerName) -> Result<RoomMedia, Failur
     );
     let out = child.0.stdout.take().ok_or_else(|| Failure::new(doing(), "pg_restore has no pipe"))?;
     let mut reader = Reader::new(room, server);
-    for line in BufReader::with_capacity(1 << 20, out).lines() {
-        reader.line(&line.doing(doing)?);
+    // A row may be long, a whole event, and no longer than PostgreSQL lets it be.
+    let mut out = BufReader::with_capacity(1 << 20, out);
+    while let Some(line) = bounded::line(&mut out, LONGEST_ROW).doing(doing)? {
+        reader.line(&line);
     }
     let status = child.0.wait().doing(doing)?;
     if !status.success() {

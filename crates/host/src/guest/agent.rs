@@ -8,14 +8,14 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::wire::{
-    CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_data, write_message,
+    CHUNK, Envelope, Frame, PROTOCOL, PULSE, Reply, Request, Saying, read_frame, write_data, write_message,
 };
 use crate::{
     apply::{self, Sink},
@@ -55,6 +55,13 @@ pub fn serve(
             until_gone();
             lock.finishing();
         });
+        let (until_here, stopped) = sync_channel::<()>(0);
+        let output = &output;
+        scope.spawn(move || {
+            while stopped.recv_timeout(PULSE) == Err(RecvTimeoutError::Timeout) {
+                say(output, 0, &Reply::Alive);
+            }
+        });
         let end = loop {
             let frame = match read_frame::<Request>(&mut input) {
                 Ok(Some(frame)) => frame,
@@ -78,7 +85,7 @@ pub fn serve(
                 Frame::Message(Envelope { id, body }) => {
                     let (sender, receiver) = sync_channel(PIECES_WAITING);
                     open.insert(id, sender);
-                    let (output, lock) = (&output, &lock);
+                    let lock = &lock;
                     scope.spawn(move || {
                         let reply = answer(id, body, DataReader::new(receiver), output, lock);
                         say(output, id, &reply);
@@ -90,6 +97,7 @@ pub fn serve(
         // the work that waits for them would otherwise wait for ever.
         open.clear();
         lock.finishing();
+        drop(until_here);
         end
     })
 }
@@ -137,8 +145,12 @@ impl Held {
 
 /// Sends a reply. When nobody listens any more, there is nobody to tell.
 fn say(output: &Mutex<impl Write>, id: u32, reply: &Reply) {
-    if let Ok(mut output) = output.lock() {
-        let _ = write_message(&mut *output, id, reply);
+    if let Ok(mut output) = output.lock()
+        && let Err(error) = write_message(&mut *output, id, reply)
+        && error.kind() == io::ErrorKind::InvalidInput
+    {
+        // Nothing was sent, and somebody waits for it.
+        let _ = write_message(&mut *output, id, &Reply::Failed(Failure::new("send an answer", error)));
     }
 }
 

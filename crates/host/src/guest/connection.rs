@@ -1,35 +1,62 @@
 //! The side outside: one child process whose pipes lead to the agent.
 
 use std::{
-    collections::BTreeMap,
     io::{BufReader, Read},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        atomic::{AtomicU32, AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
     },
-    thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer, people};
 
-use super::wire::{
-    CHUNK, Envelope, Frame, PROTOCOL, Reply, Request, Saying, read_frame, write_cut, write_data,
-    write_message,
+use super::{
+    line::{Incoming, Line, PIECES_AHEAD, Patient, TICK},
+    wire::{CHUNK, PROTOCOL, Reply, Request, Saying, write_cut, write_data, write_message},
 };
 use crate::{
     apply::Sink,
     failure::{Doing, Failure},
+    process,
 };
 
-/// How many pieces of a stream may be on their way or wait here to be read.
-const PIECES_AHEAD: usize = 8;
 /// How much each of the pipes to and from the agent may hold, in bytes.
 const PIPE: usize = 1 << 20;
 /// How long the agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(20);
+/// How long an agent may take to end when nothing more is asked of it. One that
+/// finishes what it had begun is left to that.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// How long the guest may take to answer questions: each has a deadline of half a
+/// minute there, and some wait for another.
+const QUESTIONS: Duration = Duration::from_secs(150);
+/// How long Synapse may take for what concerns people.
+const PEOPLE: Duration = Duration::from_secs(600);
+/// How long another run that holds the guest's lock is waited for, and a little more.
+const LOCK: Duration = Duration::from_secs(900);
+/// How long an act may go without any progress. What it runs has deadlines in the
+/// guest; the longest is a day, for a database.
+const ACT: Duration = Duration::from_secs(25 * 3600);
+/// How long a stream may bring nothing.
+const STREAM: Duration = Duration::from_secs(2 * 3600);
+
+/// How long nothing may come of a request, though the guest is alive; `None` for
+/// what is followed until somebody has seen enough.
+fn limit(request: &Request) -> Option<Duration> {
+    match request {
+        Request::Observe(_) => Some(QUESTIONS),
+        Request::People(_) => Some(PEOPLE),
+        Request::Lock(_) => Some(LOCK),
+        Request::Stream(_) => Some(STREAM),
+        Request::Apply(_) | Request::LoadImage { .. } | Request::PutSecret(_) | Request::Restore(..) => {
+            Some(ACT)
+        }
+        Request::Follow(_) => None,
+    }
+}
 
 /// The way into a guest: words to put in front of a command that is to run there.
 #[derive(Debug, Clone)]
@@ -38,6 +65,8 @@ pub struct Doorway {
     pub prefix: Vec<String>,
     /// What a person calls the guest.
     pub guest: String,
+    /// What LXC calls it.
+    pub lxc: String,
 }
 
 impl Doorway {
@@ -47,39 +76,29 @@ impl Doorway {
     }
 }
 
-/// What reaches a waiting request.
-enum Incoming {
-    Reply(Reply),
-    Data(Vec<u8>),
-}
-
-type Waiting = Arc<Mutex<Option<BTreeMap<u32, Sender<Incoming>>>>>;
-
 /// An open connection to the program in the guest.
 pub struct Connection {
-    child: Child,
+    child: Option<Child>,
     to: Mutex<Option<ChildStdin>>,
-    waiting: Waiting,
+    line: Arc<Line>,
     next: AtomicU32,
-    reader: Option<JoinHandle<()>>,
     /// SHA-256 of the program in the guest.
     pub digest: String,
-    guest: String,
 }
 
 impl Connection {
     /// Starts the agent in the guest and waits for its hello.
     pub fn open(doorway: &Doorway) -> Result<Self, Failure> {
+        Self::open_within(doorway, HELLO)
+    }
+
+    fn open_within(doorway: &Doorway, hello: Duration) -> Result<Self, Failure> {
         let doing = || format!("speak with matrix-podman in the guest {}", doorway.guest);
         let argv = doorway.argv(&[layout::BINARY, "agent"]);
         let mut words = argv.iter();
-        let mut child = Command::new(words.next().map(String::as_str).unwrap_or_default())
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .doing(doing)?;
+        let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = process::spawn(&mut command).doing(doing)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::new(doing(), "it has no pipes"));
         };
@@ -87,27 +106,22 @@ impl Connection {
         // only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
-        let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
-        let (hello_to, hello) = channel();
-        if let Ok(mut waiting) = waiting.lock()
-            && let Some(waiting) = waiting.as_mut()
-        {
-            waiting.insert(0, hello_to);
-        }
-        let reader = std::thread::spawn({
-            let waiting = Arc::clone(&waiting);
-            move || distribute(BufReader::with_capacity(CHUNK, stdout), &waiting)
+        Patient::prepare(&stdin).doing(doing)?;
+        let line = Arc::new(Line::new(&doorway.guest, &doorway.lxc));
+        let greeting = line.expect(0, false)?;
+        // Nobody waits for this thread: what it reads from may stay open for ever.
+        std::thread::spawn({
+            let line = Arc::clone(&line);
+            move || line.distribute(BufReader::with_capacity(CHUNK, stdout))
         });
         let mut connection = Self {
-            child,
+            child: Some(child),
             to: Mutex::new(Some(stdin)),
-            waiting,
+            line,
             next: AtomicU32::new(1),
-            reader: Some(reader),
             digest: String::new(),
-            guest: doorway.guest.clone(),
         };
-        match hello.recv_timeout(HELLO) {
+        match greeting.recv_timeout(hello) {
             Ok(Incoming::Reply(Reply::Hello { protocol, digest, .. })) if protocol == PROTOCOL => {
                 connection.digest = digest;
                 Ok(connection)
@@ -116,8 +130,23 @@ impl Connection {
                 Err(Failure::new(doing(), format!("it is version {version}, which speaks another protocol"))
                     .hint("`matrix-podman up` puts this version into the guest"))
             }
-            _ => Err(Failure::new(doing(), "it did not answer")
-                .hint("`matrix-podman up` puts the program into the guest again")),
+            Err(RecvTimeoutError::Timeout) => {
+                connection.end();
+                let why = format!("it did not answer within {} s", hello.as_secs_f32());
+                Err(connection.line.silent(doing(), why))
+            }
+            _ => {
+                connection.end();
+                Err(Failure::new(doing(), "it did not answer")
+                    .hint("`matrix-podman up` puts the program into the guest again"))
+            }
+        }
+    }
+
+    /// Ends what is left of the agent, which would not end by itself.
+    fn end(&mut self) {
+        if let Some(child) = self.child.take() {
+            process::end_group(child);
         }
     }
 
@@ -129,7 +158,7 @@ impl Connection {
                 answers = Some(found);
             }
         })?;
-        answers.ok_or_else(|| self.lost())
+        answers.ok_or_else(|| self.line.lost())
     }
 
     /// Asks Synapse, through the guest, something about people.
@@ -140,7 +169,7 @@ impl Connection {
                 answer = Some(*found);
             }
         })?;
-        answer.ok_or_else(|| self.lost())
+        answer.ok_or_else(|| self.line.lost())
     }
 
     /// Has the guest do something.
@@ -173,33 +202,30 @@ impl Connection {
         })?;
         match reply {
             Reply::Ended(status) => Ok(status),
-            _ => Err(self.lost()),
+            _ => Err(self.line.lost()),
         }
     }
 
     /// Has the guest send something, to be read while it comes.
     pub fn stream(self: &Arc<Self>, request: &Request) -> Result<Stream, Failure> {
-        let (id, receiver) = self.begin(request)?;
-        self.write(|to| write_data(to, id, &[0; PIECES_AHEAD]))?;
+        let ticket = self.begin(request, true)?;
+        self.write(|to| write_data(to, ticket.id, &[0; PIECES_AHEAD]))?;
         Ok(Stream {
             connection: Arc::clone(self),
-            id,
-            receiver,
+            ticket,
+            limit: limit(request),
             piece: std::io::Cursor::default(),
             ended: false,
         })
     }
 
     /// Sends a request; what comes back for its number comes out of the channel.
-    fn begin(&self, request: &Request) -> Result<(u32, Receiver<Incoming>), Failure> {
+    fn begin(&self, request: &Request, paced: bool) -> Result<Ticket, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = channel();
-        match self.waiting.lock().map(|mut w| w.as_mut().map(|w| w.insert(id, sender))) {
-            Ok(Some(_)) => {}
-            _ => return Err(self.lost()),
-        }
+        let receiver = self.line.expect(id, paced)?;
+        let ticket = Ticket { id, receiver, line: Arc::clone(&self.line) };
         self.write(|to| write_message(to, id, request))?;
-        Ok((id, receiver))
+        Ok(ticket)
     }
 
     fn ask(
@@ -209,12 +235,14 @@ impl Connection {
         sink: &Sink,
         on: &mut dyn FnMut(Incoming),
     ) -> Result<Reply, Failure> {
-        let (id, receiver) = self.begin(request)?;
+        let ticket = self.begin(request, false)?;
+        let progress = Progress::new(limit(request));
         match data {
-            None => self.await_end(&receiver, sink, on),
+            None => ticket.await_end(&progress, sink, on),
             Some((data, total)) => std::thread::scope(|scope| {
-                let feeder = scope.spawn(move || self.feed(id, data, total, sink));
-                let reply = self.await_end(&receiver, sink, on);
+                let (id, moved) = (ticket.id, &progress);
+                let feeder = scope.spawn(move || self.feed(id, data, total, moved, sink));
+                let reply = ticket.await_end(&progress, sink, on);
                 match (feeder.join(), &reply) {
                     // The guest only knows that there was no more.
                     (Ok(Err(Unfed::Source(failure))), _) => Err(failure),
@@ -226,27 +254,14 @@ impl Connection {
         }
     }
 
-    fn await_end(
+    fn feed(
         &self,
-        receiver: &Receiver<Incoming>,
+        id: u32,
+        data: &mut dyn Read,
+        total: Option<u64>,
+        progress: &Progress,
         sink: &Sink,
-        on: &mut dyn FnMut(Incoming),
-    ) -> Result<Reply, Failure> {
-        loop {
-            match receiver.recv().map_err(|_| self.lost())? {
-                Incoming::Reply(Reply::Said(saying)) => sink(saying),
-                Incoming::Reply(Reply::Failed(failure)) => return Err(failure),
-                Incoming::Reply(reply @ (Reply::Done | Reply::Ended(_))) => return Ok(reply),
-                incoming @ Incoming::Reply(Reply::Answers(_) | Reply::People(_)) => {
-                    on(incoming);
-                    return Ok(Reply::Done);
-                }
-                incoming => on(incoming),
-            }
-        }
-    }
-
-    fn feed(&self, id: u32, data: &mut dyn Read, total: Option<u64>, sink: &Sink) -> Result<(), Unfed> {
+    ) -> Result<(), Unfed> {
         let mut buffer = vec![0; CHUNK];
         let mut done = 0;
         loop {
@@ -260,6 +275,7 @@ impl Connection {
             };
             self.write(|to| write_data(to, id, &buffer[..count])).map_err(Unfed::Guest)?;
             done += count as u64;
+            progress.moved();
             if count == 0 {
                 return Ok(());
             }
@@ -267,43 +283,127 @@ impl Connection {
         }
     }
 
-    fn write(&self, write: impl FnOnce(&mut ChildStdin) -> std::io::Result<()>) -> Result<(), Failure> {
-        let mut to = self.to.lock().map_err(|_| self.lost())?;
-        to.as_mut().ok_or_else(|| self.lost()).and_then(|to| write(to).map_err(|_| self.lost()))
+    fn write(&self, write: impl FnOnce(&mut Patient<'_>) -> std::io::Result<()>) -> Result<(), Failure> {
+        let mut to = self.to.lock().map_err(|_| self.line.lost())?;
+        let to = to.as_mut().ok_or_else(|| self.line.lost())?;
+        write(&mut Patient { to, line: &self.line }).map_err(|_| self.line.lost())
+    }
+
+    /// Whether it was given up, though its other end may still be there.
+    pub fn is_silent(&self) -> bool {
+        self.line.hangs()
     }
 
     /// Whether its other end is gone.
     pub fn is_cut(&self) -> bool {
-        !self.waiting.lock().is_ok_and(|waiting| waiting.is_some())
+        self.line.is_lost()
+    }
+}
+
+/// A request that is answered.
+struct Ticket {
+    id: u32,
+    receiver: Receiver<Incoming>,
+    line: Arc<Line>,
+}
+
+impl Ticket {
+    /// What comes next.
+    fn next(&self, progress: &Progress) -> Result<Incoming, Failure> {
+        loop {
+            match self.receiver.recv_timeout(TICK) {
+                Ok(incoming) => {
+                    progress.moved();
+                    return Ok(incoming);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.line.lost()),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.line.look()?;
+                    progress.check()?;
+                }
+            }
+        }
     }
 
-    fn lost(&self) -> Failure {
-        Failure::new(format!("speak with the guest {}", self.guest), "the connection was cut")
-            .hint("nothing is lost: `matrix-podman up` looks at what is there and goes on")
+    fn await_end(
+        &self,
+        progress: &Progress,
+        sink: &Sink,
+        on: &mut dyn FnMut(Incoming),
+    ) -> Result<Reply, Failure> {
+        loop {
+            match self.next(progress)? {
+                Incoming::Reply(Reply::Said(saying)) => sink(saying),
+                Incoming::Reply(Reply::Failed(failure)) => return Err(failure),
+                Incoming::Reply(reply @ (Reply::Done | Reply::Ended(_))) => return Ok(reply),
+                incoming @ Incoming::Reply(Reply::Answers(_) | Reply::People(_)) => {
+                    on(incoming);
+                    return Ok(Reply::Done);
+                }
+                incoming => on(incoming),
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.line.forget(self.id);
+    }
+}
+
+/// How long nothing has come of a request, and how long that may be so.
+struct Progress {
+    begun: Instant,
+    last: AtomicU64,
+    limit: Option<Duration>,
+}
+
+impl Progress {
+    fn new(limit: Option<Duration>) -> Self {
+        Self { begun: Instant::now(), last: AtomicU64::new(0), limit }
+    }
+
+    fn moved(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        match self.limit {
+            Some(limit) if self.begun.elapsed().saturating_sub(last) > limit => Err(Failure::new(
+                "wait for the guest",
+                format!("nothing came of what was asked of it within {} s, though its program is alive", limit.as_secs()),
+            )
+            .hint("`matrix-podman doctor` looks for what hangs there")),
+            _ => Ok(()),
+        }
     }
 }
 
 /// What the guest sends, as it comes.
 pub struct Stream {
     connection: Arc<Connection>,
-    id: u32,
-    receiver: Receiver<Incoming>,
+    ticket: Ticket,
+    limit: Option<Duration>,
     piece: std::io::Cursor<Vec<u8>>,
     ended: bool,
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let progress = Progress::new(self.limit);
         loop {
             let count = self.piece.read(buffer)?;
             if count > 0 || self.ended || buffer.is_empty() {
                 return Ok(count);
             }
-            match self.receiver.recv().map_err(|_| std::io::Error::other(self.connection.lost()))? {
+            match self.ticket.next(&progress).map_err(std::io::Error::other)? {
                 Incoming::Data(bytes) => {
                     self.piece = std::io::Cursor::new(bytes);
                     // One more may come. A guest that is done needs no telling.
-                    let _ = self.connection.write(|to| write_data(to, self.id, &[0]));
+                    let _ = self.connection.write(|to| write_data(to, self.ticket.id, &[0]));
                 }
                 Incoming::Reply(Reply::Done) => self.ended = true,
                 Incoming::Reply(Reply::Failed(failure)) => {
@@ -318,13 +418,9 @@ impl Read for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Ok(mut waiting) = self.connection.waiting.lock()
-            && let Some(waiting) = waiting.as_mut()
-        {
-            waiting.remove(&self.id);
-        }
+        self.connection.line.forget(self.ticket.id);
         // No more is wanted, and the guest may forget the request.
-        let _ = self.connection.write(|to| write_data(to, self.id, &[]));
+        let _ = self.connection.write(|to| write_data(to, self.ticket.id, &[]));
     }
 }
 
@@ -333,9 +429,12 @@ impl Drop for Connection {
         if let Ok(mut to) = self.to.lock() {
             to.take();
         }
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
+        if self.line.hangs() {
+            return self.end();
+        }
+        let Some(mut child) = self.child.take() else { return };
+        if !matches!(process::wait(&mut child, Some(Instant::now() + GOODBYE)), Ok(Some(_))) {
+            process::leave(child);
         }
     }
 }
@@ -348,35 +447,6 @@ enum Unfed {
     Guest(Failure),
 }
 
-/// Hands what comes in to whoever waits for it; at the end, everybody who still
-/// waits learns that nothing more will come.
-fn distribute(mut from: impl Read, waiting: &Waiting) {
-    while let Ok(Some(frame)) = read_frame::<Reply>(&mut from) {
-        let (id, incoming) = match frame {
-            Frame::Message(Envelope { id, body }) => (id, Incoming::Reply(body)),
-            Frame::Data { id, bytes } => (id, Incoming::Data(bytes)),
-            // A guest whose data end too early says why in its reply.
-            Frame::Cut(_) => continue,
-        };
-        let last = matches!(
-            incoming,
-            Incoming::Reply(
-                Reply::Done
-                    | Reply::Failed(_)
-                    | Reply::Answers(_)
-                    | Reply::People(_)
-                    | Reply::Ended(_)
-                    | Reply::Hello { .. }
-            )
-        );
-        let Ok(mut waiting) = waiting.lock() else { return };
-        let Some(waiting) = waiting.as_mut() else { return };
-        let target = if last { waiting.remove(&id) } else { waiting.get(&id).cloned() };
-        if let Some(target) = target {
-            let _ = target.send(incoming);
-        }
-    }
-    if let Ok(mut waiting) = waiting.lock() {
-        waiting.take();
-    }
-}
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod connection;
+mod line;
 pub mod wire;
 
 pub use connection::{Connection, Doorway};

@@ -3,7 +3,10 @@
 //! Control messages are JSON, so that a person with a trace can read them;
 //! data are raw. Secrets that the operator gives travel here and nowhere else.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
 
 use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
@@ -11,11 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::{backup, failure::Failure, run::LockHolder};
 
 /// Changes when the two sides would no longer understand each other.
-pub const PROTOCOL: u32 = 3;
-/// Longest frame that is accepted; data come in smaller pieces.
-const MAX_FRAME: u32 = 64 << 20;
+pub const PROTOCOL: u32 = 4;
+/// Longest message that is accepted, in bytes.
+pub const LONGEST_MESSAGE: u32 = 4 << 20;
+/// How often the guest says that it is there while it has nothing else to say.
+pub const PULSE: Duration = Duration::from_secs(3);
 /// How much data one frame carries.
 pub const CHUNK: usize = 512 << 10;
+/// A kind and a number before data.
+const HEAD: u32 = 5;
 
 const MESSAGE: u8 = 0;
 const DATA: u8 = 1;
@@ -75,6 +82,8 @@ pub enum Reply {
     Ended(Option<i32>),
     /// It could not be done.
     Failed(Failure),
+    /// Nothing new; the guest goes on. So silence means that it does not.
+    Alive,
 }
 
 /// Something about how a piece of work goes.
@@ -135,6 +144,10 @@ pub fn write_message<T: Serialize>(to: &mut impl Write, id: u32, body: &T) -> io
         body: &'a T,
     }
     let bytes = serde_json::to_vec(&Borrowed { id, body })?;
+    if u32::try_from(bytes.len()).map_or(true, |length| length >= LONGEST_MESSAGE) {
+        let why = format!("a message of {} bytes; {LONGEST_MESSAGE} are the most", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     write_frame(to, MESSAGE, &[], &bytes)
 }
 
@@ -165,11 +178,14 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(from: &mut impl Read) -> io::Res
         other => other?,
     }
     let length = u32::from_be_bytes(length);
-    if length == 0 || length > MAX_FRAME {
+    let mut kind = [0];
+    if length > 0 {
+        from.read_exact(&mut kind)?;
+    }
+    let longest = if kind[0] == MESSAGE { LONGEST_MESSAGE } else { HEAD + CHUNK as u32 };
+    if length == 0 || length > longest {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
     }
-    let mut kind = [0];
-    from.read_exact(&mut kind)?;
     let rest = u64::from(length) - 1;
     match kind[0] {
         MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&read_body(from, rest)?)?))),
@@ -190,7 +206,8 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(from: &mut impl Read) -> io::Res
 /// What a frame carries, whole.
 fn read_body(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let size = usize::try_from(length).map_err(io::Error::other)?;
-    let mut body = Vec::with_capacity(size);
+    // What is only claimed takes no memory.
+    let mut body = Vec::with_capacity(size.min(CHUNK));
     from.take(length).read_to_end(&mut body)?;
     if body.len() < size {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -229,6 +246,9 @@ mod tests {
         for noise in [
             &b"\0\0\0\0"[..],
             b"\xff\xff\xff\xff\0",
+            // More data than a piece has, and a longer message than any.
+            b"\0\x08\0\x06\x01",
+            b"\0\x40\0\x01\0",
             b"\0\0\0\x02\x09x",
             b"\0\0\0\x03\x01ab",
             b"\0\0\0\x02\0{",

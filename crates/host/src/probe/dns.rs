@@ -13,12 +13,19 @@ use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use matrix_podman_core::fact::{NameAddresses, SrvRecord};
+use matrix_podman_core::{
+    fact::{NameAddresses, SrvRecord},
+    federation::MOST_TARGETS,
+};
 
 /// How long looking a name up may take.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long one name server may take.
 const ONE_SERVER: Duration = Duration::from_secs(3);
+
+/// How many records of one name are kept, so that a name with too many is seen to
+/// have them.
+const KEPT_TARGETS: usize = 64;
 
 /// All addresses of `name`, in the order in which they should be tried; none
 /// when there is no such name. /etc/hosts counts, as everywhere.
@@ -35,7 +42,7 @@ pub(super) fn addresses(name: &str) -> Result<NameAddresses, String> {
         Ok(Err(_)) => Ok(NameAddresses { addresses: Vec::new() }),
         Ok(Ok(found)) => {
             let mut seen = BTreeSet::new();
-            let addresses = found.iter().map(SocketAddr::ip).filter(|ip| seen.insert(*ip)).collect();
+            let addresses = found.iter().map(SocketAddr::ip).filter(|ip| seen.insert(*ip)).take(KEPT_TARGETS).collect();
             Ok(NameAddresses { addresses })
         }
     }
@@ -64,11 +71,14 @@ pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
             _ => None,
         })
         .collect();
-    for record in records.iter_mut().filter(|record| !record.target.is_empty()) {
+    records.sort();
+    let deadline = Instant::now() + PATIENCE;
+    // Whoever names thousands wants somebody else to be asked for them.
+    for record in records.iter_mut().take(MOST_TARGETS).take_while(|_| Instant::now() < deadline).filter(|record| !record.target.is_empty()) {
         record.alias = query(&record.target, RecordType::CNAME, &servers)
             .is_ok_and(|answer| answer.answers.iter().any(|r| matches!(r.data, RData::CNAME(_))));
     }
-    records.sort();
+    records.truncate(KEPT_TARGETS);
     Ok(records)
 }
 
@@ -140,16 +150,33 @@ fn exchange(message: &Message, server: SocketAddr) -> std::io::Result<Message> {
 /// Answers that do not fit into a datagram come over TCP, with their length
 /// before them (RFC 1035, 4.2.2).
 fn exchange_tcp(bytes: &[u8], server: SocketAddr) -> std::io::Result<Message> {
+    let deadline = Instant::now() + ONE_SERVER;
     let mut stream = TcpStream::connect_timeout(&server, ONE_SERVER)?;
-    stream.set_read_timeout(Some(ONE_SERVER))?;
     stream.set_write_timeout(Some(ONE_SERVER))?;
     let length = u16::try_from(bytes.len()).map_err(std::io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), bytes].concat())?;
     let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
+    read_within(&mut stream, &mut length, deadline)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut answer)?;
+    read_within(&mut stream, &mut answer, deadline)?;
     Message::from_vec(&answer).map_err(std::io::Error::other)
+}
+
+/// Fills `buffer`: one deadline for all of it, however slowly it trickles in.
+fn read_within(stream: &mut TcpStream, buffer: &mut [u8], deadline: Instant) -> std::io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer[filled..])? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -161,6 +188,24 @@ mod tests {
         let found = addresses("localhost").unwrap();
         assert!(found.addresses.iter().all(IpAddr::is_loopback) && !found.addresses.is_empty());
         assert_eq!(addresses("127.0.0.1").unwrap().addresses.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_trickles_in_has_one_deadline() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            // As long as any, and one byte each half second.
+            let mut byte = [0xff];
+            while stream.write_all(&byte).is_ok() {
+                std::thread::sleep(Duration::from_millis(500));
+                byte = [0];
+            }
+        });
+        let started = Instant::now();
+        assert!(exchange_tcp(b"x", server).is_err());
+        assert!(started.elapsed() < ONE_SERVER + Duration::from_secs(2), "{:?}", started.elapsed());
     }
 
     #[test]

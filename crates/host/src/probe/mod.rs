@@ -18,6 +18,10 @@ use std::{
     io::Read as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,17 +41,30 @@ use crate::{
 const MAX_CONTENT: u64 = 256 << 10;
 /// How long a command that answers a question may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How many questions are put at once: each has a thread, and some a connection.
+const AT_ONCE: usize = 32;
 
 /// Answers questions, side by side: many wait for a program or for somebody
 /// far away, and none for another. Their order is kept.
 pub fn answer_all(facts: &[Fact]) -> Vec<Answer> {
+    let answers: Vec<OnceLock<Answer>> = facts.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = facts.iter().map(|fact| scope.spawn(|| answer(fact))).collect();
-        let failed = |_| {
-            Answer::Unknown("the question could not be put; this is a mistake in matrix-podman".to_owned())
-        };
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
-    })
+        for _ in 0..facts.len().min(AT_ONCE) {
+            // Whoever comes first takes the next question.
+            scope.spawn(|| {
+                while let Some((fact, slot)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    facts.get(index).zip(answers.get(index))
+                } {
+                    let _ = slot.set(answer(fact));
+                }
+            });
+        }
+    });
+    let failed =
+        || Answer::Unknown("the question could not be put; this is a mistake in matrix-podman".to_owned());
+    answers.into_iter().map(|slot| slot.into_inner().unwrap_or_else(failed)).collect()
 }
 
 /// Answers one question.
@@ -129,7 +146,9 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     }
 }
 
-pub use lxc::{Config as LxcConfig, neighbours as lxc_neighbours, root as lxc_root};
+pub use lxc::{
+    Config as LxcConfig, memory_is_used_up, neighbours as lxc_neighbours, root as lxc_root, state as lxc_state,
+};
 pub use system::own_address;
 pub use web::certificates_in;
 
@@ -261,6 +280,25 @@ mod tests {
         let Answer::Known(Value::File(Some(state))) = answer(&Fact::Meta(path(&file_path))) else { panic!() };
         assert_eq!(state.content, None);
         assert_eq!(answer(&Fact::File(path(&folder.path().join("b")))), Answer::Known(Value::File(None)));
+    }
+
+    #[test]
+    fn many_questions_are_answered_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..100).map(|number| folder.path().join(number.to_string())).collect();
+        for (number, file) in paths.iter().enumerate() {
+            std::fs::write(file, "x".repeat(number)).unwrap();
+        }
+        let facts: Vec<Fact> = paths.iter().map(|file| Fact::Edition(path(file))).collect();
+        let sizes: Vec<u64> = answer_all(&facts)
+            .into_iter()
+            .map(|answer| match answer {
+                Answer::Known(Value::Edition(Some(edition))) => edition.size,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(sizes, (0..100).collect::<Vec<u64>>());
+        assert!(answer_all(&[]).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use matrix_podman_core::{notify::Subject, size::Seconds};
 use matrix_podman_host::{
     backup::{self, Due, Place, Repository},
     failure::Failure,
+    unattended,
 };
 
 use super::{At, Desk, print_made};
@@ -75,14 +76,18 @@ fn each(
 ) -> Result<u8, Error> {
     let what = if subject == Subject::Drill { "drill" } else { "backup" };
     // cron begins another one while the last one is at it. What is no news goes where cron's line throws it away.
-    let Some(_lock) = backup::by_itself(desk.site(), what)? else {
+    let Some(run) = unattended::begin(desk.site(), what)? else {
         output::data(&format!("Another run is at the {what} that is due."));
         return super::super::OK;
     };
+    if let Some(began) = &run.wordless {
+        notify::tell(&desk.world, subject, false, &notify::wordless(what, began));
+    }
     let due: Vec<(At, Due)> =
         desk.chosen(which)?.into_iter().filter_map(|at| due(&at).map(|due| (at, due))).collect();
     if due.is_empty() {
         output::data(&format!("No {what} is due."));
+        run.told();
         return super::super::OK;
     }
     let (mut worst, mut failed) = (DONE, Vec::new());
@@ -106,6 +111,7 @@ fn each(
             }
         }
     }
+    run.told();
     desk.tell_guest();
     if failed.is_empty() {
         return Ok(worst);
@@ -134,7 +140,11 @@ fn reached(at: &At, patience: Seconds) -> Result<Place, Failure> {
         if left.is_zero() {
             return Err(failure);
         }
-        output::say(&format!("{failure}; trying again in {} s", pause.min(left).as_secs()));
+        output::say(&format!(
+            "{}; trying again in {} s",
+            output::one_line(&failure.to_string()),
+            pause.min(left).as_secs()
+        ));
         thread::sleep(pause.min(left));
     }
 }

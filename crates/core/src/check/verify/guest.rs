@@ -49,6 +49,9 @@ fn running(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
                 GuestState::Stopped { .. } => {
                     Check::fail(id, format!("the guest {name} does not run"), "matrix-podman up")
                 }
+                GuestState::Suspended { by, .. } => {
+                    Check::fail(id, by.why(name.as_str()), "`matrix-podman doctor` says what lets it go on")
+                }
                 GuestState::Running { address: None, .. } => Check::fail(
                     id,
                     format!("the guest {name} runs and has no address"),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use super::{Item, LOCKS, Manner, Name, Store, http, s3::exactly};
 use crate::{
     apply::file,
+    bounded,
     failure::{Doing, Failure},
 };
 
@@ -129,17 +130,19 @@ fn start(place: &RclonePlace, people: &Path) -> Result<Child, Failure> {
         .map_err(|failure| failure.hint(NO_RCLONE))
 }
 
+/// How many lines of what rclone says are kept at most.
+const LINES: usize = 200;
 const NO_RCLONE: &str = "apt-get install rclone, then `rclone config` makes a remote";
 
 /// Where it serves, read from what it says.
 fn address(process: &mut Child, place: &RclonePlace) -> Result<String, Failure> {
     let doing = || format!("have rclone serve {}", place.as_str());
     let Some(stderr) = process.stderr.take() else { return Err(Failure::new(doing(), "it has no output")) };
-    let (to, lines) = mpsc::channel();
+    let (to, lines) = mpsc::sync_channel(LINES);
     // It goes on reading: rclone must not wait for somebody who listens.
     thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let _ = to.send(line);
+        for line in bounded::lines(BufReader::new(stderr), u64::MAX).map_while(Result::ok) {
+            let _ = to.try_send(line);
         }
     });
     let (deadline, mut said) = (Instant::now() + STARTS, Vec::new());

@@ -257,8 +257,9 @@ impl Sftp {
         };
         let words = Words::default().text(path).u32(flag::READ).u32(0);
         let handle = handle(&session.call(kind::OPEN, words)?)?;
-        let length = usize::try_from(length).map_err(|_| strange())?;
-        let mut content = vec![0; length];
+        let length = usize::try_from(length).ok().filter(|length| *length <= LARGEST).ok_or_else(strange)?;
+        // The other side only says so: there is room for what has come.
+        let mut content = Vec::new();
         let ask = |at: usize, count: usize| {
             let place = from + at as u64;
             let words =
@@ -287,7 +288,11 @@ impl Sftp {
             if bytes.is_empty() || bytes.len() > count {
                 return Err(strange());
             }
-            content[at..at + bytes.len()].copy_from_slice(bytes);
+            let end = at + bytes.len();
+            if content.len() < end {
+                content.resize(end, 0);
+            }
+            content[at..end].copy_from_slice(bytes);
             if bytes.len() < count {
                 under_way.push_back(ask(at + bytes.len(), count - bytes.len())?);
             }
@@ -296,6 +301,9 @@ impl Sftp {
         Ok(content)
     }
 }
+
+/// The largest file of a repository that is read, in bytes.
+const LARGEST: usize = 4 << 30;
 
 fn strange() -> Lost {
     Lost::Connection("what comes is not SFTP as it should be".to_owned(), Vec::new())

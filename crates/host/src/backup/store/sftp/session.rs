@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufReader, Write as _},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,6 +18,7 @@ use std::{
 use matrix_podman_core::name::SshHost;
 
 use super::wire::{Packet, Words, code, kind};
+use crate::bounded;
 
 /// How long an answer may take: a disk may have to wake up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -110,7 +111,7 @@ impl Session {
         let said = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&said);
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in bounded::lines(BufReader::new(stderr), u64::MAX).map_while(Result::ok) {
                 let mut said = locked(&keep);
                 if said.len() == KEPT {
                     said.remove(0);

@@ -1,0 +1,94 @@
+//! `notify check`: what ended without a word, and what is overdue. It tells of what
+//! nobody else could: a run that was killed, and one that never began.
+
+use std::path::Path;
+
+use matrix_podman_core::{
+    backup::News,
+    notify::Subject,
+    resource::{Backend, is_outside},
+    update::{self, Unattended},
+};
+use matrix_podman_host::{
+    backup,
+    unattended::{self, Watch},
+    world::World,
+};
+
+use super::tell;
+use crate::{
+    error::{DONE, Error},
+    output,
+};
+
+/// Updates are made on the 1st and the 15th: this long after one the next was missed,
+/// in seconds.
+const UPDATE_MISSED: u64 = 19 * 86_400;
+
+/// What a run of this kind is called.
+const RUNS: [(Subject, &str); 3] =
+    [(Subject::Backup, "backup"), (Subject::Drill, "drill"), (Subject::Update, "update")];
+
+pub(super) fn check(config: Option<&Path>) -> Result<u8, Error> {
+    let (world, _) = crate::commands::world(config)?;
+    let site = world.site().config.site();
+    let mut found = Vec::new();
+    for (subject, what) in RUNS {
+        if let Some(began) = unattended::ended_without_a_word(site, what)? {
+            found.push((subject, wordless(what, &began)));
+        }
+    }
+    let mut watch = Watch::of(site);
+    found.extend(overdue(&world, &mut watch));
+    watch.keep(site)?;
+    for (subject, what) in &found {
+        output::say(&output::one_line(what));
+        tell(&world, *subject, false, what);
+    }
+    if found.is_empty() {
+        output::data("Nothing is overdue.");
+    }
+    Ok(DONE)
+}
+
+/// What is said of a run that could not say itself what came of it.
+pub fn wordless(what: &str, began: &str) -> String {
+    format!(
+        "the {what} that began at {began} ended without a word: it was killed, ran out of memory or time, or the power \
+         failed; `journalctl` may show more"
+    )
+}
+
+fn overdue(world: &World, watch: &mut Watch) -> Vec<(Subject, String)> {
+    let site = world.site();
+    let config = &site.config;
+    let mut found = Vec::new();
+    if is_outside(site) {
+        for at in &config.backup.repositories {
+            let (last, drilled) =
+                (backup::last(config.site(), &at.name), backup::drilled(config.site(), &at.name));
+            let news = News::of(&at.name, last.as_ref(), drilled.as_ref());
+            for (subject, what, done, schedule) in [
+                (Subject::Backup, "backup", &news.made, &at.terms.schedule),
+                (Subject::Drill, "drill", &news.drilled, &at.terms.drill),
+            ] {
+                let Some(seconds) = schedule.missed_after() else { continue };
+                let key = format!("{what} {}", at.name);
+                if watch.is_news(&key, done.as_deref(), seconds) {
+                    let when = done.as_deref().map_or("there was none yet".to_owned(), |done| format!("the last was at {done}"));
+                    found.push((subject, format!("{}: the {what} is overdue; {when}", at.name)));
+                }
+            }
+        }
+    }
+    if site.backend == Backend::ThisMachine && config.update.auto {
+        let last = std::fs::read_to_string(update::unattended_file().as_str())
+            .ok()
+            .and_then(|text| Unattended::parse(&text));
+        if watch.is_news("update", last.as_ref().map(|last| last.at.as_str()), UPDATE_MISSED) {
+            let when = last.map_or("there was none yet".to_owned(), |last| format!("the last was at {}", last.at));
+            found.push((Subject::Update, format!("the update is overdue; {when}")));
+        }
+    }
+    found
+}
