@@ -374,7 +374,7 @@ impl Update<'_> {
         let unit = format!("unit/{service}");
         self.settle(site, &[&unit])?;
         match patience {
-            None => self.settle(site, &[&format!("service/{service}")]),
+            None => self.settle(site, &[&format!("service/{service}")])?,
             Some(patience) => self.act(
                 &format!("Replace {}", service.title()),
                 &Effect::StartService {
@@ -382,8 +382,10 @@ impl Update<'_> {
                     restart: true,
                     timeout: matrix_podman_core::size::Seconds(patience.as_secs()),
                 },
-            ),
+            )?,
         }
+        // A cluster that served before may be one that an older version made.
+        if service == Service::Postgres { self.settle(site, &["database/roles"]) } else { Ok(()) }
     }
 
     /// Brings the resources of those names to where `site` wants them.

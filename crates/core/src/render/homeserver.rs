@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{DesiredFile, Facts, log_config, yaml};
+use super::{DesiredFile, Facts, log_config, uploads, yaml};
 use crate::{
     config::{Config, Registration, Turn},
     layout::{self, Secret},
@@ -328,6 +328,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
             "What Synapse logs, to the journal",
         ),
     ];
+    files.push(uploads::module(config));
     if let Some(certificates) = &config.synapse.federation_ca {
         files.push(DesiredFile::read_by(
             Service::Synapse,

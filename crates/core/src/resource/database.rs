@@ -5,7 +5,7 @@ use crate::{
     effect::Effect,
     fact::Side,
     observed::{Observed, Seen},
-    render::postgres,
+    render::postgres::NewCluster,
     service::Service,
     update::version_file,
 };
@@ -85,8 +85,7 @@ impl Resource for Cluster {
             effects: vec![Effect::InitDatabase {
                 image: image.run,
                 major,
-                initdb: postgres::initdb(&format!("{}/{major}/docker", postgres::MOUNT)),
-                hba: postgres::pg_hba(),
+                cluster: NewCluster::of(major),
             }],
         }))
     }

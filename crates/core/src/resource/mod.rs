@@ -34,6 +34,7 @@ mod machine;
 mod motd;
 mod one_time_keys;
 mod proxmox;
+mod roles;
 mod secrets;
 mod server_name;
 mod service;
@@ -242,6 +243,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         image::all(site),
         lock::all(site),
         database::all(site),
+        roles::all(site),
         one_time_keys::all(site),
         synapse::all(site),
         stack::all(site),

@@ -11,7 +11,7 @@ use crate::{
     layout,
     name::AbsPath,
     observed::{Observed, Seen},
-    render::postgres,
+    render::postgres::NewCluster,
     resource,
     service::Service,
 };
@@ -34,10 +34,8 @@ pub struct Move {
     pub to: u32,
     /// The generation that it is for.
     pub generation: u32,
-    /// The command that makes the cluster, run in the container.
-    pub initdb: Vec<String>,
-    /// Content of `pg_hba.conf`.
-    pub hba: String,
+    /// What the new cluster is made of.
+    pub cluster: NewCluster,
 }
 
 impl Move {
@@ -48,8 +46,7 @@ impl Move {
             from,
             to,
             generation,
-            initdb: postgres::initdb(&format!("{}/{to}/docker", postgres::MOUNT)),
-            hba: postgres::pg_hba(),
+            cluster: NewCluster::of(to),
         }
     }
 }

@@ -113,6 +113,7 @@ mod tests {
             .iter()
             .map(|path| Aside::Rehearsal.moved(path))
             .chain(rehearsal.containers.folders.iter().map(|(path, ..)| path.clone()))
+            .chain(rehearsal.containers.files.iter().map(|(path, ..)| path.clone()))
             .chain([rehearsal.containers.hosts.0.clone()])
             .map(|path| path.to_string())
             .collect();

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
         ContainerState, Fact, FileKind, FileState, GuestState, Health, ImageState, MachineInfo, Neighbour,
-        Side, UnitState, Value,
+        Roles, Side, UnitState, Value,
     },
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
@@ -112,6 +112,8 @@ pub struct Guest {
     pub kernel: BTreeMap<String, String>,
     /// The password that the database cluster knows.
     pub cluster_password: Option<String>,
+    /// Whether Synapse's role is the cluster's superuser, as older versions made it.
+    pub superuser: bool,
 }
 
 /// A machine with at most one guest.
@@ -157,6 +159,7 @@ pub struct EndState {
     containers: BTreeMap<String, ContainerState>,
     enabled: BTreeSet<String>,
     kernel: BTreeMap<String, String>,
+    superuser: bool,
     network: (Option<Ipv4Addr>, bool, bool, bool),
     boot: (BTreeSet<String>, bool),
     node: ProxmoxNode,
@@ -243,6 +246,7 @@ impl MemoryWorld {
             containers: guest.containers,
             enabled: guest.enabled,
             kernel: guest.kernel,
+            superuser: guest.superuser,
             network: (self.bridge, self.nat, self.dnsmasq, self.forwarding),
             boot: (self.enabled.clone(), self.installed),
             node: self.node.clone(),
@@ -360,6 +364,14 @@ impl MemoryWorld {
                     })
                     .collect(),
             ),
+            Fact::Roles => {
+                let runs = guest.containers.contains_key(Service::Postgres.name());
+                Value::Roles(match (runs, guest.superuser) {
+                    (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
+                    (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
+                    (true, false) => Ok(Roles { plain: true, owner: "postgres".to_owned(), others: 0 }),
+                })
+            }
             Fact::System => Value::System(Box::new(self.system("13"))),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
@@ -568,6 +580,14 @@ impl MemoryWorld {
                 let guest = self.guest_mut();
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
+            }
+            // One transaction.
+            Effect::SeparateRoles => {
+                let guest = self.guest_mut();
+                if !guest.containers.contains_key(Service::Postgres.name()) {
+                    return Err("PostgreSQL does not run".to_owned());
+                }
+                guest.superuser &= !whole;
             }
             // What they are about is in no file.
             Effect::ForgetOneTimeKeys
