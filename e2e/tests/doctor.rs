@@ -145,7 +145,8 @@ fn database(s: &mut Scenario, lab: &Lab) {
         healthy(lab);
     });
     let psql = "podman exec postgres_db psql --username=synapse --quiet --no-align --tuples-only --dbname";
-    let owner = "podman exec postgres_db psql --username=postgres --quiet --no-align --tuples-only --dbname=postgres";
+    let owner =
+        "podman exec postgres_db psql --username=postgres --quiet --no-align --tuples-only --dbname=postgres";
     // The container sees the file that was there when it started: it is written over, not replaced.
     let rules = "/opt/matrix/postgres/pg_hba.conf";
     let edit = |from: &str, to: &str| {

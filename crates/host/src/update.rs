@@ -7,6 +7,7 @@
 
 mod back;
 mod major;
+mod outlived;
 mod precaution;
 
 use std::{
@@ -27,6 +28,8 @@ use matrix_podman_core::{
     service::Service,
     update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
+
+pub use outlived::room_runs_out;
 
 use crate::{
     failure::Failure,
@@ -202,11 +205,14 @@ impl Update<'_> {
             };
             let tag = update::tag_of(service, number);
             let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
+            let named = || {
+                see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))
+            };
+            let before = named()?;
             self.act(&format!("Get the image of {}", service.title()), &effect)?;
             let image =
-                see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))?;
-            let image =
-                image.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+                named()?.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+            self.remove_replaced(before.as_ref(), &image);
             let to = locked(wanted, &image);
             if let (Some(asked), Some(got)) = (wanted.major, to.major())
                 && asked != got
@@ -326,12 +332,17 @@ impl Update<'_> {
                 let millis = millis(started);
                 let generation = self.close(Outcome::Kept)?;
                 self.remove_outlived(proposal, generation.snapshot.as_ref());
+                self.remove_older_generations(None);
                 Report { millis, ..Report::of(generation) }
             }
             Err(failure) => {
                 self.listener.on(&Event::Note { text: format!("{failure}. The old version is put back.") });
                 let log = self.evidence(proposal, &failure);
-                self.take_back(&generation, failure.to_string(), log, &green)?
+                let report = self.take_back(&generation, failure.to_string(), log, &green)?;
+                if report.still_ill.is_empty() {
+                    self.remove_older_generations(Some(generation.number));
+                }
+                report
             }
         };
         Ok(Report { without_snapshot, ..report })

@@ -222,6 +222,9 @@ fn synapse(r: &mut Reader<'_>) -> Synapse {
             .value
             .map(|list| list.0.into_iter().map(|network| network.0).collect()),
         report_stats: r.value(&keys::REPORT_STATS).value,
+        password_min_length: r.value(&keys::PASSWORD_MIN_LENGTH).value.0,
+        profiles_need_login: r.value(&keys::PROFILES_NEED_LOGIN).value,
+        profiles_of_shared_rooms: r.value(&keys::PROFILES_OF_SHARED_ROOMS).value,
         log_level: r.value(&keys::LOG_LEVEL).value,
     }
 }

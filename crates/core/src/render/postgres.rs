@@ -86,11 +86,7 @@ fn initdb(pgdata: &str) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into_iter()
-    .chain([
-        format!("--username={}", roles::OWNER),
-        "-D".to_owned(),
-        pgdata.to_owned(),
-    ])
+    .chain([format!("--username={}", roles::OWNER), "-D".to_owned(), pgdata.to_owned()])
     .collect()
 }
 

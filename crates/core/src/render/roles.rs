@@ -51,7 +51,10 @@ pub fn pg_ident() -> String {
     let lines = SYSTEM_USERS
         .into_iter()
         .flat_map(|user| [OWNER, DATABASE].map(|role| format!("{OWNER:<11} {user:<11} {role}\n")));
-    ["# Written by matrix-podman; changes here are overwritten.\n".to_owned()].into_iter().chain(lines).collect()
+    ["# Written by matrix-podman; changes here are overwritten.\n".to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect()
 }
 
 /// Gives Synapse's role the password of the secret. PostgreSQL reads the file itself,
@@ -75,8 +78,7 @@ pub fn first_statements() -> Vec<String> {
 }
 
 /// A database as Synapse wants it: it accepts no encoding but UTF-8 and no locale but C.
-pub const LIKE_SYNAPSE: &str =
-    "OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
+pub const LIKE_SYNAPSE: &str = "OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
 
 /// Files that PostgreSQL reads, for its user and root alone.
 pub fn files() -> Vec<DesiredFile> {
@@ -219,7 +221,12 @@ mod tests {
 
     #[test]
     fn how_an_older_cluster_is_taken_over() {
-        insta::assert_snapshot!(format!("{}\n{}\n{}", take_over(), make_plain(), give_database("synapse_before_7")));
+        insta::assert_snapshot!(format!(
+            "{}\n{}\n{}",
+            take_over(),
+            make_plain(),
+            give_database("synapse_before_7")
+        ));
     }
 
     #[test]

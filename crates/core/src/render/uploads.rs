@@ -8,13 +8,7 @@
 //! its start (`sitecustomize`, Python's manual, module `site`).
 
 use super::DesiredFile;
-use crate::{
-    config::Config,
-    layout,
-    name::AbsPath,
-    service::Service,
-    size::Bytes,
-};
+use crate::{config::Config, layout, name::AbsPath, service::Service, size::Bytes};
 
 /// Where Synapse's container sees [`folder`].
 pub const IN_CONTAINER: &str = "/data/uploads";

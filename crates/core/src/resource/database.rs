@@ -82,11 +82,7 @@ impl Resource for Cluster {
             why: "there is no database yet: UTF-8, C locale, data checksums".to_owned(),
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::InitDatabase {
-                image: image.run,
-                major,
-                cluster: NewCluster::of(major),
-            }],
+            effects: vec![Effect::InitDatabase { image: image.run, major, cluster: NewCluster::of(major) }],
         }))
     }
 }

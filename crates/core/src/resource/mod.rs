@@ -50,6 +50,7 @@ pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wan
 pub use machine::BRIDGE_PID_FILES;
 pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
+pub use timer::updates_by;
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

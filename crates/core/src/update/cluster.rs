@@ -41,13 +41,7 @@ pub struct Move {
 impl Move {
     /// The move from `from` to `to`, with `image`, for a generation.
     pub fn new(image: &str, from: u32, to: u32, generation: u32) -> Self {
-        Self {
-            image: image.to_owned(),
-            from,
-            to,
-            generation,
-            cluster: NewCluster::of(to),
-        }
+        Self { image: image.to_owned(), from, to, generation, cluster: NewCluster::of(to) }
     }
 }
 

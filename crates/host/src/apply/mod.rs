@@ -81,9 +81,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
             image::pull(reference, tag, sink)
         }
-        Effect::InitDatabase { image, major, cluster } => {
-            podman::init_database(image, *major, cluster, sink)
-        }
+        Effect::InitDatabase { image, major, cluster } => podman::init_database(image, *major, cluster, sink),
         Effect::SeparateRoles => roles::separate(sink),
         Effect::DumpDatabase { to } => dump::take(to, sink),
         Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),

@@ -26,12 +26,7 @@ const ONCE: Duration = Duration::from_secs(600);
 
 /// Makes an empty cluster beside its place, then renames it there, so that a
 /// cluster that is there is always whole.
-pub(super) fn init_database(
-    image: &str,
-    major: u32,
-    new: &NewCluster,
-    sink: &Sink,
-) -> Result<(), Failure> {
+pub(super) fn init_database(image: &str, major: u32, new: &NewCluster, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("make the PostgreSQL {major} cluster");
     let data = layout::in_root("postgresdata");
     let data = Path::new(data.as_str());

@@ -60,5 +60,7 @@ fn attempt(role: &str, database: &str, statements: &str, doing: &str, sink: &Sin
 
 fn waited(failure: &Failure) -> bool {
     let lines = failure.evidence.iter();
-    lines.chain([&failure.why]).any(|line| line.contains("lock timeout") || line.contains("deadlock detected"))
+    lines
+        .chain([&failure.why])
+        .any(|line| line.contains("lock timeout") || line.contains("deadlock detected"))
 }

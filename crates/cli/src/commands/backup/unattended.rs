@@ -107,6 +107,7 @@ fn each(
         }
     }
     desk.tell_guest();
+    notify::tell_of_room(&desk.world);
     if failed.is_empty() {
         return Ok(worst);
     }

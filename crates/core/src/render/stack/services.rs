@@ -19,11 +19,9 @@ pub(super) fn postgres(spec: &mut ContainerSpec, config: &Config, facts: &Facts,
         ("POSTGRES_INITDB_ARGS", postgres_conf::INITDB_ARGS.to_owned()),
     ]);
     spec.mounts.push(Mount::write(layout::in_root("postgresdata"), postgres_conf::MOUNT));
-    for (name, target) in [
-        ("pg_hba.conf", roles::HBA),
-        ("pg_ident.conf", roles::IDENT),
-        ("first.sql", roles::FIRST),
-    ] {
+    for (name, target) in
+        [("pg_hba.conf", roles::HBA), ("pg_ident.conf", roles::IDENT), ("first.sql", roles::FIRST)]
+    {
         spec.mounts.push(Mount::read(layout::in_root(&format!("postgres/{name}")), target));
     }
     spec.tmpfs.push(Tmpfs { target: postgres_conf::SOCKETS, size: Bytes::mib(1) });
