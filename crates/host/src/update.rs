@@ -203,6 +203,9 @@ impl Update<'_> {
                 return Err(Failure::new(format!("update {service}"), "matrix.lock does not know it")
                     .hint("`matrix-podman up` writes it"));
             };
+            if let Some(text) = wanted.caution() {
+                self.listener.on(&Event::Note { text });
+            }
             let tag = update::tag_of(service, number);
             let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
             let named = || {

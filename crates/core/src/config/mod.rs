@@ -205,6 +205,9 @@ pub struct ImageChoice {
     /// Version of the packaged program for images that are built; the newest
     /// when absent. Only Synapse's can be chosen.
     pub build_version: Option<String>,
+    /// The public key (PEM) that it has to be signed with in the registry; it is not looked at
+    /// when absent.
+    pub signature_key: Option<String>,
 }
 
 /// `[synapse]`

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod quadlet;
 pub mod redis;
 pub mod roles;
+pub mod signatures;
 pub mod stack;
 pub mod system;
 pub mod timer;

@@ -19,7 +19,12 @@ use crate::{
 };
 
 fn image(reference: &str) -> ImageChoice {
-    ImageChoice { reference: ImageRef::parse(reference).unwrap(), archive: None, build_version: None }
+    ImageChoice {
+        reference: ImageRef::parse(reference).unwrap(),
+        archive: None,
+        build_version: None,
+        signature_key: None,
+    }
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.
@@ -127,6 +132,7 @@ pub(super) fn changed_config() -> Config {
             default_country: Some("CH".into()),
             custom_servers: true,
         },
+        images: changed_images(default.images),
         update: Updates { auto: false, hold: vec![Service::Redis], rehearse: true },
         backup: changed_backup(),
         notify: Notify {
@@ -161,6 +167,14 @@ pub(super) fn weak_facts() -> Facts {
         cpu_weights: false,
         ipv6: true,
     }
+}
+
+fn changed_images(mut images: Images) -> Images {
+    let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
+    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web] {
+        image.signature_key = Some(key.to_owned());
+    }
+    images
 }
 
 /// A lock with all images.
