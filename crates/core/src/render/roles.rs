@@ -171,12 +171,16 @@ WHERE client_addr IS NOT NULL;";
 /// to an extension. What follows something else (a sequence its column, an array its
 /// type) follows it by itself.
 fn give_away() -> String {
-    let not_of = |catalog: &str| {
+    let not = |catalog: &str, kinds: &str| {
         format!(
             "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = o.oid \
-             AND e.deptype IN ('e', 'a', 'i'))"
+             AND e.deptype IN ({kinds}))"
         )
     };
+    let not_of = |catalog: &str| not(catalog, "'e', 'i'");
+    // A table that is partitioned depends on its own columns.
+    let class =
+        format!("{} AND (o.relkind <> 'S' OR {})", not("pg_class", "'e'"), not("pg_class", "'a', 'i'"));
     let ours = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
     format!(
         "DO $do$ DECLARE statement text; BEGIN FOR statement IN \
@@ -195,7 +199,6 @@ fn give_away() -> String {
          OR o.typtype = 'c' AND c.relkind = 'c') AND {kind} \
          LOOP EXECUTE statement || ' OWNER TO {DATABASE}'; END LOOP; END $do$",
         schema = not_of("pg_namespace"),
-        class = not_of("pg_class"),
         proc = not_of("pg_proc"),
         kind = not_of("pg_type"),
     )
