@@ -145,6 +145,15 @@ fn database(s: &mut Scenario, lab: &Lab) {
         healthy(lab);
     });
     let psql = "podman exec postgres_db psql --username=synapse --quiet --no-align --tuples-only --dbname";
+    let owner =
+        "podman exec postgres_db psql --username=postgres --quiet --no-align --tuples-only --dbname=postgres";
+    // The container sees the file that was there when it started: it is written over, not replaced.
+    let rules = "/opt/matrix/postgres/pg_hba.conf";
+    let edit = |from: &str, to: &str| {
+        format!(
+            "sed 's/^{from}/{to}/' {rules} >/root/rules; cat /root/rules >{rules}; {owner} --command='SELECT pg_reload_conf()'"
+        )
+    };
     for (sentence, cause, evidence, break_it, mend_it) in [
         (
             "a database that refuses Synapse's password",
@@ -157,15 +166,15 @@ fn database(s: &mut Scenario, lab: &Lab) {
             "a database that lets nobody in over the network",
             "synapse/database-away",
             "no pg_hba.conf entry",
-            format!("sed -i 's/^host/#host/' /opt/matrix/postgresdata/*/docker/pg_hba.conf; {psql}=synapse --command='SELECT pg_reload_conf()'"),
-            format!("sed -i 's/^#host/host/' /opt/matrix/postgresdata/*/docker/pg_hba.conf; {psql}=synapse --command='SELECT pg_reload_conf()'"),
+            edit("host", "#host"),
+            edit("#host", "host"),
         ),
         (
             "a database with the wrong locale",
             "synapse/database-locale",
             "collation",
-            format!("{psql}=postgres --command='ALTER DATABASE synapse RENAME TO kept' --command=\"CREATE DATABASE synapse TEMPLATE template0 LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'\""),
-            format!("{psql}=postgres --command='DROP DATABASE synapse' --command='ALTER DATABASE kept RENAME TO synapse'"),
+            format!("{owner} --command='ALTER DATABASE synapse RENAME TO kept' --command=\"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'\""),
+            format!("{owner} --command='DROP DATABASE synapse' --command='ALTER DATABASE kept RENAME TO synapse'"),
         ),
         (
             "a database that a newer Synapse has changed",

@@ -259,7 +259,7 @@ fn pruned(s: &mut Scenario, lab: &Lab) {
         guest
             .sh("mkdir --parents --mode=700 /opt/matrix/dumps; cd /opt/matrix/dumps; for name in before-1 before-2 mine; do head --bytes=1M /dev/zero > $name.dump; done")
             .ok();
-        let sql = |text: &str| lab.run(&["psql", "--", "-qAtc", text]).ok().text().to_owned();
+        let sql = |text: &str| lab.run(&["psql", "--", "--username=postgres", "-qAtc", text]).ok().text().to_owned();
         sql("CREATE DATABASE synapse_of_generation_1");
         sql("CREATE DATABASE synapse_mine");
         sql("INSERT INTO remote_media_cache (media_origin, media_id, media_type, created_ts, upload_name, \

@@ -82,7 +82,7 @@ impl Site {
         let update = self.lab.command(&["update", &format!("postgres_db={to}"), "--yes"]).start();
         let guest = self.lab.guest();
         wait_until("the new cluster is being filled", Duration::from_secs(300), || {
-            let ran = guest.exec(["podman", "exec", "matrix-podman-move", "psql", "-U", "synapse", "-lqtA"]);
+            let ran = guest.exec(["podman", "exec", "matrix-podman-move", "psql", "-U", "postgres", "-lqtA"]);
             if ran.stdout.contains("synapse|") { Ok(()) } else { Err(ran.stderr) }
         });
         update.kill();

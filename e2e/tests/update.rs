@@ -365,7 +365,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         assert_eq!(version(lab), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
-        let kept = guest.sh("podman exec postgres_db psql -U synapse -lqtA").ok();
+        let kept = guest.sh("podman exec postgres_db psql -U postgres -lqtA").ok();
         kept.says("synapse_of_generation_");
     });
     s.test(

@@ -9,7 +9,7 @@ use crate::{
     layout::{self, Secret},
     lock::Lock,
     name::{AbsPath, Mode, Owner},
-    render::{Facts, MissingImage, homeserver, quadlet, stack},
+    render::{self, Facts, MissingImage, homeserver, quadlet, stack, uploads},
     service::Service,
     size::Bytes,
 };
@@ -59,6 +59,8 @@ pub struct Containers {
     pub aside: Aside,
     /// Folders that are made for it.
     pub folders: Vec<(AbsPath, Mode, Owner)>,
+    /// Files that they read and that no backup brings.
+    pub files: Vec<(AbsPath, String, Mode, Owner)>,
     /// The names that its containers know, as a file.
     pub hosts: (AbsPath, String),
     /// Starts PostgreSQL, with an empty database.
@@ -127,7 +129,14 @@ pub fn containers(
     let into = format!("--dbname={}", homeserver::DATABASE);
     Ok(Containers {
         aside,
-        folders: vec![(aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner)],
+        folders: vec![
+            (aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner),
+            (aside.moved(&uploads::folder()), Mode(0o700), Service::Synapse.owner()),
+        ],
+        files: render::service_files(Service::Postgres, config, &facts)
+            .into_iter()
+            .map(|file| (aside.moved(&file.path), file.content, file.mode, file.owner))
+            .collect(),
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),

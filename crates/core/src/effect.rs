@@ -19,6 +19,7 @@ use crate::{
     name::{
         AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
     },
+    render::postgres::NewCluster,
     service::Service,
     size::{Bytes, Seconds},
     update::Move,
@@ -277,11 +278,12 @@ pub enum Effect {
         image: String,
         /// PostgreSQL's major version.
         major: u32,
-        /// The command that makes the cluster, run in the container.
-        initdb: Vec<String>,
-        /// Content of `pg_hba.conf`.
-        hba: String,
+        /// What it is made of.
+        cluster: NewCluster,
     },
+    /// Makes Synapse's role in the database that serves a plain one, which owns its
+    /// database; the cluster's owner gets a name of its own.
+    SeparateRoles,
     /// Has Synapse's own parser read a candidate for `homeserver.yaml`, then
     /// puts it in place; a candidate that it refuses is left beside it.
     InstallSynapseConfig {
@@ -480,6 +482,7 @@ impl Effect {
             | Effect::ObtainImage { .. }
             | Effect::SettleStorage { .. }
             | Effect::InitDatabase { .. }
+            | Effect::SeparateRoles
             | Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }
@@ -567,6 +570,7 @@ impl Effect {
                 ImageSource::Build { .. } => format!("build {service} from packages"),
             },
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
+            Effect::SeparateRoles => "make Synapse's database role a plain one".to_owned(),
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
             Effect::MoveDatabase(wanted) => {

@@ -21,6 +21,8 @@ pub enum Subject {
     Backup,
     /// A drill: whether a backup comes back.
     Drill,
+    /// Room on the guest's disk.
+    Room,
     /// Nothing: it only shows that notices arrive.
     Test,
 }
@@ -32,6 +34,7 @@ impl Subject {
             Subject::Update => "Update",
             Subject::Backup => "Backup",
             Subject::Drill => "Drill",
+            Subject::Room => "Room",
             Subject::Test => "Test",
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
         HttpAnswer, HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses,
-        Neighbour, Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried,
+        Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried,
         UnitState, Value,
     },
     name::AbsPath,
@@ -305,6 +305,14 @@ impl Observed {
     pub fn database(&self) -> Seen<&Database> {
         match self.get(Side::Guest, Fact::Database)? {
             Value::Database(database) => Ok(database),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What Synapse's role in PostgreSQL is and has, or why PostgreSQL does not say it.
+    pub fn roles(&self) -> Seen<Result<&Roles, &str>> {
+        match self.get(Side::Guest, Fact::Roles)? {
+            Value::Roles(roles) => Ok(roles.as_ref().map_err(String::as_str)),
             other => Err(mismatch(other)),
         }
     }

@@ -238,6 +238,37 @@ impl Surplus {
     }
 }
 
+/// How many dumps stay by themselves: that from before what runs, and one more.
+const DUMPS_KEPT: usize = 2;
+
+/// What goes by itself after an update that ended well: images and dumps of which neither what runs
+/// nor what ran before it has a use. Whatever holds data that nothing else has stays until a
+/// person says otherwise. The image of the generation `except` stays for somebody to look at.
+pub fn outlived(surplus: Surplus, except: Option<u32>) -> Vec<Spared> {
+    let of_it = except.map(|number| format!(":generation-{number}"));
+    let number = |thing: &Thing| -> Option<u32> {
+        thing.name.rsplit('/').next()?.strip_prefix("before-")?.strip_suffix(".dump")?.parse().ok()
+    };
+    let kept = surplus.kept.iter().filter(|thing| thing.kind == Kind::Dump).count();
+    let mut dumps: Vec<u32> = surplus
+        .removable
+        .iter()
+        .filter(|spared| spared.thing.kind == Kind::Dump)
+        .filter_map(|spared| number(&spared.thing))
+        .collect();
+    dumps.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+    let staying: BTreeSet<u32> = dumps.into_iter().take(DUMPS_KEPT.saturating_sub(kept)).collect();
+    surplus
+        .removable
+        .into_iter()
+        .filter(|spared| match spared.thing.kind {
+            Kind::Image => of_it.as_ref().is_none_or(|of_it| !spared.thing.name.ends_with(of_it)),
+            Kind::Dump => number(&spared.thing).is_some_and(|number| !staying.contains(&number)),
+            Kind::Database | Kind::Cluster | Kind::RemoteMedia => false,
+        })
+        .collect()
+}
+
 /// The major version of PostgreSQL among these images.
 fn postgres(images: &BTreeMap<Service, LockedImage>) -> Option<u32> {
     images.get(&Service::Postgres)?.major()

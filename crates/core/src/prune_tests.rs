@@ -222,3 +222,44 @@ fn only_names_that_updates_give_are_those_of_kept_databases() {
         assert_eq!(update::is_kept_database(name), ours, "{name}");
     }
 }
+
+#[test]
+fn the_last_two_generations_stay_by_themselves() {
+    let of = |except| {
+        let surplus = Surplus::of(
+            Asked { media_before: Some(7), old_clusters: true },
+            &world(generations(), Amount { files: 5, bytes: 50 }, Some(7)),
+        );
+        outlived(surplus.unwrap(), except).into_iter().map(|spared| spared.thing.name).collect::<Vec<_>>()
+    };
+    // Databases, clusters and media are nobody's but a person's to remove.
+    assert_eq!(
+        of(None),
+        [
+            "localhost/matrix-podman/synapse:generation-1",
+            "localhost/matrix-podman/synapse:generation-4",
+            "/opt/matrix/dumps/before-2.dump",
+        ]
+    );
+    assert_eq!(
+        of(Some(4)),
+        ["localhost/matrix-podman/synapse:generation-1", "/opt/matrix/dumps/before-2.dump"]
+    );
+}
+
+#[test]
+fn two_dumps_stay_where_only_one_leads_back() {
+    let dump = |number: u32| Thing {
+        kind: Kind::Dump,
+        name: update::dump_of(number).to_string(),
+        bytes: 1,
+        why: String::new(),
+    };
+    let spared = |number| Spared {
+        thing: dump(number),
+        effect: Effect::RemoveFile { side: Side::Guest, path: update::dump_of(number) },
+    };
+    let surplus = Surplus { removable: vec![spared(2), spared(10), spared(9)], kept: vec![dump(11)] };
+    let gone: Vec<String> = outlived(surplus, None).into_iter().map(|spared| spared.thing.name).collect();
+    assert_eq!(gone, [update::dump_of(2).to_string(), update::dump_of(9).to_string()]);
+}

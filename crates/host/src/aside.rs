@@ -43,6 +43,9 @@ pub(crate) fn prepare(containers: &Containers) -> Result<(), Failure> {
     for (path, mode, owner) in &containers.folders {
         file::make_dir(Path::new(path.as_str()), *mode, *owner)?;
     }
+    for (path, content, mode, owner) in &containers.files {
+        file::write(Path::new(path.as_str()), content.as_bytes(), *mode, *owner)?;
+    }
     let (hosts, names) = &containers.hosts;
     file::write(Path::new(hosts.as_str()), names.as_bytes(), Mode(0o644), Owner::ROOT)
 }

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     observed::Observed,
     render::{
         backups::{self, Chore},
-        machine,
+        machine, timer,
     },
     resource::{self, BRIDGE_PID_FILES, Backend, Claim, Place},
     service::Service,
@@ -158,15 +158,18 @@ fn forget_boot(unit: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes the timers that make backups, or the lines for cron.
+/// Removes the timers that make backups and updates, or the lines for cron.
 fn forget_timers(config: &Config) -> Result<(), Failure> {
-    file::remove(Path::new(backups::cron_file(config).path.as_str()))?;
-    for chore in Chore::ALL {
-        let units = chore.units(config);
+    for cron in [backups::cron_file(config), timer::cron_file(config)] {
+        file::remove(Path::new(cron.path.as_str()))?;
+    }
+    let chores = Chore::ALL.map(|chore| (chore.units(config), chore.timer(config)));
+    let updates = (timer::machine_files(config), timer::machine_timer(config));
+    for (units, timer) in chores.into_iter().chain([updates]) {
         if !units.iter().any(|unit| Path::new(unit.path.as_str()).exists()) {
             continue;
         }
-        Program::new(["systemctl", "disable", "--now", "--", &chore.timer(config)]).deadline(QUICK).output();
+        Program::new(["systemctl", "disable", "--now", "--", &timer]).deadline(QUICK).output();
         units.iter().try_for_each(|unit| file::remove(Path::new(unit.path.as_str())))?;
         Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).output();
     }

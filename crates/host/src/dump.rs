@@ -6,7 +6,10 @@ use std::{fs, path::Path, time::Duration};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
-    render::homeserver::DATABASE,
+    render::{
+        homeserver::DATABASE,
+        roles::{FILLING, LIKE_SYNAPSE, OWNER},
+    },
     service::Service,
     update,
 };
@@ -22,8 +25,6 @@ use crate::{
 const LONG: Duration = Duration::from_secs(24 * 3600);
 /// How long one statement may take.
 const QUICK: Duration = Duration::from_secs(120);
-/// A database under this name is being filled; only restores use it.
-const FILLING: &str = "synapse_restoring";
 /// Keys that clients upload to be used once. Restored, they would be given out
 /// a second time, and what is encrypted to them could not be read; clients
 /// upload new ones by themselves.
@@ -87,8 +88,7 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
     sql(
         &format!(
             "DROP DATABASE IF EXISTS {FILLING} WITH (FORCE);\n\
-             CREATE DATABASE {FILLING} OWNER {DATABASE} TEMPLATE template0 ENCODING 'UTF8' \
-             LC_COLLATE 'C' LC_CTYPE 'C';"
+             CREATE DATABASE {FILLING} {LIKE_SYNAPSE};"
         ),
         &doing(),
     )?;
@@ -150,33 +150,51 @@ pub fn forget_one_time_keys() -> Result<(), Failure> {
         "DO $$ BEGIN IF to_regclass('public.{ONE_TIME_KEYS}') IS NOT NULL THEN \
          TRUNCATE public.{ONE_TIME_KEYS}; END IF; END $$;"
     );
-    sql_in(DATABASE, &there, doing).map(drop)
+    psql(DATABASE, DATABASE, &there, doing, QUICK).map(drop)
 }
 
 /// Has PostgreSQL write to the disk all that it still has in memory alone, so
 /// that what is copied of the disk now starts without much to do.
 pub fn checkpoint() -> Result<(), Failure> {
     let doing = "have PostgreSQL write everything to the disk";
-    psql("postgres", "CHECKPOINT;", doing, LONG).map(drop)
+    psql(owner()?, "postgres", "CHECKPOINT;", doing, LONG).map(drop)
 }
 
 /// psql as a program asks it: nothing but the values, and no going on after an error.
 pub(crate) const PSQL: [&str; 6] =
     ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"];
 
-/// Runs statements in the database that belongs to nobody; what they print.
+/// Runs statements as the cluster's owner in the database that belongs to nobody; what they
+/// print.
 fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
-    sql_in("postgres", statements, doing)
+    psql(owner()?, "postgres", statements, doing, QUICK)
 }
 
-fn sql_in(database: &str, statements: &str, doing: &str) -> Result<String, Failure> {
-    psql(database, statements, doing, QUICK)
+/// The name of the cluster's owner: in one that an older version made and that was not taken over
+/// yet, it is that of Synapse's role.
+pub(crate) fn owner() -> Result<&'static str, Failure> {
+    match psql(OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
+        Ok(_) => Ok(OWNER),
+        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => Ok(DATABASE),
+        Err(failure) => Err(failure),
+    }
 }
 
-fn psql(database: &str, statements: &str, doing: &str, within: Duration) -> Result<String, Failure> {
+fn is_not_there(line: &str) -> bool {
+    line.contains(&format!("role \"{OWNER}\" does not exist"))
+}
+
+/// Runs statements as a role in a database; what they print.
+pub(crate) fn psql(
+    role: &str,
+    database: &str,
+    statements: &str,
+    doing: &str,
+    within: Duration,
+) -> Result<String, Failure> {
     let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
         "--username",
-        DATABASE,
+        role,
         "--dbname",
         database,
     ]);

@@ -12,14 +12,14 @@ use std::{
 
 use matrix_podman_core::{
     aside::Aside,
-    fact::Side,
+    fact::{Database, Side},
     layout,
     lock::Lock,
     name::{AbsPath, Mode, Owner},
     render::homeserver::DATABASE,
     resource,
     service::Service,
-    update::{Progress, Rehearsal, Rehearsed, Undo, rehearsal},
+    update::{self as rules, Progress, Rehearsal, Rehearsed, Undo, rehearsal, rehearsal_needs},
 };
 
 use crate::{
@@ -35,9 +35,6 @@ use crate::{
     update::{Proposal, Update, lock, millis, schema_of, see},
 };
 
-/// What is left free beside a rehearsal: the server goes on writing, and the
-/// database of the rehearsal has a log of changes.
-const SPARE: u64 = 1536 << 20;
 /// Between two looks at what is rewritten.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -78,6 +75,26 @@ impl Update<'_> {
             }
         }
         result
+    }
+
+    /// Why there is no room for a rehearsal that nobody asked for, where there is none.
+    pub fn no_room_to_rehearse(&self) -> Result<Option<String>, Failure> {
+        let doing = "look for room for a rehearsal";
+        let site = self.world.site();
+        let place = layout::in_root("postgresdata");
+        let (database, disk, memory, facts) = see(self.world, doing, |seen| {
+            let (database, disk) = (seen.database(), seen.room(Side::Guest, &place));
+            let memory = seen.memory(Service::ALL.map(Service::unit));
+            let facts = resource::render_facts(site, seen)?;
+            Ok((database?.clone(), disk?, memory?.clone(), facts))
+        })?;
+        let size = match database {
+            Database::Answers(state) => state.size,
+            Database::Refuses(why) => return Err(Failure::new(doing, why)),
+        };
+        // On plain LXC the kernel tells the guest of the machine's memory.
+        let memory = memory.total.min(facts.guest_memory.0).saturating_sub(memory.used);
+        Ok(rules::no_room(size, disk.map_or(0, |disk| disk.free), memory))
     }
 
     /// How `proposal` could be taken back, going by what the rehearsal left.
@@ -130,7 +147,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     let size = guest::Session::open()?.one("SELECT pg_database_size(current_database())")?;
     let size: u64 = size.parse().doing(|| "read the size of the database")?;
     // The dump, and the database that is made of it.
-    room::check(folder, size.saturating_mul(2).saturating_add(SPARE))?;
+    room::check(folder, rehearsal_needs(size))?;
     file::make_dir(folder, Mode(0o700), Owner::ROOT)?;
     aside::prepare(containers)?;
     for path in &rehearsal.copies {

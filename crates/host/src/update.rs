@@ -7,6 +7,7 @@
 
 mod back;
 mod major;
+mod outlived;
 mod precaution;
 
 use std::{
@@ -27,6 +28,8 @@ use matrix_podman_core::{
     service::Service,
     update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
+
+pub use outlived::room_runs_out;
 
 use crate::{
     failure::Failure,
@@ -200,13 +203,19 @@ impl Update<'_> {
                 return Err(Failure::new(format!("update {service}"), "matrix.lock does not know it")
                     .hint("`matrix-podman up` writes it"));
             };
+            if let Some(text) = wanted.caution() {
+                self.listener.on(&Event::Note { text });
+            }
             let tag = update::tag_of(service, number);
             let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
+            let named = || {
+                see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))
+            };
+            let before = named()?;
             self.act(&format!("Get the image of {}", service.title()), &effect)?;
             let image =
-                see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))?;
-            let image =
-                image.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+                named()?.ok_or_else(|| Failure::new("look at the image", format!("{tag} is not there")))?;
+            self.remove_replaced(before.as_ref(), &image);
             let to = locked(wanted, &image);
             if let (Some(asked), Some(got)) = (wanted.major, to.major())
                 && asked != got
@@ -326,12 +335,17 @@ impl Update<'_> {
                 let millis = millis(started);
                 let generation = self.close(Outcome::Kept)?;
                 self.remove_outlived(proposal, generation.snapshot.as_ref());
+                self.remove_older_generations(None);
                 Report { millis, ..Report::of(generation) }
             }
             Err(failure) => {
                 self.listener.on(&Event::Note { text: format!("{failure}. The old version is put back.") });
                 let log = self.evidence(proposal, &failure);
-                self.take_back(&generation, failure.to_string(), log, &green)?
+                let report = self.take_back(&generation, failure.to_string(), log, &green)?;
+                if report.still_ill.is_empty() {
+                    self.remove_older_generations(Some(generation.number));
+                }
+                report
             }
         };
         Ok(Report { without_snapshot, ..report })
@@ -374,7 +388,7 @@ impl Update<'_> {
         let unit = format!("unit/{service}");
         self.settle(site, &[&unit])?;
         match patience {
-            None => self.settle(site, &[&format!("service/{service}")]),
+            None => self.settle(site, &[&format!("service/{service}")])?,
             Some(patience) => self.act(
                 &format!("Replace {}", service.title()),
                 &Effect::StartService {
@@ -382,8 +396,10 @@ impl Update<'_> {
                     restart: true,
                     timeout: matrix_podman_core::size::Seconds(patience.as_secs()),
                 },
-            ),
+            )?,
         }
+        // A cluster that served before may be one that an older version made.
+        if service == Service::Postgres { self.settle(site, &["database/roles"]) } else { Ok(()) }
     }
 
     /// Brings the resources of those names to where `site` wants them.

@@ -120,7 +120,9 @@ struct Answer {
 fn recall(path: &Path, python: &str, wanted: &[String]) -> Option<Pins> {
     let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
     let answer: Answer = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (age < FRESH && answer.python == python && answer.wanted == wanted).then_some(answer.pins)
+    // An index may have learnt hashes that it did not give.
+    let whole = answer.pins.values().all(|pin| pin.sha256.is_some());
+    (age < FRESH && whole && answer.python == python && answer.wanted == wanted).then_some(answer.pins)
 }
 
 /// Has pip find out what it would install.
@@ -156,10 +158,13 @@ pub(crate) fn synapse_version(pins: &Pins) -> Result<&str, Error> {
 /// Installs exactly these packages below `stage`, where the image's Python looks for them.
 pub(crate) fn install(python: &str, pins: &Pins, stage: &Path, work: &Path) -> Result<(), Error> {
     let requirements = work.join("requirements.txt");
-    fs::write(&requirements, requirement_lines(pins)).during("write", &requirements)?;
+    fs::write(&requirements, requirement_lines(pins)?).during("write", &requirements)?;
     let target = stage.join(format!("usr/local/lib/python{python}/dist-packages"));
     let mut pip = pip(python, work)?;
-    pip.args(["--no-deps", "--no-compile", "--target"]).arg(&target).arg("--requirement").arg(&requirements);
+    pip.args(["--require-hashes", "--no-deps", "--no-compile", "--target"])
+        .arg(&target)
+        .arg("--requirement")
+        .arg(&requirements);
     run(pip, "fetch Synapse and its Python packages", ADVICE)?;
     // pip's scripts call the machine's Python; the image gets its own, see `scripts`.
     remove_dir(&target.join("bin"))?;
@@ -170,13 +175,26 @@ pub(crate) fn install(python: &str, pins: &Pins, stage: &Path, work: &Path) -> R
     scripts(&target, pins, &stage.join("usr/local/bin"))
 }
 
-fn requirement_lines(pins: &Pins) -> String {
-    let hashed = pins.values().all(|pin| pin.sha256.is_some());
-    let line = |(name, pin): (&String, &Pin)| match &pin.sha256 {
-        Some(sha256) if hashed => format!("{name}=={} --hash=sha256:{sha256}\n", pin.version),
-        _ => format!("{name}=={}\n", pin.version),
-    };
-    pins.iter().map(line).collect()
+/// What pip is told to install, each with the hash of its file. One without a hash is not installed,
+/// nor is anything beside it: what is fetched is what was resolved, or nothing is.
+fn requirement_lines(pins: &Pins) -> Result<String, Error> {
+    let mut lines = String::new();
+    let mut unknown = Vec::new();
+    for (name, pin) in pins {
+        match &pin.sha256 {
+            Some(sha256) => lines.push_str(&format!("{name}=={} --hash=sha256:{sha256}\n", pin.version)),
+            None => unknown.push(format!("{name} {}", pin.version)),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(lines);
+    }
+    Err(unexpected(
+        "fetch Synapse and its Python packages",
+        format!("the package index gives no SHA-256 hash of {}", unknown.join(", ")),
+        "use a package index that gives hashes of all files (`pip config list` shows which one this machine uses), \
+         then try again; nothing was installed",
+    ))
 }
 
 /// A `pip install` for the image's Python instead of the machine's.
@@ -265,12 +283,13 @@ mod tests {
         let mut pins = parse_report(report).unwrap();
         assert_eq!(synapse_version(&pins).unwrap(), "1.163.2");
         assert_eq!(
-            requirement_lines(&pins),
+            requirement_lines(&pins).unwrap(),
             "matrix-synapse==1.163.2 --hash=sha256:aa\npyyaml==6.0 --hash=sha256:bb\n"
         );
-        // pip wants all hashes or none.
+        // One that is missing does not loosen the others.
         pins.insert("six".into(), Pin { version: "1".into(), sha256: None });
-        assert!(!requirement_lines(&pins).contains("--hash"));
+        let why = requirement_lines(&pins).unwrap_err().to_string();
+        assert!(why.contains("no SHA-256 hash of six 1"), "{why}");
     }
 
     #[test]
@@ -278,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("answer.json");
         assert!(recall(&path, "3.13", &["a==1".to_owned()]).is_none());
-        let pins = Pins::from([("a".to_owned(), Pin { version: "1".into(), sha256: None })]);
+        let pins = Pins::from([("a".to_owned(), Pin { version: "1".into(), sha256: Some("aa".into()) })]);
         let (a1, a2) = (["a==1".to_owned()], ["a==2".to_owned()]);
         let answer = Answer { python: "3.13".into(), wanted: a1.to_vec(), pins: pins.clone() };
         fs::write(&path, serde_json::to_vec(&answer).unwrap()).unwrap();

@@ -51,6 +51,11 @@ pub fn run(config: Option<&Path>, args: &args::Init) -> Result<u8, Error> {
         "User ids will look like {} for ever; to change that, edit server_name before the first `up`.",
         styled(BOLD, &answers.config.user_id("anna"))
     ));
+    if answers.config.update.auto {
+        output::say(
+            "The server will update itself on the 1st and the 15th; `auto = false` in [update] leaves that to you.",
+        );
+    }
     output::say(
         "next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it",
     );

@@ -2,11 +2,18 @@
 
 mod overdue;
 
-use std::path::Path;
+use std::{fs, path::Path, time::Duration};
 
-use matrix_podman_core::{layout, notify::Subject, resource::Backend};
+use matrix_podman_core::{
+    layout,
+    name::{Mode, Owner},
+    notify::Subject,
+    resource::Backend,
+};
 use matrix_podman_host::{
+    apply::file,
     notify::{self, Sent},
+    update::room_runs_out,
     world::World,
 };
 use serde_json::{Value as Json, json};
@@ -26,6 +33,37 @@ pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
         if let Err(failure) = sent.result {
             output::say(&format!("note: the notice was not sent: {}", output::one_line(&failure.to_string())));
         }
+    }
+}
+
+/// How long one notice of a disk that runs full is enough.
+const ROOM_TOLD: Duration = Duration::from_secs(6 * 86_400);
+
+/// Tells that the guest's disk will soon be too full for what is done by itself, before anything
+/// is refused for it; once a week, and anew when there was room in between. That it cannot be looked
+/// at fails nothing: whoever looks for room next says so.
+pub fn tell_of_room(world: &World) {
+    let told = layout::machine_state(world.site().config.site()).join("room-told");
+    let told = Path::new(told.as_str());
+    match room_runs_out(world) {
+        Ok(None) => {
+            if let Err(failure) = file::remove(told) {
+                output::say(&format!("note: {failure}"));
+            }
+        }
+        Ok(Some(what)) => {
+            output::say(&format!("note: {what}"));
+            let age =
+                fs::metadata(told).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+            if age.is_some_and(|age| age < ROOM_TOLD) {
+                return;
+            }
+            tell(world, Subject::Room, false, &what);
+            if let Err(failure) = file::write(told, b"", Mode(0o600), Owner::ROOT) {
+                output::say(&format!("note: the same will be told again: {failure}"));
+            }
+        }
+        Err(failure) => output::say(&format!("note: {failure}")),
     }
 }
 

@@ -11,11 +11,16 @@ use crate::{
     output::{self, GREEN, duration, styled},
 };
 
+/// Whether there are data that it could do something to.
+pub fn touches_data(proposal: &Proposal) -> bool {
+    let touches = |service| matches!(service, Service::Synapse | Service::Postgres);
+    proposal.changes.iter().any(|change| touches(change.service))
+}
+
 /// Rehearses what is proposed, if there are data that it could do something to,
 /// and says what came of it: how it can be taken back.
 pub fn hold(update: &Update, proposal: &Proposal, within: Duration, json: bool) -> Result<Undo, Error> {
-    let touches = |service| matches!(service, Service::Synapse | Service::Postgres);
-    if !proposal.changes.iter().any(|change| touches(change.service)) {
+    if !touches_data(proposal) {
         if !json {
             output::say(
                 "Nothing to rehearse: neither Synapse nor PostgreSQL changes, and the others keep no data.",

@@ -104,6 +104,7 @@ pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
         if let Some(run) = run {
             run.told();
         }
+        notify::tell_of_room(&world);
     }
     let code = match done? {
         Came::Nothing if requests.is_empty() => DONE,
@@ -179,7 +180,8 @@ fn attempt(
             return Ok(Came::Proposed(proposal));
         }
         let within = Duration::from_secs(args.within.0);
-        if args.rehearse || world.site().config.update.rehearse {
+        if args.rehearse || world.site().config.update.rehearse || rehearses_itself(&update, args, &proposal)?
+        {
             let undo = rehearse::hold(&update, &proposal, within, args.output.json)?;
             // What the copy shows counts for more than what the image says.
             if args.rehearse || (args.unattended && undo == Undo::Dump) {
@@ -194,6 +196,19 @@ fn attempt(
         journal.end(report.generation.outcome == Outcome::Kept)?;
         Ok(Came::Tried(Box::new(report), proposal))
     })
+}
+
+/// Whether an update that nobody watches is rehearsed, though nobody asked for that: where it could
+/// do something to the data, and there is room for a copy.
+fn rehearses_itself(update: &Update, args: &args::Update, proposal: &Proposal) -> Result<bool, Failure> {
+    if !args.unattended || !rehearse::touches_data(proposal) || proposal.majors().is_some() {
+        return Ok(false);
+    }
+    let no_room = update.no_room_to_rehearse()?;
+    if let Some(why) = &no_room {
+        output::say(&format!("note: the update is not rehearsed: {why}"));
+    }
+    Ok(no_room.is_none())
 }
 
 pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Error> {

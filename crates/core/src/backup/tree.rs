@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 /// What cannot be lost or is made anew: the database's files (the dump is what
 /// counts), the cache, what an earlier restore set aside, and what was fetched
 /// from elsewhere and can be again.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: [&str; 11] = [
     "dumps",
     // A disk of its own has it.
     "lost+found",
     "postgresdata",
     "redis",
     "set-aside",
+    // What is on its way to Synapse.
+    "synapse/uploads",
     "synapse/media_store/remote_content",
     "synapse/media_store/remote_thumbnail",
     "synapse/media_store/remote_thumbnails",

@@ -11,7 +11,7 @@ use super::{
     },
     network, proxmox,
     read::{Got, Reader},
-    types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice},
+    types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice, SigningKey},
 };
 use crate::{
     backup::{Backup, Keep, Limits, Repository, RepositoryName, Terms},
@@ -167,11 +167,12 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
 
 fn images(r: &mut Reader<'_>) -> Images {
     use image_keys::{
-        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, REDIS_ARCHIVE, REDIS_REFERENCE, SOURCE, SYNAPSE_ARCHIVE,
-        SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, WEB_ARCHIVE, WEB_REFERENCE,
+        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE,
+        REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE,
+        SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE, WEB_SIGNATURE_KEY,
     };
     let source = r.value(&SOURCE);
-    let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE);
+    let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE, &SYNAPSE_SIGNATURE_KEY);
     let version = r.optional(&SYNAPSE_BUILD_VERSION);
     if version.written() {
         if synapse.archive.is_some() {
@@ -191,18 +192,24 @@ fn images(r: &mut Reader<'_>) -> Images {
     synapse.build_version = version.value.map(|BuildVersion(version)| version);
     Images {
         source: source.value,
-        postgres: image(r, &POSTGRES_REFERENCE, &POSTGRES_ARCHIVE),
-        redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE),
+        postgres: image(r, &POSTGRES_REFERENCE, &POSTGRES_ARCHIVE, &POSTGRES_SIGNATURE_KEY),
+        redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE, &REDIS_SIGNATURE_KEY),
         synapse,
-        web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE),
+        web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE, &WEB_SIGNATURE_KEY),
     }
 }
 
-fn image(r: &mut Reader<'_>, reference: &Key<ImageRef>, archive: &Key<AbsPath, Follows>) -> ImageChoice {
+fn image(
+    r: &mut Reader<'_>,
+    reference: &Key<ImageRef>,
+    archive: &Key<AbsPath, Follows>,
+    signature: &Key<SigningKey, Follows>,
+) -> ImageChoice {
     ImageChoice {
         reference: r.value(reference).value,
         archive: r.optional(archive).value,
         build_version: None,
+        signature_key: r.optional(signature).value.map(|SigningKey(key)| key),
     }
 }
 
@@ -222,6 +229,9 @@ fn synapse(r: &mut Reader<'_>) -> Synapse {
             .value
             .map(|list| list.0.into_iter().map(|network| network.0).collect()),
         report_stats: r.value(&keys::REPORT_STATS).value,
+        password_min_length: r.value(&keys::PASSWORD_MIN_LENGTH).value.0,
+        profiles_need_login: r.value(&keys::PROFILES_NEED_LOGIN).value,
+        profiles_of_shared_rooms: r.value(&keys::PROFILES_OF_SHARED_ROOMS).value,
         log_level: r.value(&keys::LOG_LEVEL).value,
     }
 }

@@ -208,6 +208,9 @@ pub struct ImageChoice {
     /// Version of the packaged program for images that are built; the newest
     /// when absent. Only Synapse's can be chosen.
     pub build_version: Option<String>,
+    /// The public key (PEM) that it has to be signed with in the registry; it is not looked at
+    /// when absent.
+    pub signature_key: Option<String>,
 }
 
 /// `[synapse]`
@@ -236,6 +239,12 @@ pub struct Synapse {
     pub private_networks: Option<Vec<Cidr4>>,
     /// Whether usage statistics are sent to the makers of Synapse.
     pub report_stats: bool,
+    /// The fewest characters that a password may have.
+    pub password_min_length: u32,
+    /// Whether names and pictures of people are told only to whoever is logged in.
+    pub profiles_need_login: bool,
+    /// Whether they are told only to those who share a room with them.
+    pub profiles_of_shared_rooms: bool,
     /// Log level of Synapse.
     pub log_level: LogLevel,
 }

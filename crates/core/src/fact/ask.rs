@@ -130,6 +130,7 @@ impl Fact {
             Fact::Contents => usage::ask_contents(),
             Fact::Timers => argv(&["systemctl", "list-timers", "--all", "--output=json"]),
             Fact::Database => inside::ask_database(),
+            Fact::Roles => inside::ask_roles(),
             Fact::InsideSynapse => inside::ask_synapse(),
             Fact::ImageSchema(image) => inside::ask_image(image),
             Fact::Clusters => argv(&[
@@ -184,6 +185,7 @@ impl Fact {
                 _ => Err(Invalid::new(last_line(&output.stderr))),
             },
             Fact::Database => inside::parse_database(output).map(|d| Value::Database(Box::new(d))),
+            Fact::Roles => inside::parse_roles(output).map(Value::Roles),
             Fact::InsideSynapse => inside::parse_synapse(output).map(Value::InsideSynapse),
             Fact::ImageSchema(_) => inside::parse_image(output).map(Value::ImageSchema),
             Fact::Clusters => match output.status {
@@ -241,6 +243,7 @@ impl Fact {
             | Fact::Addresses(_)
             | Fact::Srv(_)
             | Fact::Database
+            | Fact::Roles
             | Fact::InsideSynapse
             | Fact::ImageSchema(_)
             | Fact::RegistryTags(_)

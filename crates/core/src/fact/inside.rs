@@ -5,7 +5,12 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use super::{Output, last_line, usage::ask_read_only};
-use crate::{name::Invalid, render::homeserver, service::Service, update::Schema};
+use crate::{
+    name::Invalid,
+    render::{homeserver, roles},
+    service::Service,
+    update::Schema,
+};
 
 /// What PostgreSQL says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +62,31 @@ const PATIENCE_MILLIS: u32 = 5000;
 
 pub(super) fn ask_database() -> Vec<String> {
     ask_read_only(PATIENCE_MILLIS, QUERY)
+}
+
+/// What Synapse's role in PostgreSQL is and has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles {
+    /// Whether it may do nothing that a plain role may not.
+    pub plain: bool,
+    /// The name of the cluster's owner.
+    pub owner: String,
+    /// How much of Synapse's data is the cluster owner's.
+    pub others: u64,
+}
+
+pub(super) fn ask_roles() -> Vec<String> {
+    ask_read_only(PATIENCE_MILLIS, roles::QUESTION)
+}
+
+pub(super) fn parse_roles(output: &Output) -> Result<Result<Roles, String>, Invalid> {
+    match output.status {
+        Some(0) => serde_json::from_slice(&output.stdout)
+            .map(Ok)
+            .map_err(|e| Invalid::new(format!("the database's answer could not be read: {e}"))),
+        Some(_) => Ok(Err(last_line(&output.stderr))),
+        None => Err(Invalid::new("podman exec did not come to an end")),
+    }
 }
 
 pub(super) fn parse_database(output: &Output) -> Result<Database, Invalid> {
@@ -240,6 +270,16 @@ mod tests {
         let Database::Refuses(why) = parse_database(&output(2, "", said)).unwrap() else { panic!() };
         assert!(why.ends_with("starting up"));
         assert!(parse_database(&Output::default()).is_err());
+    }
+
+    #[test]
+    fn roles_are_read() {
+        let printed = r#"{"plain" : false, "owner" : "synapse", "others" : 181}"#;
+        let roles = parse_roles(&output(0, printed, "")).unwrap().unwrap();
+        assert_eq!((roles.plain, roles.owner.as_str(), roles.others), (false, "synapse", 181));
+        let refused = parse_roles(&output(2, "", "psql: error: FATAL:  role \"synapse\" does not exist\n"));
+        assert!(refused.unwrap().unwrap_err().ends_with("does not exist"));
+        assert!(parse_roles(&Output::default()).is_err());
     }
 
     #[test]

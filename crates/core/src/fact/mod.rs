@@ -22,7 +22,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
-pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Trial, Tried};
+pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
 pub use net::{
     Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
     PATIENCE, Silence, SrvRecord, Stage, Tls,
@@ -144,6 +144,8 @@ pub enum Fact {
     Srv(String),
     /// What PostgreSQL says of Synapse's database.
     Database,
+    /// What Synapse's role in PostgreSQL is and has.
+    Roles,
     /// What is seen from inside Synapse's container.
     InsideSynapse,
     /// The schema of the Synapse in an image, which need not run.
@@ -302,6 +304,8 @@ pub enum Value {
     Srv(Vec<SrvRecord>),
     /// To [`Fact::Database`].
     Database(Box<Database>),
+    /// To [`Fact::Roles`]: why it is not known, where PostgreSQL refuses the question.
+    Roles(Result<Roles, String>),
     /// To [`Fact::InsideSynapse`].
     InsideSynapse(InsideSynapse),
     /// To [`Fact::ImageSchema`]: `None` when the program does not say it.

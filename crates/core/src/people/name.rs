@@ -111,10 +111,15 @@ pub struct Password(String);
 impl Password {
     /// Checks `text`; the error says what is wrong with it and never repeats it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let length = text.chars().count();
-        if length < MIN_PASSWORD {
+        Self::with_at_least(MIN_PASSWORD, text)
+    }
+
+    /// The same for a server on which passwords have at least `least` characters.
+    pub fn with_at_least(least: usize, text: &str) -> Result<Self, Invalid> {
+        let (length, least) = (text.chars().count(), least.max(MIN_PASSWORD));
+        if length < least {
             return Err(Invalid::new(format!(
-                "the password has {length} characters; choose one with at least {MIN_PASSWORD}"
+                "the password has {length} characters; choose one with at least {least}"
             )));
         }
         if text.len() > MAX_PASSWORD || text.contains('\0') {
@@ -300,6 +305,8 @@ mod tests {
             let why = Password::parse(bad).unwrap_err().0;
             assert!(bad.is_empty() || !why.contains(bad), "{why}");
         }
+        assert!(Password::with_at_least(14, "correct horse").is_err());
+        assert!(Password::with_at_least(13, "correct horse").is_ok());
         // Eight characters, however many bytes.
         assert!(Password::parse("äöüßäöüß").is_ok());
     }

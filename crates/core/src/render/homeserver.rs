@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{DesiredFile, Facts, log_config, yaml};
+use super::{DesiredFile, Facts, log_config, uploads, yaml};
 use crate::{
     config::{Config, Registration, Turn},
     layout::{self, Secret},
@@ -89,6 +89,9 @@ struct Homeserver<'a> {
     suppress_key_server_warning: bool,
     event_cache_size: String,
     caches: Caches,
+    password_config: Passwords,
+    require_auth_for_profile_requests: bool,
+    limit_profile_requests_to_users_who_share_rooms: bool,
     rc_message: Rate,
     rc_login: LoginRates,
     #[serde(flatten)]
@@ -174,11 +177,24 @@ struct Rate {
     burst_count: u32,
 }
 
+/// How often somebody may log in.
 #[derive(Debug, Serialize)]
 struct LoginRates {
     address: Rate,
     account: Rate,
     failed_attempts: Rate,
+}
+
+/// What passwords have to be like that people choose.
+#[derive(Debug, Serialize)]
+struct Passwords {
+    policy: PasswordPolicy,
+}
+
+#[derive(Debug, Serialize)]
+struct PasswordPolicy {
+    enabled: bool,
+    minimum_length: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -259,13 +275,20 @@ impl<'a> Homeserver<'a> {
                 global_factor: synapse.cache_factor,
                 cache_autotuning: autotuning(facts.guest_memory),
             },
-            // Synapse's defaults are those of a public server: a person who
-            // types fast, or a family behind one address, runs into them.
+            // Length is what counts; rules about kinds of characters make people choose worse ones.
+            password_config: Passwords {
+                policy: PasswordPolicy { enabled: true, minimum_length: synapse.password_min_length },
+            },
+            require_auth_for_profile_requests: synapse.profiles_need_login,
+            limit_profile_requests_to_users_who_share_rooms: synapse.profiles_of_shared_rooms,
+            // A person who types fast runs into Synapse's default.
             rc_message: Rate { per_second: 1.0, burst_count: 30 },
             rc_login: LoginRates {
-                address: Rate { per_second: 0.15, burst_count: 10 },
-                account: Rate { per_second: 0.05, burst_count: 5 },
-                failed_attempts: Rate { per_second: 0.05, burst_count: 5 },
+                // A family behind one address with all of its devices.
+                address: Rate { per_second: 0.15, burst_count: 20 },
+                // Synapse's own defaults: whoever guesses does so for one account.
+                account: Rate { per_second: 0.003, burst_count: 5 },
+                failed_attempts: Rate { per_second: 0.17, burst_count: 3 },
             },
             turn: config.turn.as_ref().map(TurnSettings::of),
         }
@@ -328,6 +351,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
             "What Synapse logs, to the journal",
         ),
     ];
+    files.push(uploads::module(config));
     if let Some(certificates) = &config.synapse.federation_ca {
         files.push(DesiredFile::read_by(
             Service::Synapse,

@@ -16,10 +16,13 @@ pub mod nginx;
 pub mod postgres;
 pub mod quadlet;
 pub mod redis;
+pub mod roles;
+pub mod signatures;
 pub mod stack;
 pub mod system;
 pub mod timer;
 pub mod unit;
+pub mod uploads;
 mod yaml;
 
 #[cfg(test)]
@@ -109,10 +112,13 @@ pub fn folders() -> Vec<DesiredFolder> {
     vec![
         folder(AbsPath::known(layout::ROOT), 0o755, Owner::ROOT),
         folder(AbsPath::known(layout::SECRETS), 0o700, Owner::ROOT),
+        folder(layout::in_root("postgres"), 0o750, Owner { uid: 0, gid: Service::Postgres.owner().gid }),
         folder(layout::in_root("postgresdata"), 0o700, Service::Postgres.owner()),
         folder(layout::in_root("redis"), 0o755, Owner::ROOT),
         folder(layout::in_root("synapse"), 0o750, Owner { uid: 0, gid: synapse.gid }),
         folder(layout::in_root("synapse/media_store"), 0o750, synapse),
+        folder(uploads::module_folder(), 0o750, Owner { uid: 0, gid: synapse.gid }),
+        folder(uploads::folder(), 0o700, synapse),
         folder(AbsPath::known(layout::QUADLET), 0o755, Owner::ROOT),
     ]
 }
@@ -120,7 +126,7 @@ pub fn folders() -> Vec<DesiredFolder> {
 /// The config files that `service` reads, apart from its unit.
 pub fn service_files(service: Service, config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     match service {
-        Service::Postgres => Vec::new(),
+        Service::Postgres => roles::files(),
         Service::Redis => redis::files(),
         Service::Synapse => homeserver::files(config, facts),
         Service::Web => element::files(config),

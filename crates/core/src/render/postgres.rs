@@ -1,18 +1,12 @@
-//! PostgreSQL: tuning, the making of a cluster and who may log in.
+//! PostgreSQL: tuning and the making of a cluster; who may log in is in [`super::roles`].
 //!
 //! The tuning follows the guest's memory with the formulas of pgtune (web
 //! application, SSD), of which PostgreSQL gets half.
 
-use super::Facts;
-use crate::{
-    config::Config,
-    layout::Secret,
-    lock::LockedImage,
-    name::{Mode, Owner},
-    render::homeserver::DATABASE,
-    service::Service,
-    size::Bytes,
-};
+use serde::{Deserialize, Serialize};
+
+use super::{Facts, roles};
+use crate::{config::Config, lock::LockedImage, size::Bytes};
 
 /// Where the container sees `/opt/matrix/postgresdata`. Never `…/data`: the
 /// image of version 18 refuses to start when that is a mount.
@@ -38,6 +32,8 @@ pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
     vec![
         ("listen_addresses", "*".into()),
         ("unix_socket_directories", SOCKETS.into()),
+        ("hba_file", roles::HBA.into()),
+        ("ident_file", roles::IDENT.into()),
         ("password_encryption", "scram-sha-256".into()),
         ("max_connections", connections.to_string()),
         ("shared_buffers", mib(buffers)),
@@ -78,23 +74,19 @@ pub fn health_command() -> Vec<String> {
 
 /// What makes an empty cluster in `pgdata`, run in the container as its user.
 /// Synapse accepts no locale but C and no encoding but UTF-8.
-pub fn initdb(pgdata: &str) -> Vec<String> {
+fn initdb(pgdata: &str) -> Vec<String> {
     [
         "initdb",
         "--encoding=UTF8",
         "--locale=C",
         "--data-checksums",
-        "--auth-local=trust",
-        "--auth-host=scram-sha-256",
+        // Until our own rules stand there.
+        "--auth-local=peer",
+        "--auth-host=reject",
     ]
     .map(str::to_owned)
     .into_iter()
-    .chain([
-        format!("--username={DATABASE}"),
-        format!("--pwfile={}", Secret::Postgres.in_container()),
-        "-D".to_owned(),
-        pgdata.to_owned(),
-    ])
+    .chain([format!("--username={}", roles::OWNER), "-D".to_owned(), pgdata.to_owned()])
     .collect()
 }
 
@@ -102,22 +94,31 @@ pub fn initdb(pgdata: &str) -> Vec<String> {
 /// (`POSTGRES_INITDB_ARGS`): the same cluster as [`initdb`] makes.
 pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 
-/// `pg_hba.conf`: the socket is inside the container, where only PostgreSQL
-/// itself and `podman exec` are; over the network nobody without the password.
-/// The same as the official image's entry point writes.
-pub fn pg_hba() -> String {
-    let rule = |kind: &str, address: &str, method: &str| {
-        format!("{kind:<7} {:<11} {:<7} {address:<7} {method}\n", "all", "all")
-    };
-    format!(
-        "# Written by matrix-podman when the cluster was made.\n{}{}",
-        rule("local", "", "trust"),
-        rule("host", "all", "scram-sha-256"),
-    )
+/// An empty cluster to be made: the command, run in the container, the files that are put
+/// into it and the statements that it gets before it is started for the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCluster {
+    /// The command.
+    pub initdb: Vec<String>,
+    /// Names of files in the cluster's folder, and their content.
+    pub files: Vec<(String, String)>,
+    /// Statements, each on one line.
+    pub statements: Vec<String>,
 }
 
-/// Mode and owner of `pg_hba.conf`.
-pub const PG_HBA_FILE: (Mode, Owner) = (Mode(0o600), Service::Postgres.owner());
+impl NewCluster {
+    /// A cluster of that major version.
+    pub fn of(major: u32) -> Self {
+        Self {
+            initdb: initdb(&format!("{MOUNT}/{major}/docker")),
+            files: vec![
+                ("pg_hba.conf".to_owned(), roles::pg_hba()),
+                ("pg_ident.conf".to_owned(), roles::pg_ident()),
+            ],
+            statements: roles::first_statements(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -149,10 +150,6 @@ mod tests {
 
     #[test]
     fn a_cluster() {
-        insta::assert_snapshot!(format!(
-            "{}\n{}",
-            initdb("/var/lib/postgresql/18/docker").join(" "),
-            pg_hba()
-        ));
+        insta::assert_snapshot!(NewCluster::of(18).initdb.join(" "));
     }
 }

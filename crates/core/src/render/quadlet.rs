@@ -98,6 +98,7 @@ fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
         // Soon at first, then once a minute.
         .raw("RestartSteps", "6")
         .raw("RestartMaxDelaySec", "60s")
+        .words("ExecStartPre", &spec.before_start)
         .raw("TimeoutStartSec", spec.start_timeout.0)
         .raw("TimeoutStopSec", stop + 30)
         .maybe("MemoryMax", spec.memory_max.map(|size| size.0));

@@ -1,7 +1,7 @@
 //! The guest's own settings: kernel, Podman, logs, updates, time and language.
 
 use super::{
-    DesiredFile, Facts,
+    DesiredFile, Facts, signatures,
     unit::{self, Section},
 };
 use crate::{config::Config, name::AbsPath};
@@ -28,6 +28,7 @@ const HELD_BACK: [&str; 10] = [
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     let mut files =
         vec![sysctl(facts), containers_conf(facts), journald(), upgrades(), periodic(), locale(), dpkg()];
+    files.extend(signatures::files(config));
     files.push(DesiredFile::public(
         AbsPath::known("/etc/timezone"),
         format!("{}\n", config.timezone),

@@ -19,7 +19,12 @@ use crate::{
 };
 
 fn image(reference: &str) -> ImageChoice {
-    ImageChoice { reference: ImageRef::parse(reference).unwrap(), archive: None, build_version: None }
+    ImageChoice {
+        reference: ImageRef::parse(reference).unwrap(),
+        archive: None,
+        build_version: None,
+        signature_key: None,
+    }
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.
@@ -67,12 +72,15 @@ pub(crate) fn default_config() -> Config {
             federation_ca: None,
             private_networks: None,
             report_stats: false,
+            password_min_length: 10,
+            profiles_need_login: true,
+            profiles_of_shared_rooms: true,
             log_level: LogLevel::Info,
         },
         postgres: Postgres { shared_buffers: None, max_connections: 100 },
         turn: None,
         web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
-        update: Updates { auto: false, hold: Vec::new(), rehearse: false },
+        update: Updates { auto: true, hold: Vec::new(), rehearse: false },
         edge: Edge::default(),
         well_known: WellKnown::default(),
         backup: Backup::default(),
@@ -107,6 +115,9 @@ pub(crate) fn changed_config() -> Config {
             federation_ca: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into()),
             private_networks: Some(vec![Cidr4::known(192, 168, 1, 0, 24)]),
             report_stats: true,
+            password_min_length: 14,
+            profiles_need_login: false,
+            profiles_of_shared_rooms: false,
             log_level: LogLevel::Debug,
         },
         postgres: Postgres { shared_buffers: Some(Bytes::mib(777)), max_connections: 50 },
@@ -121,7 +132,8 @@ pub(crate) fn changed_config() -> Config {
             default_country: Some("CH".into()),
             custom_servers: true,
         },
-        update: Updates { auto: true, hold: vec![Service::Redis], rehearse: true },
+        images: changed_images(default.images),
+        update: Updates { auto: false, hold: vec![Service::Redis], rehearse: true },
         backup: changed_backup(),
         notify: Notify {
             on: NotifyOn::Always,
@@ -155,6 +167,14 @@ pub(super) fn weak_facts() -> Facts {
         cpu_weights: false,
         ipv6: true,
     }
+}
+
+fn changed_images(mut images: Images) -> Images {
+    let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
+    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web] {
+        image.signature_key = Some(key.to_owned());
+    }
+    images
 }
 
 /// A lock with all images.

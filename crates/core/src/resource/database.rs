@@ -5,7 +5,7 @@ use crate::{
     effect::Effect,
     fact::Side,
     observed::{Observed, Seen},
-    render::postgres,
+    render::postgres::NewCluster,
     service::Service,
     update::version_file,
 };
@@ -82,12 +82,7 @@ impl Resource for Cluster {
             why: "there is no database yet: UTF-8, C locale, data checksums".to_owned(),
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::InitDatabase {
-                image: image.run,
-                major,
-                initdb: postgres::initdb(&format!("{}/{major}/docker", postgres::MOUNT)),
-                hba: postgres::pg_hba(),
-            }],
+            effects: vec![Effect::InitDatabase { image: image.run, major, cluster: NewCluster::of(major) }],
         }))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     fact::{FileKind, Side},
     name::AbsPath,
     observed::{Observed, Seen},
-    render::{self, DesiredFile, DesiredFolder, system},
+    render::{self, DesiredFile, DesiredFolder, signatures, system},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -244,11 +244,33 @@ impl Resource for PodmanSettings {
         let facts = render_facts(&self.site, seen)?;
         let files: Vec<DesiredFile> =
             system::files(&self.site.config, &facts).into_iter().filter(is_podmans).collect();
-        let difference = compare(&[], &files, seen)?;
-        if difference.is_empty() {
+        // A key that was taken out of the config is asked for no more.
+        let left: Vec<AbsPath> = signatures::places()
+            .into_iter()
+            .filter(|path| files.iter().all(|file| file.path != *path))
+            .collect();
+        let (difference, there) = (
+            compare(&[], &files, seen),
+            left.iter().map(|path| seen.meta(Side::Guest, path)).collect::<Vec<_>>(),
+        );
+        let difference = difference?;
+        let mut removed = Vec::new();
+        for (path, there) in left.into_iter().zip(there) {
+            if there?.is_some() {
+                removed.push(Effect::RemoveFile { side: Side::Guest, path });
+            }
+        }
+        if difference.is_empty() && removed.is_empty() {
             return Ok(Diff::settled(as_they_should_be(&files)));
         }
-        Ok(difference.step("Podman's settings", Vec::new()))
+        if difference.is_empty() {
+            return Ok(Diff::quiet(
+                "No longer ask for signatures of images",
+                "no image has a signature_key in the config any more",
+                removed,
+            ));
+        }
+        Ok(difference.step("Podman's settings", removed))
     }
 }
 

@@ -34,6 +34,7 @@ mod machine;
 mod motd;
 mod one_time_keys;
 mod proxmox;
+mod roles;
 mod secrets;
 mod server_name;
 mod service;
@@ -51,6 +52,7 @@ pub use machine::BRIDGE_PID_FILES;
 pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
 pub use storage::STORAGE;
+pub use timer::updates_by;
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,6 +254,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         image::all(site),
         lock::all(site),
         database::all(site),
+        roles::all(site),
         one_time_keys::all(site),
         synapse::all(site),
         stack::all(site),

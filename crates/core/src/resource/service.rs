@@ -1,6 +1,6 @@
 //! The services: running, healthy, and made from what they should be.
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, one_time_keys, stack};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, one_time_keys, roles, stack};
 use crate::{
     effect::Effect,
     fact::Health,
@@ -47,7 +47,7 @@ impl Resource for Running {
             Service::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
         });
         if self.service == Service::Synapse {
-            needs.push(one_time_keys::id());
+            needs.extend([one_time_keys::id(), roles::id()]);
         }
         // Containers come up with the guest's kernel settings and journal limits,
         // and on a Debian without known holes.

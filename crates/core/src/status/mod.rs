@@ -20,7 +20,7 @@ use crate::{
     lock::Lock,
     name::{AbsPath, Digest, SnapshotName},
     observed::{Gap, Observed, Seen},
-    render::backups::Chore,
+    render::{backups::Chore, timer},
     resource::{self, Backend, Place, Site},
     service::Service,
     update::{self, History, Unattended},
@@ -365,7 +365,10 @@ fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
         Side::Guest if unit == layout::WATCH_TIMER => false,
         Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
         // Another site may have its own there.
-        _ => Chore::WORK.iter().any(|chore| chore.timer(&site.config) == unit),
+        _ => {
+            unit == timer::machine_timer(&site.config)
+                || Chore::WORK.iter().any(|chore| chore.timer(&site.config) == unit)
+        }
     };
     let mut timers = Vec::new();
     for side in sides {
@@ -406,6 +409,8 @@ mod tests {
             "matrix-backup-chat.home.arpa.timer",
             "matrix-backup-other.home.arpa.timer",
             "matrix-drill-chat.home.arpa.timer",
+            "matrix-update-chat.home.arpa.timer",
+            "matrix-update-other.home.arpa.timer",
             "matrix-podman-other.timer",
         ];
         seen.insert(Side::Machine, Fact::Timers, known(&machine));
@@ -413,7 +418,12 @@ mod tests {
         let shown: Vec<String> = status.iter().map(|timer| timer.words(0)).collect();
         assert_eq!(
             shown,
-            ["backup on the machine in 2 hours", "drill on the machine in 2 hours", "update in 2 hours"]
+            [
+                "backup on the machine in 2 hours",
+                "drill on the machine in 2 hours",
+                "update on the machine in 2 hours",
+                "update in 2 hours"
+            ]
         );
     }
 }

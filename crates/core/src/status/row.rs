@@ -84,6 +84,11 @@ impl Status {
             }
         }
         rows.extend(self.updated());
+        rows.push(if self.updates.auto {
+            Row::new("updates", Tone::Quiet, "automatic, on the 1st and the 15th (update.auto)".to_owned())
+        } else {
+            Row::new("updates", Tone::Quiet, "only when somebody types them (update.auto = false)".to_owned())
+        });
         if let [_, ..] = self.updates.hold.as_slice() {
             let names: Vec<&str> = self.updates.hold.iter().map(|service| service.name()).collect();
             let text = format!("{} (update.hold)", names.join(", "));
@@ -224,6 +229,7 @@ impl NextTimer {
             "apt-daily-upgrade.timer" => "Debian packages",
             unit if unit.starts_with("matrix-backup-") => "backup",
             unit if unit.starts_with("matrix-drill-") => "drill",
+            unit if unit.starts_with("matrix-update-") => "update",
             unit => unit.trim_end_matches(".timer").trim_start_matches("matrix-"),
         };
         let place = if self.side == Side::Machine { " on the machine" } else { "" };

@@ -11,7 +11,7 @@ use crate::{
     layout,
     name::AbsPath,
     observed::{Observed, Seen},
-    render::postgres,
+    render::postgres::NewCluster,
     resource,
     service::Service,
 };
@@ -34,23 +34,14 @@ pub struct Move {
     pub to: u32,
     /// The generation that it is for.
     pub generation: u32,
-    /// The command that makes the cluster, run in the container.
-    pub initdb: Vec<String>,
-    /// Content of `pg_hba.conf`.
-    pub hba: String,
+    /// What the new cluster is made of.
+    pub cluster: NewCluster,
 }
 
 impl Move {
     /// The move from `from` to `to`, with `image`, for a generation.
     pub fn new(image: &str, from: u32, to: u32, generation: u32) -> Self {
-        Self {
-            image: image.to_owned(),
-            from,
-            to,
-            generation,
-            initdb: postgres::initdb(&format!("{}/{to}/docker", postgres::MOUNT)),
-            hba: postgres::pg_hba(),
-        }
+        Self { image: image.to_owned(), from, to, generation, cluster: NewCluster::of(to) }
     }
 }
 

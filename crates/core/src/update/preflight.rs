@@ -3,7 +3,7 @@
 use super::Undo;
 use crate::{
     check::Check,
-    fact::{Database, DatabaseState, Side},
+    fact::{Database, DatabaseState, Room, Side},
     layout,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
@@ -121,6 +121,23 @@ fn room(seen: &Observed) -> Seen<Check> {
     })
 }
 
+/// What newer images take beside those that are there, in bytes, as they are known to.
+const IMAGES: u64 = 2 << 30;
+
+/// What to tell a person while the disk still has room for the next update, but for hardly more than
+/// that; `None` as long as there is enough.
+pub fn room_runs_out(database: u64, room: Room) -> Option<String> {
+    let need = database.saturating_add(RESERVE.0).saturating_add(IMAGES);
+    (room.free < need).then(|| {
+        format!(
+            "the guest's disk has {} MiB left, and the next update may need {} MiB for images and a dump: make room \
+             (`matrix-podman prune`) or give the guest a larger disk (guest.disk), before something is refused for it",
+            room.free >> 20,
+            need >> 20
+        )
+    })
+}
+
 /// What is lost when a server goes back, in a sentence.
 pub fn lost(undo: Undo, since: Option<&str>) -> String {
     match (undo, since) {
@@ -146,7 +163,7 @@ mod tests {
     use super::*;
     use crate::{
         check::Verdict,
-        fact::{ContainerState, Fact, Health, InsideSynapse, Room, Value},
+        fact::{ContainerState, Fact, Health, InsideSynapse, Value},
         observed::Answer,
     };
 
@@ -226,6 +243,16 @@ mod tests {
         ] {
             assert_eq!(failing(world), expected);
         }
+    }
+
+    #[test]
+    fn a_disk_that_runs_full_is_told_of_in_time() {
+        let room = |free| Room { free, total: 1 << 40, files_free: None };
+        assert_eq!(room_runs_out(100 << 20, room(3 << 30)), None);
+        let told = room_runs_out(100 << 20, room(1 << 30)).unwrap();
+        assert!(told.contains("1024 MiB left") && told.contains("2660 MiB"), "{told}");
+        // What is told of would not be refused yet.
+        assert_eq!(failing(World { free: 1 << 30, ..World::default() }), Vec::<&str>::new());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     name::{AbsPath, Mode},
     render::{Facts, MissingImage, service_files, stack::secrets_of},
     service::Service,
+    size::Bytes,
 };
 
 /// Tables that hold what people would miss: an update may rewrite them, and never
@@ -47,6 +48,38 @@ pub fn rehearsal(
     let copies = secrets.into_iter().flatten().map(crate::layout::secret);
     let files = service_files(Service::Synapse, config, facts).into_iter().map(|file| file.path);
     Ok(Rehearsal { containers, copies: copies.chain(files).collect(), within })
+}
+
+/// What is left free of the disk beside a rehearsal, in bytes: the server goes on writing, and the
+/// database of the rehearsal has a log of changes.
+pub const SPARE: u64 = 1536 << 20;
+/// What has to be free of memory: its containers have no more.
+const MEMORY: Bytes = Bytes::gib(1);
+
+/// What a rehearsal beside the server needs of the disk, in bytes: the dump, and the database
+/// that is made of it.
+pub const fn rehearsal_needs(database: u64) -> u64 {
+    database.saturating_mul(2).saturating_add(SPARE)
+}
+
+/// Why there is no room for a rehearsal that nobody asked for, where there is none.
+pub fn no_room(database: u64, disk_free: u64, memory_free: u64) -> Option<String> {
+    let needs = rehearsal_needs(database);
+    let mib = |bytes: u64| bytes >> 20;
+    if disk_free < needs {
+        return Some(format!(
+            "a copy of the data may need {} MiB, and {} MiB are free in the guest",
+            mib(needs),
+            mib(disk_free)
+        ));
+    }
+    (memory_free < MEMORY.0).then(|| {
+        format!(
+            "the containers of a copy may need {} MiB of memory, and {} MiB are free in the guest",
+            mib(MEMORY.0),
+            mib(memory_free)
+        )
+    })
 }
 
 /// What is said while it goes on, a line each.
@@ -113,6 +146,7 @@ mod tests {
             .iter()
             .map(|path| Aside::Rehearsal.moved(path))
             .chain(rehearsal.containers.folders.iter().map(|(path, ..)| path.clone()))
+            .chain(rehearsal.containers.files.iter().map(|(path, ..)| path.clone()))
             .chain([rehearsal.containers.hosts.0.clone()])
             .map(|path| path.to_string())
             .collect();
@@ -122,6 +156,14 @@ mod tests {
             assert!(made.iter().any(|path| path == source || path.starts_with(&below)), "{mount}");
         }
         assert!(made.iter().any(|path| path.ends_with("/synapse/homeserver.yaml")), "{made:?}");
+    }
+
+    #[test]
+    fn a_copy_needs_disk_and_memory() {
+        let (database, gib) = (200 << 20, 1u64 << 30);
+        assert_eq!(no_room(database, 2 * gib, gib), None);
+        assert!(no_room(database, gib, 4 * gib).unwrap().contains("a copy of the data may need 1936 MiB"));
+        assert!(no_room(database, 8 * gib, gib / 2).unwrap().contains("512 MiB are free"));
     }
 
     #[test]

@@ -127,6 +127,25 @@ impl Wanted {
     }
 }
 
+/// The newest major version of PostgreSQL that a stable Debian release has, whose security
+/// team looks after it.
+const STABLE_POSTGRES: u32 = 17;
+
+impl Wanted {
+    /// What somebody should know who chose this.
+    pub fn caution(&self) -> Option<String> {
+        let ImageSource::Build { version: Some(version) } = &self.from else { return None };
+        let major = leading_number(version).filter(|_| self.service == Service::Postgres)?;
+        (major > STABLE_POSTGRES).then(|| {
+            format!(
+                "PostgreSQL {major} is built from packages of Debian testing, which has NO SECURITY SUPPORT: mends \
+                 arrive late, and nobody promises them. {STABLE_POSTGRES} is Debian 13's own and has it; so has an \
+                 image from a registry"
+            )
+        })
+    }
+}
+
 /// The number that a version begins with.
 fn leading_number(version: &str) -> Option<u32> {
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
@@ -224,6 +243,20 @@ mod tests {
             read(wrong).unwrap_err();
         }
         assert!(read("mysql").unwrap_err().contains("element-web"));
+    }
+
+    #[test]
+    fn what_has_no_security_support_is_said_where_it_is_chosen() {
+        let of =
+            |service, from| Wanted { service, from, words: String::new(), major: None }.caution().is_some();
+        let build = |version: &str| ImageSource::Build { version: Some(version.to_owned()) };
+        assert!(of(Service::Postgres, build("18")));
+        assert!(!of(Service::Postgres, build("17")));
+        assert!(!of(Service::Postgres, ImageSource::Build { version: None }));
+        assert!(!of(Service::Synapse, build("18.1")));
+        let registry =
+            ImageSource::Registry(ImageRef::parse("docker.io/library/postgres:18-alpine").unwrap());
+        assert!(!of(Service::Postgres, registry));
     }
 
     #[test]

@@ -131,6 +131,21 @@ fn a_change_of_a_container_of_proxmox_can_be_cut_off_everywhere() {
     cut_off_everywhere("change of a container", &world.with_site(&after));
 }
 
+/// A server whose cluster an older version made, with Synapse's role as its superuser.
+#[test]
+fn taking_over_an_older_cluster_can_be_cut_off_everywhere() {
+    let mut world = fresh(DEFAULT, false);
+    bring_up(&mut world);
+    world.guest_mut().superuser = true;
+    let plan = plan_for(&world);
+    let step = plan.entries.iter().find(|entry| entry.id.as_str() == "database/roles").unwrap();
+    assert!(matches!(&step.diff, matrix_podman_core::resource::Diff::Change(step)
+        if step.risk == matrix_podman_core::resource::Risk::Interrupts && step.why.contains("superuser")));
+    cut_off_everywhere("an older cluster", &world);
+    bring_up(&mut world);
+    assert!(!world.guest_mut().superuser);
+}
+
 /// The same for a change of a server that runs, with people's data in it.
 #[test]
 fn a_change_can_be_cut_off_everywhere() {

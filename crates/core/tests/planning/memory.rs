@@ -11,7 +11,7 @@ use matrix_podman_core::{
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
         ContainerState, Fact, FileKind, FileState, GuestRoot, GuestState, Health, ImageState, MachineInfo,
-        Neighbour, Side, StoredImage, UnitState, Value,
+        Neighbour, Roles, Side, StoredImage, UnitState, Value,
     },
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
@@ -127,6 +127,8 @@ pub struct Guest {
     pub cluster_password: Option<String>,
     /// Whether a power cut emptied layers that Podman takes for whole ones.
     pub damaged: bool,
+    /// Whether Synapse's role is the cluster's superuser, as older versions made it.
+    pub superuser: bool,
 }
 
 /// A machine with at most one guest.
@@ -174,6 +176,7 @@ pub struct EndState {
     containers: BTreeMap<String, ContainerState>,
     enabled: BTreeSet<String>,
     kernel: BTreeMap<String, String>,
+    superuser: bool,
     network: (Option<Ipv4Addr>, bool, bool, bool),
     boot: (BTreeSet<String>, bool),
     node: ProxmoxNode,
@@ -261,6 +264,7 @@ impl MemoryWorld {
             containers: guest.containers,
             enabled: guest.enabled,
             kernel: guest.kernel,
+            superuser: guest.superuser,
             network: (self.bridge, self.nat, self.dnsmasq, self.forwarding),
             boot: (self.enabled.clone(), self.installed),
             node: self.node.clone(),
@@ -399,6 +403,14 @@ impl MemoryWorld {
                     })
                     .collect(),
             ),
+            Fact::Roles => {
+                let runs = guest.containers.contains_key(Service::Postgres.name());
+                Value::Roles(match (runs, guest.superuser) {
+                    (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
+                    (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
+                    (true, false) => Ok(Roles { plain: true, owner: "postgres".to_owned(), others: 0 }),
+                })
+            }
             Fact::System => Value::System(Box::new(self.system("13"))),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
@@ -618,6 +630,14 @@ impl MemoryWorld {
                 let guest = self.guest_mut();
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
+            }
+            // One transaction.
+            Effect::SeparateRoles => {
+                let guest = self.guest_mut();
+                if !guest.containers.contains_key(Service::Postgres.name()) {
+                    return Err("PostgreSQL does not run".to_owned());
+                }
+                guest.superuser &= !whole;
             }
             // What they are about is in no file.
             Effect::ForgetOneTimeKeys

@@ -14,7 +14,11 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{Mode, Owner},
-    render::{homeserver::DATABASE, postgres},
+    render::{
+        homeserver::DATABASE,
+        postgres,
+        roles::{self, LIKE_SYNAPSE},
+    },
     service::Service,
     update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
@@ -137,10 +141,10 @@ fn clear() -> Result<(), Failure> {
 }
 
 fn fill(wanted: &Move, partial: &Path, sink: &Sink) -> Result<(), Failure> {
-    let Move { image, to, initdb, hba, .. } = wanted;
+    let Move { image, to, cluster, .. } = wanted;
     let doing = format!("move the data to PostgreSQL {to}");
     sink(Saying::WaitsFor(format!("an empty cluster of PostgreSQL {to}")));
-    make_cluster(&Cluster { image, major: *to, initdb, hba, partial, container: CONTAINER }, sink)?;
+    make_cluster(&Cluster { image, major: *to, new: cluster, partial, container: CONTAINER }, sink)?;
     start(wanted, partial)?;
     sink(Saying::WaitsFor(format!("PostgreSQL {to} to read all data from PostgreSQL {}", wanted.from)));
     copy(&doing, sink)?;
@@ -252,11 +256,10 @@ fn copy(doing: &str, sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor(format!("the same with the old server's own client ({})", first.why)));
     let empty = format!(
         "DROP DATABASE {DATABASE} WITH (FORCE);\n\
-         CREATE DATABASE {DATABASE} OWNER {DATABASE} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' \
-         LC_CTYPE 'C';"
+         CREATE DATABASE {DATABASE} {LIKE_SYNAPSE};"
     );
     let psql = ["podman", "exec", "--interactive", CONTAINER].into_iter().chain(PSQL);
-    Program::new(psql.chain(["--username", DATABASE, "--dbname=postgres"]))
+    Program::new(psql.chain(["--username", roles::OWNER, "--dbname=postgres"]))
         .deadline(ONCE)
         .input(Input::Bytes(empty.as_bytes()))
         .run(doing, &|_| {})?;

@@ -10,6 +10,7 @@ use std::{
 use matrix_podman_core::{
     layout,
     name::{Digest, ImageRef, Mode, Owner},
+    render::signatures,
 };
 use serde::Deserialize;
 
@@ -207,14 +208,23 @@ pub(super) fn remove_image(id: &Digest, names: &[String]) -> Result<(), Failure>
 /// Pulls an image and names it.
 pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
     hold(reference)?;
+    // The policy is there only where an image has to be signed; it says which.
+    let policy =
+        Path::new(signatures::POLICY).exists().then(|| format!("--signature-policy={}", signatures::POLICY));
+    let mut argv = vec!["podman", "pull", "--retry=3", "--retry-delay=2s"];
+    argv.extend(policy.as_deref());
+    argv.extend(["--", reference.as_str()]);
     let mut writing = Writing::begin(sink)?;
-    Program::new(["podman", "pull", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
+    Program::new(argv)
         .deadline(PULL)
         .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
             let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
             let hint = if said("manifest unknown") || said("not found") {
                 "the registry has no such image: look at its name and tag in [images]"
+            } else if said("Source image rejected") || said("signature was required") {
+                "the image is not signed with the key that [images] names for it (signature_key): nothing of it is \
+                 used. Ask its publisher, or name the key that it is signed with"
             } else if said("unauthorized") || said("denied") {
                 "the registry wants a login or the image is not public"
             } else if failure.is_full_disk() {

@@ -15,6 +15,7 @@ mod network;
 mod podman;
 pub mod program;
 pub mod proxmox;
+mod roles;
 mod rootfs;
 mod runtime;
 pub mod secret;
@@ -82,9 +83,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
             image::pull(reference, tag, sink)
         }
-        Effect::InitDatabase { image, major, initdb, hba } => {
-            podman::init_database(image, *major, initdb, hba, sink)
-        }
+        Effect::InitDatabase { image, major, cluster } => podman::init_database(image, *major, cluster, sink),
+        Effect::SeparateRoles => roles::separate(sink),
         Effect::DumpDatabase { to } => dump::take(to, sink),
         Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),
         Effect::MoveDatabase(wanted) => cluster::move_database(wanted, sink),

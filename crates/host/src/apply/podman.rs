@@ -1,10 +1,15 @@
 //! One-off containers, and what they make.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
+    render::postgres::NewCluster,
     service::Service,
 };
 
@@ -20,13 +25,7 @@ const ONCE: Duration = Duration::from_secs(600);
 
 /// Makes an empty cluster beside its place, then renames it there, so that a
 /// cluster that is there is always whole.
-pub(super) fn init_database(
-    image: &str,
-    major: u32,
-    initdb: &[String],
-    hba: &str,
-    sink: &Sink,
-) -> Result<(), Failure> {
+pub(super) fn init_database(image: &str, major: u32, new: &NewCluster, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("make the PostgreSQL {major} cluster");
     let data = layout::in_root("postgresdata");
     let data = Path::new(data.as_str());
@@ -37,7 +36,7 @@ pub(super) fn init_database(
     }
     file::make_dir(data, Mode(0o700), Service::Postgres.owner())?;
     let container = "matrix-podman-initdb";
-    make_cluster(&Cluster { image, major, initdb, hba, partial: &partial, container }, sink)?;
+    make_cluster(&Cluster { image, major, new, partial: &partial, container }, sink)?;
     file::rename(&partial.join(major.to_string()), &target).doing(|| doing.clone())?;
     file::sync_folder(data).doing(|| doing.clone())?;
     file::remove_partial(&partial)
@@ -49,10 +48,8 @@ pub(super) struct Cluster<'a> {
     pub image: &'a str,
     /// Its major version.
     pub major: u32,
-    /// The command that makes it, run in the container.
-    pub initdb: &'a [String],
-    /// Content of `pg_hba.conf`.
-    pub hba: &'a str,
+    /// What it is made of.
+    pub new: &'a NewCluster,
     /// The folder that it is made in; what is there already is removed.
     pub partial: &'a Path,
     /// The name of the container.
@@ -61,7 +58,7 @@ pub(super) struct Cluster<'a> {
 
 /// Makes an empty cluster with the role and database of Synapse.
 pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure> {
-    let Cluster { image, major, initdb, hba, partial, container } = *cluster;
+    let Cluster { image, major, new, partial, container } = *cluster;
     let doing = format!("make the PostgreSQL {major} cluster");
     let owner = Service::Postgres.owner();
     // A killed attempt may have left its container at work.
@@ -87,16 +84,30 @@ pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure
         .program()
     };
     let (program, arguments) =
-        initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
+        new.initdb.split_first().ok_or_else(|| Failure::new(doing.clone(), "no command"))?;
     once(program, arguments).run(&doing, &|line| sink(Saying::Line(line.to_owned())))?;
-    let hba_path = partial.join(major.to_string()).join("docker/pg_hba.conf");
-    file::write(&hba_path, hba.as_bytes(), Mode(0o600), owner)?;
-    // The single-user server takes one statement a line and needs no socket.
-    let single = ["--single", "-D", &inside, "postgres"].map(str::to_owned);
-    let statement = b"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\n";
-    once("postgres", &single)
-        .input(Input::Bytes(statement))
-        .run(&doing, &|line| sink(Saying::Line(line.to_owned())))
+    let folder = partial.join(major.to_string()).join("docker");
+    for (name, content) in &new.files {
+        file::write(&folder.join(name), content.as_bytes(), Mode(0o600), owner)?;
+    }
+    // The single-user server takes one statement a line and needs no socket. It goes on after one that
+    // fails, and ends with 0: what it says of mistakes is looked at.
+    let single = ["--single", "-c", "password_encryption=scram-sha-256", "-D", &inside, "postgres"];
+    let statements: String = new.statements.iter().map(|statement| format!("{statement}\n")).collect();
+    let wrong = Mutex::new(Vec::new());
+    once("postgres", &single.map(str::to_owned)).input(Input::Bytes(statements.as_bytes())).run(
+        &doing,
+        &|line| {
+            if ["ERROR:", "FATAL:", "PANIC:"].iter().any(|word| line.contains(word)) {
+                wrong.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+            }
+            sink(Saying::Line(line.to_owned()));
+        },
+    )?;
+    match wrong.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        lines if lines.is_empty() => Ok(()),
+        lines => Err(Failure::new(doing, "PostgreSQL refused a statement").evidence(lines)),
+    }
 }
 
 /// A new `homeserver.yaml`, before Synapse's own parser has read it.

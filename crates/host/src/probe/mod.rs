@@ -126,6 +126,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::FolderSizes(_)
         | Fact::Edge(_)
         | Fact::Database
+        | Fact::Roles
         | Fact::InsideSynapse
         | Fact::ImageSchema(_)
         | Fact::Clusters

@@ -165,7 +165,7 @@ impl Update<'_> {
         }
         let mut site = self.world.site().clone();
         site.trial.extend(generation.images.clone());
-        self.settle(&site, &["unit/postgres_db", "service/postgres_db"])?;
+        self.settle(&site, &["unit/postgres_db", "service/postgres_db", "database/roles"])?;
         if to < from {
             self.forget()?;
         }

@@ -87,8 +87,8 @@ pub fn initdb(guest: &Guest) {
 pub fn synapse_first_start(guest: &Guest, lab: &Lab) -> Duration {
     guest
         .sh("systemctl stop synapse.service; \
-            podman exec postgres_db psql -qU synapse -d postgres -c 'DROP DATABASE synapse' \
-              -c \"CREATE DATABASE synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\"")
+            podman exec postgres_db psql -qU postgres -d postgres -c 'DROP DATABASE synapse' \
+              -c \"CREATE DATABASE synapse OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'\"")
         .ok();
     timed(|| {
         guest.exec(["systemctl", "start", "--no-block", "synapse.service"]).ok();

@@ -113,6 +113,7 @@ fn each(
     }
     run.told();
     desk.tell_guest();
+    notify::tell_of_room(&desk.world);
     if failed.is_empty() {
         return Ok(worst);
     }

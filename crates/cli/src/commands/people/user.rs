@@ -93,7 +93,7 @@ fn change(
 fn add(desk: &Desk, args: &UserAdd) -> Result<u8, Error> {
     let new = NewUser {
         localpart: args.name.clone(),
-        password: password(args.password_file.as_deref())?,
+        password: password(desk, args.password_file.as_deref())?,
         admin: args.admin,
         display_name: args.display_name.clone(),
     };
@@ -212,7 +212,7 @@ fn show(desk: &Desk, args: &Named) -> Result<u8, Error> {
 
 fn set_password(desk: &Desk, args: &UserSetPassword) -> Result<u8, Error> {
     let user = id(desk, &args.name)?;
-    let password = password(args.password_file.as_deref())?;
+    let password = password(desk, args.password_file.as_deref())?;
     desk.ask(&Call::SetPassword { user: user.clone(), password, keep_devices: args.keep_devices })?;
     let text = if args.keep_devices {
         "has the new password; their devices stay logged in"
@@ -343,7 +343,7 @@ fn service_account(desk: &Desk, args: &UserServiceAccount) -> Result<u8, Error> 
 }
 
 /// The password: from a file, from standard input, or asked twice.
-fn password(file: Option<&Path>) -> Result<Password, Error> {
+fn password(desk: &Desk, file: Option<&Path>) -> Result<Password, Error> {
     let text = match file {
         Some(file) if file != Path::new("-") => {
             let text = fs::read_to_string(file).map_err(|e| {
@@ -366,5 +366,8 @@ fn password(file: Option<&Path>) -> Result<Password, Error> {
             line.trim_end_matches(['\n', '\r']).to_owned()
         }
     };
-    Password::parse(&text).map_err(|why| Error::usage(why.to_string(), "nothing was changed; try another"))
+    // The same that Synapse asks of those who choose one themselves.
+    let least = usize::try_from(desk.world.site().config.synapse.password_min_length).unwrap_or(usize::MAX);
+    Password::with_at_least(least, &text)
+        .map_err(|why| Error::usage(why.to_string(), "nothing was changed; try another"))
 }

@@ -2,7 +2,10 @@
 
 use super::{Fixed, Follows, Key};
 use crate::{
-    config::{SourceChoice, types::BuildVersion},
+    config::{
+        SourceChoice,
+        types::{BuildVersion, SigningKey},
+    },
     name::{AbsPath, ImageRef},
 };
 
@@ -32,6 +35,15 @@ super::keys! {
         doc: "An OCI archive on the machine, used instead of a registry. For machines without a way to one.",
         init: false,
     };
+    SYNAPSE_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
+        path: "images.synapse.signature_key",
+        fallback: Follows("none: signatures are not looked at"),
+        of: |c| c.images.synapse.signature_key.clone().map(SigningKey),
+        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
+        init: false,
+    };
     SYNAPSE_BUILD_VERSION: Key<BuildVersion, Follows> = Key {
         path: "images.synapse.build_version",
         fallback: Follows("the newest release"),
@@ -57,6 +69,15 @@ super::keys! {
         doc: "An OCI archive on the machine, used instead of a registry.",
         init: false,
     };
+    POSTGRES_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
+        path: "images.postgres.signature_key",
+        fallback: Follows("none: signatures are not looked at"),
+        of: |c| c.images.postgres.signature_key.clone().map(SigningKey),
+        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
+        init: false,
+    };
     REDIS_REFERENCE: Key<ImageRef> = Key {
         path: "images.redis.reference",
         fallback: Fixed(|| ImageRef::known("docker.io/library/redis:8-alpine")),
@@ -71,6 +92,15 @@ super::keys! {
         of: |c| c.images.redis.archive.clone(),
         example: r#""/srv/images/redis.tar""#,
         doc: "An OCI archive on the machine, used instead of a registry.",
+        init: false,
+    };
+    REDIS_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
+        path: "images.redis.signature_key",
+        fallback: Follows("none: signatures are not looked at"),
+        of: |c| c.images.redis.signature_key.clone().map(SigningKey),
+        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
         init: false,
     };
     WEB_REFERENCE: Key<ImageRef> = Key {
@@ -88,6 +118,15 @@ super::keys! {
         of: |c| c.images.web.archive.clone(),
         example: r#""/srv/images/element-web.tar""#,
         doc: "An OCI archive on the machine, used instead of a registry.",
+        init: false,
+    };
+    WEB_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
+        path: "images.web.signature_key",
+        fallback: Follows("none: signatures are not looked at"),
+        of: |c| c.images.web.signature_key.clone().map(SigningKey),
+        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
         init: false,
     };
 }

@@ -132,6 +132,33 @@ super::keys! {
         doc: "Whether Synapse tells its makers how many people use the server.",
         init: false,
     };
+    PASSWORD_MIN_LENGTH: Key<Int<8, 128>> = Key {
+        path: "synapse.password_min_length",
+        fallback: Fixed(|| Int(10)),
+        of: |c| Some(Int(c.synapse.password_min_length)),
+        example: "14",
+        doc: "The fewest characters that a new password may have, whoever sets it. Passwords that there are stay as \
+              they are.",
+        init: false,
+    };
+    PROFILES_NEED_LOGIN: Key<bool> = Key {
+        path: "synapse.profiles_need_login",
+        fallback: Fixed(|| true),
+        of: |c| Some(c.synapse.profiles_need_login),
+        example: "false",
+        doc: "Whether names and pictures of your people are shown only to whoever is logged in. Other servers are \
+              answered either way.",
+        init: false,
+    };
+    PROFILES_OF_SHARED_ROOMS: Key<bool> = Key {
+        path: "synapse.profiles_of_shared_rooms",
+        fallback: Fixed(|| true),
+        of: |c| Some(c.synapse.profiles_of_shared_rooms),
+        example: "false",
+        doc: "Whether your people see names and pictures only of those with whom they share a room. A client may then \
+              ask whether to invite somebody whom it cannot look up. It needs profiles_need_login.",
+        init: false,
+    };
     LOG_LEVEL: Key<LogLevel> = Key {
         path: "synapse.log_level",
         fallback: Fixed(|| LogLevel::Warning),

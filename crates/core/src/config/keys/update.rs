@@ -6,14 +6,15 @@ use crate::service::Service;
 super::keys! {
     AUTO: Key<bool> = Key {
         path: "update.auto",
-        fallback: Fixed(|| false),
+        fallback: Fixed(|| true),
         of: |c| Some(c.update.auto),
-        example: "true",
+        example: "false",
         doc: "Whether the server updates itself, on the 1st and the 15th of a month at half past five in the morning, \
-              within the hour. It takes the same care as `update`, and leaves alone what it could not take back without \
-              losing what people wrote meanwhile. The images have to come from a registry, which the guest itself can \
-              ask.",
-        init: false,
+              within the hour. It takes the same care as `update`, rehearses on a copy of the data first where there \
+              is room for one, and leaves alone what it could not take back without losing what people wrote \
+              meanwhile: that waits for you, and you are told. The guest does it where all images come from a \
+              registry; otherwise the machine, which builds them.",
+        init: true,
     };
     HOLD: Key<List<Service>> = Key {
         path: "update.hold",

@@ -153,9 +153,16 @@ const NETWORKS: [&str; 5] = [
 ];
 
 /// Configs that between them use every key.
+/// Images that have to be signed.
+const SIGNED: &str = "domain = \"chat.home.arpa\"\n[images]\n\
+    postgres.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V3\\n-----END PUBLIC KEY-----\"\n\
+    redis.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V4\\n-----END PUBLIC KEY-----\"\n\
+    synapse.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V5\\n-----END PUBLIC KEY-----\"\n\
+    web.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V6\\n-----END PUBLIC KEY-----\"\n";
+
 pub(super) fn configs() -> Vec<Config> {
     let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
-    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, EDGE, PROXMOX]
+    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, SIGNED, EDGE, PROXMOX]
         .into_iter()
         .chain(networks.iter().map(String::as_str));
     texts

@@ -8,6 +8,7 @@ mod edge;
 mod list;
 mod number;
 mod repository;
+mod signing_key;
 mod text;
 mod words;
 
@@ -29,6 +30,7 @@ pub(super) use self::{
     list::List,
     number::{Factor, Int},
     repository::{Limit, MoreRepositories, Region},
+    signing_key::SigningKey,
     text::{TextType, enum_schema, nearest, zone_is_known},
     words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
 };

@@ -40,6 +40,8 @@ pub struct ContainerSpec {
     pub networks: Vec<&'static str>,
     /// The port that is published, if any.
     pub port: Option<Publish>,
+    /// Command that is run in the guest before each start; none when empty.
+    pub before_start: Vec<String>,
     /// How its health is asked for.
     pub health: Health,
     /// Services that it wants started before it.
@@ -178,6 +180,7 @@ pub fn container(
         tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
         port: None,
+        before_start: Vec::new(),
         health: Health::of(Vec::new()),
         after: Vec::new(),
         stop_signal: None,

@@ -4,7 +4,7 @@ use super::{ContainerSpec, Health, Mount, Publish, Tmpfs};
 use crate::{
     config::Config,
     layout::{self, Secret},
-    render::{Facts, element, homeserver, postgres as postgres_conf, redis as redis_conf},
+    render::{Facts, element, homeserver, postgres as postgres_conf, redis as redis_conf, roles, uploads},
     service::Service,
     size::{Bytes, Seconds},
 };
@@ -14,12 +14,16 @@ pub(super) fn postgres(spec: &mut ContainerSpec, config: &Config, facts: &Facts,
     // These act only on an empty folder, and never hold the password itself.
     spec.environment.extend([
         ("PGDATA", pgdata),
-        ("POSTGRES_USER", homeserver::DATABASE.to_owned()),
-        ("POSTGRES_DB", homeserver::DATABASE.to_owned()),
+        ("POSTGRES_USER", roles::OWNER.to_owned()),
         ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
         ("POSTGRES_INITDB_ARGS", postgres_conf::INITDB_ARGS.to_owned()),
     ]);
     spec.mounts.push(Mount::write(layout::in_root("postgresdata"), postgres_conf::MOUNT));
+    for (name, target) in
+        [("pg_hba.conf", roles::HBA), ("pg_ident.conf", roles::IDENT), ("first.sql", roles::FIRST)]
+    {
+        spec.mounts.push(Mount::read(layout::in_root(&format!("postgres/{name}")), target));
+    }
     spec.tmpfs.push(Tmpfs { target: postgres_conf::SOCKETS, size: Bytes::mib(1) });
     spec.networks = vec![layout::DB_NETWORK];
     spec.health = Health::of(postgres_conf::health_command());
@@ -45,15 +49,16 @@ pub(super) fn synapse(spec: &mut ContainerSpec, config: &Config, facts: &Facts) 
     spec.environment.extend([
         ("SYNAPSE_CONFIG_DIR", homeserver::DATA.to_owned()),
         ("SYNAPSE_CONFIG_PATH", format!("{}/homeserver.yaml", homeserver::DATA)),
+        ("TMPDIR", uploads::IN_CONTAINER.to_owned()),
+        ("PYTHONPATH", uploads::MODULES.to_owned()),
     ]);
     spec.mounts.extend([
         Mount::read(layout::in_root("synapse"), homeserver::DATA),
         Mount::write(layout::in_root("synapse/media_store"), format!("{}/media_store", homeserver::DATA)),
+        Mount::write(uploads::folder(), uploads::IN_CONTAINER),
     ]);
-    spec.tmpfs = vec![Tmpfs {
-        target: "/tmp",
-        size: upload_space(config.synapse.max_upload_size, facts.guest_memory),
-    }];
+    // What somebody who died left there is nobody's any more.
+    spec.before_start = uploads::clear();
     // The network with a way out first: its gateway becomes the default route.
     spec.networks = vec![layout::edge_network(facts.ipv6), layout::DB_NETWORK];
     spec.port =
@@ -89,14 +94,6 @@ pub(super) fn web(spec: &mut ContainerSpec, config: &Config, facts: &Facts) {
     );
 }
 
-/// Uploads pass through `/tmp` before they reach the media store: room for two
-/// at a time, unless that is more than half of the guest's memory.
-fn upload_space(max_upload: Bytes, memory: Bytes) -> Bytes {
-    let one = max_upload.as_mib() + 64;
-    let two = 2 * max_upload.as_mib() + 64;
-    Bytes::mib(two.min(memory.as_mib() / 2).max(one))
-}
-
 /// Far above what is normal, far below what would stop the guest.
 pub(super) fn pids_limit(service: Service) -> u32 {
     match service {
@@ -114,22 +111,4 @@ pub(super) fn memory_max(service: Service, guest: Bytes) -> Bytes {
         Service::Postgres => guest * 3 / 8,
         Service::Redis | Service::Web => 128,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_for_uploads() {
-        for (upload, guest, space) in
-            [(200, 4096, 464), (200, 1024, 464), (1024, 4096, 2048), (1024, 1024, 1088)]
-        {
-            assert_eq!(
-                upload_space(Bytes::mib(upload), Bytes::mib(guest)),
-                Bytes::mib(space),
-                "{upload} {guest}"
-            );
-        }
-    }
 }

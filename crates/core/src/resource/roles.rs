@@ -1,0 +1,79 @@
+//! Synapse's role in PostgreSQL: one that owns its database and may do nothing else.
+//!
+//! Clusters that older versions made have it as their superuser; it is taken over
+//! while the database serves.
+
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, read_lock, service};
+use crate::{
+    effect::Effect,
+    fact::{Health, Roles as State},
+    observed::{Observed, Seen},
+    render::roles,
+    service::Service,
+};
+
+pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(Roles)]
+}
+
+/// The id of this resource, which Synapse stands behind.
+pub(super) fn id() -> ResourceId {
+    ResourceId::new("database/roles")
+}
+
+struct Roles;
+
+impl Resource for Roles {
+    fn id(&self) -> ResourceId {
+        id()
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![service::id(Service::Postgres)]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        // All questions are put before the first answer is looked at, so that they
+        // travel together.
+        let (container, synapse) =
+            (seen.container(Service::Postgres.name()), seen.container(Service::Synapse.name()));
+        let (state, lock) = (seen.roles(), read_lock(seen));
+        let runs = container?.is_some_and(|c| c.state == "running" && c.health == Health::Healthy);
+        if !runs {
+            return Ok(match lock? {
+                None => Diff::settled("a new cluster has a plain role for Synapse"),
+                Some(_) => Diff::later("See what Synapse's database role may do", "PostgreSQL does not run"),
+            });
+        }
+        let State { plain, owner, others } = match state? {
+            Ok(state) => state,
+            Err(why) => {
+                return Ok(Diff::Blocked {
+                    why: format!("PostgreSQL does not say what Synapse's role may do: {why}"),
+                    hint: format!("`matrix-podman logs {}` says why", Service::Postgres),
+                });
+            }
+        };
+        if *plain && *others == 0 {
+            return Ok(Diff::settled("Synapse's role owns its database and nothing else"));
+        }
+        let serves = synapse?.is_some_and(|c| c.health == Health::Healthy);
+        let why = if *plain {
+            "part of its data is still the cluster owner's".to_owned()
+        } else if owner == roles::OWNER {
+            "it may do more than read and write its own tables".to_owned()
+        } else {
+            "it is the database's superuser, who may read files and start programs: whoever got a statement into \
+             Synapse's connection would have PostgreSQL's container"
+                .to_owned()
+        };
+        Ok(Diff::Change(Step {
+            what: "Make Synapse's database role a plain one".to_owned(),
+            why,
+            // Its connections end; it makes new ones.
+            risk: if serves { Risk::Interrupts } else { Risk::None },
+            changes: Vec::new(),
+            effects: vec![Effect::SeparateRoles],
+        }))
+    }
+}
