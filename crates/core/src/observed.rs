@@ -9,8 +9,8 @@ use crate::{
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
         HttpAnswer, HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses,
-        Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried,
-        UnitState, Value,
+        Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial,
+        Tried, UnitState, Value,
     },
     name::AbsPath,
     proxmox,

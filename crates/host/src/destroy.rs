@@ -163,8 +163,8 @@ fn forget_timers(config: &Config) -> Result<(), Failure> {
     for cron in [backups::cron_file(config), timer::cron_file(config)] {
         file::remove(Path::new(cron.path.as_str()))?;
     }
-    let chores = Chore::ALL.map(|chore| (chore.units(config), chore.timer(config)));
-    let updates = (timer::machine_files(config), timer::machine_timer(config));
+    let chores = Chore::ALL.map(|chore| (chore.units(config).to_vec(), chore.timer(config)));
+    let updates = (timer::machine_files(config).to_vec(), timer::machine_timer(config));
     for (units, timer) in chores.into_iter().chain([updates]) {
         if !units.iter().any(|unit| Path::new(unit.path.as_str()).exists()) {
             continue;

@@ -61,7 +61,7 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     done.or_else(|error| failed::offer(&world, args).and(Err(error)))?;
     site::remember(world.site(), &file)?;
     // What was being removed is there again.
-    let _ = fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
+    let _ = std::fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
     summary(world.site(), urls, args.output.json);

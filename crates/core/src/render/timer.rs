@@ -22,11 +22,8 @@ const WATCH_LIMIT: &str = "15min";
 /// The services and their timers, in the guest.
 pub fn files() -> [DesiredFile; 4] {
     let after = format!("network-online.target {}", layout::STACK_UNIT);
-    let names = Names {
-        service: layout::UPDATE_UNIT,
-        timer: layout::UPDATE_TIMER,
-        watch: layout::WATCH_UNIT,
-    };
+    let names =
+        Names { service: layout::UPDATE_UNIT, timer: layout::UPDATE_TIMER, watch: layout::WATCH_UNIT };
     let config = layout::applied_config();
     let [service, timer, watch] = units("Matrix", &after, &config, &names);
     let watch_timer = [
@@ -37,7 +34,12 @@ pub fn files() -> [DesiredFile; 4] {
             .raw("Persistent", "true"),
         Section::new("Install").raw("WantedBy", "timers.target"),
     ];
-    [service, timer, watch, file(layout::WATCH_TIMER, &watch_timer, "Says when overdue updates are looked for")]
+    [
+        service,
+        timer,
+        watch,
+        file(layout::WATCH_TIMER, &watch_timer, "Says when overdue updates are looked for"),
+    ]
 }
 
 /// The same on the machine, which may have several sites.
@@ -151,7 +153,7 @@ mod tests {
     fn twice_a_month() {
         insta::assert_snapshot!(show(&files()));
         let config = default_config();
-        let [service, timer] = machine_files(&config);
-        insta::assert_snapshot!("on_a_machine", show(&[service, timer, cron_file(&config)]));
+        let [service, timer, watch] = machine_files(&config);
+        insta::assert_snapshot!("on_a_machine", show(&[service, timer, watch, cron_file(&config)]));
     }
 }

@@ -74,7 +74,8 @@ impl Resource for Timer {
             }
             let mut effects = Vec::new();
             let states = units()?;
-            let enabled = TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
+            let enabled =
+                TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
             effects.extend(
                 enabled.map(|unit| Effect::DisableUnit { side: Side::Guest, unit: (*unit).to_owned() }),
             );
@@ -307,10 +308,8 @@ mod tests {
 
     #[test]
     fn it_is_there_unless_it_is_not_wanted() {
-        assert!(matches!(diff("[update]
-auto = false"), Diff::Settled { .. }));
-        let Diff::Change(step) = diff("[images]
-source = "registry"") else { panic!() };
+        assert!(matches!(diff("[update]\nauto = false"), Diff::Settled { .. }));
+        let Diff::Change(step) = diff("[images]\nsource = \"registry\"") else { panic!() };
         assert_eq!((step.what.as_str(), step.changes.len()), (WHAT, 4));
         assert!(step.why.contains("auto = false"), "{}", step.why);
         assert_eq!(step.effects.last().map(Effect::describe).as_deref(), Some("enable matrix-update.timer"));

@@ -1,8 +1,8 @@
 //! Files: written beside their place, flushed, then renamed over it.
 
 use std::{
-    ffi::OsStr,
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Read, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown, symlink},

@@ -146,7 +146,9 @@ fn is_frozen(cgroups: &Path, name: &str) -> bool {
         let says = |file: &str, word: &str| {
             std::fs::read_to_string(group.join(file)).is_ok_and(|text| text.lines().any(|line| line == word))
         };
-        says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING") || says("cgroup.events", "frozen 1")
+        says("freezer.state", "FROZEN")
+            || says("freezer.state", "FREEZING")
+            || says("cgroup.events", "frozen 1")
     })
 }
 
@@ -191,9 +193,8 @@ fn used_up(group: &Path) -> Option<String> {
         .take(2)
         .sum();
     let held = used.saturating_sub(files);
-    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP)).then(|| {
-        format!("its memory is used up: {} of {} MiB are held", held >> 20, limit >> 20)
-    })
+    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP))
+        .then(|| format!("its memory is used up: {} of {} MiB are held", held >> 20, limit >> 20))
 }
 
 /// The address that a running container got by DHCP.

@@ -148,7 +148,8 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
 }
 
 pub use lxc::{
-    Config as LxcConfig, memory_is_used_up, neighbours as lxc_neighbours, root as lxc_root, state as lxc_state,
+    Config as LxcConfig, memory_is_used_up, neighbours as lxc_neighbours, root as lxc_root,
+    state as lxc_state,
 };
 pub use system::own_address;
 pub use web::certificates_in;
