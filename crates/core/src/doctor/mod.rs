@@ -143,6 +143,7 @@ const fn hiding(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
 const CAUSES: &[Cause] = &[
     hiding("guest/absent", machine::absent),
     hiding("guest/foreign", machine::foreign),
+    cause("guest/locked", machine::locked),
     hiding("guest/stopped", machine::stopped),
     hiding("guest/program", machine::program),
     cause("disk/full", ground::disk_full),
