@@ -2,9 +2,9 @@
 //! while a server is made: what went wrong is named, nothing of anybody is
 //! lost, and the next `up` goes on.
 
-use std::process::ExitCode;
+use std::{fs, process::ExitCode, time::Duration};
 
-use matrix_podman_e2e::{How, Lab, Node, Ran, Scenario};
+use matrix_podman_e2e::{How, Lab, Node, Ran, Scenario, wait_until};
 
 struct Site {
     lab: Lab,
@@ -18,7 +18,7 @@ type Run = (&'static [(&'static str, How)], &'static str);
 /// Every act of a first `up`, in the order in which it comes to them, with all
 /// that can befall it.
 const WALK: [Run; 34] = [
-    (&[("pveam download", How::DoesNothing)], "did not arrive on local"),
+    (&[("pveam download", How::DoesNothing)], "did not arrive on local: the worker failed: Bad Gateway"),
     (&[("pveam download", How::Dies)], "Input/output error"),
     (&[("pveam download", How::Babbles)], "did not arrive on local"),
     (&[("pveam download", How::DiesAfterwards)], "could not download a template"),
@@ -34,7 +34,7 @@ const WALK: [Run; 34] = [
     (&[("pct start", How::Babbles)], "it does not run"),
     (&[("pct start", How::Killed)], "start the container 100"),
     (&[("pct start", How::DiesAfterwards), ("pct push", How::Dies)], PUT),
-    (&[("pct push", How::DoesNothing)], "did not arrive whole"),
+    (&[("pct push", How::DoesNothing)], "did not arrive whole: the worker failed: Bad Gateway"),
     (&[("pct push", How::Babbles)], "did not arrive whole"),
     (&[("pct push", How::Locked)], "is locked"),
     (&[("pct push", How::Killed)], PUT),
@@ -214,17 +214,69 @@ fn refused(s: &mut Scenario, site: &Site) {
 }
 
 fn unfinished(s: &mut Scenario, site: &Site) {
-    s.test("a creation that was cut off is removed only when somebody says so", || {
+    let remove = || site.node.run(&site.lab, &["up", "--yes", "--remove-failed"]);
+    // A task that was killed is on Proxmox's list until somebody comes round.
+    let is_named = || {
+        wait_until("it is seen that nothing is at work on it", Duration::from_secs(60), || {
+            let said = site.up().exits(1).stderr;
+            if said.contains("cut off") && said.contains("--remove-failed") { Ok(()) } else { Err(said) }
+        });
+    };
+    let mounted = || fs::read_to_string("/proc/self/mounts").unwrap().contains("/var/lib/lxc/100/rootfs ");
+    s.test("a creation that was cut off is removed only when somebody says so, with its volume", || {
+        // Somebody keeps it, whatever its number.
+        let theirs = "local-lvm:vm-100-disk-9".to_owned();
+        site.node.change(|state| state.volumes.push(theirs.clone()));
         site.node.breaks("pct create", How::Killed);
         site.up().exits(1).says("create the container 100").says("--remove-failed");
         assert_eq!(site.node.setting(100, "lock").as_deref(), Some("create"));
-        site.up().exits(1).says("cut off").says("--remove-failed");
+        assert_eq!(site.node.volumes(100).len(), 2, "its config does not know its volume");
+        assert!(mounted());
+        is_named();
         assert_eq!(site.node.ids(), [100, 101, 102]);
         site.node.breaks("pct start", How::Dies);
         // Removed, made anew, not started, and, since it was asked for, removed again.
-        site.node.run(&site.lab, &["up", "--yes", "--remove-failed"]).exits(1).says("is removed");
+        remove().exits(1).says("is removed");
         assert_eq!(site.node.ids(), [101, 102]);
+        assert_eq!(site.node.volumes(100), [theirs]);
+        assert!(!mounted());
+        site.node.change(|state| state.volumes.clear());
     });
+    s.test("a creation that died behind its config is not believed", || {
+        site.node.breaks("pct create", How::KilledLate);
+        site.up().exits(1).says("create the container 100").says("--remove-failed");
+        assert_eq!(site.node.setting(100, "lock"), None);
+        assert!(site.node.setting(100, "rootfs").is_some());
+        is_named();
+        site.node.breaks("pct start", How::Dies);
+        remove().exits(1).says("is removed");
+        assert_eq!(site.node.ids(), [101, 102]);
+        assert!(site.node.volumes(100).is_empty() && !mounted());
+    });
+    s.test(
+        "a run that is killed while Proxmox makes a container ends nothing, and the next goes on with it",
+        || {
+            let ended = || site.node.change(|state| state.creations.get(&100).cloned());
+            site.node.change(|state| state.creations.clear());
+            let running = site.node.command(&site.lab, &["up", "--yes"]).start();
+            wait_until("Proxmox is at the creation", Duration::from_secs(120), || {
+                let tasks = site.node.change(|state| state.tasks.clone());
+                let volumes = site.node.volumes(100);
+                if tasks.is_empty() || volumes.is_empty() { Err(format!("{tasks:?}")) } else { Ok(()) }
+            });
+            running.kill();
+            assert_eq!(ended(), None, "it goes on");
+            wait_until("Proxmox is done with it", Duration::from_secs(300), || match ended().as_deref() {
+                Some("OK") => Ok(()),
+                other => Err(format!("{other:?}")),
+            });
+            site.node.run(&site.lab, &["plan"]).ok().says("Take over the container 100");
+            site.node.breaks("pct start", How::Dies);
+            remove().exits(1).says("start the container 100").says("is removed");
+            assert_eq!(site.node.ids(), [101, 102]);
+            assert!(site.node.volumes(100).is_empty());
+        },
+    );
 }
 
 fn walked(s: &mut Scenario, site: &Site) {
@@ -262,9 +314,15 @@ fn walked(s: &mut Scenario, site: &Site) {
             state.guests.get_mut(&100).unwrap().config.insert("lock".to_owned(), "backup".to_owned());
         });
         // Nothing is to be done to it, so nobody needs to wait.
-        site.up().ok().says("Nothing to do");
+        site.up().ok().says("Nothing to do").says("a backup of it was cut off").says("pct unlock 100");
+        let found = site.node.command(&site.lab, &["doctor", "--json"]).quietly().run().exits(1).json();
+        assert_eq!(found["findings"][0]["cause"], "guest/locked", "{found}");
         site.lab.set("[guest]", "cores", "3");
-        site.up().exits(1).says("a backup of it is being made").says("pct unlock 100");
+        site.up().exits(1).says("a backup of it was cut off").says("pct unlock 100");
+        // While it is at work, it is waited for.
+        site.node.change(|state| state.tasks.push(("vzdump".to_owned(), 100, std::process::id())));
+        site.up().exits(1).says("a backup of it is being made").says("wait until that is over");
+        site.node.change(|state| state.tasks.clear());
         site.node.change(|state| {
             let guest = state.guests.get_mut(&100).unwrap();
             guest.config.remove("lock");

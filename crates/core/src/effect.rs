@@ -7,7 +7,7 @@
 //! that the next attempt removes. That is what lets a killed run be continued
 //! by looking again.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,8 @@ use crate::{
     fact::{Edition, Side},
     layout::Secret,
     name::{
-        AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
+        AbsPath, Cidr4, Cidr6, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName,
+        TemplateName,
     },
     render::postgres::NewCluster,
     service::Service,
@@ -207,8 +208,12 @@ pub enum Effect {
         container: Container,
         /// The settings.
         options: Vec<(String, String)>,
+        /// Those that are taken away.
+        #[serde(default)]
+        delete: Vec<String>,
     },
-    /// Makes a disk of a container larger.
+    /// Makes a disk of a container larger, and the file system on it; done to a disk
+    /// that is large enough, the file system alone.
     GrowDisk {
         /// Which container.
         container: Container,
@@ -260,6 +265,24 @@ pub enum Effect {
     /// Waits until the guest's systemd has done all that it does at boot and
     /// the guest has an address.
     AwaitBoot,
+    /// Waits until the guest's interface has the address that it should have.
+    AwaitAddress {
+        /// The interface.
+        interface: String,
+        /// The address; any IPv4 address when absent.
+        address: Option<Cidr4>,
+    },
+    /// Gives the guest's interface, which is up, what it should have had at boot.
+    SetInterface {
+        /// The interface.
+        interface: String,
+        /// Its largest packet.
+        mtu: Option<u32>,
+        /// An IPv6 address that it has to have.
+        address6: Option<Cidr6>,
+        /// The IPv6 router.
+        gateway6: Option<Ipv6Addr>,
+    },
     /// Waits until all services of the stack are ready, without helping them.
     AwaitStack,
     /// Makes sure that the guest's Podman has an image, under the name `tag`.
@@ -475,6 +498,8 @@ impl Effect {
             | Effect::ApplySysctl
             | Effect::CheckpointDatabase
             | Effect::AwaitBoot
+            | Effect::AwaitAddress { .. }
+            | Effect::SetInterface { .. }
             | Effect::AwaitStack
             | Effect::RestartDaemon { .. }
             | Effect::StartService { .. }
@@ -543,8 +568,9 @@ impl Effect {
                 format!("fetch the newest Debian 13 template to {storage}")
             }
             Effect::CreateContainer(new) => format!("create the container {}", new.container.id),
-            Effect::SetContainer { container, options } => {
-                let keys: Vec<&str> = options.iter().map(|(key, _)| key.as_str()).collect();
+            Effect::SetContainer { container, options, delete } => {
+                let keys: Vec<&str> =
+                    options.iter().map(|(key, _)| key).chain(delete).map(String::as_str).collect();
                 format!("set {} of the container {}", keys.join(", "), container.id)
             }
             Effect::GrowDisk { container, volume, size } => {
@@ -563,6 +589,18 @@ impl Effect {
             }
             Effect::CheckpointDatabase => "have PostgreSQL write everything to the disk".to_owned(),
             Effect::AwaitBoot => "wait for the guest to boot".to_owned(),
+            Effect::AwaitAddress { interface, address: Some(address) } => {
+                format!("wait until {interface} has the address {address}")
+            }
+            Effect::AwaitAddress { interface, address: None } => {
+                format!("wait until {interface} has an address")
+            }
+            Effect::SetInterface { interface, mtu, address6, .. } => {
+                let mtu = mtu.map(|mtu| format!("packets of {mtu} bytes"));
+                let address = address6.map(|address| format!("the address {address}"));
+                let what: Vec<String> = mtu.into_iter().chain(address).collect();
+                format!("give {interface} {}", what.join(" and "))
+            }
             Effect::AwaitStack => "wait for the stack".to_owned(),
             Effect::ObtainImage { service, from, .. } => match from {
                 ImageSource::Registry(reference) => format!("pull {reference}"),

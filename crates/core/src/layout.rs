@@ -68,6 +68,17 @@ pub fn container_claim(site: &str) -> AbsPath {
     machine_state(site).join("container-claim.json")
 }
 
+/// Is there while a container of Proxmox's has to be restarted for settings that it
+/// got to take hold.
+pub fn container_restart(site: &str) -> AbsPath {
+    machine_state(site).join("container-restart")
+}
+
+/// The ssh keys that a container of Proxmox's is made with, while it is made.
+pub fn container_keys(site: &str) -> AbsPath {
+    machine_state(site).join("container-keys.pub")
+}
+
 /// The folder of the guest's dumps.
 pub fn dumps() -> AbsPath {
     AbsPath::known(DUMPS)

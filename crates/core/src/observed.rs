@@ -8,9 +8,9 @@ use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
-        HttpAnswer, HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses,
-        Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial,
-        Tried, UnitState, Value,
+        HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo, Memory, Mounts,
+        NameAddresses, Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage,
+        Timer, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
     proxmox,
@@ -194,6 +194,14 @@ impl Observed {
     pub fn interface(&self, name: &str) -> Seen<Option<std::net::Ipv4Addr>> {
         match self.get(Side::Machine, Fact::Interface(name.to_owned()))? {
             Value::Address(address) => Ok(*address),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// An interface of the guest with all its addresses.
+    pub fn link(&self, name: &str) -> Seen<Option<&Link>> {
+        match self.get(Side::Guest, Fact::Link(name.to_owned()))? {
+            Value::Link(link) => Ok(link.as_ref()),
             other => Err(mismatch(other)),
         }
     }

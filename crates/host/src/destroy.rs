@@ -8,7 +8,7 @@ use matrix_podman_core::{
     fact::nat_table,
     layout,
     name::{Mode, Owner},
-    observed::Observed,
+    observed::{Gap, Observed},
     render::{
         backups::{self, Chore},
         machine, timer,
@@ -103,16 +103,22 @@ pub fn failed(world: &World) -> Result<Option<Failed>, Failure> {
     }
     let file = layout::container_claim(world.site().config.site());
     let Ok(text) = fs::read_to_string(file.as_str()) else { return Ok(None) };
-    let Some(Claim { container }) = Claim::parse(&text) else { return Ok(None) };
+    let Some(claim) = Claim::parse(&text) else { return Ok(None) };
     let found = world.look(&mut Observed::default(), |seen| {
-        resource::find_container(world.site(), seen).map(|place| match place {
+        Ok::<_, Gap>(match resource::find_container(world.site(), seen)? {
             Place::Here { container, .. } => Some((container, false)),
-            Place::Unfinished { container } => Some((container, true)),
+            Place::Unfinished { container } => {
+                // One that Proxmox went on with is whole.
+                let finished = resource::was_finished(world.site(), seen, &container)?;
+                Some((container, !finished))
+            }
             Place::Absent | Place::Refused { .. } => None,
         })
     })?;
     Ok(match found {
-        Ok(Some((found, unfinished))) if found == container => Some(Failed { container, unfinished }),
+        Ok(Some((found, unfinished))) if found == claim.container => {
+            Some(Failed { container: found, unfinished, claim })
+        }
         _ => None,
     })
 }
@@ -124,11 +130,13 @@ pub struct Failed {
     pub container: Container,
     /// Whether not even its making was finished.
     pub unfinished: bool,
+    /// What was written down before it was made.
+    claim: Claim,
 }
 
 /// Removes what a failed first run left.
 pub fn remove_failed(world: &World, failed: &Failed, sink: &Sink) -> Result<(), Failure> {
-    let Failed { container, unfinished } = failed;
+    let Failed { container, unfinished, claim } = failed;
     world.hang_up();
     if *unfinished {
         let tasks = proxmox::busy_with(container)?;
@@ -141,6 +149,8 @@ pub fn remove_failed(world: &World, failed: &Failed, sink: &Sink) -> Result<(), 
         }
     }
     proxmox::destroy(container, *unfinished, sink)?;
+    // The settings of one whose making was cut off do not know its volumes yet.
+    proxmox::sweep(claim, &format!("remove the container {}", container.id), sink)?;
     world.forget_guests();
     file::remove(Path::new(layout::container_claim(world.site().config.site()).as_str()))
 }

@@ -20,6 +20,7 @@ use matrix_podman_core::{
     people,
     proxmox::Question,
     resource::{self, Backend, Place, Site},
+    size::Bytes,
 };
 
 use crate::{
@@ -563,8 +564,13 @@ impl World {
                 self.forget_proxmox(Question::is_about_templates);
                 done
             }
+            Effect::GrowDisk { container, volume, size } => {
+                let inside = || self.file_system(volume);
+                let done = apply::proxmox::grow(container, volume, *size, &inside, sink);
+                self.forget_proxmox(Question::is_about_guests);
+                done
+            }
             Effect::SetContainer { .. }
-            | Effect::GrowDisk { .. }
             | Effect::SnapshotContainer { .. }
             | Effect::RemoveSnapshot { .. } => {
                 let done = apply::apply(effect, sink);
@@ -643,6 +649,11 @@ impl World {
             (Backend::Proxmox, Some(guest)) => guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {}),
             _ => Ok(()),
         }
+    /// The size of the file system on a disk of a container of Proxmox's, as the guest
+    /// sees it: when the guest can be asked, and it is one that fills a disk of its own.
+    fn file_system(&self, volume: &str) -> Option<Bytes> {
+        let seen = self.look(&mut Observed::default(), |seen| resource::file_system_size(seen, volume));
+        seen.ok()?.ok()?
     }
 
     fn in_guest(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {

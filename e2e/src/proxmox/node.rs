@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use super::{
-    CallsPage,
+    CallsPage, standin,
     state::{Call, Fault, Folder, GuestState, How, State, Storage},
 };
 use crate::{Guest, Invocation, Lab, Ran, archives, cleaning};
@@ -29,7 +29,7 @@ impl Node {
         let bin = folder.join("bin");
         fs::create_dir_all(&bin).unwrap_or_else(|e| panic!("make {}: {e}", bin.display()));
         let program = program();
-        for name in ["pct", "pveam", "pvesh", "pveversion"] {
+        for name in ["pct", "pveam", "pvesh", "pvesm", "pveversion"] {
             let place = bin.join(name);
             let _ = fs::remove_file(&place);
             fs::copy(&program, &place).unwrap_or_else(|e| panic!("copy {}: {e}", program.display()));
@@ -69,7 +69,9 @@ impl Node {
                     "debian-12-standard_12.12-1_amd64.tar.zst",
                     TEMPLATE,
                 ]),
-                archive: archives::rootfs().display().to_string(),
+                archive: archives::prepared_template().display().to_string(),
+                // On a real node, 45.
+                unclean_start: 2,
                 prefix,
                 ..State::default()
             };
@@ -101,7 +103,7 @@ impl Node {
 
     /// From now on its templates have the packages again.
     pub fn has_prepared_templates(&self) {
-        let archive = archives::rootfs().display().to_string();
+        let archive = archives::prepared_template().display().to_string();
         self.change(|state| state.archive = archive);
     }
 
@@ -124,6 +126,14 @@ impl Node {
     /// A setting of a container.
     pub fn setting(&self, id: u32, key: &str) -> Option<String> {
         self.change(|state| state.guests.get(&id)?.config.get(key).cloned())
+    }
+
+    /// The volumes of a container's number that are on its storages.
+    pub fn volumes(&self, id: u32) -> Vec<String> {
+        self.change(|state| {
+            let of = |volume: &&String| volume.contains(&format!(":vm-{id}-"));
+            state.volumes.iter().filter(of).cloned().collect()
+        })
     }
 
     /// Numbers of its guests.
@@ -204,6 +214,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::env::var_os("E2E_KEEP").is_none() {
+            for id in self.ids() {
+                standin::unmount_left(id);
+            }
             remove_guests(&self.prefix);
         }
     }
@@ -216,6 +229,8 @@ pub(crate) fn remove_guests(prefix: &str) {
             name.strip_prefix(prefix)
                 .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()) && !rest.is_empty())
         }) {
+            // A guest that runs has it mounted in it, which goes with the guest.
+            standin::unmount_volume(name);
             cleaning::remove_guest(name);
         }
     }

@@ -34,6 +34,12 @@ pub struct State {
     pub guests: BTreeMap<u32, GuestState>,
     /// What is under way: the task's kind, its guest, and its process.
     pub tasks: Vec<(String, u32, u32)>,
+    /// All volumes that were made, whether a config knows them or not.
+    pub volumes: Vec<String>,
+    /// How the last creation of a container of that number ended.
+    pub creations: BTreeMap<u32, String>,
+    /// Seconds that it takes to mount an ext4 volume which was not unmounted in order.
+    pub unclean_start: u64,
     /// Milliseconds that each call takes besides.
     pub slowness: u64,
     /// The archive that every template really is.
@@ -70,6 +76,8 @@ pub struct GuestState {
     pub pending: BTreeMap<String, Option<String>>,
     /// Whether HA has it.
     pub ha: bool,
+    /// Whether it runs, or did when it was killed.
+    pub unclean: bool,
     /// Its snapshots.
     pub snapshots: BTreeMap<String, SnapshotState>,
 }
@@ -94,7 +102,8 @@ pub struct SnapshotState {
 pub enum How {
     /// It dies before it does anything.
     Dies,
-    /// It does nothing and ends with 0, as calls do whose worker failed.
+    /// It does nothing and ends with 0, as calls do whose worker failed; why, it says on
+    /// standard error.
     DoesNothing,
     /// It does what it should, and dies all the same.
     DiesAfterwards,
@@ -104,6 +113,11 @@ pub enum How {
     TimesOut,
     /// It is killed in the middle.
     Killed,
+    /// A creation is killed when its config is written, and its password, its keys and
+    /// its pool are not.
+    KilledLate,
+    /// A disk grows, and its file system does not, of which it only warns.
+    GrowsDiskAlone,
     /// It prints something that nobody can read.
     Babbles,
 }

@@ -9,10 +9,10 @@ use super::{
 use crate::{
     config::{Network, RootPassword},
     fact::{FileKind, MachineInfo, Side},
-    name::StorageName,
+    name::{AbsPath, StorageName},
     observed::{Gap, Observed, Seen},
     proxmox::{self, Answer, COMMANDS, CONTAINER_FIXED, Question, Storage, by_version, newest_template},
-    resource::{Place, Site, find_container, node},
+    resource::{Place, Site, container_lock, find_container, node},
     size::Bytes,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 const TEMPLATE_ROOM: Bytes = Bytes::mib(300);
 
 /// The checks, in the order in which a person would want to read them.
-pub(super) const QUESTIONS: [(&str, preflight::Question); 11] = [
+pub(super) const QUESTIONS: [(&str, preflight::Question); 13] = [
     ("root", preflight::root),
     ("commands", commands),
     ("program", preflight::program),
@@ -30,8 +30,10 @@ pub(super) const QUESTIONS: [(&str, preflight::Question); 11] = [
     ("storage", storage),
     ("template", template),
     ("bridge", bridge),
+    ("mtu", mtu),
     ("id", id),
     ("files", files),
+    ("lock", lock),
 ];
 
 /// Whether the container is still to be made; most is asked only then.
@@ -257,7 +259,29 @@ fn bridge(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> 
     }))
 }
 
-/// The files that the config names for the making of the container.
+/// Proxmox refuses to start a container whose packets are larger than its bridge's.
+fn mtu(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    let (Network::Own { bridge, .. } | Network::Existing { bridge, .. }) = &site.config.guest.network;
+    let Some(wanted) = site.config.proxmox.mtu else { return Ok(None) };
+    let path = AbsPath::known(format!("/sys/class/net/{bridge}/mtu"));
+    let file = seen.file(Side::Machine, &path)?;
+    let Some(has) = file.and_then(|file| file.content.as_deref()?.trim().parse::<u32>().ok()) else {
+        // That the bridge is not there is another check's.
+        return Ok(None);
+    };
+    Ok(Some(if wanted > has {
+        Check::fail(
+            "mtu",
+            format!("the bridge {bridge} takes packets of {has} bytes at most, and proxmox.mtu is {wanted}"),
+            format!(
+                "write proxmox.mtu = {has}, or less; or make the bridge's larger in Proxmox's network settings"
+            ),
+        )
+    } else {
+        Check::pass("mtu", format!("{bridge} takes packets of {has} bytes"))
+    }))
+}
+
 fn id(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     if !is_new(site, seen)? || site.config.proxmox.id.is_some() {
         return Ok(None);
@@ -268,6 +292,7 @@ fn id(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     }))
 }
 
+/// The files that the config names for the making of the container.
 fn files(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     let proxmox = &site.config.proxmox;
     let mut named = Vec::new();
@@ -297,7 +322,32 @@ fn files(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
             )));
         }
     }
+    if let Some(path) = &proxmox.ssh_keys
+        && let Some(text) = seen.file(Side::Machine, path)?.and_then(|file| file.content.as_deref())
+        && proxmox::ssh_keys_in(text).is_empty()
+    {
+        return Ok(Some(Check::fail(
+            "files",
+            format!("there is no ssh key in {path} (proxmox.ssh_keys)"),
+            "name a file with public keys, such as /root/.ssh/authorized_keys",
+        )));
+    }
     Ok(Some(Check::pass("files", "the files that the config names are there")))
+}
+
+/// A lock that was left refuses every nightly backup, and nobody sees it.
+fn lock(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    Ok(container_lock(site, seen)?.filter(|locked| locked.is_left()).map(|locked| {
+        Check::weaker(
+            "lock",
+            format!(
+                "the container {} is locked, {}, and nothing is at work on it",
+                locked.container.id,
+                locked.reason()
+            ),
+            format!("Proxmox refuses changes, snapshots and its own backups of it: {}", locked.way_out()),
+        )
+    }))
 }
 
 /// Something that the config leaves open and that has several answers here.

@@ -29,7 +29,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let urls = urls(r, domain.as_ref());
     let ports = ports(r);
     let (guest, memory) = guest(r);
-    let proxmox = proxmox::proxmox(r, guest.backend, guest.ipv6);
+    let proxmox = proxmox::proxmox(r, &guest);
     let images = images(r);
     let synapse = synapse(r);
     let postgres = postgres(r, memory);

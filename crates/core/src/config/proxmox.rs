@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendChoice,
+    Address, BackendChoice, Guest, Network,
     keys::{
         AnyKey, Fallback, Key,
         proxmox::{
@@ -20,6 +20,9 @@ use crate::{
     name::{AbsPath, Cidr6, ContainerId, MacAddress, PoolName, StorageName, Tag, TemplateName},
     size::Bytes,
 };
+
+/// The smallest packet that IPv6 must be able to send (RFC 8200, section 5).
+const SMALLEST_MTU6: u32 = 1280;
 
 /// `[proxmox]`
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +95,6 @@ impl Default for Proxmox {
 pub enum Address6 {
     /// From the router's advertisements.
     Auto,
-    /// From a DHCP server.
-    Dhcp,
     /// A fixed one.
     Static(Cidr6),
 }
@@ -125,7 +126,8 @@ impl Section<'_, '_> {
     }
 }
 
-pub(super) fn proxmox(r: &mut Reader<'_>, backend: BackendChoice, ipv6: bool) -> Proxmox {
+pub(super) fn proxmox(r: &mut Reader<'_>, guest: &Guest) -> Proxmox {
+    let (backend, ipv6) = (guest.backend, guest.ipv6);
     let mut s = Section { r, written: Vec::new() };
     let proxmox = Proxmox {
         id: s.get(&ID).map(|id| ContainerId(id.0)),
@@ -161,6 +163,24 @@ pub(super) fn proxmox(r: &mut Reader<'_>, backend: BackendChoice, ipv6: bool) ->
         r.complain(
             &ADDRESS6,
             Flaw::new("guest.ipv6 is off, so this would have no effect").hint("write guest.ipv6 = true"),
+        );
+    }
+    let (Network::Own { address, .. } | Network::Existing { address, .. }) = &guest.network;
+    if matches!(proxmox.address6, Some(Address6::Static(_))) && !matches!(address, Address::Static { .. }) {
+        r.complain(
+            &ADDRESS6,
+            Flaw::new(
+                "a fixed IPv6 address needs a fixed IPv4 address beside it: with DHCP for IPv4, the start of Proxmox's \
+                 Debian template hangs at times, or ends without the IPv6 address",
+            )
+            .hint("write guest.network.address and gateway too, or address6 = \"auto\""),
+        );
+    }
+    if let (Some(_), Some(mtu @ ..SMALLEST_MTU6)) = (proxmox.address6, proxmox.mtu) {
+        r.complain(
+            &MTU,
+            Flaw::new(format!("IPv6 needs packets of at least {SMALLEST_MTU6} bytes, and this is {mtu}"))
+                .hint("write a larger one, or leave address6 out"),
         );
     }
     if has(&GATEWAY6) && !matches!(proxmox.address6, Some(Address6::Static(_))) {

@@ -4,7 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     fact::{GuestState, Side},
     observed::{Gap, Seen},
-    resource::{Backend, Place, find_container, guest_state},
+    resource::{Backend, Place, container_lock, find_container, guest_state},
 };
 
 fn state(case: &Case<'_>) -> Seen<Option<GuestState>> {
@@ -67,6 +67,25 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
         vec![format!("{} of {} programs in /var/lib/lxc/{name}/rootfs are empty", root.empty, root.programs)],
         mend,
     )))
+}
+
+/// A container of Proxmox's that is locked while nothing is at work on it.
+pub(super) fn locked(case: &Case<'_>) -> Found {
+    if case.site.backend != Backend::Proxmox {
+        return Ok(None);
+    }
+    Ok(container_lock(case.site, case.seen)?.filter(|locked| locked.is_left()).map(|locked| {
+        let mend = if locked.ours.is_empty() { Mend::Type(locked.way_out()) } else { Mend::Up };
+        let id = locked.container.id;
+        (
+            format!("The container {id} is locked, and nothing is at work on it: {}.", locked.reason()),
+            vec![
+                format!("`pct config {id}` has \"lock: {}\", and no task is active", locked.lock),
+                "Proxmox refuses changes, snapshots and its own backups of it until that is gone".to_owned(),
+            ],
+            mend,
+        )
+    }))
 }
 
 pub(super) fn stopped(case: &Case<'_>) -> Found {

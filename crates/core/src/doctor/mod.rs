@@ -145,6 +145,7 @@ const CAUSES: &[Cause] = &[
     hiding("guest/absent", machine::absent),
     hiding("guest/foreign", machine::foreign),
     hiding("guest/damaged", machine::damaged),
+    cause("guest/locked", machine::locked),
     hiding("guest/stopped", machine::stopped),
     hiding("guest/suspended", machine::suspended),
     hiding("guest/program", machine::program),

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ask, Fact, Output, Value, ailment, inside, last_line, nat_table, podman, spare, system, usage};
+use super::{
+    Ask, Fact, Output, Value, ailment, inside, last_line, link, nat_table, podman, spare, system, usage,
+};
 use crate::name::{AbsPath, Invalid};
 
 impl Fact {
@@ -42,6 +44,7 @@ impl Fact {
                 argv
             }
             Fact::Proxmox(question) => question.argv(),
+            Fact::Link(name) => link::ask(name),
             Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
             Fact::Journal(unit) => argv(&[
                 "journalctl",
@@ -168,6 +171,7 @@ impl Fact {
             },
             Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
             Fact::Proxmox(question) => question.parse(output).map(|answer| Value::Proxmox(Box::new(answer))),
+            Fact::Link(_) => link::parse(output).map(Value::Link),
             Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
             Fact::Journal(_) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
             Fact::Canary { .. } | Fact::Lookup { .. } => Ok(Value::Ran(ailment::parse_ran(output))),
@@ -226,6 +230,7 @@ impl Fact {
             | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
+            | Fact::Link(_)
             | Fact::Edge(_)
             | Fact::Journal(_)
             | Fact::Room(_)

@@ -7,6 +7,7 @@
 mod ailment;
 mod ask;
 mod inside;
+mod link;
 mod net;
 mod podman;
 mod root;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
 pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
+pub use link::Link;
 pub use net::{
     Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
     PATIENCE, Silence, SrvRecord, Stage, Tls,
@@ -83,6 +85,8 @@ pub enum Fact {
     LxcNeighbours,
     /// The IPv4 address of a network interface, when it exists.
     Interface(String),
+    /// A network interface with all its addresses, when it exists.
+    Link(String),
     /// Whether the firewall table for the network of that bridge is loaded.
     NatTable(String),
     /// Whether a process that wrote its id into that file is alive.
@@ -273,6 +277,8 @@ pub enum Value {
     Neighbours(Vec<Neighbour>),
     /// To [`Fact::Interface`].
     Address(Option<Ipv4Addr>),
+    /// To [`Fact::Link`].
+    Link(Option<Link>),
     /// To questions that are answered yes or no.
     Yes(bool),
     /// To [`Fact::TakenPorts`].

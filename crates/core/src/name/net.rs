@@ -158,7 +158,8 @@ impl From<Cidr4> for String {
 }
 
 /// An IPv6 address with the length of its network's prefix: `2001:db8::20/64`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidr6 {
     address: Ipv6Addr,
     prefix: u8,
@@ -194,6 +195,19 @@ impl Cidr6 {
 impl fmt::Display for Cidr6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl TryFrom<String> for Cidr6 {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Cidr6> for String {
+    fn from(cidr: Cidr6) -> String {
+        cidr.to_string()
     }
 }
 

@@ -101,6 +101,11 @@ pub enum Act {
         /// Whether it is a part of one, of which some disks may have nothing.
         part: bool,
     },
+    /// Removes a volume that a creation which was cut off has left.
+    FreeVolume {
+        /// The volume.
+        volume: String,
+    },
     /// Copies a file of the node into a container.
     Push {
         /// The container's number.
@@ -163,6 +168,7 @@ impl Act {
             Act::RemoveSnapshot { id, name, part: true } => {
                 pct("delsnapshot", id, &[name.as_str(), "--force", "1"])
             }
+            Act::FreeVolume { volume } => ["pvesm", "free", volume].map(str::to_owned).to_vec(),
             Act::Push { id, from, to } => pct("push", id, &[from, to, "--perms", "0755"]),
         }
     }

@@ -22,7 +22,7 @@ pub enum Answer {
     Status(Status),
     /// The storages of a node.
     Storages(Vec<Storage>),
-    /// Names: of bridges, of templates, of kinds of tasks.
+    /// Names: of bridges, of templates, of kinds of tasks, of volumes.
     Names(Vec<String>),
     /// The cluster.
     Cluster(Cluster),
@@ -34,6 +34,9 @@ pub enum Answer {
     Snapshots(Vec<Snapshot>),
     /// Whether it is so.
     Yes(bool),
+    /// How something ended, in Proxmox's words; nothing when it was never begun, or
+    /// goes on.
+    Ended(Option<String>),
 }
 
 /// Begins the line of a snapshot's description that says that the program made
@@ -75,6 +78,8 @@ pub struct ClusterGuest {
     pub name: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
+    /// The pool that it is in.
+    pub pool: Option<String>,
 }
 
 /// The settings of a container.
@@ -196,6 +201,7 @@ pub(super) fn guests(value: &Value) -> Vec<ClusterGuest> {
                 node: text(&row["node"])?,
                 name: text(&row["name"]),
                 tags: separated(&text(&row["tags"]).unwrap_or_default()),
+                pool: text(&row["pool"]),
             })
         })
         .collect()
@@ -354,12 +360,13 @@ mod tests {
     fn guests_of_a_cluster() {
         let found = guests(&json!([
             {"id": "lxc/120", "vmid": 120, "type": "lxc", "node": "pve", "name": "matrix", "status": "running",
-             "tags": "lxc;matrix;matrix-podman-chat.home.arpa"},
+             "tags": "lxc;matrix;matrix-podman-chat.home.arpa", "pool": "home"},
             {"id": "qemu/100", "vmid": "100", "type": "qemu", "node": "pve2", "status": "unknown"},
             {"id": "storage/pve/local", "type": "storage", "node": "pve", "storage": "local"},
         ]));
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].tags, ["lxc", "matrix", "matrix-podman-chat.home.arpa"]);
+        assert_eq!((found[0].pool.as_deref(), found[1].pool.as_deref()), (Some("home"), None));
         assert_eq!(
             (found[1].id, found[1].kind, &found[1].name),
             (ContainerId(100), GuestKind::Machine, &None)

@@ -5,24 +5,23 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::Settings;
+use super::{
+    Settings,
+    disk::gibibytes,
+    network::{address, is_live, net0},
+};
 use crate::{
-    config::{Address, Address6, Config, Network},
+    config::{Address, Config, Network},
     layout,
     name::Tag,
-    size::Bytes,
 };
 
 /// Begins the line of a container's description that says which site it
 /// belongs to: the mark by which the program knows its own.
 pub const SITE_MARK: &str = "matrix-podman site:";
 
-/// What is changed only by a reboot; everything else that the program sets
-/// takes hold at once.
+/// What is changed only by a reboot.
 const AT_REBOOT: [&str; 2] = ["features", "nameserver"];
-
-/// What of `net0` the config decides; the rest is Proxmox's or the operator's.
-const OWN_NET: [&str; 9] = ["name", "bridge", "ip", "gw", "ip6", "gw6", "tag", "mtu", "firewall"];
 
 /// A setting that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,37 +30,21 @@ pub struct Change {
     pub key: &'static str,
     /// What is set.
     pub before: Option<String>,
-    /// What should be.
-    pub after: String,
-    /// Whether it takes hold without a reboot.
-    pub live: bool,
+    /// What should be; nothing when it is to be taken away.
+    pub after: Option<String>,
+    /// When it takes hold.
+    pub holds: Holds,
 }
 
-/// A disk that is to become larger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Growth {
-    /// `rootfs` or `mp0`.
-    pub volume: &'static str,
-    /// What it has.
-    pub from: Bytes,
-    /// What it should have.
-    pub to: Bytes,
-}
-
-/// A wish that cannot be met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wrong {
-    /// A disk would have to become smaller.
-    Shrinks {
-        /// The key of the config.
-        key: &'static str,
-        /// What it has.
-        has: Bytes,
-        /// What the config says.
-        wanted: Bytes,
-    },
-    /// A data volume for a container that was made without.
-    NoVolume,
+/// When a changed setting takes hold of a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// At once.
+    Now,
+    /// When the container starts the next time, whenever that is: nothing depends on it.
+    AtNextStart,
+    /// When the container is restarted, which is not put off.
+    AfterRestart,
 }
 
 /// The site whose mark stands in a description.
@@ -100,7 +83,7 @@ pub fn properties(value: &str) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn property_text(properties: &BTreeMap<&str, String>) -> String {
+pub(super) fn property_text(properties: &BTreeMap<&str, String>) -> String {
     // The name comes first, as Proxmox writes it.
     let name = properties.get_key_value("name");
     let rest = properties.iter().filter(|(key, _)| **key != "name");
@@ -147,49 +130,6 @@ fn tags(config: &Config) -> Vec<String> {
     tags
 }
 
-fn net0(config: &Config, now: Option<&str>) -> String {
-    let proxmox = &config.proxmox;
-    let (Network::Own { bridge, address, .. } | Network::Existing { bridge, address, .. }) =
-        &config.guest.network;
-    let pinned = proxmox.mac.is_some();
-    let mut net: BTreeMap<&str, String> = properties(now.unwrap_or_default())
-        .into_iter()
-        .filter(|(key, _)| !(OWN_NET.contains(key) || pinned && *key == "hwaddr"))
-        .map(|(key, value)| (key, value.to_owned()))
-        .collect();
-    net.insert("name", "eth0".to_owned());
-    net.insert("bridge", bridge.to_string());
-    match address {
-        Address::Auto | Address::Dhcp => {
-            net.insert("ip", "dhcp".to_owned());
-        }
-        Address::Static { address, gateway } => {
-            net.insert("ip", address.to_string());
-            net.insert("gw", gateway.to_string());
-        }
-    }
-    let mut optional = |key, value: Option<String>| {
-        if let Some(value) = value {
-            net.insert(key, value);
-        }
-    };
-    optional(
-        "ip6",
-        proxmox.address6.map(|address| match address {
-            Address6::Auto => "auto".to_owned(),
-            Address6::Dhcp => "dhcp".to_owned(),
-            Address6::Static(address) => address.to_string(),
-        }),
-    );
-    optional("gw6", proxmox.gateway6.map(|gateway| gateway.to_string()));
-    optional("tag", proxmox.vlan.map(|tag| tag.to_string()));
-    optional("mtu", proxmox.mtu.map(|mtu| mtu.to_string()));
-    optional("firewall", proxmox.firewall.then(|| "1".to_owned()));
-    optional("hwaddr", proxmox.mac.as_ref().map(ToString::to_string));
-    net.entry("type").or_insert_with(|| "veth".to_owned());
-    property_text(&net)
-}
-
 /// Containers in a container need nesting; keyctl spares crun a warning. What
 /// else the operator allowed stays.
 fn features(now: Option<&str>) -> String {
@@ -198,6 +138,12 @@ fn features(now: Option<&str>) -> String {
     features.insert("nesting", "1".to_owned());
     features.insert("keyctl", "1".to_owned());
     property_text(&features)
+}
+
+/// The keys in a file such as `authorized_keys`: Proxmox takes a comment for a key
+/// that is wrong.
+pub fn ssh_keys_in(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 /// The settings of a container that is to be made. `ssh_keys` is the file with
@@ -227,21 +173,43 @@ pub fn create_options(config: &Config) -> Vec<(String, String)> {
 
 /// What of a container's settings differs from what it should be.
 pub fn changes(config: &Config, now: &Settings) -> Vec<Change> {
-    wanted(config, now)
+    let mut changes: Vec<Change> = wanted(config, now)
         .into_iter()
         .filter(|(key, wanted)| !holds(key, now.get(key), wanted))
-        .map(|(key, after)| Change {
-            key,
-            before: now.get(key).map(str::to_owned),
-            after,
-            live: !AT_REBOOT.contains(&key),
+        .map(|(key, after)| {
+            let before = now.get(key).map(str::to_owned);
+            let holds = match key {
+                "net0" if !is_live(before.as_deref().unwrap_or_default(), &after) => Holds::AfterRestart,
+                "hostname" => Holds::AtNextStart,
+                _ if AT_REBOOT.contains(&key) => Holds::AfterRestart,
+                _ => Holds::Now,
+            };
+            Change { key, before, after: Some(after), holds }
         })
-        .collect()
+        .collect();
+    // The name servers that came with a fixed address: from now on the DHCP server
+    // says them. Those of somebody whose container had DHCP all along stay.
+    let had_fixed = now.get("net0").is_some_and(|net| address(&properties(net)).is_some());
+    let servers = now.get("nameserver").filter(|_| had_fixed && asks_dhcp(config));
+    changes.extend(servers.map(|servers| Change {
+        key: "nameserver",
+        before: Some(servers.to_owned()),
+        after: None,
+        holds: Holds::AfterRestart,
+    }));
+    changes
+}
+
+fn asks_dhcp(config: &Config) -> bool {
+    let (Network::Own { address, .. } | Network::Existing { address, .. }) = &config.guest.network;
+    !matches!(address, Address::Static { .. })
 }
 
 /// Keys of settings that the program sets and that still wait for a reboot.
 pub fn waiting(config: &Config, now: &Settings) -> Vec<&'static str> {
-    wanted(config, now).into_iter().map(|(key, _)| key).filter(|key| now.is_pending(key)).collect()
+    let known = wanted(config, now).into_iter().map(|(key, _)| key);
+    let goes = asks_dhcp(config).then_some("nameserver");
+    known.chain(goes).filter(|key| now.is_pending(key)).collect()
 }
 
 /// Whether a setting is as it should be, whatever the order of its parts.
@@ -264,63 +232,17 @@ pub fn holds(key: &str, now: Option<&str>, wanted: &str) -> bool {
     }
 }
 
-/// The disks that are to become larger; or why that cannot be.
-pub fn growth(config: &Config, now: &Settings) -> Result<Vec<Growth>, Wrong> {
-    let mut grows = Vec::new();
-    let disks = [
-        ("rootfs", "guest.disk", Some(config.guest.disk)),
-        ("mp0", "proxmox.data_volume", config.proxmox.data_volume),
-    ];
-    for (volume, key, wanted) in disks {
-        let Some(wanted) = wanted.map(|size| Bytes::gib(gibibytes(size))) else { continue };
-        let has = now
-            .get(volume)
-            .map(properties)
-            .filter(|p| volume == "rootfs" || p.get("mp") == Some(&layout::ROOT));
-        let Some(has) = has else { return Err(Wrong::NoVolume) };
-        // A disk whose size nobody knows, on a folder say, cannot be compared.
-        let Some(has) = has.get("size").and_then(|size| Bytes::parse(size).ok()) else { continue };
-        if has > wanted {
-            return Err(Wrong::Shrinks { key, has, wanted });
-        }
-        if has < wanted {
-            grows.push(Growth { volume, from: has, to: wanted });
-        }
-    }
-    Ok(grows)
-}
-
-fn gibibytes(size: Bytes) -> u64 {
-    size.0.div_ceil(Bytes::gib(1).0)
-}
-
-/// What a lock of Proxmox's means.
-pub fn lock_reason(lock: &str) -> String {
-    match lock {
-        "backup" => "a backup of it is being made (backup)".to_owned(),
-        "create" => "it is being made (create)".to_owned(),
-        "destroyed" => "it is being removed (destroyed)".to_owned(),
-        "disk" => "something is done to its disk (disk)".to_owned(),
-        "fstrim" => "its disk is being trimmed (fstrim)".to_owned(),
-        "migrate" => "it is moving to another node (migrate)".to_owned(),
-        "mounted" => "somebody has mounted its disk with `pct mount` (mounted)".to_owned(),
-        "rollback" => "it is being set back to a snapshot (rollback)".to_owned(),
-        "snapshot" | "snapshot-delete" => format!("a snapshot is being made or removed ({lock})"),
-        other => format!("Proxmox says {other:?}"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{config::Defaults, proxmox::Setting};
 
-    fn config(lines: &str) -> Config {
+    pub(in crate::proxmox) fn config(lines: &str) -> Config {
         let text = format!("domain = \"chat.home.arpa\"\nguest.backend = \"proxmox\"\n{lines}");
         Config::parse_with(&text, "matrix.toml", &[], &Defaults::default()).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    const RICH: &str = "guest.cores = 2\nguest.memory = \"2G\"\nguest.disk = \"20000M\"\nguest.ipv6 = true\n\
+    pub(in crate::proxmox) const RICH: &str = "guest.cores = 2\nguest.memory = \"2G\"\nguest.disk = \"20000M\"\nguest.ipv6 = true\n\
         guest.start_at_boot = false\nguest.network.bridge = \"vmbr1\"\nguest.network.address = \"10.0.0.5/24\"\n\
         guest.network.gateway = \"10.0.0.1\"\nguest.network.dns = [\"10.0.0.2\", \"10.0.0.3\"]\n\
         [proxmox]\nid = 120\nstorage = \"tank\"\ntags = [\"a\"]\npool = \"home\"\nswap = \"0M\"\nvlan = 20\n\
@@ -333,7 +255,7 @@ mod tests {
 
     /// The settings that a container made with those options has, as Proxmox
     /// writes them.
-    fn settings(config: &Config) -> Settings {
+    pub(in crate::proxmox) fn settings(config: &Config) -> Settings {
         let mut settings = Settings::default();
         for (key, value) in create_options(config) {
             let value = match key.as_str() {
@@ -374,10 +296,53 @@ mod tests {
         let before = settings(&config(RICH));
         let after =
             RICH.replace("cores = 2", "cores = 8").replace("vlan = 20\n", "").replace("\"a\"", "\"b\"");
-        let keys: Vec<_> = changes(&config(&after), &before).into_iter().map(|c| (c.key, c.live)).collect();
-        assert_eq!(keys, [("cores", true), ("net0", true), ("tags", true)]);
-        let net = changes(&config(&after), &before).into_iter().find(|c| c.key == "net0").unwrap();
-        assert!(net.after.contains("hwaddr=") && !net.after.contains("tag="), "{net:?}");
+        let found = changes(&config(&after), &before);
+        let keys: Vec<_> = found.iter().map(|c| (c.key, c.holds)).collect();
+        // Its address is a fixed one, before and afterwards.
+        assert_eq!(keys, [("cores", Holds::Now), ("net0", Holds::Now), ("tags", Holds::Now)]);
+        let net = found[1].after.as_deref().unwrap();
+        assert!(net.contains("hwaddr=") && !net.contains("tag="), "{net}");
+        let after = format!("guest.name = \"talk\"\n{RICH}");
+        let found = changes(&config(&after), &before);
+        assert_eq!((found[0].key, found[0].holds), ("hostname", Holds::AtNextStart));
+    }
+
+    #[test]
+    fn name_servers_go_with_the_fixed_address_that_they_came_with() {
+        const FIXED: [&str; 5] =
+            ["guest.network.address", "guest.network.gateway", "guest.network.dns", "address6", "gateway6"];
+        let stays = |line: &&str| !FIXED.iter().any(|key| line.starts_with(key));
+        let dhcp = config(&RICH.lines().filter(stays).collect::<Vec<_>>().join("\n"));
+        let mut now = settings(&config(RICH));
+        let found = changes(&dhcp, &now);
+        let gone = found.iter().find(|change| change.key == "nameserver").unwrap();
+        assert_eq!((gone.before.as_deref(), &gone.after), (Some("10.0.0.2 10.0.0.3"), &None));
+        // Afterwards it is as it should be.
+        for change in found {
+            match change.after {
+                Some(after) => {
+                    now.0.insert(change.key.to_owned(), Setting { now: Some(after), ..Setting::default() })
+                }
+                None => now.0.remove(change.key),
+            };
+        }
+        assert_eq!(changes(&dhcp, &now), []);
+        // Whose container had DHCP all along may have chosen others.
+        now.0.insert(
+            "nameserver".to_owned(),
+            Setting { now: Some("9.9.9.9".to_owned()), ..Setting::default() },
+        );
+        assert_eq!(changes(&dhcp, &now), []);
+        let goes = Setting { now: Some("9.9.9.9".to_owned()), goes: true, ..Setting::default() };
+        now.0.insert("nameserver".to_owned(), goes);
+        assert_eq!(waiting(&dhcp, &now), ["nameserver"]);
+    }
+
+    #[test]
+    fn keys_are_what_is_no_comment() {
+        let text = "# laptops\n\nssh-ed25519 AAAA anna@laptop # hers\r\n  # old\n ssh-rsa BBBB bob\n";
+        assert_eq!(ssh_keys_in(text), ["ssh-ed25519 AAAA anna@laptop # hers", "ssh-rsa BBBB bob"]);
+        assert_eq!(ssh_keys_in("# none\n"), [""; 0]);
     }
 
     #[test]
@@ -387,22 +352,8 @@ mod tests {
         let features = settings.0.get_mut("features").unwrap();
         features.now = Some("fuse=1,nesting=1".to_owned());
         let change = changes(&config, &settings).remove(0);
-        assert_eq!((change.key, change.live), ("features", false));
-        assert_eq!(change.after, "fuse=1,keyctl=1,nesting=1");
-    }
-
-    #[test]
-    fn disks_only_grow() {
-        let settings = settings(&config(RICH));
-        let with = |from: &str, to: &str| growth(&config(&RICH.replace(from, to)), &settings);
-        assert_eq!(with("", ""), Ok(vec![]));
-        let grown = with("20000M", "32G").unwrap();
-        assert_eq!((grown[0].volume, grown[0].from, grown[0].to), ("rootfs", Bytes::gib(20), Bytes::gib(32)));
-        assert_eq!(with("100G", "101G").unwrap()[0].volume, "mp0");
-        assert!(matches!(with("20000M", "16G"), Err(Wrong::Shrinks { key: "guest.disk", .. })));
-        let mut without = settings.clone();
-        without.0.remove("mp0");
-        assert_eq!(growth(&config(RICH), &without), Err(Wrong::NoVolume));
+        assert_eq!((change.key, change.holds), ("features", Holds::AfterRestart));
+        assert_eq!(change.after.as_deref(), Some("fuse=1,keyctl=1,nesting=1"));
     }
 
     #[test]

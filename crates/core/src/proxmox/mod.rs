@@ -8,6 +8,9 @@
 mod act;
 mod answer;
 mod container;
+mod disk;
+mod lock;
+mod network;
 mod question;
 pub mod reference;
 mod snapshot;
@@ -18,14 +21,16 @@ pub use answer::{
     by_version, newest_template,
 };
 pub use container::{
-    Change, Growth, SITE_MARK, Wrong, changes, create_options, description, growth, holds, lock_reason,
-    properties, site_in, waiting,
+    Change, Holds, SITE_MARK, changes, create_options, description, holds, properties, site_in, ssh_keys_in,
+    waiting,
 };
+pub use disk::{DISKS, Growth, Wrong, disk_of, file_system_at, growth, least_file_system};
+pub use lock::{at_work, left_lock_reason, lock_reason, way_out};
 pub use question::Question;
 pub use snapshot::{snapshot_description, why_no_snapshots};
 
 /// The commands of Proxmox that the program uses.
-pub const COMMANDS: [&str; 4] = ["pct", "pveam", "pvesh", "pveversion"];
+pub const COMMANDS: [&str; 5] = ["pct", "pveam", "pvesh", "pvesm", "pveversion"];
 
 /// Versions of `pve-container` from which on it knows Debian 13 and its point
 /// releases, by the major version of Proxmox VE.

@@ -66,6 +66,28 @@ pub enum Question {
         /// Its number.
         id: ContainerId,
     },
+    /// The volumes of a container that are on a storage, whether its settings know
+    /// them or not.
+    Volumes {
+        /// The node.
+        node: String,
+        /// The storage.
+        storage: StorageName,
+        /// The container's number.
+        id: ContainerId,
+    },
+    /// The file or device of a volume on this node.
+    VolumePath {
+        /// The volume.
+        volume: String,
+    },
+    /// How the last creation of a container of that number ended.
+    Creation {
+        /// The node that it is on.
+        node: String,
+        /// Its number.
+        id: ContainerId,
+    },
     /// Whether snapshots can be made of all disks of a container.
     CanSnapshot {
         /// The node that it is on.
@@ -101,6 +123,15 @@ impl Question {
             }
             Question::Offered => ["pveam", "available", "--section", "system"].map(str::to_owned).to_vec(),
             Question::Snapshots { node, id } => get(format!("/nodes/{node}/lxc/{id}/snapshot"), &[]),
+            Question::Volumes { node, storage, id } => {
+                get(format!("/nodes/{node}/storage/{storage}/content"), &["--vmid", &id.to_string()])
+            }
+            Question::VolumePath { volume } => ["pvesm", "path", volume].map(str::to_owned).to_vec(),
+            Question::Creation { node, id } => {
+                let id = id.to_string();
+                let last = ["--vmid", &id, "--typefilter", "vzcreate", "--limit", "1"];
+                get(format!("/nodes/{node}/tasks"), &last)
+            }
             Question::CanSnapshot { node, id } => {
                 get(format!("/nodes/{node}/lxc/{id}/feature"), &["--feature", "snapshot"])
             }
@@ -120,6 +151,8 @@ impl Question {
                 | Question::Status { .. }
                 | Question::Tasks { .. }
                 | Question::Snapshots { .. }
+                | Question::Volumes { .. }
+                | Question::Creation { .. }
                 | Question::CanSnapshot { .. }
         )
     }
@@ -175,6 +208,12 @@ impl Question {
             Question::Snapshots { .. } => {
                 Answer::Snapshots(answer::snapshots(&json()?).ok_or_else(|| wrong("no snapshots"))?)
             }
+            Question::Volumes { .. } => Answer::Names(answer::texts(&json()?, "volid")),
+            Question::VolumePath { .. } => {
+                let path = text.lines().rev().map(str::trim).find(|line| line.starts_with('/'));
+                Answer::Names(vec![path.ok_or_else(|| wrong("no path"))?.to_owned()])
+            }
+            Question::Creation { .. } => Answer::Ended(answer::texts(&json()?, "status").into_iter().next()),
             Question::CanSnapshot { .. } => {
                 Answer::Yes(answer::has_feature(&json()?).ok_or_else(|| wrong("no answer"))?)
             }

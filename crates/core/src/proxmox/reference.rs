@@ -22,6 +22,7 @@ pub struct Entry {
 
 const ID: ContainerId = ContainerId(4_000_000_000);
 const NODE: &str = "NODE";
+const VOLUME: &str = "STORAGE-X:VOLUME";
 
 fn question(question: Question, when: &'static str) -> Entry {
     Entry { argv: named(question.argv()), when, changes: false, verified: "" }
@@ -72,6 +73,18 @@ pub fn entries() -> Vec<Entry> {
             "`guest snapshot`, `snapshots`, `rollback`, `remove-snapshot`; `update` of Synapse or PostgreSQL",
         ),
         question(
+            Question::Creation { node: node.clone(), id },
+            "when a run was cut off while the container was made: whether Proxmox finished it",
+        ),
+        question(
+            Question::Volumes { node: node.clone(), storage: storage.clone(), id },
+            "before a container is made, and before what was left of its creation is removed",
+        ),
+        question(
+            Question::VolumePath { volume: VOLUME.to_owned() },
+            "a disk that is larger than its file system",
+        ),
+        question(
             Question::CanSnapshot { node, id },
             "`guest snapshot` and `update` of Synapse or PostgreSQL, before anything is done",
         ),
@@ -85,17 +98,18 @@ pub fn entries() -> Vec<Entry> {
             &Act::Create { id, template: "STORAGE:vztmpl/FILE".to_owned(), options, password: false },
             "once; `--mp0`, `--startup`, `--nameserver`, `--pool`, `--ssh-public-keys` when the config asks for \
              them; `--password` last and without a value when there is one, which then comes on standard input",
-            "its settings carry the mark, and no lock",
+            "it ended well, and its settings carry the mark; else the task's own end, and the pool",
         ),
         act(
             &Act::Set { id, options: vec![("KEY".to_owned(), "VALUE".to_owned())], delete: Vec::new() },
-            "settings that differ; the description, once the address is known; `--protection 0` before a removal",
-            "the settings are what was asked for",
+            "settings that differ; the description, once the address is known; `--protection 0` before a removal; \
+             `--delete` when a fixed address and its name servers go",
+            "the settings are what was asked for; for the interface, the address in the guest",
         ),
         act(
             &Act::Resize { id, volume: "rootfs|mp0".to_owned(), size: Bytes::gib(32) },
             "a disk that is to be larger",
-            "the settings name the new size",
+            "the settings name the new size, and the file system in the guest has it",
         ),
         act(
             &Act::Start { id },
@@ -149,6 +163,11 @@ pub fn entries() -> Vec<Entry> {
             "the next call",
         ),
         act(
+            &Act::FreeVolume { volume: VOLUME.to_owned() },
+            "a volume that a creation which was cut off has left, and that was not there before it",
+            "the storage has no such volume any more",
+        ),
+        act(
             &Act::Destroy { id },
             "`destroy`; `up --remove-failed`",
             "the cluster has no guest of that number any more",
@@ -162,8 +181,21 @@ const HEADER: &str = "\
 # Calls of Proxmox's commands
 
 Every call that the program makes on a Proxmox VE node, with its exact arguments; what differs from case to case is in
-capitals. Several of these commands end with exit code 0 after failing, so the program looks at what became of it. Secrets
-travel on standard input.
+capitals. Several of these commands end with exit code 0 after failing, so the program looks at what became of it, and shows
+what they said on standard error. Secrets travel on standard input.
+
+Each act runs in a session of its own, with files for its output: when the program is killed or its terminal goes away,
+Proxmox finishes what it has begun. A command whose output breaks ends its own worker in the middle.
+
+What the real commands do that their manual pages do not say:
+
+- `pct set --net0` changes a running container from outside and starts no DHCP client in it. From one fixed address to
+  another takes hold at once; everything else when the container is restarted, and the program restarts it.
+- `pct resize` writes the new size first. When the file system then cannot be made larger, it only warns.
+- `pct create` writes the whole config, without a lock, before it sets root's password, ssh keys and pool.
+- `pveam update`, `pveam download` and `pct push` end with 0 whatever happened; `pct push` says nothing of a full disk.
+- A task that was killed is listed as at work until `pvestatd` comes round. An open console is listed, too.
+- After a container was killed, each ext4 volume takes some 45 seconds to be mounted again.
 
 ";
 

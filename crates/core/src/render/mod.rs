@@ -9,6 +9,7 @@ pub mod backups;
 pub mod compose;
 pub mod element;
 pub mod homeserver;
+pub mod ifupdown;
 mod log_config;
 pub mod lxc;
 pub mod machine;

@@ -49,7 +49,9 @@ pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
 pub use guest::{guest_address, guest_state, lxc_spec};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
 pub use machine::BRIDGE_PID_FILES;
-pub use proxmox::{Claim, Place, find_container, node};
+pub use proxmox::{
+    Claim, Locked, Place, container_lock, file_system_size, find_container, node, was_finished,
+};
 pub use stack::{all_units, render_facts};
 pub use storage::STORAGE;
 pub use timer::updates_by;

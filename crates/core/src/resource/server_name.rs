@@ -29,7 +29,8 @@ impl Resource for Name {
 
     fn needs(&self) -> Vec<ResourceId> {
         match self.site.backend {
-            Backend::Proxmox | Backend::Lxc => vec![ResourceId::new("guest/program")],
+            Backend::Proxmox => vec![ResourceId::new("guest/address")],
+            Backend::Lxc => vec![ResourceId::new("guest/program")],
             Backend::ThisMachine => Vec::new(),
         }
     }

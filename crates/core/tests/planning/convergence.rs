@@ -123,7 +123,7 @@ fn a_first_run_on_proxmox_can_be_cut_off_everywhere() {
 fn a_change_of_a_container_of_proxmox_can_be_cut_off_everywhere() {
     let mut world = fresh(NODE, false);
     bring_up(&mut world);
-    world.node.set(&[("features".to_owned(), "nesting=1".to_owned())], false);
+    world.node.set(&[("features".to_owned(), "nesting=1".to_owned())], &[], false);
     let after = site(
         "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\ncores = 2\nmemory = \"3G\"\ndisk = \"20G\"\n\
          [proxmox]\ndata_volume = \"60G\"\nvlan = 20\n",
@@ -144,6 +144,57 @@ fn taking_over_an_older_cluster_can_be_cut_off_everywhere() {
     cut_off_everywhere("an older cluster", &world);
     bring_up(&mut world);
     assert!(!world.guest_mut().superuser);
+}
+
+/// Every change of the interface, each of which reaches the guest in its own way or not
+/// at all. Wherever it is cut off, the guest is at its place in the network in the end.
+#[test]
+fn a_change_of_the_interface_can_be_cut_off_everywhere() {
+    const PROXMOX: &str = "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\nipv6 = true\n";
+    let fixed = |address: &str, dns: &str| {
+        format!("[guest.network]\naddress = \"{address}/24\"\ngateway = \"10.0.0.1\"\ndns = [\"{dns}\"]\n")
+    };
+    let (one, other) = (fixed("10.0.0.5", "10.0.0.2"), fixed("10.0.0.6", "10.0.0.2"));
+    let bridge = "[guest.network]\nbridge = \"vmbr1\"\n";
+    let with = |more: &str| format!("[proxmox]\n{more}\n");
+    let v6 = format!("{one}{}", with("address6 = \"2001:db8::5/64\"\ngateway6 = \"fe80::1\"\nmtu = 1400"));
+    let changes: [(&str, &str, &str); 9] = [
+        ("from one fixed address to another", &one, &other),
+        ("from a fixed address to DHCP", &one, ""),
+        ("from DHCP to a fixed address", "", &one),
+        ("to another bridge with DHCP", "", bridge),
+        ("to a VLAN with DHCP", "", &with("vlan = 20")),
+        ("to another hardware address", "", &with("mac = \"BC:24:11:00:00:65\"")),
+        ("to other packets", "", &with("mtu = 1400")),
+        ("to the usual packets again", &with("mtu = 1400"), ""),
+        ("to fixed addresses of both kinds", "", &v6),
+    ];
+    for (name, before, after) in changes {
+        let mut world = fresh(&format!("{PROXMOX}{before}"), false);
+        bring_up(&mut world);
+        let world = world.with_site(&site(&format!("{PROXMOX}{after}")));
+        cut_off_everywhere(name, &world);
+        let mut changed = world.clone();
+        bring_up(&mut changed);
+        let node = &changed.node;
+        let net = node.container.as_ref().unwrap().get("net0").unwrap_or_default().to_owned();
+        let bridge = if net.contains("vmbr1") { "vmbr1" } else { "vmbr0" };
+        let tag = if net.contains("tag=20") { "20" } else { "untagged" };
+        assert_eq!(
+            node.network,
+            format!("{bridge} {tag}"),
+            "{name}: the address is of the network that it is on"
+        );
+        let mtu = if after.contains("mtu") { 1400 } else { 1500 };
+        assert_eq!(node.link.mtu, mtu, "{name}");
+        assert!(!node.link.addresses.is_empty(), "{name}");
+        assert_eq!(
+            node.container.as_ref().unwrap().get("nameserver").is_some(),
+            after.contains("dns"),
+            "{name}: {net}"
+        );
+        assert_eq!(net.contains("ip6="), after.contains("address6"), "{name}");
+    }
 }
 
 /// The same for a change of a server that runs, with people's data in it.

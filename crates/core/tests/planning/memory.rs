@@ -16,7 +16,7 @@ use matrix_podman_core::{
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
     observed::{Answer, Observed},
-    render::lxc::SITE_MARK,
+    render::{ifupdown, lxc::SITE_MARK},
     resource::{Backend, Claim, Site},
     service::Service,
     size::Bytes,
@@ -374,6 +374,9 @@ impl MemoryWorld {
                     let value = guest.kernel.get(&key.replace('/', ".")).cloned();
                     Value::File(Some(file_state(&Node::file(value.unwrap_or_else(|| "9".to_owned())), true)))
                 }
+                None if path.as_str() == "/proc/mounts" => {
+                    Value::File(Some(file_state(&Node::file(self.node.mounts()), true)))
+                }
                 None => Value::File(guest.place.files.get(path).map(|node| file_state(node, true))),
             },
             Fact::Edition(_) => Value::Edition(None),
@@ -412,6 +415,8 @@ impl MemoryWorld {
                 })
             }
             Fact::System => Value::System(Box::new(self.system("13"))),
+            Fact::Link(_) => Value::Link(self.node.interface()),
+            Fact::Room(path) => Value::Room(self.node.room(path.as_str())),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
@@ -655,16 +660,15 @@ impl MemoryWorld {
                 panic!("{effect:?} belongs to no resource")
             }
             // Proxmox finishes what it has begun, or nothing is left of it.
-            Effect::FetchTemplate { .. } | Effect::SetContainer { .. } | Effect::GrowDisk { .. }
-                if !whole => {}
+            Effect::FetchTemplate { .. } | Effect::SetContainer { .. } if !whole => {}
             Effect::FetchTemplate { storage, template, .. } => self.node.fetch(storage, template.as_ref()),
             Effect::CreateContainer(new) => self.create_container(new, whole)?,
-            Effect::SetContainer { options, .. } => {
+            Effect::SetContainer { options, delete, .. } => {
                 let running = self.guest_mut().running;
-                self.node.set(options, running);
+                self.node.set(options, delete, running);
             }
             Effect::RemoveSnapshot { name, .. } => self.node.remove_snapshot(name),
-            Effect::GrowDisk { volume, size, .. } => self.node.grow(volume, *size)?,
+            Effect::GrowDisk { volume, size, .. } => self.node.grow(volume, *size, whole)?,
             Effect::StartContainer { .. } => self.boot_container()?,
             Effect::RebootContainer { .. } => {
                 self.stop_guest();
@@ -673,6 +677,19 @@ impl MemoryWorld {
                 }
             }
             Effect::AwaitBoot => {}
+            Effect::AwaitAddress { address, .. } => {
+                let there = &self.node.link.addresses;
+                let is_there = |wanted: &matrix_podman_core::name::Cidr4| {
+                    there.iter().any(|(a, _)| *a == std::net::IpAddr::V4(wanted.address()))
+                };
+                if !address.map_or(!there.is_empty(), |wanted| is_there(&wanted)) {
+                    return Err("the guest does not get its address".to_owned());
+                }
+            }
+            Effect::SetInterface { mtu, address6, .. } => {
+                // One after the other; each is there or not.
+                self.node.set_interface(*mtu, if whole { *address6 } else { None });
+            }
             Effect::AwaitStack => {
                 let healthy = self.guest_mut().containers.values().filter(|c| c.health == Health::Healthy);
                 assert_eq!(healthy.count(), Service::ALL.len(), "everything comes back by itself");
@@ -836,8 +853,13 @@ impl MemoryWorld {
     }
 
     fn create_container(&mut self, new: &NewContainer, whole: bool) -> Result<(), String> {
-        let claim = serde_json::to_string(&Claim { container: new.container.clone() }).unwrap();
-        self.machine.files.insert(layout::container_claim(&new.site), Node::file(claim));
+        let claim = Claim {
+            container: new.container.clone(),
+            made: whole,
+            storages: Vec::new(),
+            volumes: Vec::new(),
+        };
+        self.machine.files.insert(layout::container_claim(&new.site), Node::file(claim.render()));
         if whole {
             self.node.create(new)?;
             let mut made = Guest::default();
@@ -848,7 +870,10 @@ impl MemoryWorld {
     }
 
     fn boot_container(&mut self) -> Result<(), String> {
-        self.node.starts();
+        let policy = self.guest.as_ref().and_then(|g| g.place.files.get(&ifupdown::policy_file()));
+        let policy = policy.and_then(|file| serde_json::from_str::<serde_json::Value>(&file.content).ok());
+        let mtu = policy.and_then(|p| p["address"]["iface_defaults"]["eth0"]["mtu"].as_str()?.parse().ok());
+        self.node.starts(mtu);
         self.boot()
     }
 

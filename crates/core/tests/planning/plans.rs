@@ -3,8 +3,10 @@
 use matrix_podman_core::{
     effect::Effect,
     fact::{ContainerState, Health},
+    layout,
     plan::PlanText,
-    resource::Diff,
+    resource::{Diff, Locked, container_lock},
+    size::Bytes,
 };
 
 use crate::{
@@ -86,8 +88,127 @@ fn settings_of_a_container_of_proxmox() {
         PlanText { plan: &plan_for(world), reasons: true, diffs: true, settled: false }.to_string()
     };
     insta::assert_snapshot!(changes(&world));
-    world.node.set(&[("features".to_owned(), "fuse=1,nesting=1".to_owned())], false);
+    world.node.set(&[("features".to_owned(), "fuse=1,nesting=1".to_owned())], &[], false);
     insta::assert_snapshot!("settings_that_need_a_restart", changes(&world));
+}
+
+/// What a change of the interface does to the guest is said before it is done.
+#[test]
+fn a_change_of_the_interface_says_whether_it_restarts_the_guest() {
+    const FIXED: &str = "[guest.network]\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.0.1\"\n";
+    let changed = |before: &str, after: &str| {
+        let world = up(&format!("{NODE}{before}")).with_site(&site(&format!("{NODE}{after}")));
+        let text = PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false };
+        text.to_string()
+    };
+    let live = changed(FIXED, &FIXED.replace("0.5", "0.6"));
+    assert!(live.contains("Change net0 of the container 100, while it runs"), "{live}");
+    insta::assert_snapshot!(changed(FIXED, ""));
+    let named = changed("", "name = \"talk\"\n");
+    assert!(named.contains("hostname of the container 100, which counts from its next start on"), "{named}");
+}
+
+/// A run was cut off after Proxmox had got the change and before the guest was
+/// restarted: a guest without an address has no program that could be asked.
+#[test]
+fn a_guest_without_its_address_is_restarted() {
+    let mut world = up(NODE);
+    world.node.link.addresses.clear();
+    let plan = plan_for(&world);
+    let text = PlanText { plan: &plan, reasons: true, diffs: true, settled: false }.to_string();
+    assert!(text.contains("Restart the container 100, so that it gets an address"), "{text}");
+    bring_up(&mut world);
+    assert!(plan_for(&world).is_settled());
+}
+
+#[test]
+fn a_disk_whose_file_system_did_not_grow_is_finished() {
+    let mut world = up(NODE);
+    world.node.grow("rootfs", Bytes::gib(20), false).unwrap();
+    let mut world = world.with_site(&site(&format!("{NODE}disk = \"20G\"\n")));
+    let text = PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false }.to_string();
+    assert!(text.contains("Make the file system of rootfs as large as its disk"), "{text}");
+    bring_up(&mut world);
+    assert!(plan_for(&world).is_settled());
+    assert_eq!(world.node.file_systems["rootfs"], Bytes::gib(20));
+}
+
+/// A lock that nothing is behind is named, with the way out; nothing else is said of a
+/// container that a backup is being made of.
+#[test]
+fn locks_that_were_left_are_named() {
+    for (lock, way) in [
+        ("backup", "pct unlock 100"),
+        ("rollback", "matrix-podman guest rollback NAME"),
+        ("snapshot", "pct unlock 100"),
+        ("mounted", "pct unmount 100"),
+    ] {
+        let mut world = up(NODE);
+        world.node.lock(lock);
+        world.node.tasks = vec!["vzdump".to_owned()];
+        assert!(locked(&world).is_none_or(|locked| !locked.is_left()), "{lock}");
+        // Somebody who looks does nothing to it.
+        world.node.tasks = vec!["vncproxy".to_owned()];
+        let found = locked(&world).unwrap();
+        assert!(found.is_left() && found.way_out().contains(way), "{lock}: {}", found.way_out());
+        assert!(plan_for(&world).is_settled(), "nothing is to be changed");
+        let other = world.clone().with_site(&site(&format!("{NODE}cores = 2\n")));
+        assert!(only_blocked(&other).contains(way), "{}", only_blocked(&other));
+        world.cut(Cut::Machine);
+        assert!(only_blocked(&world).contains(way), "{}", only_blocked(&world));
+    }
+}
+
+fn locked(world: &MemoryWorld) -> Option<Locked> {
+    world.look(|seen| container_lock(world.site(), seen)).unwrap()
+}
+
+/// What is left of our own snapshot goes while the container runs, too: its lock keeps
+/// Proxmox's nightly backups away.
+#[test]
+fn a_snapshot_that_was_cut_off_alone_is_cleared_away() {
+    let mut world = up(NODE);
+    world.node.leave_part_of_snapshot();
+    let found = locked(&world).unwrap();
+    assert!(found.is_left() && found.way_out().contains("matrix-podman up"), "{}", found.way_out());
+    let text = PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false }.to_string();
+    assert!(text.contains("Remove what is left of a snapshot"), "{text}");
+    bring_up(&mut world);
+    assert_eq!(locked(&world), None);
+    assert!(world.node.snapshots.is_empty());
+}
+
+/// Proxmox writes the whole config before it sets password, keys and pool.
+#[test]
+fn a_creation_is_believed_when_it_ended() {
+    let creation = |effect: &Effect| matches!(effect, Effect::CreateContainer(_));
+    let pooled = format!("{NODE}[proxmox]\npool = \"home\"\n");
+    let (mut world, create) = record(&mut MemoryWorld::fresh(&site(&pooled)))
+        .into_iter()
+        .find(|(_, effect)| creation(effect))
+        .unwrap();
+    // The program is killed, and Proxmox goes on.
+    let Effect::CreateContainer(new) = &create else { panic!() };
+    let mut claimed = world.clone();
+    claimed.apply(&create, Extent::Part).unwrap();
+    world.apply(&create, Extent::Whole).unwrap();
+    let claim = layout::container_claim(&new.site);
+    world.machine.files.insert(claim.clone(), claimed.machine.files[&claim].clone());
+    world.node.tasks = vec!["vzcreate".to_owned()];
+    assert!(only_blocked(&world).contains("still at the creation"), "{}", only_blocked(&world));
+    world.node.tasks.clear();
+    for broken in [None, Some("unexpected status"), Some("unable to create CT 100 - got signal 9")] {
+        let mut world = world.clone();
+        world.node.creation = broken.map(str::to_owned);
+        assert!(only_blocked(&world).contains("--remove-failed"), "{broken:?}: {}", only_blocked(&world));
+    }
+    let mut pool = world.clone();
+    pool.node.pool = None;
+    assert!(only_blocked(&pool).contains("--remove-failed"), "{}", only_blocked(&pool));
+    let text = PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false }.to_string();
+    assert!(text.contains("Take over the container 100"), "{text}");
+    bring_up(&mut world);
+    assert!(plan_for(&world).is_settled());
 }
 
 #[test]

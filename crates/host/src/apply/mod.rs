@@ -10,6 +10,7 @@ mod cluster;
 pub mod file;
 pub mod folder;
 pub mod image;
+mod interface;
 pub mod lxc;
 mod network;
 mod podman;
@@ -68,8 +69,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::FetchTemplate { storage, template, arch } => {
             proxmox::fetch_template(storage, template.as_ref(), arch, sink)
         }
-        Effect::SetContainer { container, options } => proxmox::set(container, options, sink),
-        Effect::GrowDisk { container, volume, size } => proxmox::grow(container, volume, *size, sink),
+        Effect::SetContainer { container, options, delete } => proxmox::set(container, options, delete, sink),
         Effect::StartContainer { container } => proxmox::start(container, sink),
         Effect::RebootContainer { container } => proxmox::reboot(container, sink),
         Effect::SnapshotContainer { container, name, before_update } => {
@@ -80,6 +80,10 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::CheckpointDatabase => dump::checkpoint(),
         Effect::AwaitBoot => boot::await_boot(sink),
         Effect::AwaitStack => boot::await_stack(sink),
+        Effect::AwaitAddress { interface, address } => interface::await_address(interface, *address, sink),
+        Effect::SetInterface { interface, mtu, address6, gateway6 } => {
+            interface::set(interface, *mtu, *address6, *gateway6)
+        }
         Effect::ObtainImage { from: ImageSource::Registry(reference), tag, .. } => {
             image::pull(reference, tag, sink)
         }
@@ -111,6 +115,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::ObtainImage { .. }
         | Effect::TakeSecret { .. }
         | Effect::CreateContainer(_)
+        | Effect::GrowDisk { .. }
         | Effect::PushProgram { .. }
         | Effect::Edge(_) => {
             Err(Failure::new(effect.describe(), "it takes both sides; this is a mistake in matrix-podman"))

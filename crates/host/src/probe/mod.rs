@@ -142,6 +142,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::Mounts(_)
         | Fact::Listeners
         | Fact::SigningKeysInUse(_)
+        | Fact::Link(_)
         | Fact::Proxmox(_)
         | Fact::NatTable(_) => Err("this question is not answered here".to_owned()),
     }

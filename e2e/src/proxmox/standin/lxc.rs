@@ -34,16 +34,110 @@ pub(super) struct Made<'a> {
     pub name: &'a str,
     pub hostname: &'a str,
     pub bridge: &'a str,
-    /// Address and gateway; DHCP when absent.
-    pub address: Option<(&'a str, &'a str)>,
-    /// A fixed IPv6 address, and the router where there is one.
-    pub address6: Option<(&'a str, Option<&'a str>)>,
+    /// What Proxmox writes into `/etc/network/interfaces`.
+    pub interfaces: String,
     pub hwaddr: Option<&'a str>,
     /// Its largest packet.
     pub mtu: Option<&'a str>,
     pub nameserver: Option<&'a str>,
-    /// Where a second volume is mounted.
-    pub volume: Option<&'a str>,
+    /// Where a second volume is mounted, and its size in GiB.
+    pub volume: Option<(&'a str, u64)>,
+}
+
+/// The number in the name of a volume: `local-lvm:vm-100-disk-0`.
+pub(super) fn id_of(volume: &str) -> Option<u32> {
+    volume.split(":vm-").nth(1)?.split('-').next()?.parse().ok()
+}
+
+/// The file behind a volume. Only the second one is a file system of its own.
+pub(super) fn image_of(name: &str, volume: &str) -> PathBuf {
+    place(name).join(format!("{}.raw", volume.split(':').next_back().unwrap_or_default()))
+}
+
+/// The file behind a guest's second volume.
+pub(super) fn data_image(name: &str) -> PathBuf {
+    let id: String = name.chars().rev().take_while(char::is_ascii_digit).collect();
+    let id: String = id.chars().rev().collect();
+    place(name).join(format!("vm-{id}-disk-1.raw"))
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+}
+
+/// Where Proxmox mounts a container's disks while it makes it.
+fn left(id: u32) -> PathBuf {
+    PathBuf::from(format!("/var/lib/lxc/{id}/rootfs"))
+}
+
+/// Whether what a creation that was killed has left is mounted.
+pub(super) fn is_left_mounted(id: u32) -> bool {
+    is_mounted(&left(id))
+}
+
+/// Leaves what a creation leaves that is killed: its disk, mounted.
+pub(super) fn leave_mounted(id: u32) {
+    let place = left(id);
+    let _ = fs::create_dir_all(&place);
+    let _ = run(&["mount", "-t", "tmpfs", "none", &place.display().to_string()]);
+}
+
+/// Takes that away again.
+pub(crate) fn unmount_left(id: u32) {
+    if is_left_mounted(id) {
+        let _ = run(&["umount", &left(id).display().to_string()]);
+    }
+    // Both are removed only when nothing is in them.
+    let _ = fs::remove_dir(left(id));
+    let _ = fs::remove_dir(left(id).with_file_name(""));
+}
+
+/// Unmounts a guest's second volume, which the guest must not have any more.
+pub(crate) fn unmount_volume(name: &str) {
+    let volume = place(name).join("volume");
+    if is_mounted(&volume) {
+        let _ = run(&["umount", "--lazy", "--detach-loop", &volume.display().to_string()]);
+    }
+}
+
+/// Makes a guest's second volume, which is a file system as Proxmox makes it, or mounts
+/// the one that is there.
+fn mount_volume(name: &str, size: u64) -> Result<(), String> {
+    let (image, volume) = (data_image(name), place(name).join("volume"));
+    if is_mounted(&volume) {
+        return Ok(());
+    }
+    let (file, at) = (image.display().to_string(), volume.display().to_string());
+    if !image.exists() {
+        fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
+        run(&["truncate", "--size", &format!("{size}G"), &file])?;
+        // What mke2fs makes beside its root belongs to root of the node, who is nobody
+        // in the guest.
+        run(&["mkfs.ext4", "-q", "-F", "-O", "mmp", "-E", "root_owner=100000:100000", &file])?;
+    }
+    run(&["mount", "-o", "loop", &file, &at]).map(drop)
+}
+
+/// Makes a guest's second volume larger, and its file system unless that fails.
+pub(super) fn grow_volume(name: &str, size: u64, whole: bool) -> Result<(), String> {
+    let (image, volume) = (data_image(name), place(name).join("volume"));
+    if !image.exists() {
+        return Ok(());
+    }
+    let file = image.display().to_string();
+    run(&["truncate", "--size", &format!("{size}G"), &file])?;
+    if !whole {
+        return Err("Failed to update the container's filesystem: command 'unshare -m' failed: exit code 1"
+            .to_owned());
+    }
+    if is_mounted(&volume) {
+        let device = run(&["losetup", "--noheadings", "--output", "NAME", "--associated", &file])?;
+        let device = device.trim();
+        run(&["losetup", "--set-capacity", device])?;
+        run(&["resize2fs", device])?;
+    }
+    Ok(())
 }
 
 /// Unpacks the template.
@@ -80,43 +174,25 @@ pub(super) fn configure(made: &Made) -> Result<(), String> {
     };
     write("etc/hostname", &format!("{}\n", made.hostname))?;
     write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", made.hostname))?;
-    let mut network = match made.address {
-        None => "DHCP=ipv4\n".to_owned(),
-        Some((address, gateway)) => format!("Address={address}\nGateway={gateway}\n"),
-    };
-    if let Some((address, gateway)) = made.address6 {
-        network.push_str(&format!("Address={address}\n"));
-        network.extend(gateway.map(|gateway| format!("Gateway={gateway}\n")));
-    }
-    write(
-        "etc/systemd/network/10-eth0.network",
-        &format!("[Match]\nName=eth0\n\n[Network]\n{network}LinkLocalAddressing=no\nIPv6AcceptRA=no\n"),
-    )?;
-    let wants = rootfs.join("etc/systemd/system/multi-user.target.wants");
-    let _ = fs::create_dir_all(&wants);
-    let _ = std::os::unix::fs::symlink(
-        "/usr/lib/systemd/system/systemd-networkd.service",
-        wants.join("systemd-networkd.service"),
-    );
+    write("etc/network/interfaces", &made.interfaces)?;
+    // Its network is ifupdown2's; at the first boot systemd would enable its own.
+    write("etc/systemd/system-preset/00-pve.preset", "disable systemd-networkd.service\n")?;
     let default = rootfs.join("etc/systemd/system/default.target");
     let _ = std::os::unix::fs::symlink("/usr/lib/systemd/system/multi-user.target", default);
-    if let Some(servers) = made.nameserver {
-        let lines: String = servers.split_whitespace().map(|s| format!("nameserver {s}\n")).collect();
-        write("etc/resolv.conf", &lines)?;
+    match made.nameserver {
+        Some(servers) => {
+            let lines: String = servers.split_whitespace().map(|s| format!("nameserver {s}\n")).collect();
+            write("etc/resolv.conf", &lines)?;
+        }
+        // Those of the node, until a DHCP server says others.
+        None => write("etc/resolv.conf", &fs::read_to_string("/etc/resolv.conf").unwrap_or_default())?,
     }
     let mut lines = lxc_config(made.hostname, &rootfs.display().to_string(), made.bridge);
     lines.extend(made.hwaddr.map(|hwaddr| format!("lxc.net.0.hwaddr = {hwaddr}")));
     lines.extend(made.mtu.map(|mtu| format!("lxc.net.0.mtu = {mtu}")));
-    if let Some(mount) = made.volume {
+    if let Some((mount, size)) = made.volume {
+        mount_volume(made.name, size)?;
         let volume = place.join("volume");
-        if !volume.exists() {
-            fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
-            // As on a file system that was just made.
-            let found = volume.join("lost+found");
-            fs::create_dir(&found).map_err(|e| e.to_string())?;
-            run(&["chmod", "700", &found.display().to_string()])?;
-            run(&["chown", "--recursive", "100000:100000", &volume.display().to_string()])?;
-        }
         lines.push(format!(
             "lxc.mount.entry = {} {} none bind,create=dir 0 0",
             volume.display(),
@@ -180,6 +256,16 @@ pub(super) fn frozen<T>(name: &str, work: impl FnOnce() -> Result<T, String>) ->
     done
 }
 
+/// Runs `ip` in a guest's network, as Proxmox does from outside.
+pub(super) fn ip(name: &str, words: &[&str]) -> Result<(), String> {
+    run(&[&["lxc-attach", "--name", name, "--namespaces", "NETWORK", "--", "ip"], words].concat()).map(drop)
+}
+
+/// Writes a file of a guest.
+pub(super) fn write(name: &str, path: &str, content: &str) -> Result<(), String> {
+    fs::write(place(name).join("rootfs").join(path), content).map_err(|e| e.to_string())
+}
+
 /// Stops it as when its plug is pulled.
 pub(super) fn kill(name: &str) -> Result<(), String> {
     run(&["lxc-stop", "--name", name, "--kill"]).map(drop)
@@ -237,6 +323,7 @@ pub(super) fn remove(name: &str) -> Result<(), String> {
     if !place.exists() {
         return Ok(());
     }
+    unmount_volume(name);
     for _ in 0..20 {
         if fs::remove_dir_all(&place).is_ok() {
             return Ok(());

@@ -1,10 +1,14 @@
 //! The commands of Proxmox VE, stood in for.
 
 mod lxc;
+mod network;
 mod pct;
 mod pveam;
 mod pvesh;
+mod pvesm;
 mod snapshot;
+
+pub(crate) use lxc::{unmount_left, unmount_volume};
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +41,8 @@ pub fn main() -> ExitCode {
         return code;
     }
     let outcome = match name.as_str() {
-        "pct" => pct::run(&folder, &words, fault == Some(How::Killed)),
+        "pct" => pct::run(&folder, &words, fault),
+        "pvesm" => pvesm::run(&folder, &words),
         "pveam" => pveam::run(&folder, &words),
         "pvesh" => pvesh::run(&folder, &words),
         "pveversion" => {
@@ -55,10 +60,34 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(why) => {
             eprintln!("{why}");
-            ExitCode::from(255)
+            ExitCode::from(code_of(&why))
         }
     }
 }
+
+/// What Perl ends with: the number of the last error of the system, or 255.
+fn code_of(why: &str) -> u8 {
+    if why.contains("got timeout") {
+        4
+    } else if why.contains("does not exist") {
+        2
+    } else if why.contains("Inappropriate ioctl") {
+        25
+    } else {
+        255
+    }
+}
+
+/// Prints a line of a worker's. When nobody reads it any more, the worker is ended by
+/// that, wherever it is.
+fn say(line: &str) -> Result<(), Broken> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|_| Broken)
+}
+
+/// The output broke.
+#[derive(Debug)]
+struct Broken;
 
 /// The fault that is due for a call, if one is.
 fn due(folder: &Folder, call: &str) -> Option<How> {
@@ -78,10 +107,10 @@ fn before(how: How, words: &[String]) -> Option<ExitCode> {
     match how {
         How::Dies => {
             eprintln!("unable to do it: Input/output error");
-            Some(ExitCode::from(255))
+            Some(ExitCode::from(25))
         }
         How::DoesNothing => {
-            println!("TASK ERROR: the worker failed");
+            eprintln!("the worker failed: Bad Gateway");
             Some(ExitCode::SUCCESS)
         }
         How::Locked => {
@@ -90,7 +119,7 @@ fn before(how: How, words: &[String]) -> Option<ExitCode> {
         }
         How::TimesOut => {
             eprintln!("can't lock file '/run/lock/lxc/pve-config-{id}.lock' - got timeout");
-            Some(ExitCode::from(255))
+            Some(ExitCode::from(4))
         }
         How::Babbles => {
             println!(
@@ -98,14 +127,14 @@ fn before(how: How, words: &[String]) -> Option<ExitCode> {
             );
             Some(ExitCode::SUCCESS)
         }
-        How::DiesAfterwards | How::Killed => None,
+        How::DiesAfterwards | How::Killed | How::KilledLate | How::GrowsDiskAlone => None,
     }
 }
 
 /// What HA was asked for, which it does some seconds later.
 fn later(folder: &Folder, words: &[String]) -> ExitCode {
     std::thread::sleep(Duration::from_secs(3));
-    match pct::run(folder, &[words, &["--skip-ha".to_owned()]].concat(), false) {
+    match pct::run(folder, &[words, &["--skip-ha".to_owned()]].concat(), None) {
         Ok(code) => ExitCode::from(code),
         Err(_) => ExitCode::FAILURE,
     }

@@ -6,10 +6,11 @@ use std::{
     io::{BufRead as _, stdin},
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
+    time::Duration,
 };
 
-use super::{Arguments, Outcome, die, lxc, snapshot};
-use crate::proxmox::state::{Folder, GuestState, State};
+use super::{Arguments, Outcome, die, lxc, network, say, snapshot};
+use crate::proxmox::state::{Folder, GuestState, How, State};
 
 /// Settings that `create` and `set` know, beside numbered ones.
 const SETTINGS: [&str; 18] = [
@@ -36,12 +37,13 @@ const SETTINGS: [&str; 18] = [
 /// Those that take hold only at a reboot.
 const AT_REBOOT: [&str; 3] = ["features", "nameserver", "searchdomain"];
 
-pub(super) fn run(folder: &Folder, words: &[String], killed: bool) -> Outcome {
+pub(super) fn run(folder: &Folder, words: &[String], fault: Option<How>) -> Outcome {
+    let killed = fault == Some(How::Killed);
     let [verb, rest @ ..] = words else { return Err("ERROR: no command specified".to_owned()) };
     match verb.as_str() {
-        "create" => create(folder, rest, killed),
+        "create" => create(folder, rest, fault),
         "set" => set(folder, rest),
-        "resize" => resize(folder, rest),
+        "resize" => resize(folder, rest, fault == Some(How::GrowsDiskAlone)),
         "start" | "shutdown" | "reboot" => power(folder, verb, rest, killed),
         "unlock" => {
             let id = Arguments::read(rest, &[])?.id()?;
@@ -70,7 +72,7 @@ fn quorum(state: &State) -> Result<(), String> {
     if state.quorate == Some(false) { Err("cluster not ready - no quorum?".to_owned()) } else { Ok(()) }
 }
 
-fn create(folder: &Folder, words: &[String], killed: bool) -> Outcome {
+fn create(folder: &Folder, words: &[String], fault: Option<How>) -> Outcome {
     let more = ["unprivileged", "pool", "ssh-public-keys", "password", "storage", "start", "ostype", "force"];
     let allowed: Vec<&str> = SETTINGS.into_iter().chain(more).collect();
     let arguments = Arguments::read(words, &allowed)?;
@@ -82,7 +84,16 @@ fn create(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         None => None,
     };
     let keys = match arguments.get("ssh-public-keys") {
-        Some(file) => Some(fs::read_to_string(file).map_err(|e| format!("can't open '{file}' - {e}"))?),
+        Some(file) => {
+            let text = fs::read_to_string(file).map_err(|e| format!("can't open '{file}' - {e}"))?;
+            if !are_keys(&text) {
+                return Err(
+                    "400 Parameter verification failed.\nssh-public-keys: SSH public key validation error"
+                        .to_owned(),
+                );
+            }
+            Some(text)
+        }
         None => None,
     };
     let (name, archive) = folder.state(|state| {
@@ -97,11 +108,9 @@ fn create(folder: &Folder, words: &[String], killed: bool) -> Outcome {
             return Err(format!("volume '{template}' does not exist"));
         }
         if let Some(pool) = arguments.get("pool") {
-            state.pools.get_mut(pool).ok_or_else(|| format!("pool '{pool}' does not exist"))?.push(id);
+            state.pools.get(pool).ok_or_else(|| format!("pool '{pool}' does not exist"))?;
         }
-        for (key, value) in
-            arguments.options.iter().filter(|(key, _)| *key == "rootfs" || key.starts_with("mp"))
-        {
+        for (key, value) in disks(&arguments) {
             let storage = value.split(':').next().unwrap_or_default();
             let found = state.storages.iter().find(|s| s.name == storage);
             let found = found.ok_or_else(|| format!("storage '{storage}' does not exist"))?;
@@ -115,33 +124,51 @@ fn create(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         state.tasks.push(("vzcreate".to_owned(), id, std::process::id()));
         Ok((state.lxc(id), state.archive.clone()))
     })?;
-    println!("Formatting '/dev/pve/vm-{id}-disk-0'");
-    println!("extracting archive '{archive}'");
+    let volumes: Vec<String> = disks(&arguments).map(|(key, value)| volume_of(id, key, value)).collect();
+    // From here on its worker has made something. One that is ended by its output
+    // removes the container, and what is mounted then it cannot remove.
+    let broke = |folder: &Folder| {
+        lxc::leave_mounted(id);
+        folder.state(|state| {
+            state.guests.remove(&id);
+            state.tasks.retain(|(_, of, _)| *of != id);
+            state.creations.insert(id, "broken pipe".to_owned());
+        });
+        let _ = lxc::remove(&name);
+        die()
+    };
+    if say(&format!("Formatting '/dev/pve/vm-{id}-disk-0'")).is_err() {
+        broke(folder);
+    }
+    folder.state(|state| state.volumes.extend(volumes.clone()));
     let made = lxc::remove(&name).and_then(|()| {
-        if killed {
+        if fault == Some(How::Killed) {
+            lxc::leave_mounted(id);
             let _ = fs::create_dir_all(lxc::place(&name).join("rootfs"));
-            die();
+            died(folder, id);
+        }
+        if say(&format!("extracting archive '{archive}'")).is_err() {
+            broke(folder);
         }
         lxc::unpack(&name, &archive)?;
+        if say("Total bytes read: 551045120 (526MiB, 180MiB/s)").is_err() {
+            broke(folder);
+        }
         lxc::personalise(&name);
-        if let Some(password) = &password {
-            lxc::set_password(&name, password)?;
-        }
-        if let Some(keys) = &keys {
-            let place = lxc::place(&name).join("rootfs/root/.ssh");
-            fs::create_dir_all(&place)
-                .and_then(|()| fs::write(place.join("authorized_keys"), keys))
-                .map_err(|e| e.to_string())?;
-        }
         Ok(())
     });
-    folder.state(|state| {
-        state.tasks.retain(|(_, of, _)| *of != id);
-        if let Err(why) = made {
+    if let Err(why) = made {
+        return folder.state(|state| {
+            state.tasks.retain(|(_, of, _)| *of != id);
             state.guests.remove(&id);
+            state.volumes.retain(|volume| !volumes.contains(volume));
+            state.creations.insert(id, why.clone());
             let _ = lxc::remove(&name);
-            return Err(format!("unable to create CT {id} - {why}"));
-        }
+            Err(format!("unable to create CT {id} - {why}"))
+        });
+    }
+    // The whole config, without a lock; password, keys and pool come only then.
+    folder.state(|state| {
         let guest = state.container(id)?;
         guest.config.remove("lock");
         let skip = ["pool", "ssh-public-keys", "password", "storage", "start", "force"];
@@ -151,13 +178,56 @@ fn create(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         guest.config.entry("unprivileged".to_owned()).or_insert_with(|| "1".to_owned());
         guest.config.insert("ostype".to_owned(), "debian".to_owned());
         guest.config.insert("arch".to_owned(), "amd64".to_owned());
-        Ok(())
+        Ok::<_, String>(())
     })?;
-    println!("Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...");
+    if fault == Some(How::KilledLate) {
+        lxc::leave_mounted(id);
+        died(folder, id);
+    }
+    if let Some(password) = &password {
+        lxc::set_password(&name, password)?;
+    }
+    if let Some(keys) = &keys {
+        let place = lxc::place(&name).join("rootfs/root/.ssh");
+        fs::create_dir_all(&place)
+            .and_then(|()| fs::write(place.join("authorized_keys"), keys))
+            .map_err(|e| e.to_string())?;
+    }
+    let _ = say("Creating SSH host key 'ssh_host_ed25519_key' - this may take some time ...");
+    folder.state(|state| {
+        state.tasks.retain(|(_, of, _)| *of != id);
+        if let Some(members) = arguments.get("pool").and_then(|pool| state.pools.get_mut(pool)) {
+            members.push(id);
+        }
+        state.creations.insert(id, "OK".to_owned());
+    });
     if !arguments.get("features").is_some_and(|f| f.contains("nesting=1")) {
         eprintln!("Task finished with 1 warning(s)!");
     }
     Ok(0)
+}
+
+/// A worker that is killed: its task is known to have ended, and not how.
+fn died(folder: &Folder, id: u32) -> ! {
+    folder.state(|state| state.creations.insert(id, "unexpected status".to_owned()));
+    die()
+}
+
+fn disks(arguments: &Arguments) -> impl Iterator<Item = (&String, &String)> {
+    arguments.options.iter().filter(|(key, _)| *key == "rootfs" || key.starts_with("mp"))
+}
+
+/// The name of the volume that is made for a disk.
+fn volume_of(id: u32, key: &str, value: &str) -> String {
+    written(id, key, value).split(',').next().unwrap_or_default().to_owned()
+}
+
+/// Each line of keys has to be one; a comment is none.
+fn are_keys(text: &str) -> bool {
+    text.lines().filter(|line| !line.trim().is_empty()).all(|line| {
+        ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind))
+            && line.split_whitespace().count() > 1
+    })
 }
 
 /// Two lines, which have to be the same.
@@ -215,32 +285,49 @@ fn set(folder: &Folder, words: &[String]) -> Outcome {
     if arguments.options.is_empty() {
         return Err("no options specified".to_owned());
     }
-    folder.state(|state| {
+    let (name, running, before) = folder.state(|state| {
         quorum(state)?;
-        let running = lxc::uptime(&state.lxc(id)).is_some();
+        let name = state.lxc(id);
+        let running = lxc::uptime(&name).is_some();
         let guest = state.container(id)?;
         unlocked(guest)?;
+        let before = guest.config.get("net0").cloned().unwrap_or_default();
         for (key, value) in &arguments.options {
             if key == "delete" {
-                value.split(',').for_each(|key| drop(guest.config.remove(key)));
+                for key in value.split(',') {
+                    if running && AT_REBOOT.contains(&key) {
+                        guest.pending.insert(key.to_owned(), None);
+                    } else {
+                        guest.config.remove(key);
+                    }
+                }
             } else if running && AT_REBOOT.contains(&key.as_str()) {
                 guest.pending.insert(key.clone(), Some(written(id, key, value)));
             } else {
                 guest.config.insert(key.clone(), written(id, key, value));
             }
         }
-        Ok(0)
-    })
+        Ok::<_, String>((name, running, before))
+    })?;
+    if running && let Some(net) = arguments.get("net0") {
+        network::replug(&name, &before, &written(id, "net0", net))?;
+    }
+    if running && let Some(hostname) = arguments.get("hostname") {
+        // The name that the guest goes by is that of its next start.
+        lxc::write(&name, "etc/hostname", &format!("{hostname}\n"))?;
+    }
+    Ok(0)
 }
 
-fn resize(folder: &Folder, words: &[String]) -> Outcome {
+fn resize(folder: &Folder, words: &[String], alone: bool) -> Outcome {
     let arguments = Arguments::read(words, &[])?;
     let id = arguments.id()?;
     let [_, volume, size] = arguments.words.as_slice() else {
         return Err("400 not enough arguments".to_owned());
     };
     let gib = |text: &str| text.trim_end_matches('G').parse::<u64>().ok();
-    folder.state(|state| {
+    let (name, new) = folder.state(|state| {
+        let name = state.lxc(id);
         let guest = state.container(id)?;
         unlocked(guest)?;
         let value = guest.config.get(volume).cloned().ok_or_else(|| format!("no such volume '{volume}'"))?;
@@ -253,10 +340,21 @@ fn resize(folder: &Folder, words: &[String]) -> Outcome {
         if new < now {
             return Err("unable to shrink disk size".to_owned());
         }
-        println!("  Size of logical volume pve/vm-{id}-disk-0 changed to {new}.00 GiB.");
+        if new == now {
+            return Err("disk is already at specified size".to_owned());
+        }
         guest.config.insert(volume.clone(), format!("{front}size={new}G"));
-        Ok(0)
-    })
+        Ok((name, new))
+    })?;
+    let _ = say(&format!("  Size of logical volume pve/vm-{id}-disk-0 changed to {new}.00 GiB."));
+    if volume == "mp0"
+        && let Err(why) = lxc::grow_volume(&name, new, !alone)
+    {
+        // It only warns, and has written the new size down already.
+        let _ = say(&why);
+        eprintln!("Task finished with 1 warning(s)!");
+    }
+    Ok(0)
 }
 
 fn power(folder: &Folder, verb: &str, words: &[String], killed: bool) -> Outcome {
@@ -279,9 +377,11 @@ fn power(folder: &Folder, verb: &str, words: &[String], killed: bool) -> Outcome
                 };
             }
         }
-        Ok::<_, String>((name, Some(guest.config.clone()), running))
+        let slow = if guest.unclean && verb != "shutdown" && !running { ext4_volumes(guest) } else { 0 };
+        let config = guest.config.clone();
+        Ok::<_, String>((name, Some((config, slow * state.unclean_start)), running))
     })?;
-    let Some(config) = made else {
+    let Some((config, slow)) = made else {
         // HA does it when it comes round.
         println!("Requesting HA {verb} for CT {id}");
         ask_ha(verb, words)?;
@@ -295,14 +395,23 @@ fn power(folder: &Folder, verb: &str, words: &[String], killed: bool) -> Outcome
     if verb != "start" {
         let force = arguments.get("forceStop").is_some_and(|force| force != "0");
         lxc::stop(&name, arguments.get("timeout").unwrap_or("60"), force)?;
+        folder.state(|state| state.container(id).map(|guest| guest.unclean = false))?;
     }
     if killed {
         die();
     }
     if verb != "shutdown" {
+        // ext4 waits whether another node has what was not unmounted in order.
+        std::thread::sleep(Duration::from_secs(slow));
         boot(&name, &config)?;
+        folder.state(|state| state.container(id).map(|guest| guest.unclean = true))?;
     }
     Ok(0)
+}
+
+fn ext4_volumes(guest: &GuestState) -> u64 {
+    let disks = guest.config.keys().filter(|key| *key == "rootfs" || key.starts_with("mp"));
+    u64::try_from(disks.count()).unwrap_or_default()
 }
 
 /// Has HA do it when it comes round.
@@ -321,26 +430,25 @@ pub(super) fn ask_ha(verb: &str, words: &[String]) -> Result<(), String> {
 }
 
 fn boot(name: &str, config: &BTreeMap<String, String>) -> Result<(), String> {
-    let net: BTreeMap<&str, &str> = config
-        .get("net0")
-        .map(|net| net.split(',').filter_map(|p| p.split_once('=')).collect())
-        .unwrap_or_default();
+    let net = network::parse(config.get("net0").map(String::as_str).unwrap_or_default());
     let bridge = net.get("bridge").copied().unwrap_or_default();
     if !fs::exists(format!("/sys/class/net/{bridge}")).unwrap_or_default() {
         return Err(format!("bridge '{bridge}' does not exist\nstartup for container failed"));
     }
-    let address = match (net.get("ip"), net.get("gw")) {
-        (Some(&ip), Some(&gateway)) if ip != "dhcp" => Some((ip, gateway)),
-        _ => None,
-    };
-    let address6 = net.get("ip6").filter(|ip| ip.contains('/')).map(|ip| (*ip, net.get("gw6").copied()));
-    let volume = config.get("mp0").and_then(|mp| mp.split(',').find_map(|part| part.strip_prefix("mp=")));
+    let bridge_mtu = fs::read_to_string(format!("/sys/class/net/{bridge}/mtu")).unwrap_or_default();
+    let number = |text: &str| text.trim().parse::<u32>().unwrap_or_default();
+    if net.get("mtu").is_some_and(|mtu| number(mtu) > number(&bridge_mtu)) {
+        return Err("MTU size is bigger than bridge MTU".to_owned());
+    }
+    let volume = config.get("mp0").and_then(|mp| {
+        let part = |key: &str| mp.split(',').find_map(|part| part.strip_prefix(key));
+        Some((part("mp=")?, part("size=")?.trim_end_matches('G').parse().ok()?))
+    });
     lxc::configure(&lxc::Made {
         name,
         hostname: config.get("hostname").map(String::as_str).unwrap_or(name),
         bridge,
-        address,
-        address6,
+        interfaces: network::interfaces(&net),
         hwaddr: net.get("hwaddr").copied(),
         mtu: net.get("mtu").copied(),
         nameserver: config.get("nameserver").map(String::as_str),
@@ -368,6 +476,13 @@ fn destroy(folder: &Folder, words: &[String]) -> Outcome {
         if lxc::uptime(&name).is_some() {
             return Err(format!("CT {id} is running - destroy failed!"));
         }
+        let known: Vec<String> = state.guests[&id]
+            .config
+            .values()
+            .map(|v| v.split(',').next().unwrap_or_default().to_owned())
+            .collect();
+        // Only volumes that its config knows are its own.
+        state.volumes.retain(|volume| !known.contains(volume));
         lxc::remove(&name)?;
         println!("purging CT {id} from related configurations..");
         state.guests.remove(&id);
@@ -415,7 +530,7 @@ fn push(folder: &Folder, words: &[String], killed: bool) -> Outcome {
     let copied = attach(&["dd", "status=none", "bs=1M", &format!("of={to}")], file.into());
     let perms = arguments.get("perms").unwrap_or("0644");
     if !copied || !attach(&["chmod", perms, "--", to], Stdio::null()) {
-        println!("failed to create file {to}: No such file or directory");
+        eprintln!("failed to create file: {to}: No such file or directory");
     }
     Ok(0)
 }

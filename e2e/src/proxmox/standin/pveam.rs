@@ -46,7 +46,7 @@ pub(super) fn run(folder: &Folder, words: &[String]) -> Outcome {
                 let offered = state.offered.contains(file);
                 let volume = format!("{storage}:vztmpl/{file}");
                 if !offered {
-                    return Err(format!("no such template: {file}"));
+                    return Err(format!("template '{file}' does not exist"));
                 }
                 println!("downloading http://download.proxmox.com/images/system/{file} to {volume}");
                 println!("--2026-01-01 00:00:00--  http://download.proxmox.com/images/system/{file}");

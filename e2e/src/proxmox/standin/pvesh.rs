@@ -10,7 +10,10 @@ pub(super) fn run(folder: &Folder, words: &[String]) -> Outcome {
     if verb != "get" {
         return Err(format!("no '{verb}' handler defined for '{path}'"));
     }
-    let arguments = Arguments::read(rest, &["type", "source", "vmid", "feature", "output-format"])?;
+    let arguments = Arguments::read(
+        rest,
+        &["type", "source", "vmid", "feature", "typefilter", "limit", "output-format"],
+    )?;
     if arguments.get("output-format") != Some("json") {
         return Err("the stand-in prints JSON only".to_owned());
     }
@@ -48,6 +51,24 @@ fn answer(state: &mut State, path: &str, arguments: &Arguments) -> Result<Value,
                 ["storage"] => storages(state),
                 ["network"] => {
                     state.bridges.iter().map(|b| json!({"iface": b, "type": "bridge", "active": 1})).collect()
+                }
+                ["storage", storage, "content"] => {
+                    let id: u32 = arguments.get("vmid").and_then(|id| id.parse().ok()).unwrap_or_default();
+                    let of = |volume: &&String| {
+                        volume.starts_with(&format!("{storage}:")) && lxc::id_of(volume) == Some(id)
+                    };
+                    let rows = state.volumes.iter().filter(of);
+                    rows.map(
+                        |volume| json!({"volid": volume, "vmid": id, "content": "rootdir", "format": "raw"}),
+                    )
+                    .collect()
+                }
+                ["tasks"] if arguments.get("typefilter") == Some("vzcreate") => {
+                    let id: u32 = arguments.get("vmid").and_then(|id| id.parse().ok()).unwrap_or_default();
+                    let ended = state.creations.get(&id).into_iter();
+                    ended
+                        .map(|how| json!({"type": "vzcreate", "id": id.to_string(), "status": how}))
+                        .collect()
                 }
                 ["tasks"] => {
                     let id: u32 = arguments.get("vmid").and_then(|id| id.parse().ok()).unwrap_or_default();
@@ -107,6 +128,9 @@ fn resources(state: &State) -> Value {
         });
         if guest.config.contains_key("rootfs") || guest.kind == "qemu" {
             row["name"] = guest.config.get("hostname").or(guest.config.get("name")).cloned().into();
+        }
+        if let Some((pool, _)) = state.pools.iter().find(|(_, members)| members.contains(id)) {
+            row["pool"] = pool.clone().into();
         }
         if let Some(tags) = guest.config.get("tags") {
             row["tags"] = tags.clone().into();

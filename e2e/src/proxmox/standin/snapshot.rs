@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Arguments, Outcome, die, lxc, pct};
+use super::{Arguments, Outcome, die, lxc, pct, say};
 use crate::{
     cleaning::discard,
     proxmox::state::{Folder, GuestState, SnapshotState, State},
@@ -115,10 +115,14 @@ pub(super) fn make(folder: &Folder, words: &[String], killed: bool) -> Outcome {
         state.tasks.push(("vzsnapshot".to_owned(), id, std::process::id()));
         Ok(lxc_name)
     })?;
-    if killed {
+    // As LVM-thin's lvcreate does. Whoever is ended by that leaves the lock.
+    if killed || say(&format!("  Logical volume \"snap_vm-{id}-disk-0_{name}\" created.")).is_err() {
         die();
     }
     let copied = lxc::frozen(&lxc_name, || lxc::copy_disks(&lxc::place(&lxc_name), &place(&lxc_name, &name)));
+    if say("snapshot: the guest goes on").is_err() {
+        die();
+    }
     folder.state(|state| {
         state.tasks.retain(|(_, _, process)| *process != std::process::id());
         let guest = state.container(id)?;
@@ -184,7 +188,7 @@ pub(super) fn roll_back(folder: &Folder, words: &[String], killed: bool) -> Outc
         pct::ask_ha("start", &[id.to_string()])?;
     }
     if arguments.get("start").is_some_and(|start| start != "0") {
-        return pct::run(folder, &["start".to_owned(), id.to_string()], false);
+        return pct::run(folder, &["start".to_owned(), id.to_string()], None);
     }
     Ok(0)
 }

@@ -102,7 +102,7 @@ super::keys! {
         fallback: Follows("the bridge's"),
         of: |c| used(c)?.mtu.map(Int),
         example: "1400",
-        doc: "Largest packet of the container's interface.",
+        doc: "Largest packet of the container's interface; no larger than the bridge's.",
         init: false,
     };
     FIREWALL: Key<bool> = Key {
@@ -118,8 +118,8 @@ super::keys! {
         fallback: Follows("none"),
         of: |c| used(c)?.address6.map(Address6Choice),
         example: r#""auto""#,
-        doc: "How the container gets an IPv6 address: auto from the router, dhcp, or a fixed one with its prefix \
-              length. It needs guest.ipv6.",
+        doc: "How the container gets an IPv6 address: auto from the router's advertisements, or a fixed one with its \
+              prefix length, beside a fixed guest.network.address. It needs guest.ipv6.",
         init: false,
     };
     GATEWAY6: Key<Ipv6Addr, Follows> = Key {
@@ -160,7 +160,7 @@ super::keys! {
         fallback: Follows("none: there is no ssh server in the guest"),
         of: |c| used(c)?.ssh_keys.clone(),
         example: r#""/root/.ssh/authorized_keys""#,
-        doc: "File with public ssh keys that let people into the guest as root. It counts when the container is made; \
+        doc: "File with public ssh keys that let people into the guest as root; comments in it are left out. It counts when the container is made; \
               with it, the guest keeps its ssh server.",
         init: false,
     };

@@ -190,6 +190,12 @@ snapshots! {
          gateway = \"192.168.1.1\"\ndns = []",
         "[guest.network]\nexisting = \"vmbr0\"\ngateway = \"192.168.1.1\"",
     ];
+    proxmox_interface, told_about: [
+        "[guest]\nbackend = \"proxmox\"\nipv6 = true\n[proxmox]\naddress6 = \"dhcp\"",
+        "[guest]\nbackend = \"proxmox\"\nipv6 = true\n[proxmox]\naddress6 = \"2001:db8::5/64\"",
+        "[guest]\nbackend = \"proxmox\"\nipv6 = true\n[proxmox]\naddress6 = \"auto\"\nmtu = 1200",
+        "[guest]\nbackend = \"proxmox\"\n[proxmox]\naddress6 = \"auto\"",
+    ];
     turn, told_about: [
         "[turn]\nuris = [\"turn:turn.home.arpa\"]",
         "[turn]\nsecret_file = \"/root/turn-secret\"\nallow_guests = true",

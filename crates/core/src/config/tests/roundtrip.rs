@@ -99,6 +99,8 @@ host = "ssh://root@pve.lan:2222"
 [guest]
 backend = "proxmox"
 ipv6 = true
+network.address = "10.0.0.20/24"
+network.gateway = "10.0.0.1"
 [proxmox]
 id = 120
 storage = "tank"

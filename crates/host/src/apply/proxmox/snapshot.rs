@@ -5,10 +5,14 @@ use std::time::Instant;
 use matrix_podman_core::{
     effect::Container,
     name::SnapshotName,
-    proxmox::{Act, Answer, Question, Snapshot, lock_reason, snapshot_description},
+    proxmox::{Act, Answer, Question, Snapshot, snapshot_description},
 };
 
-use super::{Sink, ask, busy_with, call, odd, settings, status};
+use super::{
+    Sink,
+    act::{OrHint as _, Said, TASK_LOG, call, look},
+    ask, busy_with, odd, refuse, settings, status,
+};
 use crate::failure::Failure;
 
 /// The snapshots of a container, oldest first.
@@ -40,15 +44,15 @@ fn find(container: &Container, name: &SnapshotName) -> Result<Option<Snapshot>, 
 fn became(
     doing: &str,
     what: &str,
-    said: Result<Vec<String>, Failure>,
+    said: Result<Said, Failure>,
     shows: Result<bool, Failure>,
 ) -> Result<(), Failure> {
     match (shows?, said) {
         (true, _) => Ok(()),
         (false, Err(failure)) => Err(failure),
-        (false, Ok(lines)) => Err(Failure::new(doing, format!("Proxmox took it, but {what}"))
-            .evidence(lines)
-            .hint("the task log of the node in Proxmox's web pages says more")),
+        (false, Ok(said)) => {
+            Err(said.nothing_came(doing, format!("Proxmox took it, but {what}")).or_hint(TASK_LOG))
+        }
     }
 }
 
@@ -62,10 +66,7 @@ fn unlocked(container: &Container, doing: &str, sink: &Sink) -> Result<(), Failu
     }
     match settings.lock() {
         None => Ok(()),
-        Some(lock) => Err(Failure::new(doing, format!("it is locked, {}", lock_reason(lock))).hint(format!(
-            "wait until what is being done to it is over, then run the same again; only if nothing is, `pct unlock {}`",
-            container.id
-        ))),
+        Some(lock) => Err(refuse(container, lock, doing)),
     }
 }
 
@@ -137,10 +138,10 @@ pub(in crate::apply) fn roll_back(
 ) -> Result<(), Failure> {
     let doing = format!("bring the container {} back to the snapshot {name}", container.id);
     unlocked(container, &doing, sink)?;
-    let before = status(container)?;
+    let before = look(|| status(container))?;
     let begun = Instant::now();
     let was_stopped = || -> Result<bool, Failure> {
-        let now = status(container)?;
+        let now = look(|| status(container))?;
         Ok(!now.running || (now.uptime <= begun.elapsed().as_secs() && now.uptime < before.uptime))
     };
     let said = call(&Act::Rollback { id: container.id, name: name.clone() }, &doing, sink)
