@@ -34,6 +34,7 @@ const LONG: [&str; 11] = [
     "registry",
     "restore",
     "edge",
+    "npm",
 ];
 
 /// How a file ended.

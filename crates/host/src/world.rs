@@ -649,6 +649,8 @@ impl World {
             (Backend::Proxmox, Some(guest)) => guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {}),
             _ => Ok(()),
         }
+    }
+
     /// The size of the file system on a disk of a container of Proxmox's, as the guest
     /// sees it: when the guest can be asked, and it is one that fills a disk of its own.
     fn file_system(&self, volume: &str) -> Option<Bytes> {

@@ -12,6 +12,6 @@ mod webhook;
 pub use cloudflare::{ACCOUNT, Cloudflare, ZONE};
 pub use http::{Asked, Gate, When};
 pub use namespace::Namespace;
-pub use npm::{Npm, NpmOptions};
+pub use npm::{Certbot, Kind, Npm, NpmOptions, NpmUser};
 pub use tls::{Authority, Fetched, fetch};
 pub use webhook::Webhook;

@@ -60,7 +60,8 @@ pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
         tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(proxy::usual_connectors)),
         ..way.clone()
     };
-    let mut steps = vec![certificate(config, &way), matrix_host(&way), chat_host(&way)];
+    let plain = tunnelled && service(config, proxy_host).starts_with("http://");
+    let mut steps = vec![certificate(config, &way), matrix_host(&way, plain), chat_host(&way, plain)];
     if let Some(apex) = &way.apex {
         steps.push(apex_step(&way, apex, tunnelled));
     }
@@ -93,10 +94,20 @@ fn certificate(config: &Config, way: &Way) -> Step {
     let names =
         [Some(&way.matrix), Some(&way.chat)].into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
     let mut parts = vec![
-        text("In NPM: SSL Certificates, Add SSL Certificate, Let's Encrypt."),
-        fields([("Domain Names", &names), ("Use a DNS Challenge", "on"), ("DNS Provider", "Cloudflare")]),
         text(
-            "The credentials want a Cloudflare token that may do \"Zone / DNS: Edit\" in this zone and nothing else; make \
+            "In NPM: Certificates, Add Certificate, Let's Encrypt via DNS (before 2.13: SSL Certificates, Add SSL \
+             Certificate, Let's Encrypt, and there Use a DNS Challenge). While NPM asks for it, hosts of these names that \
+             are there already are not served; save each of them once more behind it, or they stay without HTTPS.",
+        ),
+        fields([
+            ("Domain Names", &names),
+            ("DNS Provider", "Cloudflare"),
+            ("Credentials File Content", "the line below"),
+            ("Propagation Seconds", "30"),
+        ]),
+        Part::Block("ini", "dns_cloudflare_api_token=\n".to_owned()),
+        text(
+            "Behind the = goes a Cloudflare token that may do \"Zone / DNS: Edit\" in this zone and nothing else; make \
              one at https://dash.cloudflare.com/profile/api-tokens. NPM keeps it, to renew the certificate.",
         ),
     ];
@@ -106,48 +117,78 @@ fn certificate(config: &Config, way: &Way) -> Step {
     Step { title: "Get a certificate".to_owned(), parts }
 }
 
-fn matrix_host(way: &Way) -> Step {
+/// Where the tunnel delivers.
+fn service(config: &Config, proxy_host: &str) -> String {
+    config.edge.service().map_or_else(|| format!("https://{proxy_host}"), str::to_owned)
+}
+
+/// What keeps a tunnel that delivers by HTTP from going round in circles.
+fn force_ssl(plain: bool) -> Vec<Part> {
+    let on = ("SSL: Force SSL".to_owned(), "on".to_owned());
+    if !plain {
+        return vec![Part::Fields(vec![on])];
+    }
+    let trust = ("SSL: Trust Upstream Forwarded Proto Headers".to_owned(), "on".to_owned());
+    vec![
+        Part::Fields(vec![on, trust]),
+        text(
+            "The tunnel delivers by http://. Without the last of these, Force SSL would send everybody who comes through it \
+             round in circles. NPM has it from 2.14 on; with an older one this cannot work: update NPM, or have the tunnel \
+             deliver by https://.",
+        ),
+    ]
+}
+
+fn matrix_host(way: &Way, plain: bool) -> Step {
     Step {
         title: format!("Lead {} to Synapse", way.matrix),
-        parts: vec![
-            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-            fields([
-                ("Domain Names", &way.matrix),
-                ("Scheme", "http"),
-                ("Forward Hostname / IP", &way.synapse.host),
-                ("Forward Port", &way.synapse.port.to_string()),
-                ("Cache Assets", "off: it would store people's pictures"),
-                ("Block Common Exploits", "off: it refuses logins through other services"),
-                ("Websockets Support", "on"),
-                ("SSL: Certificate", "the one from step 1"),
-                ("SSL: Force SSL", "on"),
-                ("SSL: HTTP/2 Support", "on"),
-            ]),
-            text("Into the tab Advanced, all of this:"),
-            Part::Block("nginx", proxy::npm_advanced(way)),
-        ],
+        parts: [
+            vec![
+                text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+                fields([
+                    ("Domain Names", &way.matrix),
+                    ("Scheme", "http"),
+                    ("Forward Hostname / IP", &way.synapse.host),
+                    ("Forward Port", &way.synapse.port.to_string()),
+                    ("Cache Assets", "off: it would store people's pictures"),
+                    ("Block Common Exploits", "off: it refuses logins through other services"),
+                    ("Websockets Support", "on"),
+                    ("SSL: Certificate", "the one from step 1"),
+                    ("SSL: HTTP/2 Support", "on"),
+                ]),
+            ],
+            force_ssl(plain),
+            vec![
+                text("Into the tab Advanced (since 2.13 behind the cogwheel), all of this:"),
+                Part::Block("nginx", proxy::npm_advanced(way)),
+            ],
+        ]
+        .concat(),
     }
 }
 
-fn chat_host(way: &Way) -> Step {
+fn chat_host(way: &Way, plain: bool) -> Step {
     Step {
         title: format!("Lead {} to the web client", way.chat),
-        parts: vec![
-            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-            fields([
-                ("Domain Names", &way.chat),
-                ("Scheme", "http"),
-                ("Forward Hostname / IP", &way.web.host),
-                ("Forward Port", &way.web.port.to_string()),
-                ("Cache Assets", "off"),
-                ("Block Common Exploits", "off"),
-                ("Websockets Support", "on"),
-                ("SSL: Certificate", "the one from step 1"),
-                ("SSL: Force SSL", "on"),
-                ("SSL: HTTP/2 Support", "on"),
-            ]),
-            text("The tab Advanced stays empty."),
-        ],
+        parts: [
+            vec![
+                text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+                fields([
+                    ("Domain Names", &way.chat),
+                    ("Scheme", "http"),
+                    ("Forward Hostname / IP", &way.web.host),
+                    ("Forward Port", &way.web.port.to_string()),
+                    ("Cache Assets", "off"),
+                    ("Block Common Exploits", "off"),
+                    ("Websockets Support", "on"),
+                    ("SSL: Certificate", "the one from step 1"),
+                    ("SSL: HTTP/2 Support", "on"),
+                ]),
+            ],
+            force_ssl(plain),
+            vec![text("The tab Advanced stays empty.")],
+        ]
+        .concat(),
     }
 }
 
@@ -167,18 +208,17 @@ fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
              other of {apex}."
         )));
     } else {
-        parts.push(text(format!("If NPM serves {apex} too, put this into the Advanced tab of that host:")));
-        parts.push(Part::Block("nginx", proxy::npm_apex_advanced(way)));
+        parts.push(text(format!(
+            "If NPM serves {apex} too, put this into the Advanced tab of that host, beside what is there; the web site stays \
+             as it is:"
+        )));
+        parts.push(Part::Block("nginx", proxy::npm_well_known(way)));
     }
     Step { title: format!("Have {apex} say where the server is"), parts }
 }
 
 fn routes(config: &Config, way: &Way, proxy_host: &str) -> Step {
-    let service = config
-        .edge
-        .cloudflare
-        .as_ref()
-        .map_or_else(|| format!("https://{proxy_host}"), |cloudflare| cloudflare.service.clone());
+    let service = service(config, proxy_host);
     let (scheme, address) = service.split_once("://").unwrap_or(("https", &service));
     let scheme = scheme.to_uppercase();
     let mut parts = vec![text(
@@ -300,6 +340,48 @@ mod tests {
         let page = html(&made(&config));
         assert!(page.contains("a&amp;b@home.arpa") && !page.contains("a&b"), "{page}");
         assert!(page.contains("/.well-known/matrix/support"));
+    }
+
+    #[test]
+    fn what_is_pasted_into_a_web_sites_host_leaves_the_site_alone() {
+        let config = Config::parse(
+            "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n[edge.npm]\n\
+            address = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"",
+            "matrix.toml",
+        )
+        .unwrap();
+        let step = made(&config)
+            .steps
+            .into_iter()
+            .find(|step| step.title.starts_with("Have chat.home.arpa"))
+            .unwrap();
+        let blocks = step.parts.iter().filter_map(|part| match part {
+            Part::Block("nginx", block) => Some(block),
+            _ => None,
+        });
+        let blocks: Vec<&String> = blocks.collect();
+        assert_eq!(blocks.len(), 1);
+        assert!(blocks[0].contains("location = /.well-known/matrix/server {"), "{}", blocks[0]);
+        assert!(!blocks[0].contains("location / {") && !blocks[0].contains("404"), "{}", blocks[0]);
+    }
+
+    #[test]
+    fn a_tunnel_by_http_is_told_what_keeps_it_from_circles() {
+        let tunnel = |service: &str| {
+            let config = Config::parse(
+                &format!(
+                    "domain = \"chat.home.arpa\"\n[edge.cloudflare]\ntunnel = \"home\"\n\
+                service = \"{service}\""
+                ),
+                "matrix.toml",
+            )
+            .unwrap();
+            markdown(&made(&config))
+        };
+        let plain = tunnel("http://192.168.1.5");
+        assert_eq!(plain.matches("Trust Upstream Forwarded Proto Headers").count(), 2, "{plain}");
+        assert!(plain.contains("from 2.14 on"));
+        assert!(!tunnel("https://192.168.1.5").contains("Trust Upstream"));
     }
 
     #[test]

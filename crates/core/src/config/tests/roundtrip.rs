@@ -136,7 +136,7 @@ domain = "chat.home.arpa"
 tunnel = "home"
 zone = "home.arpa"
 token_file = "/root/cloudflare-token"
-connectors = ["192.168.1.7/32"]
+connectors = ["192.168.1.7/32", "fd00::/8"]
 zone_settings = ["ssl"]
 [edge.npm]
 address = "http://192.168.1.5:81"
@@ -144,6 +144,15 @@ identity = "admin@home.arpa"
 secret_file = "/root/npm"
 dns_token_file = "/root/dns"
 forward_host = "192.168.1.20"
+certificate_name = "Cloudflare Origin"
+serves_at = "https://192.168.1.5:8443"
+"#;
+
+const BY_HAND: &str = r#"
+domain = "chat.home.arpa"
+[edge.cloudflare]
+connectors = ["192.168.1.7/32"]
+service = "http://192.168.1.5"
 "#;
 
 const NETWORKS: [&str; 5] = [
@@ -154,7 +163,6 @@ const NETWORKS: [&str; 5] = [
     "existing = true\nbridge = \"vmbr0\"\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"\ndns = [\"9.9.9.9\"]",
 ];
 
-/// Configs that between them use every key.
 /// Images that have to be signed.
 const SIGNED: &str = "domain = \"chat.home.arpa\"\n[images]\n\
     postgres.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V3\\n-----END PUBLIC KEY-----\"\n\
@@ -162,9 +170,10 @@ const SIGNED: &str = "domain = \"chat.home.arpa\"\n[images]\n\
     synapse.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V5\\n-----END PUBLIC KEY-----\"\n\
     web.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V6\\n-----END PUBLIC KEY-----\"\n";
 
+/// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {
     let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
-    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, SIGNED, EDGE, PROXMOX]
+    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, SIGNED, EDGE, BY_HAND, PROXMOX]
         .into_iter()
         .chain(networks.iter().map(String::as_str));
     texts

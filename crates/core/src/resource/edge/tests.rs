@@ -16,12 +16,12 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     token_file = \"/t\"\n[edge.npm]\naddress = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"\n\
                     forward_host = \"192.168.1.20\"";
 
-fn site(toml: &str) -> Site {
+pub(super) fn site(toml: &str) -> Site {
     Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
 }
 
 /// Answers every question that is put, from `edge` where it is one to the edge.
-fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
+pub(super) fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
     let all = resource::all(site);
     let resource = all.iter().find(|r| r.id().as_str() == id).unwrap_or_else(|| panic!("no {id}"));
     let mut seen = Observed::default();
@@ -43,7 +43,7 @@ fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
     panic!("the questions do not end")
 }
 
-fn found(body: Json) -> Reply {
+pub(super) fn found(body: Json) -> Reply {
     Reply::Found { body, at: "2026-05-01 00:00:00".to_owned() }
 }
 
@@ -147,9 +147,12 @@ fn a_host_among_other_names_stays_theirs() {
         Question::NpmHosts => {
             found(json!([{"id": 1, "domain_names": ["cloud.home.arpa", "Matrix.chat.home.arpa"]}]))
         }
-        Question::NpmStatus => found(json!({"version": {"major": 2, "minor": 15}})),
+        Question::NpmStatus => found(json!({"status": "OK", "version": {"major": 2, "minor": 15}})),
+        Question::NpmUser => {
+            found(json!({"id": 1, "roles": ["admin"], "permissions": {"visibility": "all"}}))
+        }
         _ => found(json!([])),
     };
-    let diff = diff_of(&site(APEX), "edge/npm/matrix", &shared);
+    let diff = diff_of(&site(APEX), "edge/npm/access", &shared);
     assert!(matches!(&diff, Diff::Blocked { why, .. } if why.contains("cloud.home.arpa")), "{diff:?}");
 }
