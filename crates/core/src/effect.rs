@@ -15,9 +15,10 @@ use crate::{
     config::RootPassword,
     edge::Act,
     fact::{Edition, Side},
+    firewall::OwnNetwork,
     layout::Secret,
     name::{
-        AbsPath, Cidr4, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
+        AbsPath, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
     },
     service::Service,
     size::{Bytes, Seconds},
@@ -159,7 +160,7 @@ pub enum Effect {
         /// How many.
         count: u32,
     },
-    /// Brings up the program's own bridge: address, forwarding, NAT, and
+    /// Brings up the program's own bridge: address, who may pass it, NAT, and
     /// dnsmasq for names and leases.
     NetworkUp(OwnNetwork),
     /// Makes the compressed root file system that guests are made from.
@@ -372,15 +373,6 @@ pub enum ImageSource {
         /// Version of the packaged program; the newest when absent.
         version: Option<String>,
     },
-}
-
-/// The program's own network for guests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnNetwork {
-    /// Name of the bridge.
-    pub bridge: String,
-    /// The machine's address on it.
-    pub address: Cidr4,
 }
 
 /// A guest to be made.

@@ -348,6 +348,9 @@ pub struct Edge {
     /// Networks that a tunnel's cloudflared comes from, where there is a tunnel:
     /// the one of `cloudflare`, or one that is set up by hand.
     pub connectors: Option<Vec<Cidr4>>,
+    /// Where the reverse proxies speak from: besides the machine, they alone
+    /// reach the published ports.
+    pub proxies: Vec<Cidr4>,
 }
 
 /// Where a credential is found when it is needed; never the credential.

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ask, Fact, Output, Value, ailment, inside, last_line, nat_table, podman, spare, system, usage};
-use crate::name::{AbsPath, Invalid};
+use super::{Ask, Fact, Output, Value, ailment, inside, last_line, podman, spare, system, usage};
+use crate::{
+    firewall,
+    name::{AbsPath, Invalid},
+};
 
 impl Fact {
     /// The question about one file with its content.
@@ -42,7 +45,7 @@ impl Fact {
                 argv
             }
             Fact::Proxmox(question) => question.argv(),
-            Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
+            Fact::Rules(table) => argv(&["nft", "--json", "list", "table", "inet", table]),
             Fact::Journal(unit) => argv(&[
                 "journalctl",
                 &format!("--unit={unit}"),
@@ -103,6 +106,7 @@ impl Fact {
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
+            | Fact::Ways(_)
             | Fact::Process(_)
             | Fact::TakenPorts(_)
             | Fact::GuestProgram
@@ -166,7 +170,7 @@ impl Fact {
             },
             Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
             Fact::Proxmox(question) => question.parse(output).map(|answer| Value::Proxmox(Box::new(answer))),
-            Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
+            Fact::Rules(_) => firewall::parse_comments(output.status, &output.stdout).map(Value::Lines),
             Fact::Journal(_) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
             Fact::Canary { .. } | Fact::Lookup { .. } => Ok(Value::Ran(ailment::parse_ran(output))),
             Fact::Mounts(_) => match output.status {
@@ -210,9 +214,8 @@ impl Fact {
             Fact::Containers => Value::Containers(Vec::new()),
             Fact::Images(_) => Value::Images(BTreeMap::new()),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
-            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) | Fact::NatTable(_) => {
-                Value::Yes(false)
-            }
+            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) => Value::Yes(false),
+            Fact::Rules(_) => Value::Lines(Vec::new()),
             Fact::SigningKey => Value::SigningKey(None),
             Fact::Clusters => Value::Lines(Vec::new()),
             Fact::Files(_) | Fact::FolderSizes(_) => Value::Files(Vec::new()),
@@ -222,6 +225,7 @@ impl Fact {
             | Fact::LxcGuest(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
+            | Fact::Ways(_)
             | Fact::Edge(_)
             | Fact::Journal(_)
             | Fact::Room(_)

@@ -93,6 +93,14 @@ fn planned_address(site: &Site, seen: &Observed) -> Seen<LxcAddress> {
     }
 }
 
+/// The address that the guest has or will have, where LXC sets it.
+pub(super) fn fixed_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
+    Ok(match planned_address(site, seen)? {
+        LxcAddress::Static { address, .. } => Some(address.address()),
+        LxcAddress::Dhcp => None,
+    })
+}
+
 /// Host addresses of a network from its tenth on; DHCP leases begin at the hundredth.
 fn hosts(network: Cidr4) -> impl Iterator<Item = Ipv4Addr> {
     let first = u32::from(network.network());

@@ -15,7 +15,7 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{Sink, file};
+use super::{Sink, file, network};
 use crate::{
     failure::{Doing, Failure},
     guest::{Doorway, wire::Saying},
@@ -219,6 +219,8 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
                 ))
             })?;
     }
+    // LXC gives the machine's end of the guest's line to the bridge before it is up.
+    network::harden_ports()?;
     sink(Saying::WaitsFor("the guest's systemd".to_owned()));
     let started = Instant::now();
     let doorway = doorway(name);
