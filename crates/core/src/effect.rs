@@ -17,9 +17,7 @@ use crate::{
     fact::{Edition, Side},
     firewall::OwnNetwork,
     layout::Secret,
-    name::{
-        AbsPath, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName,
-    },
+    name::{AbsPath, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName, TemplateName},
     service::Service,
     size::{Bytes, Seconds},
     update::Move,

@@ -234,11 +234,7 @@ fn bridge_rules(of: &OwnNetwork, guests: &[LetIn]) -> Table {
         own.rule("forward", &mark, [to_guests.clone(), from_others.clone(), json!({"counter": null})]);
         table.parts.extend(own.parts);
     }
-    table.rule(
-        "forward",
-        &format!("nothing else to guests [{base}]"),
-        [to_guests, from_others, drop_it()],
-    );
+    table.rule("forward", &format!("nothing else to guests [{base}]"), [to_guests, from_others, drop_it()]);
     table.rule(
         "forward",
         "guests use their own addresses",
@@ -292,7 +288,12 @@ fn ports_rules(of: &[u16], callers: &[Source]) -> Table {
     let mut table = Table::new(PORTS_TABLE);
     // Before Podman's rules send a published port to its container.
     table.chain("ports", "filter", "prerouting", -150);
-    let here = || [is(field("tcp", "dport"), ports(of)), is(json!({"fib": {"result": "type", "flags": ["daddr"]}}), "local")];
+    let here = || {
+        [
+            is(field("tcp", "dport"), ports(of)),
+            is(json!({"fib": {"result": "type", "flags": ["daddr"]}}), "local"),
+        ]
+    };
     table.rule("ports", "the guest itself", [is(meta("iifname"), "lo"), accept()]);
     for caller in callers {
         let from = is(field("ip", "saddr"), caller.json());

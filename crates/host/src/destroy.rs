@@ -5,8 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use matrix_podman_core::{
     config::{Config, Network},
     effect::Container,
-    firewall,
-    layout,
+    firewall, layout,
     observed::Observed,
     render::{
         backups::{self, Chore},

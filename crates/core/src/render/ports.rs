@@ -47,11 +47,7 @@ pub fn files(config: &Config, callers: &[Source]) -> [DesiredFile; 2] {
     ];
     let [rules_file, unit_file] = paths();
     [
-        DesiredFile::public(
-            rules_file,
-            format!("{rules}\n"),
-            "Who may speak to the published ports",
-        ),
+        DesiredFile::public(rules_file, format!("{rules}\n"), "Who may speak to the published ports"),
         DesiredFile::public(
             unit_file,
             unit::to_string(HEADER, &sections),

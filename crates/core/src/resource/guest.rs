@@ -53,8 +53,13 @@ pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
         mac: Some(mac(site)),
         address: planned_address(site, seen)?,
         cgroups: match machine.cgroup2 {
-            Some(_) => LxcCgroups::V2,
-            None => LxcCgroups::V1 { memory: has("memory"), cpu: has("cpu") },
+            Some(_) => LxcCgroups::V2 { swap: machine.swap_limits },
+            None => LxcCgroups::V1 {
+                memory: has("memory"),
+                swap: machine.swap_limits,
+                cpu: has("cpu"),
+                pids: has("pids"),
+            },
         },
         memory: guest.memory,
         cores: guest.cores,

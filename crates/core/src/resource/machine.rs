@@ -238,7 +238,8 @@ impl Resource for Bridge {
         if missing.is_empty() {
             return Ok(Diff::settled(format!("{bridge} is up with {own}; {who}")));
         }
-        let mut why = format!("guests reach the internet through it, and {} missing; {who}", is_missing(&missing));
+        let mut why =
+            format!("guests reach the internet through it, and {} missing; {who}", is_missing(&missing));
         if has.is_some() && !table && routes {
             // The mark of a bridge that an earlier version brought up.
             why.push_str(

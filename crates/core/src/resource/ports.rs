@@ -82,10 +82,8 @@ impl Resource for Ports {
         let wanted = firewall::ports_comments(&ports::published(config), &callers);
         // All questions are put before the first answer is looked at, so that they
         // travel together.
-        let (loaded, units) = (
-            seen.rules(Side::Guest, firewall::PORTS_TABLE),
-            seen.units(Side::Guest, [ports::UNIT]),
-        );
+        let (loaded, units) =
+            (seen.rules(Side::Guest, firewall::PORTS_TABLE), seen.units(Side::Guest, [ports::UNIT]));
         let serving = seen.container(Service::Synapse.name());
         let difference = compare(&[], &files, seen)?;
         let (loaded, units, serving) = (loaded?, units?, serving?);

@@ -225,7 +225,8 @@ fn stop_forwarding(doing: &str) -> Result<(), Failure> {
 /// The interfaces by which packets leave: to the world, and to `addresses`.
 pub(crate) fn ways(addresses: impl IntoIterator<Item = std::net::Ipv4Addr>) -> Result<Vec<String>, String> {
     let ask = |words: &[&str]| -> Result<Vec<String>, String> {
-        let output = Program::new(["ip", "-json", "-4", "route"].iter().chain(words)).deadline(QUICK).output();
+        let output =
+            Program::new(["ip", "-json", "-4", "route"].iter().chain(words)).deadline(QUICK).output();
         // An address that nothing leads to has no way.
         if output.status != Some(0) || output.stdout.trim_ascii().is_empty() {
             return Ok(Vec::new());

@@ -56,7 +56,7 @@ impl Npm {
         body: Option<&Json>,
         patience: Duration,
     ) -> Outcome<(u16, Json)> {
-        http::send(&Call { method, url: &self.url(path), bearer, body, patience })
+        http::send(&Call { method, url: &self.url(path), bearer, body, patience, far: false })
     }
 
     /// Logs in. A wrong password is told with status 400, never 401.

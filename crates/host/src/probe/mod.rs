@@ -77,9 +77,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::LxcGuest(name) => Ok(Value::LxcGuest(lxc::state(name))),
         Fact::LxcNeighbours => Ok(Value::Neighbours(lxc::neighbours())),
         Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
-        Fact::Ways(addresses) => {
-            crate::apply::network::ways(addresses.iter().copied()).map(Value::Lines)
-        }
+        Fact::Ways(addresses) => crate::apply::network::ways(addresses.iter().copied()).map(Value::Lines),
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
         Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
