@@ -56,12 +56,14 @@ pub(crate) fn remove_guest(name: &str) {
 pub(crate) fn remove_bridge(name: &str) {
     assert!(name.starts_with(BRIDGE_PREFIX), "{name} is not a bridge of the tests");
     let folder = Path::new("/run/matrix-podman").join(name);
-    if let Ok(pid) = fs::read_to_string(folder.join("dnsmasq.pid")) {
+    // What keeps dnsmasq running goes first.
+    for (file, command) in [("keeper.pid", "machine-names"), ("dnsmasq.pid", "dnsmasq")] {
+        let Ok(pid) = fs::read_to_string(folder.join(file)) else { continue };
         let pid = pid.trim();
         // The id may be another process's by now.
-        let dnsmasqs = fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|argv| argv.contains("dnsmasq") && argv.contains(name));
-        if !pid.is_empty() && dnsmasqs {
+        let its = fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|argv| argv.contains(command) && argv.contains(name));
+        if !pid.is_empty() && its {
             Invocation::new(["kill", pid]).quietly().run();
         }
     }

@@ -114,6 +114,8 @@ impl Lab {
     pub fn own_network(&self) {
         self.set("[guest.network]", "bridge", &format!("{:?}", self.bridge()));
         self.set("[guest.network]", "subnet", &format!("\"{}/24\"", self.gateway()));
+        // The tests' proxies are hosts on that bridge.
+        self.set("[edge]", "proxies", &format!("[\"10.87.{}.0/24\"]", self.number));
     }
 
     /// The guest.

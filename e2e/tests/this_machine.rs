@@ -19,8 +19,13 @@ fn main() -> ExitCode {
     let machine =
         s.foundation("there is a plain Debian 13 machine with archives of the images", plain_machine);
     let (lab, guest) = (&machine.lab, &machine.guest);
-    s.foundation("one command makes a server of the machine itself", || {
-        let up = machine.run(&["up", "--backend", "this-machine", "--domain", &lab.domain, "--yes"]).ok();
+    s.foundation("a config and one command make a server of the machine itself", || {
+        machine.run(&["init", "--backend", "this-machine", "--domain", &lab.domain, "--yes"]).ok();
+        // The tests ask from outside it, as a reverse proxy would.
+        let config = "/root/site/matrix.toml";
+        let proxies = format!("\nproxies = [\"{}/32\"]\n", lab.gateway());
+        guest.write(config, guest.read(config).replace("\n#proxies = []\n", &proxies));
+        let up = machine.run(&["up", "--yes"]).ok();
         assert!(up.stdout.contains("is up."), "{}", up.evidence());
     });
     s.test("a second up has nothing to do", || {

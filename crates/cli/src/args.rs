@@ -139,6 +139,14 @@ pub enum Command {
     /// Bring up network and guest at the machine's boot
     #[command(hide = true)]
     MachineStart,
+    /// Serve names on a bridge of the program's, on a machine without systemd
+    #[command(hide = true)]
+    MachineNames {
+        /// The bridge
+        bridge: String,
+        /// The machine's address on it
+        address: String,
+    },
 }
 
 /// How a command that has data prints it.

@@ -80,6 +80,7 @@ fn concerns_a_site(command: &Command) -> bool {
             | Command::Motd
             | Command::Receive
             | Command::MachineStart
+            | Command::MachineNames { .. }
             | Command::Verify(Verify { what: Some(VerifyWhat::Federation { server: Some(_), .. }), .. })
     )
 }

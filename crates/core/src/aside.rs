@@ -159,10 +159,10 @@ pub fn containers(
 ///
 /// Format: curl(1), `--config`: within quotes, only `\\`, `\"`, `\t`, `\n`, `\r` and `\v`
 /// mean something else. JSON on one line needs the first two.
-pub fn request(path: &str, token: Option<&str>, body: Option<&str>) -> String {
+pub fn request(port: u16, path: &str, token: Option<&str>, body: Option<&str>) -> String {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let mut lines = vec![
-        format!("url = \"http://127.0.0.1:{}{}\"", homeserver::PORT, quoted(path)),
+        format!("url = \"http://127.0.0.1:{port}{}\"", quoted(path)),
         "max-time = 100".to_owned(),
         "write-out = \"\\n%{http_code}\"".to_owned(),
     ];
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_request_is_what_curl_reads() {
         assert_eq!(
-            request("/x?y", Some("TOKEN"), Some(r#"{"a":"b\"c"}"#)),
+            request(8008, "/x?y", Some("TOKEN"), Some(r#"{"a":"b\"c"}"#)),
             "url = \"http://127.0.0.1:8008/x?y\"\n\
              max-time = 100\n\
              write-out = \"\\n%{http_code}\"\n\
@@ -259,6 +259,6 @@ mod tests {
              header = \"Content-Type: application/json\"\n\
              data-raw = \"{\\\"a\\\":\\\"b\\\\\\\"c\\\"}\"\n"
         );
-        assert_eq!(request("/x", None, None).lines().count(), 3);
+        assert_eq!(request(8008, "/x", None, None).lines().count(), 3);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     config::RootPassword,
     edge::Act,
     fact::{Edition, Side},
+    firewall::OwnNetwork,
     layout::Secret,
     name::{
         AbsPath, Cidr4, Cidr6, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName,
@@ -161,7 +162,7 @@ pub enum Effect {
         /// How many.
         count: u32,
     },
-    /// Brings up the program's own bridge: address, forwarding, NAT, and
+    /// Brings up the program's own bridge: address, who may pass it, NAT, and
     /// dnsmasq for names and leases.
     NetworkUp(OwnNetwork),
     /// Makes the compressed root file system that guests are made from.
@@ -408,15 +409,6 @@ pub enum ImageSource {
         /// Version of the packaged program; the newest when absent.
         version: Option<String>,
     },
-}
-
-/// The program's own network for guests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnNetwork {
-    /// Name of the bridge.
-    pub bridge: String,
-    /// The machine's address on it.
-    pub address: Cidr4,
 }
 
 /// A guest to be made.

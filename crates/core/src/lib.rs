@@ -16,6 +16,7 @@ pub mod edge;
 pub mod effect;
 pub mod fact;
 pub mod federation;
+pub mod firewall;
 pub mod layout;
 pub mod lock;
 pub mod name;

@@ -206,6 +206,17 @@ impl Observed {
         }
     }
 
+    /// The comments of the rules in a table of nftables.
+    pub fn rules(&self, side: Side, table: &str) -> Seen<&[String]> {
+        self.lines_of(side, Fact::Rules(table.to_owned()))
+    }
+
+    /// The interfaces that packets leave the machine by: to the world, and to
+    /// `addresses`.
+    pub fn ways(&self, addresses: impl IntoIterator<Item = std::net::Ipv4Addr>) -> Seen<&[String]> {
+        self.lines_of(Side::Machine, Fact::Ways(addresses.into_iter().collect()))
+    }
+
     /// Those of `ports` that somebody listens on.
     pub fn taken_ports(&self, side: Side, ports: impl IntoIterator<Item = u16>) -> Seen<&BTreeSet<u16>> {
         match self.get(side, Fact::TakenPorts(ports.into_iter().collect()))? {
@@ -266,7 +277,11 @@ impl Observed {
 
     /// The answer of lines to a question about the guest.
     pub fn lines(&self, fact: Fact) -> Seen<&[String]> {
-        match self.get(Side::Guest, fact)? {
+        self.lines_of(Side::Guest, fact)
+    }
+
+    fn lines_of(&self, side: Side, fact: Fact) -> Seen<&[String]> {
+        match self.get(side, fact)? {
             Value::Lines(lines) => Ok(lines),
             other => Err(mismatch(other)),
         }

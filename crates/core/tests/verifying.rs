@@ -155,12 +155,10 @@ fn page(site: &Site, path: &str, url: &str, body: &HttpBody) -> (u16, String) {
     let config = &site.config;
     match path {
         "_matrix/client/versions" => (200, json!({"versions": ["v1.1", "v1.12"]}).to_string()),
-        "_synapse/admin/v1/server_version" if url.starts_with("http://") => {
-            (200, json!({"server_version": "1.157.1"}).to_string())
-        }
+        path if url.starts_with("http://") && path.contains("dmin/v") => (404, String::new()),
         "_synapse/admin/v1/server_version" | "%5Fsynapse/admin/v1/server_version" => (403, String::new()),
         "_matrix/federation/v1/version" => {
-            (200, json!({"server": {"name": "Synapse", "version": "1"}}).to_string())
+            (200, json!({"server": {"name": "Synapse", "version": "1.157.1"}}).to_string())
         }
         "_matrix/key/v2/server" => {
             (200, json!({"verify_keys": {"ed25519:a_x": {"key": "AAAA"}}}).to_string())
@@ -169,7 +167,7 @@ fn page(site: &Site, path: &str, url: &str, body: &HttpBody) -> (u16, String) {
         "_matrix/client/v3/register" => {
             (401, json!({"flows": [{"stages": ["m.login.registration_token"]}]}).to_string())
         }
-        "_matrix/client/v3/account/whoami" | "_matrix/client/v3/sync" | "_synapse/admin/v2/users" => {
+        "_matrix/client/v3/account/whoami" | "_matrix/client/v3/sync" => {
             (401, json!({"errcode": "M_MISSING_TOKEN"}).to_string())
         }
         "_matrix/media/v3/upload" => {
@@ -248,6 +246,7 @@ fn system() -> MachineInfo {
         systemd: true,
         cgroup2: None,
         cgroup1: Vec::new(),
+        swap_limits: true,
         apparmor: true,
         user_namespaces: true,
         overlay: true,

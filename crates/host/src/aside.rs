@@ -11,6 +11,7 @@ use std::{
 use matrix_podman_core::{
     aside::{self, Containers},
     name::{Digest, Mode, Owner},
+    render::homeserver,
     service::Service,
 };
 use serde_json::{Value as Json, json};
@@ -143,11 +144,15 @@ fn ask(
     doing: &str,
 ) -> Result<Json, Failure> {
     let body = body.map(Json::to_string);
-    let request = aside::request(path, token, body.as_deref());
-    let answer = Program::new(&containers.ask)
-        .deadline(ONCE)
-        .input(Input::Bytes(request.as_bytes()))
-        .run_keeping(doing, &|_| {})?;
+    let ask = |port| {
+        let request = aside::request(port, path, token, body.as_deref());
+        Program::new(&containers.ask)
+            .deadline(ONCE)
+            .input(Input::Bytes(request.as_bytes()))
+            .run_keeping(doing, &|_| {})
+    };
+    // A config of before the admin API had a port of its own comes back as it was.
+    let answer = ask(homeserver::ADMIN_PORT).or_else(|_| ask(homeserver::PORT))?;
     let (text, status) = answer.trim_end().rsplit_once('\n').unwrap_or(("", &answer));
     if status != "200" {
         // What it says of an error holds no secret.

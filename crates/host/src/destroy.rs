@@ -5,20 +5,19 @@ use std::{fs, path::Path, time::Duration};
 use matrix_podman_core::{
     config::{Config, Network},
     effect::Container,
-    fact::nat_table,
-    layout,
+    firewall, layout,
     name::{Mode, Owner},
     observed::{Gap, Observed},
     render::{
         backups::{self, Chore},
-        machine, timer,
+        machine, ports, timer,
     },
-    resource::{self, BRIDGE_PID_FILES, Backend, Claim, Place},
+    resource::{self, Backend, Claim, Place},
     service::Service,
 };
 
 use crate::{
-    apply::{Sink, file, lxc, proxmox},
+    apply::{Sink, file, lxc, network, proxmox},
     failure::{Doing, Failure},
     process::Program,
     world::World,
@@ -87,7 +86,9 @@ fn carry_out(world: &World, sink: &Sink) -> Result<(), Failure> {
             forget_boot(&machine::boot_unit(&world.site().config))?;
             lxc::destroy(world.site().config.guest.name.as_str())?;
             match &world.site().config.guest.network {
-                Network::Own { bridge, .. } => take_down_unused(bridge.as_str()),
+                Network::Own { bridge, .. } => {
+                    leave_network(bridge.as_str(), world.site().config.guest.name.as_str())
+                }
                 Network::Existing { .. } => Ok(()),
             }
         }
@@ -187,8 +188,7 @@ fn forget_timers(config: &Config) -> Result<(), Failure> {
 }
 
 /// Takes the program's own bridge down when no guest is on it any more.
-fn take_down_unused(bridge: &str) -> Result<(), Failure> {
-    let doing = format!("take down the bridge {bridge}");
+fn leave_network(bridge: &str, guest: &str) -> Result<(), Failure> {
     let used = fs::read_dir(lxc::LXC).is_ok_and(|guests| {
         guests.filter_map(Result::ok).any(|guest| {
             fs::read_to_string(guest.path().join("config")).is_ok_and(|config| {
@@ -196,26 +196,16 @@ fn take_down_unused(bridge: &str) -> Result<(), Failure> {
             })
         })
     });
-    let link = Path::new("/sys/class/net").join(bridge);
-    if used || fs::read_dir(link.join("brif")).is_ok_and(|mut members| members.next().is_some()) {
-        return Ok(());
+    network::leave(bridge, guest, used)
+}
+
+/// Removes the rules that say who may speak to the ports.
+fn open_ports() -> Result<(), Failure> {
+    Program::new(["systemctl", "disable", "--now", "--", ports::UNIT]).deadline(QUICK).output();
+    for path in ports::paths() {
+        file::remove(Path::new(path.as_str()))?;
     }
-    let folder = Path::new(BRIDGE_PID_FILES).join(bridge);
-    if let Ok(pid) = fs::read_to_string(folder.join("dnsmasq.pid"))
-        && let Some(pid) = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw)
-    {
-        // A dnsmasq that is gone already is what is wanted.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-    file::remove_partial(&folder)?;
-    let table = nat_table(bridge);
-    if Program::new(["nft", "list", "table", "inet", &table]).output().status == Some(0) {
-        Program::new(["nft", "delete", "table", "inet", &table]).deadline(QUICK).run(&doing, &|_| {})?;
-    }
-    if link.exists() {
-        Program::new(["ip", "link", "delete", "dev", bridge]).deadline(QUICK).run(&doing, &|_| {})?;
-    }
-    Ok(())
+    network::forget(firewall::PORTS_TABLE, "remove the rules of the published ports")
 }
 
 /// Removes the stack from this machine: units first, then containers, then data.
@@ -235,6 +225,7 @@ fn destroy_here() -> Result<(), Failure> {
         file::remove(Path::new(layout::network_file(name).as_str()))?;
         Program::new(["podman", "network", "rm", "--force", "--", name]).deadline(QUICK).output();
     }
+    open_ports()?;
     file::remove(Path::new(layout::MOTD_HOOK))?;
     file::remove(&Path::new("/etc/systemd/system").join(layout::STACK_UNIT))?;
     Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).run(doing, &|_| {})?;

@@ -21,6 +21,7 @@ pub mod notify;
 pub mod priority;
 pub mod probe;
 pub mod process;
+mod proxy;
 mod rehearsal;
 pub mod remote;
 mod room;

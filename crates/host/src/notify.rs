@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     apply::file,
     failure::{Doing, Failure},
-    trust,
+    proxy, trust,
     world::World,
 };
 
@@ -167,6 +167,7 @@ fn request(address: &str, json: String) -> Result<u16, String> {
         .timeout_global(Some(PATIENCE))
         .max_redirects(0)
         .max_redirects_will_error(false)
+        .proxy(proxy::for_url(address)?)
         .user_agent(concat!("matrix-podman/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();

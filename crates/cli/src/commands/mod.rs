@@ -37,8 +37,8 @@ mod watch;
 
 use std::path::Path;
 
-use matrix_podman_core::{check::Check, observed::Observed, plan::Plan, resource};
-use matrix_podman_host::world::World;
+use matrix_podman_core::{check::Check, name::Cidr4, observed::Observed, plan::Plan, resource};
+use matrix_podman_host::{apply::names, failure::Failure, world::World};
 
 use crate::{
     args::{Args, Command, Settings},
@@ -90,6 +90,11 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Receive => remote::receive(),
         Command::Motd => motd::run(),
         Command::MachineStart => up::machine_start(config),
+        Command::MachineNames { bridge, address } => {
+            let address = Cidr4::parse(&address).map_err(|why| Failure::new("read the address", why))?;
+            names::keep(&bridge, address)?;
+            OK
+        }
     }
 }
 

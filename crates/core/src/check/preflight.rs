@@ -53,7 +53,7 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
     checks
 }
 
-const QUESTIONS: [(&str, Question); 11] = [
+const QUESTIONS: [(&str, Question); 12] = [
     ("root", root),
     ("debian", debian),
     ("program", program),
@@ -62,6 +62,7 @@ const QUESTIONS: [(&str, Question); 11] = [
     ("apparmor", apparmor),
     ("memory", memory),
     ("disk", disk),
+    ("disk-limit", disk_limit),
     ("ports", ports),
     ("names", names),
     ("packages", packages),
@@ -207,6 +208,17 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
         )
     } else {
         Check::pass("disk", format!("{free} are free on /var"))
+    }))
+}
+
+/// A guest of plain LXC's is a folder on the machine's own file system.
+fn disk_limit(site: &Site, _: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    Ok((site.backend == Backend::Lxc).then(|| {
+        Check::weaker(
+            "disk-limit",
+            "guest.disk is no limit here: the guest is a folder on this machine's file system",
+            "a guest that goes wrong can fill /var",
+        )
     }))
 }
 

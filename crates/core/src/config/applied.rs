@@ -13,8 +13,8 @@ const HEADER: &str = "\
 
 impl Config {
     /// The config with every value explicit, for the guest's `matrix.toml`.
-    /// Reading it yields an equal config, but for `[edge]` and `host`: the edge
-    /// is asked and changed from outside only, and from where commands are typed
+    /// Reading it yields an equal config, but for `[edge]` (whose proxies stay, for
+    /// the machine's next boot) and `host`: the edge is asked and changed from outside only, and from where commands are typed
     /// is nothing of the server's.
     pub fn to_applied_toml(&self) -> String {
         let mut text = HEADER.to_owned();

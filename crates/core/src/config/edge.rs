@@ -1,12 +1,14 @@
 //! `[edge]` and `[well_known]`, read and checked together.
 
+use std::net::Ipv4Addr;
+
 use super::{
     ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown,
     keys::{AnyKey, Follows, Key, edge as keys},
     read::Reader,
     types::{EnvName, Flaw, SecretPath, Words},
 };
-use crate::name::{Domain, ServerName};
+use crate::name::{Cidr4, Domain, ServerName};
 
 pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(String, String)>) -> Edge {
     let npm = npm(r);
@@ -39,7 +41,19 @@ pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(S
             );
         }
     }
-    Edge { cloudflare, npm, connectors, by_hand }
+    let proxies = match r.optional(&keys::PROXIES).value {
+        Some(named) => named.0.into_iter().map(|network| network.0).collect(),
+        None => npm.iter().filter_map(own_address).collect(),
+    };
+    Edge { cloudflare, npm, connectors, by_hand, proxies }
+}
+
+/// NPM's address as a network, where it is an address; what a name stands for
+/// can change from one day to the next.
+fn own_address(npm: &Npm) -> Option<Cidr4> {
+    let address: Ipv4Addr = host_of(&npm.address).parse().ok()?;
+    let [a, b, c, d] = address.octets();
+    (!address.is_loopback()).then(|| Cidr4::known(a, b, c, d, 32))
 }
 
 /// The host of an address.

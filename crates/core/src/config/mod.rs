@@ -362,6 +362,9 @@ pub struct Edge {
     pub connectors: Option<Vec<Cidr>>,
     /// Where a tunnel delivers that is set up by hand, where somebody said it.
     pub by_hand: Option<String>,
+    /// Where the reverse proxies speak from: besides the machine, they alone
+    /// reach the published ports.
+    pub proxies: Vec<Cidr4>,
 }
 
 impl Edge {

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Ask, Fact, Output, Value, ailment, inside, last_line, link, nat_table, podman, spare, system, usage,
+use super::{Ask, Fact, Output, Value, ailment, inside, last_line, link, podman, spare, system, usage};
+use crate::{
+    firewall,
+    name::{AbsPath, Invalid},
 };
-use crate::name::{AbsPath, Invalid};
 
 impl Fact {
     /// The question about one file with its content.
@@ -45,7 +46,7 @@ impl Fact {
             }
             Fact::Proxmox(question) => question.argv(),
             Fact::Link(name) => link::ask(name),
-            Fact::NatTable(bridge) => argv(&["nft", "--json", "list", "table", "inet", &nat_table(bridge)]),
+            Fact::Rules(table) => argv(&["nft", "--json", "list", "table", "inet", table]),
             Fact::Journal(unit) => argv(&[
                 "journalctl",
                 &format!("--unit={unit}"),
@@ -107,6 +108,7 @@ impl Fact {
             | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
+            | Fact::Ways(_)
             | Fact::Process(_)
             | Fact::TakenPorts(_)
             | Fact::GuestProgram
@@ -172,7 +174,7 @@ impl Fact {
             Fact::Images(names) => Ok(Value::Images(podman::parse_images(&output.stdout, names))),
             Fact::Proxmox(question) => question.parse(output).map(|answer| Value::Proxmox(Box::new(answer))),
             Fact::Link(_) => link::parse(output).map(Value::Link),
-            Fact::NatTable(_) => Ok(Value::Yes(output.status == Some(0))),
+            Fact::Rules(_) => firewall::parse_comments(output.status, &output.stdout).map(Value::Lines),
             Fact::Journal(_) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
             Fact::Canary { .. } | Fact::Lookup { .. } => Ok(Value::Ran(ailment::parse_ran(output))),
             Fact::Mounts(_) => match output.status {
@@ -217,9 +219,8 @@ impl Fact {
             Fact::Containers => Value::Containers(Vec::new()),
             Fact::Images(_) => Value::Images(BTreeMap::new()),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
-            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) | Fact::NatTable(_) => {
-                Value::Yes(false)
-            }
+            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) => Value::Yes(false),
+            Fact::Rules(_) => Value::Lines(Vec::new()),
             Fact::SigningKey => Value::SigningKey(None),
             Fact::Clusters => Value::Lines(Vec::new()),
             Fact::Files(_) | Fact::FolderSizes(_) => Value::Files(Vec::new()),
@@ -231,6 +232,7 @@ impl Fact {
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Link(_)
+            | Fact::Ways(_)
             | Fact::Edge(_)
             | Fact::Journal(_)
             | Fact::Room(_)

@@ -87,9 +87,12 @@ pub enum Fact {
     Interface(String),
     /// A network interface with all its addresses, when it exists.
     Link(String),
-    /// Whether the firewall table for the network of that bridge is loaded.
-    NatTable(String),
-    /// Whether a process that wrote its id into that file is alive.
+    /// The comments of the rules in that table of nftables.
+    Rules(String),
+    /// The interfaces that packets leave by: to the world, and to these addresses.
+    Ways(BTreeSet<Ipv4Addr>),
+    /// Whether the process that wrote its id into that file, and was told to, is
+    /// alive.
     Process(AbsPath),
     /// Which of these TCP ports somebody listens on.
     TakenPorts(BTreeSet<u16>),
@@ -285,7 +288,7 @@ pub enum Value {
     Ports(BTreeSet<u16>),
     /// To [`Fact::Edge`].
     Edge(Box<Reply>),
-    /// To [`Fact::Journal`], [`Fact::SigningKeysInUse`], [`Fact::Clusters`],
+    /// To [`Fact::Rules`], [`Fact::Ways`], [`Fact::Journal`], [`Fact::SigningKeysInUse`], [`Fact::Clusters`],
     /// [`Fact::RegistryTags`] and [`Fact::NewerPackages`].
     Lines(Vec<String>),
     /// To [`Fact::Room`]: `None` when there is no such path.
@@ -349,11 +352,6 @@ pub struct Neighbour {
     pub ids: Option<(u32, u32)>,
     /// Its fixed address.
     pub address: Option<Ipv4Addr>,
-}
-
-/// The nftables table for the network of `bridge`.
-pub fn nat_table(bridge: &str) -> String {
-    format!("matrix-podman-{bridge}")
 }
 
 pub(crate) fn last_line(bytes: &[u8]) -> String {

@@ -46,6 +46,9 @@ pub struct MachineInfo {
     pub cgroup2: Option<Vec<String>>,
     /// Controllers of version 1, where the machine has that.
     pub cgroup1: Vec<String>,
+    /// Whether the kernel can limit the swap of a control group.
+    #[serde(default)]
+    pub swap_limits: bool,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// Whether the kernel lets root make user namespaces.

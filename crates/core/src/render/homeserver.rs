@@ -17,6 +17,9 @@ use crate::{
 
 /// Port that Synapse listens on in its container; the published one may differ.
 pub const PORT: u16 = 8008;
+/// Port of the admin API: on the container's own loopback, which only root in the
+/// guest can enter from outside it.
+pub const ADMIN_PORT: u16 = 8009;
 /// Where the container sees `/opt/matrix/synapse`.
 pub const DATA: &str = "/data";
 /// The certificates for other servers, beside `homeserver.yaml`.
@@ -56,7 +59,7 @@ struct Homeserver<'a> {
     public_baseurl: String,
     serve_server_wellknown: bool,
     report_stats: bool,
-    listeners: [Listener; 1],
+    listeners: [Listener; 2],
     database: Database,
     redis: Redis,
     signing_key_path: String,
@@ -106,12 +109,64 @@ struct Listener {
     bind_addresses: [&'static str; 1],
     x_forwarded: bool,
     resources: [Resource; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_resources: Option<Instead>,
 }
 
 #[derive(Debug, Serialize)]
 struct Resource {
-    names: [&'static str; 2],
+    names: &'static [&'static str],
     compress: bool,
+}
+
+/// What a listener answers with in place of a resource that comes with `client`.
+#[derive(Debug, Serialize)]
+struct Instead {
+    #[serde(rename = "/_synapse/admin")]
+    admin: Module,
+}
+
+/// A class that Synapse loads, and the first argument of its constructor.
+#[derive(Debug, Serialize)]
+struct Module {
+    module: &'static str,
+    config: &'static str,
+}
+
+/// Stands where the admin API would: Twisted's resource for a folder, and there
+/// is no such folder, so whatever is asked below it is not found. Synapse puts it
+/// into its own tree of paths (`SynapseHomeServer._listener_http`): no spelling of
+/// a path reaches the API that this does not take the place of.
+const NOTHING_THERE: Instead =
+    Instead { admin: Module { module: "twisted.web.static.File", config: "/nonexistent" } };
+
+impl Listener {
+    /// What proxies lead people and other servers to.
+    fn public() -> Self {
+        Self {
+            port: PORT,
+            r#type: "http",
+            tls: false,
+            // The containers' networks are IPv4 inside; `::` is refused
+            // where the kernel has no IPv6, and then Synapse does not start.
+            bind_addresses: ["0.0.0.0"],
+            x_forwarded: true,
+            resources: [Resource { names: &["client", "federation"], compress: false }],
+            additional_resources: Some(NOTHING_THERE),
+        }
+    }
+
+    /// What this program speaks to.
+    fn admin() -> Self {
+        Self {
+            port: ADMIN_PORT,
+            bind_addresses: ["127.0.0.1"],
+            x_forwarded: false,
+            resources: [Resource { names: &["client"], compress: false }],
+            additional_resources: None,
+            ..Self::public()
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -215,16 +270,7 @@ impl<'a> Homeserver<'a> {
             public_baseurl: format!("{}/", config.matrix_url),
             serve_server_wellknown: answers_for_its_name(config),
             report_stats: synapse.report_stats,
-            listeners: [Listener {
-                port: PORT,
-                r#type: "http",
-                tls: false,
-                // The containers' networks are IPv4 inside; `::` is refused
-                // where the kernel has no IPv6, and then Synapse does not start.
-                bind_addresses: ["0.0.0.0"],
-                x_forwarded: true,
-                resources: [Resource { names: ["client", "federation"], compress: false }],
-            }],
+            listeners: [Listener::public(), Listener::admin()],
             database: Database {
                 name: "psycopg2",
                 args: DatabaseArgs {

@@ -75,18 +75,30 @@ pub enum LxcAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LxcCgroups {
     /// Version 2.
-    V2,
+    V2 {
+        /// Whether swap can be limited.
+        swap: bool,
+    },
     /// Version 1, as far as the controllers are there.
     V1 {
         /// Whether memory can be limited.
         memory: bool,
+        /// Whether swap can be limited.
+        swap: bool,
         /// Whether processor time can be limited.
         cpu: bool,
+        /// Whether processes can be limited.
+        pids: bool,
     },
     /// Nothing can be limited.
     None,
 }
 
+/// Swap that a guest may use besides its memory: what Proxmox gives its own.
+pub const SWAP: Bytes = Bytes::mib(512);
+/// Processes and threads that a guest may have: more than all its containers
+/// together may, and few enough that the machine stays in hand.
+pub const PROCESSES: u32 = 8192;
 /// Processor time is dealt out in slices of this many microseconds.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -122,11 +134,15 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
     }
     let quota = u64::from(spec.cores) * CPU_PERIOD;
     match spec.cgroups {
-        LxcCgroups::V2 => {
+        LxcCgroups::V2 { swap } => {
             set("lxc.cgroup2.memory.max", &spec.memory.0);
+            if swap {
+                set("lxc.cgroup2.memory.swap.max", &SWAP.0);
+            }
+            set("lxc.cgroup2.pids.max", &PROCESSES);
             set("lxc.cgroup2.cpu.max", &format!("{quota} {CPU_PERIOD}"));
         }
-        LxcCgroups::V1 { memory, cpu } => {
+        LxcCgroups::V1 { memory, swap, cpu, pids } => {
             // The guest's systemd refuses version 1, so it gets a unified
             // hierarchy of its own instead, which has no controllers then.
             set("lxc.mount.auto", &"");
@@ -134,6 +150,13 @@ pub fn entries(spec: &LxcSpec) -> Vec<(&'static str, String)> {
             set("lxc.mount.entry", &"cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,create=dir 0 0");
             if memory {
                 set("lxc.cgroup.memory.limit_in_bytes", &spec.memory.0);
+            }
+            if memory && swap {
+                // Of version 1, this counts memory and swap together.
+                set("lxc.cgroup.memory.memsw.limit_in_bytes", &(spec.memory.0 + SWAP.0));
+            }
+            if pids {
+                set("lxc.cgroup.pids.max", &PROCESSES);
             }
             if cpu {
                 set("lxc.cgroup.cpu.cfs_period_us", &CPU_PERIOD);
@@ -178,7 +201,7 @@ mod tests {
                 address: Cidr4::known(10, 86, 0, 10, 24),
                 gateway: [10, 86, 0, 1].into(),
             },
-            cgroups: LxcCgroups::V2,
+            cgroups: LxcCgroups::V2 { swap: true },
             memory: Bytes::gib(4),
             cores: 2,
             apparmor: true,
@@ -191,12 +214,25 @@ mod tests {
         insta::assert_snapshot!(show(&[file(&spec())]));
     }
 
+    /// A file that the kernel does not have would keep the guest from starting.
+    #[test]
+    fn only_what_the_kernel_can_limit_is_named() {
+        let keys = |cgroups| {
+            let keys = entries(&LxcSpec { cgroups, ..spec() }).into_iter().map(|(key, _)| key);
+            keys.filter(|key| key.contains("cgroup")).collect::<Vec<_>>()
+        };
+        let v2 = ["lxc.cgroup2.memory.max", "lxc.cgroup2.pids.max", "lxc.cgroup2.cpu.max"];
+        assert_eq!(keys(LxcCgroups::V2 { swap: false }), v2);
+        let none = LxcCgroups::V1 { memory: false, swap: true, cpu: false, pids: false };
+        assert_eq!(keys(none), Vec::<&str>::new());
+    }
+
     #[test]
     fn changed() {
         let spec = LxcSpec {
             mac: Some("00:16:3e:01:02:03".into()),
             address: LxcAddress::Dhcp,
-            cgroups: LxcCgroups::V1 { memory: true, cpu: true },
+            cgroups: LxcCgroups::V1 { memory: true, swap: true, cpu: true, pids: true },
             apparmor: false,
             start_at_boot: false,
             ..spec()

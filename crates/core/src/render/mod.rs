@@ -14,6 +14,7 @@ mod log_config;
 pub mod lxc;
 pub mod machine;
 pub mod nginx;
+pub mod ports;
 pub mod postgres;
 pub mod quadlet;
 pub mod redis;

@@ -157,9 +157,10 @@ pub(crate) fn volume(mount: &stack::Mount) -> String {
 }
 
 /// `target:options`, as Podman and compose files write scratch space. Nothing
-/// is copied up from the image: what is there may belong to another user.
+/// is copied up from the image: what is there may belong to another user. Nothing
+/// in it can be run: it would be the one way around a root that is read-only.
 pub(crate) fn tmpfs(tmpfs: &stack::Tmpfs) -> String {
-    format!("{}:rw,nosuid,nodev,notmpcopyup,mode=1777,size={}", tmpfs.target, podman_size(tmpfs.size))
+    format!("{}:rw,nosuid,nodev,noexec,notmpcopyup,mode=1777,size={}", tmpfs.target, podman_size(tmpfs.size))
 }
 
 /// Podman's sizes have lower-case units.

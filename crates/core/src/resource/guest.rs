@@ -55,8 +55,13 @@ pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
         mac: Some(mac(site)),
         address: planned_address(site, seen)?,
         cgroups: match machine.cgroup2 {
-            Some(_) => LxcCgroups::V2,
-            None => LxcCgroups::V1 { memory: has("memory"), cpu: has("cpu") },
+            Some(_) => LxcCgroups::V2 { swap: machine.swap_limits },
+            None => LxcCgroups::V1 {
+                memory: has("memory"),
+                swap: machine.swap_limits,
+                cpu: has("cpu"),
+                pids: has("pids"),
+            },
         },
         memory: guest.memory,
         cores: guest.cores,
@@ -93,6 +98,14 @@ fn planned_address(site: &Site, seen: &Observed) -> Seen<LxcAddress> {
             Ok(LxcAddress::Static { address: subnet.with_address(chosen), gateway: subnet.address() })
         }
     }
+}
+
+/// The address that the guest has or will have, where LXC sets it.
+pub(super) fn fixed_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
+    Ok(match planned_address(site, seen)? {
+        LxcAddress::Static { address, .. } => Some(address.address()),
+        LxcAddress::Dhcp => None,
+    })
 }
 
 /// Host addresses of a network from its tenth on; DHCP leases begin at the hundredth.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, guest};
 use crate::{
     config::Network,
-    effect::{Effect, OwnNetwork},
+    effect::Effect,
     fact::{Fact, Side},
-    name::AbsPath,
-    observed::{Observed, Seen},
+    firewall::{self, LetIn, OwnNetwork, Source},
+    name::{AbsPath, Cidr4, InterfaceName},
+    observed::{Gap, Observed, Seen},
+    render::ports,
 };
 
 /// Where the processes that serve a bridge write their ids, below a folder
@@ -23,17 +25,16 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         Box::new(Packages { own_network: own_network(site).is_some() }),
         Box::new(Ids { site: site.clone() }),
     ];
-    if let Some(network) = own_network(site) {
-        all.push(Box::new(Bridge { network }));
+    if own_network(site).is_some() {
+        all.push(Box::new(Bridge { site: site.clone() }));
     }
     all
 }
 
-fn own_network(site: &Site) -> Option<OwnNetwork> {
+/// The bridge and the machine's address on it, where the bridge is ours.
+fn own_network(site: &Site) -> Option<(&InterfaceName, Cidr4)> {
     match &site.config.guest.network {
-        Network::Own { bridge, subnet, .. } => {
-            Some(OwnNetwork { bridge: bridge.to_string(), address: *subnet })
-        }
+        Network::Own { bridge, subnet, .. } => Some((bridge, *subnet)),
         Network::Existing { .. } => None,
     }
 }
@@ -142,9 +143,36 @@ fn allows(text: &str, start: u32) -> bool {
     })
 }
 
-/// The program's own bridge with forwarding, NAT, names and leases.
+/// The program's own bridge: who may pass it, NAT, names and leases.
 struct Bridge {
-    network: OwnNetwork,
+    site: Site,
+}
+
+impl Bridge {
+    /// The network as it should be.
+    fn network(&self, seen: &Observed) -> Seen<OwnNetwork> {
+        let Some((bridge, address)) = own_network(&self.site) else {
+            return Err(Gap::Unknown("the bridge is not ours".to_owned()));
+        };
+        let config = &self.site.config;
+        Ok(OwnNetwork {
+            bridge: bridge.to_string(),
+            address,
+            ipv6: config.guest.ipv6,
+            guest: LetIn {
+                guest: config.guest.name.to_string(),
+                address: guest::fixed_address(&self.site, seen)?,
+                proxies: config.edge.proxies.iter().copied().map(Source::from).collect(),
+                ports: ports::published(config).to_vec(),
+            },
+        })
+    }
+}
+
+/// What one of the kernel's settings is; `None` where the kernel has no such.
+fn setting<'a>(name: &str, seen: &'a Observed) -> Seen<Option<&'a str>> {
+    let file = seen.file(Side::Machine, &firewall::setting_file(name))?;
+    Ok(file.and_then(|f| f.content.as_deref()).map(str::trim))
 }
 
 impl Resource for Bridge {
@@ -157,9 +185,21 @@ impl Resource for Bridge {
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
-        let bridge = &self.network.bridge;
-        let address = self.network.address.address();
-        let has = seen.interface(bridge)?;
+        let network = self.network(seen);
+        let Some((bridge, own)) = own_network(&self.site) else {
+            return Ok(Diff::settled("the bridge is not ours"));
+        };
+        let (bridge, address) = (bridge.as_str(), own.address());
+        // All is asked before the first answer is looked at.
+        let has = seen.interface(bridge);
+        let dnsmasq = seen.yes(Side::Machine, Fact::Process(dnsmasq_pid_file(bridge)));
+        let rules = seen.rules(Side::Machine, &firewall::bridge_table_name(bridge));
+        let routes = setting(firewall::FORWARDING_EVERYWHERE, seen);
+        let forwards = setting(&firewall::forwarding(bridge), seen);
+        let ways = seen.ways(self.site.config.edge.proxies.iter().map(|proxy| proxy.address()));
+        let wanted = firewall::interface_settings(bridge, self.site.config.guest.ipv6);
+        let states: Vec<_> = wanted.iter().map(|(name, _)| setting(name, seen)).collect();
+        let has = has?;
         if let Some(other) = has.filter(|other| *other != address) {
             return Ok(Diff::Blocked {
                 why: format!("the bridge {bridge} is there with the address {other}, not {address}"),
@@ -167,31 +207,62 @@ impl Resource for Bridge {
                     .to_owned(),
             });
         }
-        let nat = seen.yes(Side::Machine, Fact::NatTable(bridge.clone()))?;
-        let dnsmasq = seen.yes(Side::Machine, Fact::Process(dnsmasq_pid_file(bridge)))?;
-        let forwarding = seen
-            .file(Side::Machine, &AbsPath::known("/proc/sys/net/ipv4/ip_forward"))?
-            .and_then(|f| f.content.as_deref())
-            .is_some_and(|text| text.trim() == "1");
+        let (network, dnsmasq, rules, routes) = (network?, dnsmasq?, rules?, routes?);
+        let ways: Vec<_> = ways?
+            .iter()
+            .filter(|way| way.as_str() != bridge)
+            .map(|way| setting(&firewall::forwarding(way), seen))
+            .collect();
+        let routes = routes == Some("1");
+        let mut forwards = routes || forwards? == Some("1");
+        for way in ways {
+            forwards &= routes || way? == Some("1");
+        }
+        let mut hardened = true;
+        for ((_, value), state) in wanted.iter().zip(states) {
+            // A setting that this kernel does not have protects from nothing.
+            hardened &= state?.is_none_or(|now| now == *value);
+        }
+        let table = firewall::are_loaded(&firewall::bridge_comments(&network), rules);
         let missing: Vec<&str> = [
             (has.is_some(), "the bridge"),
-            (forwarding, "forwarding"),
-            (nat, "address translation"),
+            (has.is_none() || hardened, "what keeps a guest from rerouting the machine"),
+            (forwards, "forwarding"),
+            (table, "who may pass it"),
             (dnsmasq, "dnsmasq"),
         ]
         .into_iter()
         .filter_map(|(there, what)| (!there).then_some(what))
         .collect();
+        let who = reached(&network);
         if missing.is_empty() {
-            return Ok(Diff::settled(format!("{bridge} is up with {}", self.network.address)));
+            return Ok(Diff::settled(format!("{bridge} is up with {own}; {who}")));
+        }
+        let mut why =
+            format!("guests reach the internet through it, and {} missing; {who}", is_missing(&missing));
+        if has.is_some() && !table && routes {
+            // The mark of a bridge that an earlier version brought up.
+            why.push_str(
+                "; net.ipv4.ip_forward stays on: if only an earlier matrix-podman turned it on, it goes off at the \
+                 machine's next start",
+            );
         }
         Ok(Diff::Change(Step {
-            what: format!("Bring up the bridge {bridge} with {}", self.network.address),
-            why: format!("guests reach the internet through it, and {} missing", is_missing(&missing)),
+            what: format!("Bring up the bridge {bridge} with {own}"),
+            why,
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::NetworkUp(self.network.clone())],
+            effects: vec![Effect::NetworkUp(network)],
         }))
+    }
+}
+
+/// Who reaches the guest.
+fn reached(network: &OwnNetwork) -> String {
+    let proxies: Vec<String> = network.guest.proxies.iter().map(Source::to_string).collect();
+    match proxies.as_slice() {
+        [] => "only this machine reaches the guest".to_owned(),
+        named => format!("only this machine and {} reach the guest", named.join(", ")),
     }
 }
 
@@ -203,7 +274,7 @@ fn is_missing(what: &[&str]) -> String {
 }
 
 /// Where the dnsmasq of a bridge writes its process id.
-pub(crate) fn dnsmasq_pid_file(bridge: &str) -> AbsPath {
+pub fn dnsmasq_pid_file(bridge: &str) -> AbsPath {
     AbsPath::known(format!("{BRIDGE_PID_FILES}/{bridge}/dnsmasq.pid"))
 }
 

@@ -33,6 +33,7 @@ mod lock;
 mod machine;
 mod motd;
 mod one_time_keys;
+mod ports;
 mod proxmox;
 mod roles;
 mod secrets;
@@ -48,7 +49,7 @@ pub use backups::is_outside;
 pub use edge::{Takedown, View, edge_checks, edge_takedown, edge_way, outside_question, outside_view};
 pub use guest::{guest_address, guest_state, lxc_spec};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
-pub use machine::BRIDGE_PID_FILES;
+pub use machine::{BRIDGE_PID_FILES, dnsmasq_pid_file};
 pub use proxmox::{
     Claim, Locked, Place, container_lock, file_system_size, find_container, node, was_finished,
 };
@@ -250,6 +251,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         update::all(site),
         debian::all(site),
         motd::all(site),
+        ports::all(site),
         files::all(site),
         secrets::all(site),
         storage::all(site),

@@ -49,6 +49,10 @@ impl Resource for Running {
         if self.service == Service::Synapse {
             needs.extend([one_time_keys::id(), roles::id()]);
         }
+        // A port is closed to strangers before it is there.
+        if super::ports::is_ours(&self.site) {
+            needs.push(super::ports::id());
+        }
         // Containers come up with the guest's kernel settings and journal limits,
         // and on a Debian without known holes.
         needs.extend(named(&["guest/upgraded", "guest/settings", "guest/kernel", "guest/timezone"]));

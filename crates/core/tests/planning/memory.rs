@@ -13,10 +13,11 @@ use matrix_podman_core::{
         ContainerState, Fact, FileKind, FileState, GuestRoot, GuestState, Health, ImageState, MachineInfo,
         Neighbour, Roles, Side, StoredImage, UnitState, Value,
     },
+    firewall,
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
     observed::{Answer, Observed},
-    render::{ifupdown, lxc::SITE_MARK},
+    render::{ifupdown, lxc::SITE_MARK, ports},
     resource::{Backend, Claim, Site},
     service::Service,
     size::Bytes,
@@ -28,6 +29,8 @@ use crate::node::Node as ProxmoxNode;
 /// The file that a site's data are known by, wherever it is.
 const SYSCTL: &str = "/etc/sysctl.d/99-hardening.conf";
 const LXC: &str = "/var/lib/lxc";
+/// The interface by which the machine reaches the world.
+const WAY: &str = "eth0";
 /// What the root file system of a guest brings along and the stack does not want.
 const BROUGHT_ALONG: [&str; 2] = ["exim4-base", "openssh-server"];
 /// Paths below which no act but those that make the data may write.
@@ -121,6 +124,8 @@ pub struct Guest {
     pub enabled: BTreeSet<String>,
     /// Units that are active.
     pub active: BTreeSet<String>,
+    /// The comments of the rules that say who may speak to the ports.
+    pub rules: Vec<String>,
     /// Kernel settings that are in force.
     pub kernel: BTreeMap<String, String>,
     /// The password that the database cluster knows.
@@ -147,12 +152,16 @@ pub struct MemoryWorld {
     pub node: ProxmoxNode,
     /// The bridge's address, when it is there.
     pub bridge: Option<Ipv4Addr>,
-    /// Whether addresses are translated.
-    pub nat: bool,
+    /// The comments of the rules that say who may pass the bridge.
+    pub rules: Vec<String>,
     /// Whether dnsmasq runs.
     pub dnsmasq: bool,
-    /// Whether the machine forwards packets.
-    pub forwarding: bool,
+    /// Whether somebody else has the machine forward packets everywhere.
+    pub routes: bool,
+    /// Interfaces that forward packets.
+    pub forwarding: BTreeSet<String>,
+    /// Settings of the machine's kernel, by file.
+    pub settings: BTreeMap<String, String>,
     /// Versions of what comes out of registries and builds.
     pub versions: BTreeMap<Service, String>,
     /// Whether registries can be reached.
@@ -177,7 +186,8 @@ pub struct EndState {
     enabled: BTreeSet<String>,
     kernel: BTreeMap<String, String>,
     superuser: bool,
-    network: (Option<Ipv4Addr>, bool, bool, bool),
+    network: (Option<Ipv4Addr>, Vec<String>, bool, BTreeSet<String>, BTreeMap<String, String>),
+    ports: Vec<String>,
     boot: (BTreeSet<String>, bool),
     node: ProxmoxNode,
 }
@@ -193,9 +203,11 @@ impl MemoryWorld {
             guest: None,
             node: ProxmoxNode::default(),
             bridge: None,
-            nat: false,
+            rules: Vec::new(),
             dnsmasq: false,
-            forwarding: false,
+            routes: false,
+            forwarding: BTreeSet::new(),
+            settings: BTreeMap::new(),
             versions: [
                 (Service::Postgres, "17.6"),
                 (Service::Redis, "8.0.2"),
@@ -265,7 +277,14 @@ impl MemoryWorld {
             enabled: guest.enabled,
             kernel: guest.kernel,
             superuser: guest.superuser,
-            network: (self.bridge, self.nat, self.dnsmasq, self.forwarding),
+            network: (
+                self.bridge,
+                self.rules.clone(),
+                self.dnsmasq,
+                self.forwarding.clone(),
+                self.settings.clone(),
+            ),
+            ports: guest.rules,
             boot: (self.enabled.clone(), self.installed),
             node: self.node.clone(),
         }
@@ -318,8 +337,8 @@ impl MemoryWorld {
 
     fn answer_on_machine(&self, fact: &Fact) -> Value {
         match fact {
-            Fact::File(path) if path.as_str() == "/proc/sys/net/ipv4/ip_forward" => {
-                Value::File(Some(file_state(&Node::file(if self.forwarding { "1\n" } else { "0\n" }), true)))
+            Fact::File(path) if path.as_str().starts_with("/proc/sys/net/") => {
+                Value::File(self.setting(path.as_str()).map(|value| file_state(&Node::file(value), true)))
             }
             Fact::File(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, true))),
             Fact::Edition(_) => Value::Edition(None),
@@ -339,7 +358,8 @@ impl MemoryWorld {
             Fact::GuestRoot(_) => Value::GuestRoot(GuestRoot { programs: 600, empty: 0, data: true }),
             Fact::LxcNeighbours => Value::Neighbours(self.neighbours()),
             Fact::Interface(_) => Value::Address(self.bridge),
-            Fact::NatTable(_) => Value::Yes(self.nat),
+            Fact::Ways(_) => Value::Lines(vec![WAY.to_owned()]),
+            Fact::Rules(_) => Value::Lines(self.rules.clone()),
             Fact::Process(_) => Value::Yes(self.dnsmasq),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
@@ -420,16 +440,30 @@ impl MemoryWorld {
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
+            Fact::Rules(_) => Value::Lines(guest.rules.clone()),
             Fact::LxcGuest(_)
             | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
-            | Fact::NatTable(_)
+            | Fact::Ways(_)
             | Fact::Process(_)
             | Fact::Proxmox(_)
             | Fact::GuestProgram => panic!("{fact:?} is a question to the machine"),
             _ => panic!("{fact:?} is asked by no resource"),
         }
+    }
+
+    /// What a file below /proc/sys/net says on the machine.
+    fn setting(&self, path: &str) -> Option<String> {
+        if path.ends_with("/ip_forward") {
+            return Some(u8::from(self.routes).to_string());
+        }
+        let interface = path.split('/').rev().nth(1).unwrap_or_default();
+        if path.ends_with("/forwarding") {
+            return Some(u8::from(self.routes || self.forwarding.contains(interface)).to_string());
+        }
+        // The kernel's own defaults: a machine believes who says that it routes.
+        self.bridge.map(|_| self.settings.get(path).cloned().unwrap_or_else(|| "7".to_owned()))
     }
 
     fn commands(&self, names: &BTreeSet<String>) -> BTreeMap<String, String> {
@@ -489,6 +523,7 @@ impl MemoryWorld {
             systemd: true,
             cgroup2: Some(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
             cgroup1: Vec::new(),
+            swap_limits: true,
             apparmor: true,
             user_namespaces: true,
             overlay: true,
@@ -580,6 +615,7 @@ impl MemoryWorld {
                 }
             }
             Effect::ApplySysctl => self.apply_sysctl(whole),
+            Effect::RestartDaemon { unit } if unit == ports::UNIT => load_port_rules(self.guest_mut()),
             Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } | Effect::Flush { .. } => {}
             Effect::SettleStorage { check } => {
                 if *check {
@@ -592,6 +628,9 @@ impl MemoryWorld {
                 }
             }
             Effect::EnableUnit { side, unit, start } => {
+                if unit == ports::UNIT && !self.guest_mut().active.contains(unit) && whole {
+                    load_port_rules(self.guest_mut());
+                }
                 if *side == Side::Machine {
                     self.enabled.insert(unit.clone());
                 } else {
@@ -621,8 +660,17 @@ impl MemoryWorld {
             }
             Effect::NetworkUp(network) => {
                 self.bridge = Some(network.address.address());
+                let ipv6 = network.ipv6;
+                for (name, value) in firewall::interface_settings(&network.bridge, ipv6) {
+                    let file = firewall::setting_file(&name).to_string();
+                    self.settings.insert(file, value.to_owned());
+                }
                 if whole {
-                    (self.forwarding, self.nat, self.dnsmasq) = (true, true, true);
+                    self.rules = firewall::bridge_comments(network);
+                    if !self.routes {
+                        self.forwarding.extend([network.bridge.clone(), WAY.to_owned()]);
+                    }
+                    self.dnsmasq = true;
                 }
             }
             Effect::BuildRootfs { archive, packages } => {
@@ -734,7 +782,10 @@ impl MemoryWorld {
                 let note = note.and_then(Storage::parse);
                 guest.damaged |= note.is_some_and(|note| note.is_doubtful(&boot));
             }
-            (self.bridge, self.nat, self.dnsmasq, self.forwarding) = (None, false, false, false);
+            (self.bridge, self.dnsmasq) = (None, false);
+            self.rules.clear();
+            self.forwarding.clear();
+            self.settings.clear();
         }
         self.treasures_are_whole();
     }
@@ -1038,6 +1089,16 @@ fn stop(guest: &mut Guest) {
     guest.containers.clear();
     guest.active.clear();
     guest.kernel.clear();
+    guest.rules.clear();
+}
+
+/// Loads what the guest's file of rules says.
+fn load_port_rules(guest: &mut Guest) {
+    let Some(file) = guest.place.files.get(&ports::paths()[0]) else { return };
+    let rules: serde_json::Value = serde_json::from_str(&file.content).unwrap();
+    let parts = rules["nftables"].as_array().unwrap();
+    let comment = |part: &serde_json::Value| part["add"]["rule"]["comment"].as_str().map(str::to_owned);
+    guest.rules = parts.iter().filter_map(comment).collect();
 }
 
 /// What systemd does when a guest starts: kernel settings and, when it is
@@ -1045,6 +1106,10 @@ fn stop(guest: &mut Guest) {
 fn start_at_boot(guest: &mut Guest) {
     let settings = sysctl_of(guest);
     guest.kernel.extend(settings);
+    if guest.enabled.contains(ports::UNIT) {
+        guest.active.insert(ports::UNIT.to_owned());
+        load_port_rules(guest);
+    }
     if !guest.enabled.contains(layout::STACK_UNIT) {
         return;
     }

@@ -16,7 +16,7 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{Sink, file};
+use super::{Sink, file, network};
 use crate::{
     failure::{Doing, Failure},
     guest::{Doorway, wire::Saying},
@@ -265,6 +265,9 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
     goes_on(name, &doing)?;
+    if matches!(state(name), GuestState::Running { .. }) {
+        network::harden_ports()?;
+    }
     let doorway = doorway(name);
     let started = Instant::now();
     let mut told = "";
@@ -273,6 +276,8 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
             GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
             GuestState::Absent | GuestState::Stopped { .. } => {
                 launch(name, &log, &doing)?;
+                // LXC gives the machine's end of the guest's line to the bridge before it is up.
+                network::harden_ports()?;
                 continue;
             }
             GuestState::Suspended { .. } => return goes_on(name, &doing),

@@ -72,7 +72,8 @@ impl Cloudflare {
         let token = credential::read(&self.config.token, "token for Cloudflare", "edge.cloudflare.token")
             .map_err(Trouble::Refused)?;
         let url = format!("{}{path}", base().map_err(Trouble::Refused)?);
-        let call = Call { method, url: &url, bearer: Some(&token), body, patience: http::PATIENCE };
+        let call =
+            Call { method, url: &url, bearer: Some(&token), body, patience: http::PATIENCE, far: true };
         let (status, mut answer) = http::send(&call)?;
         if let Some(mut refused) = refusal(Api::Cloudflare, status, &answer, subject, permission) {
             refused.why = token.redact(&refused.why);

@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use serde_json::Value as Json;
 
 use super::{Trouble, credential::Secret};
-use crate::trust;
+use crate::{proxy, trust};
 
 /// How long a usual request may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +45,8 @@ pub(super) struct Call<'a> {
     pub bearer: Option<&'a Secret>,
     pub body: Option<&'a Json>,
     pub patience: Duration,
+    /// Whether it may go through the proxy that the environment names.
+    pub far: bool,
 }
 
 /// Sends a request. A question is put again when it was not answered; a write
@@ -88,7 +90,8 @@ fn once(call: &Call<'_>) -> Result<(u16, Json, Duration), String> {
         None => String::new(),
     };
     let request = request.body(body).map_err(|e| failed(&e))?;
-    let request = agent.configure_request(request).timeout_global(Some(call.patience)).build();
+    let proxy = if call.far { proxy::for_url(call.url)? } else { None };
+    let request = agent.configure_request(request).timeout_global(Some(call.patience)).proxy(proxy).build();
     let mut answer = agent.run(request).map_err(|e| failed(&e))?;
     let status = answer.status().as_u16();
     let wait = answer

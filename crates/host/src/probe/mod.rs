@@ -98,6 +98,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::GuestRoot(name) => Ok(Value::GuestRoot(lxc::root(name))),
         Fact::LxcNeighbours => Ok(Value::Neighbours(lxc::neighbours())),
         Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
+        Fact::Ways(addresses) => crate::apply::network::ways(addresses.iter().copied()).map(Value::Lines),
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
         Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
@@ -144,7 +145,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         | Fact::SigningKeysInUse(_)
         | Fact::Link(_)
         | Fact::Proxmox(_)
-        | Fact::NatTable(_) => Err("this question is not answered here".to_owned()),
+        | Fact::Rules(_) => Err("this question is not answered here".to_owned()),
     }
 }
 
@@ -166,11 +167,15 @@ pub fn command(name: &str) -> Option<PathBuf> {
         })
 }
 
+/// A number may be another process's by now: the one that was told to write it
+/// has the file on its command line.
 fn process_lives(pid_file: &AbsPath) -> bool {
+    let told = format!("--pid-file={pid_file}");
     std::fs::read_to_string(pid_file.as_str())
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok())
-        .is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+        .and_then(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok())
+        .is_some_and(|argv| argv.split(|byte| *byte == 0).any(|word| word == told.as_bytes()))
 }
 
 fn edition(path: &AbsPath) -> Result<Option<Edition>, String> {

@@ -51,6 +51,7 @@ pub(super) fn info() -> Result<MachineInfo, String> {
                 (hierarchy != "0" && !name.starts_with('#')).then(|| name.to_owned())
             })
             .collect(),
+        swap_limits: swap_limits(),
         apparmor: read("/sys/module/apparmor/parameters/enabled").trim() == "Y",
         user_namespaces: Path::new("/proc/self/ns/user").exists()
             && read("/proc/sys/user/max_user_namespaces").trim().parse::<u64>().unwrap_or_default() > 0,
@@ -73,6 +74,14 @@ pub(super) fn info() -> Result<MachineInfo, String> {
             .and_then(|t| t.to_str()?.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned())),
         binary_is_static: binary_is_static().unwrap_or(false),
     })
+}
+
+/// Whether a control group has a file for its swap: the root of version 2 has
+/// none of its own.
+fn swap_limits() -> bool {
+    let groups = fs::read_dir("/sys/fs/cgroup").map(|all| all.filter_map(Result::ok).collect::<Vec<_>>());
+    Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
+        || groups.is_ok_and(|all| all.iter().any(|group| group.path().join("memory.swap.max").exists()))
 }
 
 /// The time, and whether systemd says that time servers keep it right.

@@ -1,5 +1,6 @@
 //! Synapse's admin API, spoken to from inside the guest and nowhere else.
 
+mod inside;
 mod people;
 mod register;
 mod room;
@@ -8,6 +9,7 @@ mod service;
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddrV4},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -23,6 +25,7 @@ use matrix_podman_core::{
 };
 use serde_json::Value as Json;
 
+use inside::Inside;
 pub use people::answer;
 pub(crate) use register::{NewAccount, REGISTER, registration};
 
@@ -70,7 +73,7 @@ impl Response {
 
 /// Where Synapse listens, seen from inside the guest.
 pub(crate) fn local_address() -> String {
-    Api::here().base
+    format!("http://{}", address())
 }
 
 /// The token of the program's own account, for what only a logged-in user can
@@ -101,10 +104,10 @@ pub(crate) fn forget_remote_media(before: u64) -> Result<(), Failure> {
     if answer.ok() { Ok(()) } else { Err(answer.failure(doing)) }
 }
 
-/// Synapse's address, and how to ask it something.
+/// The admin API, and how to ask it something.
 struct Api {
     agent: ureq::Agent,
-    base: String,
+    inside: Inside,
 }
 
 impl Api {
@@ -118,7 +121,7 @@ impl Api {
             .proxy(None)
             .build()
             .into();
-        Self { agent, base: format!("http://{}", address()) }
+        Self { agent, inside: Inside::of(Service::Synapse) }
     }
 
     /// One request. `doing` completes "could not …". An answer of any status is
@@ -131,7 +134,28 @@ impl Api {
         body: Option<&Json>,
         doing: &str,
     ) -> Result<Response, Failure> {
-        let url = format!("{}{path}", self.base);
+        let ask = |port: u16| {
+            let url = format!("http://127.0.0.1:{port}{path}");
+            self.inside
+                .run(|| self.request(method, &url, token, body))
+                .map_err(|why| (why.to_string(), None))?
+        };
+        // One that still runs with a config of before has all on one port.
+        let answer = match ask(homeserver::ADMIN_PORT) {
+            Err((_, Some(ErrorKind::ConnectionRefused))) => ask(homeserver::PORT),
+            answer => answer,
+        };
+        answer.map_err(|(why, _)| silent(doing, &why))
+    }
+
+    /// One request, or why there was no answer.
+    fn request(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&str>,
+        body: Option<&Json>,
+    ) -> Result<Response, (String, Option<ErrorKind>)> {
         let bearer = token.map(|token| format!("Bearer {token}"));
         let answered = match method {
             Method::Get | Method::Delete => {
@@ -151,9 +175,13 @@ impl Api {
                 request.send_json(body.unwrap_or(&Json::Object(serde_json::Map::new())))
             }
         };
-        let mut response = answered.map_err(|error| silent(doing, &error.to_string()))?;
+        let kind = |error: &ureq::Error| match error {
+            ureq::Error::Io(e) => Some(e.kind()),
+            _ => None,
+        };
+        let mut response = answered.map_err(|error| (error.to_string(), kind(&error)))?;
         let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().map_err(|error| silent(doing, &error.to_string()))?;
+        let text = response.body_mut().read_to_string().map_err(|error| (error.to_string(), None))?;
         Ok(Response { status, body: serde_json::from_str(&text).unwrap_or(Json::Null) })
     }
 }

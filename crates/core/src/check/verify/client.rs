@@ -127,7 +127,7 @@ fn registration(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
 
 fn token(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "client/token";
-    let paths = ["/_matrix/client/v3/account/whoami", "/_matrix/client/v3/sync", "/_synapse/admin/v2/users"];
+    let paths = ["/_matrix/client/v3/account/whoami", "/_matrix/client/v3/sync"];
     let replies =
         paths.map(|path| synapse(asked, id, |base| HttpQuestion::get(format!("{base}{path}")), seen));
     for (path, reply) in paths.into_iter().zip(replies) {

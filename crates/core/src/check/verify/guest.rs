@@ -17,6 +17,7 @@ pub(super) const QUESTIONS: &[Question] = &[
     ("guest/units", units),
     ("guest/containers", containers),
     ("guest/versions", versions),
+    ("guest/admin", admin),
     ("guest/restarts", restarts),
     ("guest/disk", disk),
     ("guest/memory", memory),
@@ -128,12 +129,8 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     // All is asked before the first answer is looked at.
     let file = seen.file(Side::Guest, &layout::lock_file());
     let running = Service::ALL.map(|service| seen.container(service.name()));
-    let said = synapse(
-        asked,
-        id,
-        |base| HttpQuestion::get(format!("{base}/_synapse/admin/v1/server_version")),
-        seen,
-    );
+    let said =
+        synapse(asked, id, |base| HttpQuestion::get(format!("{base}/_matrix/federation/v1/version")), seen);
     let text = file?.and_then(|f| f.content.clone()).unwrap_or_default();
     let mut lock = match Lock::parse(&text) {
         Ok(lock) => lock,
@@ -157,7 +154,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     }
     if let (Ok(reply), Some(image)) = (said?, lock.images.get(&Service::Synapse)) {
         let said = json(reply);
-        let said = said.get("server_version").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let said = said.pointer("/server/version").and_then(serde_json::Value::as_str).unwrap_or_default();
         // A version from a source tree has the branch behind it, in brackets.
         let said = said.split_whitespace().next().unwrap_or_default();
         if said != image.version.trim_start_matches('v') {
@@ -169,6 +166,40 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     } else {
         Check::fail(id, wrong.join("; "), "`matrix-podman up` makes it what the lock says")
     })
+}
+
+/// Spellings of the admin API's paths: Synapse and whatever stands before it may
+/// read some of them differently. None of them needs a token to be told apart: the
+/// API answers 401 or a nonce, and what is refused 403 or 404.
+const ADMIN_PATHS: [&str; 8] = [
+    "/_synapse/admin/v1/register",
+    "/_synapse/admin/v2/users",
+    "/%5Fsynapse/admin/v1/register",
+    "/_synapse/%61dmin/v1/register",
+    "/_synapse//admin/v1/register",
+    "/_matrix/../_synapse/admin/v1/register",
+    "/_matrix/%2e%2e/_synapse/admin/v1/register",
+    "/_synapse/admin/v2/users/@a%2f%2e%2e%2f%2e%2e%2f_matrix%2fx",
+];
+
+fn admin(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+    let id = "guest/admin";
+    let replies =
+        ADMIN_PATHS.map(|path| synapse(asked, id, |base| HttpQuestion::get(format!("{base}{path}")), seen));
+    for (path, reply) in ADMIN_PATHS.into_iter().zip(replies) {
+        match reply? {
+            Err(check) => return Ok(check),
+            Ok(reply) if matches!(reply.status, 403 | 404) => {}
+            Ok(reply) => {
+                return Ok(Check::fail(
+                    id,
+                    format!("the admin API answers {path} with status {}", reply.status),
+                    "`matrix-podman up` gives Synapse a config in which only the guest itself reaches it",
+                ));
+            }
+        }
+    }
+    Ok(Check::pass(id, "the admin API answers nobody but the guest itself"))
 }
 
 fn restarts(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {

@@ -10,6 +10,16 @@ use crate::{
 };
 
 super::keys! {
+    PROXIES: Key<List<NetworkCidr>, Follows> = Key {
+        path: "edge.proxies",
+        fallback: Follows("the host of edge.npm.address where that is an address, and nobody otherwise"),
+        of: |c| Some(List(c.edge.proxies.iter().copied().map(NetworkCidr).collect())),
+        example: r#"["192.168.1.5/32"]"#,
+        doc: "Where reverse proxies speak to the guest from. They and the guest's machine alone reach ports.synapse and \
+              ports.web, and what they say about people's addresses is believed. A proxy in a container on the \
+              machine has the address of that container's network, such as 172.17.0.0/16.",
+        init: true,
+    };
     TUNNEL: Key<Words, Follows> = Key {
         path: "edge.cloudflare.tunnel",
         fallback: Follows("Cloudflare is left alone"),

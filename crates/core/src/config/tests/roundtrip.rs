@@ -184,8 +184,10 @@ pub(super) fn configs() -> Vec<Config> {
 fn reads_back(config: &Config) {
     let applied = config.to_applied_toml();
     let again = Config::parse(&applied, "applied").unwrap_or_else(|mistakes| panic!("{mistakes}\n{applied}"));
-    // The edge, and where commands are typed, are none of the guest's business.
-    let inside = Config { edge: crate::config::Edge::default(), host: None, ..config.clone() };
+    // The edge, but for whom it lets in, and where commands are typed are none of
+    // the guest's business.
+    let edge = crate::config::Edge { proxies: config.edge.proxies.clone(), ..Default::default() };
+    let inside = Config { edge, host: None, ..config.clone() };
     assert_eq!(again, inside, "{applied}");
     assert_eq!(again.to_applied_toml(), applied);
 }

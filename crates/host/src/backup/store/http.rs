@@ -10,7 +10,7 @@ use ureq::{
 };
 
 use super::{Limits, Trouble};
-use crate::{failure::Failure, trust};
+use crate::{failure::Failure, proxy, trust};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -79,14 +79,19 @@ pub(super) fn send(
     for (name, value) in headers {
         request = request.header(*name, value);
     }
+    let proxy = proxy::for_url(url).map_err(|why| Trouble::from(Failure::new(doing(), why)))?;
     let unsayable = |_| Trouble::from(Failure::new(doing(), "its address cannot be put into a request"));
     let answer = match body {
         Some(body) => {
             request = request.header("content-length", body.size());
             let mut reader = client.limits.up.reader(body.clone().reader());
-            client.agent.run(request.body(SendBody::from_reader(&mut reader)).map_err(unsayable)?)
+            let request = request.body(SendBody::from_reader(&mut reader)).map_err(unsayable)?;
+            client.agent.run(client.agent.configure_request(request).proxy(proxy).build())
         }
-        None => client.agent.run(request.body(()).map_err(unsayable)?),
+        None => {
+            let request = request.body(()).map_err(unsayable)?;
+            client.agent.run(client.agent.configure_request(request).proxy(proxy).build())
+        }
     };
     let mut answer = answer.map_err(lost)?;
     let status = answer.status().as_u16();

@@ -64,7 +64,7 @@ impl Npm {
         body: Option<&Json>,
         patience: Duration,
     ) -> Outcome<(u16, Json)> {
-        http::send(&Call { method, url: &self.url(path), bearer, body, patience })
+        http::send(&Call { method, url: &self.url(path), bearer, body, patience, far: false })
     }
 
     /// Makes sure that it is NPM who answers there, before a password is sent.

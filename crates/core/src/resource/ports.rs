@@ -1,0 +1,125 @@
+//! Who may speak to the guest's published ports.
+
+use std::net::Ipv4Addr;
+
+use super::{Backend, Diff, Resource, ResourceId, Risk, Site, Step, files::compare};
+use crate::{
+    config::{BackendChoice, Network},
+    effect::Effect,
+    fact::Side,
+    firewall::{self, Source},
+    observed::{Observed, Seen},
+    render::ports,
+    service::Service,
+};
+
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    if is_ours(site) { vec![Box::new(Ports { site: site.clone() })] } else { Vec::new() }
+}
+
+pub(super) fn id() -> ResourceId {
+    ResourceId::new("guest/ports")
+}
+
+/// Inside a guest nobody can tell which addresses its machine has, and what was
+/// set from outside stays.
+pub(super) fn is_ours(site: &Site) -> bool {
+    site.backend != Backend::ThisMachine || site.config.guest.backend == BackendChoice::ThisMachine
+}
+
+struct Ports {
+    site: Site,
+}
+
+/// The addresses that the machine speaks to its guest from.
+fn machine(site: &Site, seen: &Observed) -> Seen<Vec<Ipv4Addr>> {
+    if site.backend == Backend::ThisMachine {
+        return Ok(Vec::new());
+    }
+    match &site.config.guest.network {
+        Network::Own { subnet, .. } => Ok(vec![subnet.address()]),
+        Network::Existing { bridge, .. } => {
+            // By the bridge, or by its usual way where it has no address there.
+            let (there, usual) = (seen.interface(bridge.as_str()), seen.system(Side::Machine));
+            let mut addresses: Vec<Ipv4Addr> = there?.into_iter().chain(usual?.address).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            Ok(addresses)
+        }
+    }
+}
+
+impl Ports {
+    fn who(&self, proxies: &[Source]) -> String {
+        let here = match self.site.backend {
+            Backend::ThisMachine => "this machine itself",
+            Backend::Proxmox | Backend::Lxc => "its machine",
+        };
+        let named: Vec<String> = proxies.iter().map(Source::to_string).collect();
+        match named.as_slice() {
+            [] => here.to_owned(),
+            named => format!("{here} and {}", named.join(", ")),
+        }
+    }
+}
+
+impl Resource for Ports {
+    fn id(&self) -> ResourceId {
+        id()
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ResourceId::new("guest/packages")]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let config = &self.site.config;
+        let proxies: Vec<Source> = config.edge.proxies.iter().copied().map(Source::from).collect();
+        let machine = machine(&self.site, seen)?;
+        let callers: Vec<Source> =
+            machine.into_iter().map(Source::alone).chain(proxies.iter().copied()).collect();
+        let files = ports::files(config, &callers);
+        let wanted = firewall::ports_comments(&ports::published(config), &callers);
+        // All questions are put before the first answer is looked at, so that they
+        // travel together.
+        let (loaded, units) =
+            (seen.rules(Side::Guest, firewall::PORTS_TABLE), seen.units(Side::Guest, [ports::UNIT]));
+        let serving = seen.container(Service::Synapse.name());
+        let difference = compare(&[], &files, seen)?;
+        let (loaded, units, serving) = (loaded?, units?, serving?);
+        let enabled = units.get(ports::UNIT).is_some_and(|unit| unit.file == "enabled");
+        let (synapse, web) = (config.ports.synapse, config.ports.web);
+        let who = self.who(&proxies);
+        if difference.is_empty() && enabled && firewall::are_loaded(&wanted, loaded) {
+            return Ok(Diff::settled(format!("{who} alone may speak to {synapse} and {web}")));
+        }
+        // Where anybody could come in until now, somebody may have.
+        let was_open = loaded.is_empty() && serving.is_some();
+        let (why, risk) = match &config.guest.network {
+            Network::Existing { .. } if was_open && proxies.is_empty() => (
+                "until now everybody in the network could; a reverse proxy that edge.proxies does not name is \
+                 shut out by this"
+                    .to_owned(),
+                Risk::Outage,
+            ),
+            Network::Existing { .. } if was_open => {
+                ("until now everybody in the network could".to_owned(), Risk::Interrupts)
+            }
+            _ => ("others could say that they are somebody else".to_owned(), Risk::None),
+        };
+        let unit = || ports::UNIT.to_owned();
+        let effects = difference.effects.into_iter().chain([
+            Effect::ReloadUnits { side: Side::Guest },
+            Effect::EnableUnit { side: Side::Guest, unit: unit(), start: true },
+            // Loads the rules again where it ran already.
+            Effect::RestartDaemon { unit: unit() },
+        ]);
+        Ok(Diff::Change(Step {
+            what: format!("Let only {who} speak to the ports {synapse} and {web}"),
+            why,
+            risk,
+            changes: difference.changes,
+            effects: effects.collect(),
+        }))
+    }
+}
