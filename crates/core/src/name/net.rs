@@ -167,6 +167,14 @@ impl Cidr {
         Some(Self { address, prefix })
     }
 
+    /// The same as a network of IPv4, if it is one.
+    pub fn v4(self) -> Option<Cidr4> {
+        match self.address {
+            IpAddr::V4(address) => Some(Cidr4 { address, prefix: self.prefix }),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     pub(crate) const fn known(a: u8, b: u8, prefix: u8) -> Self {
         Self { address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix }
     }

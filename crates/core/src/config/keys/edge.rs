@@ -4,16 +4,18 @@ use super::{Fixed, Follows, Key};
 use crate::{
     config::{
         ApexChoice, CertificateChoice, ZoneSetting,
-        types::{Email, EnvName, List, NetworkCidr, PublicUrl, SecretPath, ServiceUrl, UserId, Words},
+        types::{
+            Email, EnvName, List, NetworkCidr, NetworkCidr4, PublicUrl, SecretPath, ServiceUrl, UserId, Words,
+        },
     },
     name::Domain,
 };
 
 super::keys! {
-    PROXIES: Key<List<NetworkCidr>, Follows> = Key {
+    PROXIES: Key<List<NetworkCidr4>, Follows> = Key {
         path: "edge.proxies",
         fallback: Follows("the host of edge.npm.address where that is an address, and nobody otherwise"),
-        of: |c| Some(List(c.edge.proxies.iter().copied().map(NetworkCidr).collect())),
+        of: |c| Some(List(c.edge.proxies.iter().copied().map(NetworkCidr4).collect())),
         example: r#"["192.168.1.5/32"]"#,
         doc: "Where reverse proxies speak to the guest from. They and the guest's machine alone reach ports.synapse and \
               ports.web, and what they say about people's addresses is believed. A proxy in a container on the \

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Flaw, TextType};
-use crate::name::Cidr;
+use crate::name::{Cidr, Cidr4};
 
 /// The address of a service on the internet or at home: `http://host:port/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,28 @@ impl TextType for NetworkCidr {
     }
     fn pattern() -> Option<String> {
         Some("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)/[0-9]{1,3}$".to_owned())
+    }
+}
+
+/// The same of IPv4 alone: what is published is published there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct NetworkCidr4(pub Cidr4);
+
+impl TextType for NetworkCidr4 {
+    fn wanted() -> String {
+        "a network such as 192.168.1.0/24, or one address such as 192.168.1.7/32".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        NetworkCidr::from_text(text)?.0.v4().map(Self).ok_or_else(|| {
+            Flaw::new("the guest's ports are published for IPv4 only")
+                .hint(format!("write {}", Self::wanted()))
+        })
+    }
+    fn to_text(&self) -> String {
+        self.0.to_string()
+    }
+    fn pattern() -> Option<String> {
+        Some("^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$".to_owned())
     }
 }
 

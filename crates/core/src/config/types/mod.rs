@@ -26,7 +26,7 @@ pub(super) use self::{
     address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
     certificate::Certificates,
     choice::RegistrationChoice,
-    edge::{Email, EnvName, NetworkCidr, Room, ServiceUrl, UserId},
+    edge::{Email, EnvName, NetworkCidr, NetworkCidr4, Room, ServiceUrl, UserId},
     list::List,
     number::{Factor, Int},
     repository::{Limit, MoreRepositories, Region},
