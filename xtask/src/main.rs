@@ -3,8 +3,10 @@
 
 mod bench;
 mod ci;
+mod dependencies;
 mod docs;
 mod e2e;
+mod fuzz;
 mod lanes;
 mod phase;
 mod tools;
@@ -15,6 +17,8 @@ const HELP: &str = "\
 cargo xtask ci [--allow-not-run]            everything that must pass, fast things first
 cargo xtask e2e [FILTER] [--allow-not-run]  the end-to-end tests, or those whose file or name has FILTER in it
 cargo xtask bench [ARGUMENT...]             measure speed and size
+cargo xtask dependencies                    licences, sources, duplicates and known holes of what we depend on
+cargo xtask fuzz [SECONDS [SEED [TARGET]]]  give every parser of what others send inputs made by chance
 cargo xtask docs                            write what is generated in docs/reference anew
 
 --allow-not-run  let tests that this machine cannot run pass; they are named in the end
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
         }
         ["bench", ..] => bench::run(&arguments[1..]),
         ["docs"] => docs::write(),
+        ["dependencies"] => dependencies::check().and_then(|()| dependencies::advisories()),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");
             Ok(())

@@ -13,6 +13,7 @@ pub mod destroy;
 pub mod dump;
 pub mod edge;
 pub mod failure;
+pub mod fuzzing;
 pub mod guest;
 mod lane;
 pub mod motd;

@@ -50,7 +50,23 @@ fn is_temporary(error: &str) -> bool {
 pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
     let servers = name_servers();
     let answer = query(name, RecordType::SRV, &servers)?;
-    let mut records: Vec<SrvRecord> = answer
+    let mut records = records(&answer);
+    for record in records.iter_mut().filter(|record| !record.target.is_empty()) {
+        record.alias = query(&record.target, RecordType::CNAME, &servers)
+            .is_ok_and(|answer| answer.answers.iter().any(|r| matches!(r.data, RData::CNAME(_))));
+    }
+    records.sort();
+    Ok(records)
+}
+
+/// The SRV records in what a name server sent.
+pub(crate) fn read_srv(answer: &[u8]) -> Option<Vec<SrvRecord>> {
+    Message::from_vec(answer).ok().map(|answer| records(&answer))
+}
+
+/// The SRV records in an answer.
+fn records(answer: &Message) -> Vec<SrvRecord> {
+    answer
         .answers
         .iter()
         .filter_map(|record| match &record.data {
@@ -63,13 +79,7 @@ pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
             }),
             _ => None,
         })
-        .collect();
-    for record in records.iter_mut().filter(|record| !record.target.is_empty()) {
-        record.alias = query(&record.target, RecordType::CNAME, &servers)
-            .is_ok_and(|answer| answer.answers.iter().any(|r| matches!(r.data, RData::CNAME(_))));
-    }
-    records.sort();
-    Ok(records)
+        .collect()
 }
 
 fn name_servers() -> Vec<SocketAddr> {
