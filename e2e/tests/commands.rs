@@ -331,3 +331,44 @@ fn the_program_is_static_and_below_25_megabytes() {
         ldd.evidence()
     );
 }
+
+#[test]
+fn a_config_that_somebody_else_wrote_or_can_write_is_not_acted_on() {
+    let lab = Lab::new("stranger");
+    lab.run(&["init", "--domain", &lab.domain, "--yes"]).ok();
+    let file = lab.path("matrix.toml");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |why: &str| {
+        for command in [&["plan"][..], &["up", "--yes"], &["status"], &["set", "guest.cores", "2"]] {
+            lab.run(command).exits(2).says("is not acted on").says(why).says("--config matrix.toml");
+        }
+    };
+    mode(&file, 0o666);
+    refused("everybody can write to it");
+    mode(&file, 0o644);
+    mode(&lab.folder, 0o777);
+    refused("everybody can write to its folder");
+    mode(&lab.folder, 0o755);
+    std::os::unix::fs::chown(&file, Some(1234), Some(1234)).unwrap();
+    refused("it belongs to somebody else (user id 1234)");
+    // Whoever names it has looked at it; and who calls sudo in their own folder wrote it.
+    lab.run(&["render", "named", "--config", "matrix.toml"]).ok();
+    lab.command(&["render", "called"]).env("SUDO_UID", "1234").run().ok();
+    lab.command(&["render", "called"]).env("SUDO_UID", "1235").run().exits(2).says("is not acted on");
+}
+
+#[test]
+fn what_is_made_does_not_depend_on_the_umask() {
+    let lab = Lab::new("umask");
+    for (umask, name) in [("000", "open"), ("077", "closed")] {
+        let file = format!("{name}.toml");
+        let script = format!(
+            "umask {umask} && {0} init --config {file} --domain {1} --yes && {0} --config {file} render {name}",
+            binary().display(),
+            lab.domain
+        );
+        Invocation::new(["sh", "-c", &script]).folder(&lab.folder).run().ok();
+        let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&file), mode(name)), (0o644, 0o755), "{umask}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    docs, e2e,
+    dependencies, docs, e2e, fuzz,
     phase::{self, Phases, cargo, workspace},
     tools,
 };
@@ -11,13 +11,23 @@ use crate::{
 /// The release binary must stay below this.
 const MAX_SIZE: u64 = 25_000_000;
 /// Packages with tests that need nothing but the compiler.
-const UNIT: [&str; 5] =
-    ["matrix-podman-core", "matrix-podman-host", "matrix-podman-images", "matrix-podman", "xtask"];
+const UNIT: [&str; 6] = [
+    "matrix-podman-core",
+    "matrix-podman-host",
+    "matrix-podman-images",
+    "matrix-podman",
+    "matrix-podman-fuzz",
+    "xtask",
+];
+/// How long the parsers are given inputs, all of them together.
+const FUZZ_SECONDS: &str = "60";
 
 /// Runs all phases and sums them up.
 pub fn run(allow_not_run: bool) -> Result<(), String> {
     let mut phases = Phases::default();
     phases.run("format", || phase::run(cargo().args(["fmt", "--all", "--check"])));
+    phases.run("licences, sources and duplicates of dependencies", dependencies::check);
+    phases.run("known holes in dependencies", dependencies::advisories);
     phases.run("tools that the tests need", tools::install);
     phases.run("workflow files", workflows);
     phases.run("clippy", || {
@@ -40,6 +50,7 @@ pub fn run(allow_not_run: bool) -> Result<(), String> {
         // A snapshot that differs is a failure, never a new snapshot.
         phase::run(command.env("INSTA_UPDATE", "no").env("CI", "true"))
     });
+    phases.run("parsers of what others send", || fuzz::run(&[FUZZ_SECONDS]));
     phases.run("release build", || {
         phase::run(cargo().args(["build", "--release", "--locked", "--package", "matrix-podman"]))
     });

@@ -4,9 +4,11 @@
 mod bench;
 mod campaign;
 mod ci;
+mod dependencies;
 mod dist;
 mod docs;
 mod e2e;
+mod fuzz;
 mod lanes;
 mod phase;
 mod tools;
@@ -19,6 +21,9 @@ cargo xtask e2e [FILTER] [--allow-not-run]  the end-to-end tests, or those whose
 cargo xtask bench [ARGUMENT...]             measure speed and size
 cargo xtask campaign cuts [N [ACT]]         cut the power N times, in ACT alone or in everything that changes a server
 cargo xtask campaign kills [N]              kill N runs at random moments
+cargo xtask campaign reproduce              build a release twice, elsewhere and on another day; compare the bytes
+cargo xtask dependencies                    licences, sources, duplicates and known holes of what we depend on
+cargo xtask fuzz [SECONDS [SEED [TARGET]]]  give every parser of what others send inputs made by chance
 cargo xtask docs                            write what is generated in docs/reference anew
 cargo xtask dist --key FINGERPRINT          make a release: programs, packages, apt repository, signatures
 
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
             }
         }
         ["bench", ..] => bench::run(&arguments[1..]),
+        ["campaign", "reproduce"] => dist::reproduce::run(),
         ["campaign", "cuts" | "kills", ..] => campaign::run(&arguments[1..]),
         ["docs"] => docs::write(),
         ["dist", "--help" | "-h"] => {
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["dist", rest @ ..] => dist::Options::read(rest).and_then(|options| dist::run(&options)),
+        ["dependencies"] => dependencies::check().and_then(|()| dependencies::advisories()),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");
             Ok(())

@@ -14,6 +14,9 @@ use clap::Parser as _;
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
+    // What is made here and by programs that are run here must not depend on where it was
+    // typed: neither open to others, nor closed to the services that read it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Whoever types the bare name wants to know where they are, not the options.
     if std::env::args_os().len() <= 1 {
         return end(commands::overview::run(), false);

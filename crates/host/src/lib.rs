@@ -14,6 +14,7 @@ pub mod destroy;
 pub mod dump;
 pub mod edge;
 pub mod failure;
+pub mod fuzzing;
 pub mod guest;
 mod lane;
 pub mod motd;

@@ -126,6 +126,17 @@ fn cause(error: &io::Error) -> String {
     cause.to_string()
 }
 
+/// Unpacks an OCI layout into a folder that is gone afterwards; the name of its image.
+pub(crate) fn unpack_into(
+    archive: impl Read,
+    folder: PathBuf,
+) -> io::Result<Result<Option<ImageRef>, String>> {
+    std::fs::create_dir(&folder)?;
+    let unpacked = Unpacked { folder };
+    unpacked.fill(archive)?;
+    Ok(unpacked.image_name())
+}
+
 /// A folder for an OCI layout that is there as long as this is.
 struct Unpacked {
     folder: PathBuf,

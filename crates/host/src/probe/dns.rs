@@ -58,20 +58,7 @@ fn is_temporary(error: &str) -> bool {
 pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
     let servers = name_servers();
     let answer = query(name, RecordType::SRV, &servers)?;
-    let mut records: Vec<SrvRecord> = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(SrvRecord {
-                priority: srv.priority,
-                weight: srv.weight,
-                port: srv.port,
-                target: srv.target.to_ascii().trim_end_matches('.').to_owned(),
-                alias: false,
-            }),
-            _ => None,
-        })
-        .collect();
+    let mut records = records(&answer);
     records.sort();
     let deadline = Instant::now() + PATIENCE;
     // Whoever names thousands wants somebody else to be asked for them.
@@ -86,6 +73,29 @@ pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
     }
     records.truncate(KEPT_TARGETS);
     Ok(records)
+}
+
+/// The SRV records in what a name server sent.
+pub(crate) fn read_srv(answer: &[u8]) -> Option<Vec<SrvRecord>> {
+    Message::from_vec(answer).ok().map(|answer| records(&answer))
+}
+
+/// The SRV records in an answer.
+fn records(answer: &Message) -> Vec<SrvRecord> {
+    answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(SrvRecord {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: srv.target.to_ascii().trim_end_matches('.').to_owned(),
+                alias: false,
+            }),
+            _ => None,
+        })
+        .collect()
 }
 
 fn name_servers() -> Vec<SocketAddr> {

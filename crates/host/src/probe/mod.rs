@@ -4,7 +4,7 @@
 //! that answer them stand in the core.
 
 mod ailment;
-mod dns;
+pub(crate) mod dns;
 mod lxc;
 mod net;
 mod system;
