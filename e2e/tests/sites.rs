@@ -33,7 +33,11 @@ fn a_new_site_is_made_beside_others_and_mistakes_are_told_as_such() {
     let empty = Lab::new("sites-new");
     for command in COMMANDS {
         let ran = empty.run(command).exits(2).says("there are several sites on this machine");
-        assert!(ran.stderr.contains(&sites[1].path("matrix.toml").display().to_string()), "{}", ran.evidence());
+        assert!(
+            ran.stderr.contains(&sites[1].path("matrix.toml").display().to_string()),
+            "{}",
+            ran.evidence()
+        );
     }
     let patience = Duration::from_secs(120);
     let guest = empty.guest().name;

@@ -58,7 +58,11 @@ impl Failure {
         };
         self.of_guest = true;
         self.evidence.truncate(MOST_EVIDENCE);
-        [&mut self.doing, &mut self.why].into_iter().chain(&mut self.hint).chain(&mut self.evidence).for_each(cut);
+        [&mut self.doing, &mut self.why]
+            .into_iter()
+            .chain(&mut self.hint)
+            .chain(&mut self.evidence)
+            .for_each(cut);
         self
     }
 

@@ -13,6 +13,10 @@ use std::{
     path::Path,
 };
 
+use crate::{
+    apply::file,
+    failure::{Doing, Failure},
+};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
@@ -22,10 +26,6 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-use crate::{
-    apply::file,
-    failure::{Doing, Failure},
-};
 
 /// How times are written: in UTC, so that they compare as text.
 const FORM: &str = "%Y-%m-%dT%H:%M:%SZ";

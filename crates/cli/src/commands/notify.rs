@@ -24,7 +24,10 @@ use crate::{
 pub fn tell(world: &World, subject: Subject, well: bool, what: &str) {
     for sent in notify::tell(world, subject, well, what) {
         if let Err(failure) = sent.result {
-            output::say(&format!("note: the notice was not sent: {}", output::one_line(&failure.to_string())));
+            output::say(&format!(
+                "note: the notice was not sent: {}",
+                output::one_line(&failure.to_string())
+            ));
         }
     }
 }
@@ -81,7 +84,12 @@ impl Line {
         match why {
             None => output::data(&format!("{} from {from} to {}", styled(GREEN, "✓"), harmless(to))),
             Some(why) => {
-                output::data(&format!("{} from {from} to {}: {}", styled(RED, "✗"), harmless(to), one_line(why)));
+                output::data(&format!(
+                    "{} from {from} to {}: {}",
+                    styled(RED, "✗"),
+                    harmless(to),
+                    one_line(why)
+                ));
                 if let Some(hint) = hint {
                     output::data(&format!("    {}", one_line(hint)));
                 }

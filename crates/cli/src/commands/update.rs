@@ -474,7 +474,10 @@ fn snapshot_is_there(generation: &Generation) {
 /// What was to be there and is not.
 fn without(report: &Report) {
     if let Some(why) = &report.without_snapshot {
-        output::say(&styled(RED, &format!("There is no snapshot of the guest from before: {}", output::one_line(why))));
+        output::say(&styled(
+            RED,
+            &format!("There is no snapshot of the guest from before: {}", output::one_line(why)),
+        ));
     }
 }
 

@@ -99,7 +99,16 @@ mod tests {
     #[test]
     fn colours_of_ours_pass_and_nothing_else_does() {
         assert_eq!(on_terminal("\u{1b}[1;31merror:\u{1b}[0m a\n\tb"), "\u{1b}[1;31merror:\u{1b}[0m a\n\tb");
-        for bad in ["\u{1b}[2J", "\u{1b}]0;title\u{7}", "\u{1b}[31", "\u{1b}c", "\u{1b}[?25l", "\u{9b}2J", "\r", "\u{8}"] {
+        for bad in [
+            "\u{1b}[2J",
+            "\u{1b}]0;title\u{7}",
+            "\u{1b}[31",
+            "\u{1b}c",
+            "\u{1b}[?25l",
+            "\u{9b}2J",
+            "\r",
+            "\u{8}",
+        ] {
             let shown = on_terminal(bad);
             assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{7}', '\r', '\u{8}']), "{bad:?} {shown:?}");
         }

@@ -53,7 +53,9 @@ impl Listener for Plain {
             Event::Note { text } => say(text),
             Event::Doing { .. } => {}
             // However little is said, this is.
-            Event::Said { id, saying: Saying::TriesAgain(why) } => say(&format!("       {id}: {}", one_line(why))),
+            Event::Said { id, saying: Saying::TriesAgain(why) } => {
+                say(&format!("       {id}: {}", one_line(why)))
+            }
             Event::Said { id, saying } if self.due(id) => match saying {
                 Saying::Line(line) => say(&format!("       {id}: {}", one_line(line))),
                 Saying::TriesAgain(why) => say(&format!("       {id}: {}", one_line(why))),

@@ -76,7 +76,9 @@ impl Listener for Terminal {
                 bar.set_style(spinner());
                 bar.set_message(effect.clone());
             }),
-            Event::Said { saying: Saying::TriesAgain(why), .. } => self.print(&styled(YELLOW, &one_line(why))),
+            Event::Said { saying: Saying::TriesAgain(why), .. } => {
+                self.print(&styled(YELLOW, &one_line(why)))
+            }
             Event::Said { id, saying } => self.with(id, |bar| match saying {
                 Saying::Line(line) => bar.set_message(one_line(line)),
                 Saying::TriesAgain(why) => bar.set_message(one_line(why)),

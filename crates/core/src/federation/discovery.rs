@@ -190,9 +190,10 @@ impl Search<'_> {
             self.found.problems.push(format!("{host} has no address in the DNS"));
         }
         if addresses.len() > MOST_TARGETS {
-            self.found
-                .problems
-                .push(format!("{host} has {} addresses; only the first {MOST_TARGETS} are asked", addresses.len()));
+            self.found.problems.push(format!(
+                "{host} has {} addresses; only the first {MOST_TARGETS} are asked",
+                addresses.len()
+            ));
         }
         for address in addresses.into_iter().take(MOST_TARGETS) {
             if self.found.places.len() == MOST_PLACES {

@@ -324,9 +324,7 @@ impl Resource for Program {
             GuestState::Stopped { .. } => {
                 Diff::later("Put matrix-podman into the guest", "the guest does not run yet")
             }
-            GuestState::Suspended { by, .. } => {
-                Diff::later("Put matrix-podman into the guest", by.why(name))
-            }
+            GuestState::Suspended { by, .. } => Diff::later("Put matrix-podman into the guest", by.why(name)),
             GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
                 true => Diff::settled("the guest has this very program"),
                 false => step(),
@@ -338,12 +336,7 @@ impl Resource for Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Config,
-        fact::Value,
-        observed::Answer,
-        resource::Backend,
-    };
+    use crate::{config::Config, fact::Value, observed::Answer, resource::Backend};
 
     #[test]
     fn a_guest_of_somebody_elses_is_known_by_its_mark() {

@@ -57,7 +57,8 @@ impl Resource for Timer {
             }
             let mut effects = Vec::new();
             let states = units()?;
-            let enabled = TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
+            let enabled =
+                TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
             effects.extend(
                 enabled.map(|unit| Effect::DisableUnit { side: Side::Guest, unit: (*unit).to_owned() }),
             );

@@ -44,12 +44,7 @@ pub fn load(tag: &str, mut archive: Box<dyn Read + Send>, sink: &Sink) -> Result
 }
 
 /// Loads whatever Podman knows, which it copies twice before it looks at it.
-fn load_any(
-    doing: String,
-    tag: &str,
-    archive: Box<dyn Read + Send>,
-    sink: &Sink,
-) -> Result<(), Failure> {
+fn load_any(doing: String, tag: &str, archive: Box<dyn Read + Send>, sink: &Sink) -> Result<(), Failure> {
     let said = Program::new(["podman", "load", "--quiet"])
         .input(Input::Stream(archive))
         .deadline(PULL)

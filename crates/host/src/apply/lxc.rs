@@ -300,9 +300,7 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
 fn goes_on(name: &str, doing: &str) -> Result<(), Failure> {
     match state(name).suspension() {
         None => Ok(()),
-        Some(by) => {
-            Err(Failure::new(doing, by.why(name)).hint(format!("`{}` lets it go on", by.fix(name))))
-        }
+        Some(by) => Err(Failure::new(doing, by.why(name)).hint(format!("`{}` lets it go on", by.fix(name)))),
     }
 }
 

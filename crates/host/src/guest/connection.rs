@@ -374,7 +374,10 @@ impl Progress {
         match self.limit {
             Some(limit) if self.begun.elapsed().saturating_sub(last) > limit => Err(Failure::new(
                 "wait for the guest",
-                format!("nothing came of what was asked of it within {} s, though its program is alive", limit.as_secs()),
+                format!(
+                    "nothing came of what was asked of it within {} s, though its program is alive",
+                    limit.as_secs()
+                ),
             )
             .hint("`matrix-podman doctor` looks for what hangs there")),
             _ => Ok(()),

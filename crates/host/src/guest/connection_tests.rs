@@ -147,8 +147,7 @@ fn a_guest_that_means_harm_does_not_fill_the_machines_memory() {
         let own = std::env::current_exe().unwrap();
         let name = "guest::connection::tests::a_guest_that_means_harm_does_not_fill_the_machines_memory";
         let told = format!("{harm} {}", folder.path().display());
-        let tried =
-            Command::new(own).args(["--exact", name, "--nocapture"]).env(TRY, told).output().unwrap();
+        let tried = Command::new(own).args(["--exact", name, "--nocapture"]).env(TRY, told).output().unwrap();
         let said = String::from_utf8_lossy(&tried.stdout);
         let peak = said.lines().find_map(|line| line.split_once("peak ")?.1.trim().parse::<u64>().ok());
         let peak = peak.unwrap_or_else(|| panic!("{harm}: {said}"));
@@ -178,7 +177,8 @@ fn endure(harm: &str, folder: &Path) {
     });
     std::thread::sleep(Duration::from_secs(2));
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()).unwrap();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()).unwrap();
     println!("peak {peak}");
     // What it speaks with ends as soon as nobody listens.
     std::process::exit(0);

@@ -234,7 +234,9 @@ impl Line {
             None => Ok(()),
             Some(Waiter { paced: true, .. }) if said => Ok(()),
             Some(Waiter { to, paced: true }) => match to.try_send(incoming) {
-                Err(TrySendError::Full(_)) => Err(Loss::Broken("more data than there was room for".to_owned())),
+                Err(TrySendError::Full(_)) => {
+                    Err(Loss::Broken("more data than there was room for".to_owned()))
+                }
                 Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
             },
             Some(Waiter { to, paced: false }) => {

@@ -42,7 +42,8 @@ pub(super) fn addresses(name: &str) -> Result<NameAddresses, String> {
         Ok(Err(_)) => Ok(NameAddresses { addresses: Vec::new() }),
         Ok(Ok(found)) => {
             let mut seen = BTreeSet::new();
-            let addresses = found.iter().map(SocketAddr::ip).filter(|ip| seen.insert(*ip)).take(KEPT_TARGETS).collect();
+            let addresses =
+                found.iter().map(SocketAddr::ip).filter(|ip| seen.insert(*ip)).take(KEPT_TARGETS).collect();
             Ok(NameAddresses { addresses })
         }
     }
@@ -74,7 +75,12 @@ pub(super) fn srv(name: &str) -> Result<Vec<SrvRecord>, String> {
     records.sort();
     let deadline = Instant::now() + PATIENCE;
     // Whoever names thousands wants somebody else to be asked for them.
-    for record in records.iter_mut().take(MOST_TARGETS).take_while(|_| Instant::now() < deadline).filter(|record| !record.target.is_empty()) {
+    for record in records
+        .iter_mut()
+        .take(MOST_TARGETS)
+        .take_while(|_| Instant::now() < deadline)
+        .filter(|record| !record.target.is_empty())
+    {
         record.alias = query(&record.target, RecordType::CNAME, &servers)
             .is_ok_and(|answer| answer.answers.iter().any(|r| matches!(r.data, RData::CNAME(_))));
     }

@@ -123,7 +123,9 @@ fn is_frozen(cgroups: &Path, name: &str) -> bool {
         let says = |file: &str, word: &str| {
             std::fs::read_to_string(group.join(file)).is_ok_and(|text| text.lines().any(|line| line == word))
         };
-        says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING") || says("cgroup.events", "frozen 1")
+        says("freezer.state", "FROZEN")
+            || says("freezer.state", "FREEZING")
+            || says("cgroup.events", "frozen 1")
     })
 }
 
@@ -143,8 +145,10 @@ fn first_process(cgroups: &Path, name: &str) -> Option<(u32, String)> {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
             let numbers: Vec<&str> = field("NSpid:")?.split_whitespace().collect();
-            (numbers.len() > 1 && numbers.last() == Some(&"1"))
-                .then(|| Some((numbers.len(), pid, field("State:")?.to_owned())))?
+            if numbers.len() < 2 || numbers.last() != Some(&"1") {
+                return None;
+            }
+            Some((numbers.len(), pid, field("State:")?.to_owned()))
         })
         .min_by_key(|(depth, ..)| *depth)
         .map(|(_, pid, state)| (pid, state))
@@ -168,9 +172,8 @@ fn used_up(group: &Path) -> Option<String> {
         .take(2)
         .sum();
     let held = used.saturating_sub(files);
-    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP)).then(|| {
-        format!("its memory is used up: {} of {} MiB are held", held >> 20, limit >> 20)
-    })
+    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP))
+        .then(|| format!("its memory is used up: {} of {} MiB are held", held >> 20, limit >> 20))
 }
 
 /// The address that a running container got by DHCP.

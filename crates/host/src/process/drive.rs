@@ -226,11 +226,8 @@ impl Ended {
 /// Which of these have something: both pipes, and the process's end.
 fn await_any(pipes: &[Pipe; 2], ended: &Ended, until: Option<Instant>) -> io::Result<[bool; 3]> {
     let end = ended.handle.as_ref().filter(|_| ended.at.is_none());
-    let sources = [
-        pipes[0].0.as_ref().map(AsFd::as_fd),
-        pipes[1].0.as_ref().map(AsFd::as_fd),
-        end.map(AsFd::as_fd),
-    ];
+    let sources =
+        [pipes[0].0.as_ref().map(AsFd::as_fd), pipes[1].0.as_ref().map(AsFd::as_fd), end.map(AsFd::as_fd)];
     let mut at = Vec::with_capacity(sources.len());
     let mut fds = Vec::with_capacity(sources.len());
     for (index, source) in sources.iter().enumerate() {

@@ -75,7 +75,9 @@ fn overdue(world: &World, watch: &mut Watch) -> Vec<(Subject, String)> {
                 let Some(seconds) = schedule.missed_after() else { continue };
                 let key = format!("{what} {}", at.name);
                 if watch.is_news(&key, done.as_deref(), seconds) {
-                    let when = done.as_deref().map_or("there was none yet".to_owned(), |done| format!("the last was at {done}"));
+                    let when = done
+                        .as_deref()
+                        .map_or("there was none yet".to_owned(), |done| format!("the last was at {done}"));
                     found.push((subject, format!("{}: the {what} is overdue; {when}", at.name)));
                 }
             }
@@ -86,7 +88,8 @@ fn overdue(world: &World, watch: &mut Watch) -> Vec<(Subject, String)> {
             .ok()
             .and_then(|text| Unattended::parse(&text));
         if watch.is_news("update", last.as_ref().map(|last| last.at.as_str()), UPDATE_MISSED) {
-            let when = last.map_or("there was none yet".to_owned(), |last| format!("the last was at {}", last.at));
+            let when =
+                last.map_or("there was none yet".to_owned(), |last| format!("the last was at {}", last.at));
             found.push((Subject::Update, format!("the update is overdue; {when}")));
         }
     }
