@@ -92,7 +92,7 @@ pub(crate) fn site_state(site: &str) -> PathBuf {
 /// Removes what has this machine make backups of a site that is gone.
 pub(crate) fn remove_timers(site: &str) {
     let _ = fs::remove_file(format!("/etc/cron.d/matrix-backup-{}", site.replace('.', "-")));
-    for chore in ["backup", "drill"] {
+    for chore in ["backup", "drill", "watch"] {
         let timer = format!("matrix-{chore}-{site}.timer");
         let file = Path::new("/etc/systemd/system").join(&timer);
         if file.exists() {

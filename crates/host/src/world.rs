@@ -244,7 +244,8 @@ impl World {
     fn goes_on(&self, doing: &str) -> Result<(), Failure> {
         match self.guest_state() {
             Ok(GuestState::Suspended { by, .. }) => Err(self.held(doing, by)),
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(why) => Err(Failure::new(doing, why)),
         }
     }
 
@@ -526,7 +527,11 @@ impl World {
 
     fn guest_state(&self) -> Result<GuestState, String> {
         match self.look(&mut Observed::default(), |seen| resource::guest_state(&self.site, seen)) {
-            Ok(Ok(state)) => Ok(state),
+            // Nobody looks into a guest of somebody else's, or does anything there.
+            Ok(Ok(state)) => match resource::foreign(&self.site, &state) {
+                Some(why) => Err(why),
+                None => Ok(state),
+            },
             Ok(Err(Gap::Unknown(why))) => Err(why),
             Ok(Err(Gap::NotAsked)) => Err("its state could not be read".to_owned()),
             Err(failure) => Err(failure.to_string()),

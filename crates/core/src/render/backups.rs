@@ -208,7 +208,9 @@ pub fn cron_lines(config: &Config) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for chore in Chore::ALL {
-        lines.extend(chore.cron(config).iter().map(|time| line(chore, time)));
+        // cron mails what is printed; that nothing is overdue is no news.
+        let quiet = if chore == Chore::Watch { " >/dev/null" } else { "" };
+        lines.extend(chore.cron(config).iter().map(|time| line(chore, time) + quiet));
         let mut schedules = config.backup.repositories.iter().filter_map(|at| chore.schedule(at)?.time());
         if let (Some((_, minute)), true) = (schedules.next(), chore.is_tried_again()) {
             // cron mails what is printed; that nothing is due is no news.

@@ -126,6 +126,18 @@ pub fn guest_state(site: &Site, seen: &Observed) -> Seen<GuestState> {
     }
 }
 
+/// Why a container of the guest's name is none of this site's business, if it is not:
+/// only what carries its mark is.
+pub fn foreign(site: &Site, state: &GuestState) -> Option<String> {
+    let name = &site.config.guest.name;
+    match (state, state.site()) {
+        (GuestState::Absent, _) => None,
+        (_, Some(own)) if own == site.config.site() => None,
+        (_, Some(other)) => Some(format!("the container {name} is the guest of another site, {other}")),
+        (_, None) => Some(format!("the container {name} was not made by matrix-podman")),
+    }
+}
+
 /// The address at which the guest can be reached, once it is known.
 pub fn guest_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
     match site.backend {
@@ -361,6 +373,29 @@ impl Resource for Program {
 mod tests {
     use super::*;
     use crate::{config::Config, fact::Value, observed::Answer, resource::Backend};
+
+    #[test]
+    fn a_guest_of_somebody_elses_is_known_by_its_mark() {
+        let config = Config::parse("domain = \"chat.home.arpa\"\n", "matrix.toml").unwrap();
+        let site = Site::new(config, Backend::Lxc);
+        let own = Some(site.config.site().to_owned());
+        for (mark, words) in [
+            (own, None),
+            (Some("other.home.arpa".to_owned()), Some("another site, other.home.arpa")),
+            (None, Some("was not made by matrix-podman")),
+        ] {
+            for state in [
+                GuestState::Stopped { site: mark.clone() },
+                GuestState::Running { site: mark.clone(), address: None },
+                GuestState::Suspended { site: mark.clone(), by: Suspension::Frozen },
+            ] {
+                let why = foreign(&site, &state);
+                assert_eq!(why.is_some(), words.is_some(), "{state:?}");
+                assert!(why.unwrap_or_default().contains(words.unwrap_or_default()), "{state:?}");
+            }
+        }
+        assert_eq!(foreign(&site, &GuestState::Absent), None);
+    }
 
     #[test]
     fn a_guest_that_is_suspended_is_left_so_and_named() {

@@ -125,14 +125,14 @@ fn an_honest_agent_is_heard_however_slow_it_is_read() {
 
 /// What a guest that means harm sends after its hello, and what is asked of it.
 const HARM: [(&str, &str); 8] = [
-    ("lines", "while :; do cat \"$1/said\"; done"),
+    ("lines", "while cat \"$1/said\"; do :; done"),
     ("answers", "cat \"$1/answers\"; exec sleep 100"),
     ("failure", "cat \"$1/failed\"; exec sleep 100"),
-    ("data", "while :; do cat \"$1/data\"; done"),
+    ("data", "while cat \"$1/data\"; do :; done"),
     ("claim", "cat \"$1/claim\"; exec cat /dev/zero"),
     ("too-long", "cat \"$1/too-long\"; exec cat /dev/zero"),
     ("zeros", "exec cat /dev/zero"),
-    ("pulse", "while :; do cat \"$1/alive\" \"$1/data\"; done"),
+    ("pulse", "while cat \"$1/alive\" \"$1/data\"; do :; done"),
 ];
 
 /// Each in a process of its own, so that its memory can be measured.
@@ -180,5 +180,6 @@ fn endure(harm: &str, folder: &Path) {
     let peak =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()).unwrap();
     println!("peak {peak}");
+    // What it speaks with ends as soon as nobody listens.
     std::process::exit(0);
 }

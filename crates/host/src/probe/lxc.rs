@@ -168,8 +168,10 @@ fn first_process(cgroups: &Path, name: &str) -> Option<(u32, String)> {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
             let numbers: Vec<&str> = field("NSpid:")?.split_whitespace().collect();
-            (numbers.len() > 1 && numbers.last() == Some(&"1"))
-                .then(|| Some((numbers.len(), pid, field("State:")?.to_owned())))?
+            if numbers.len() < 2 || numbers.last() != Some(&"1") {
+                return None;
+            }
+            Some((numbers.len(), pid, field("State:")?.to_owned()))
         })
         .min_by_key(|(depth, ..)| *depth)
         .map(|(_, pid, state)| (pid, state))

@@ -53,10 +53,9 @@ pub fn answer_all(facts: &[Fact]) -> Vec<Answer> {
         for _ in 0..facts.len().min(AT_ONCE) {
             // Whoever comes first takes the next question.
             scope.spawn(|| {
-                while let Some((fact, slot)) = {
+                loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    facts.get(index).zip(answers.get(index))
-                } {
+                    let (Some(fact), Some(slot)) = (facts.get(index), answers.get(index)) else { break };
                     let _ = slot.set(answer(fact));
                 }
             });

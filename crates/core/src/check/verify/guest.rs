@@ -43,7 +43,12 @@ fn running(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     Ok(match asked.site.backend {
         Backend::ThisMachine => Check::pass(id, "this machine is the guest"),
         Backend::Proxmox | Backend::Lxc => {
-            match with_address(resource::guest_state(asked.site, seen)?, address) {
+            let state = with_address(resource::guest_state(asked.site, seen)?, address);
+            if let Some(why) = resource::foreign(asked.site, &state) {
+                let hint = "write the name of this site's guest in matrix.toml: guest.name = \"…\"";
+                return Ok(Check::fail(id, why, hint));
+            }
+            match state {
                 GuestState::Absent => {
                     Check::fail(id, format!("there is no guest {name}"), "matrix-podman up")
                 }

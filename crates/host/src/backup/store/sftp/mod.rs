@@ -288,11 +288,7 @@ impl Sftp {
             if bytes.is_empty() || bytes.len() > count {
                 return Err(strange());
             }
-            let end = at + bytes.len();
-            if content.len() < end {
-                content.resize(end, 0);
-            }
-            content[at..end].copy_from_slice(bytes);
+            put(&mut content, at, bytes);
             if bytes.len() < count {
                 under_way.push_back(ask(at + bytes.len(), count - bytes.len())?);
             }
@@ -300,6 +296,15 @@ impl Sftp {
         session.call(kind::CLOSE, Words::default().text(&handle))?;
         Ok(content)
     }
+}
+
+/// Puts bytes where they belong in what has come so far.
+fn put(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    let end = at + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[at..end].copy_from_slice(bytes);
 }
 
 /// The largest file of a repository that is read, in bytes.
@@ -410,5 +415,19 @@ impl Store for Sftp {
                 _ => Ok(()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_for_what_has_come_and_not_for_what_is_claimed() {
+        let mut content = Vec::new();
+        put(&mut content, 3, b"def");
+        put(&mut content, 0, b"abc");
+        put(&mut content, 4, b"E");
+        assert_eq!(content, b"abcdEf");
     }
 }
