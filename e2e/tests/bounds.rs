@@ -151,7 +151,7 @@ fn confined(lab: &Lab) {
             "CREATE TABLE made (x int); ALTER TABLE made ADD y int; DROP TABLE made",
             "it went well",
         ),
-        ("synapse", "synapse", "ALTER TABLE users ALTER name SET NOT NULL", "it went well"),
+        ("synapse", "synapse", "ALTER TABLE users ADD made int; ALTER TABLE users DROP made", "it went well"),
     ];
     for (role, database, statement, said) in tries {
         // The same way that Synapse itself comes in.
@@ -160,6 +160,7 @@ fn confined(lab: &Lab) {
              try:\n\
              \x20   db = psycopg2.connect(host='postgres_db', user='{role}', dbname='{database}', \
              password=open('/run/secrets/pgpass').read().strip().split(':')[4])\n\
+             \x20   db.autocommit = True\n\
              \x20   db.cursor().execute(\"\"\"{statement}\"\"\")\n\
              \x20   print('it went well')\n\
              except psycopg2.Error as error:\n\

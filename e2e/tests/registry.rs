@@ -162,6 +162,7 @@ fn main() -> ExitCode {
         timer.says("ActiveState=inactive").says("LoadState=not-found");
         lab.settled();
     });
+    signatures(&mut s, lab);
     s.test("with the registry away the server runs, restarts and has nothing to do", || {
         registry.take().unwrap().kill();
         let url = format!("http://{}/v2/", place(lab));
@@ -248,6 +249,69 @@ fn runtimes(s: &mut Scenario, lab: &Lab) {
         lab.becomes_healthy(Duration::from_secs(90));
         lab.settled();
     });
+}
+
+/// Images that have to be signed: with the right key they come, without and with another they do not.
+fn signatures(s: &mut Scenario, lab: &Lab) {
+    let guest = lab.guest();
+    let name = format!("{}/{}", place(lab), IMAGES[1].2);
+    let image = || guest.inspect("redis")["Image"].clone();
+    let demand = |key: &str| {
+        lab.set("[images.redis]", "signature_key", &format!("{:?}", guest.read(&format!("/root/{key}.pub"))));
+        lab.up();
+        lab.settled();
+    };
+    let refused = || {
+        let before = image();
+        let refused = lab.run(&["update", "redis", "--yes"]).exits(1);
+        assert!(refused.stderr.contains("not signed with the key"), "{}", refused.evidence());
+        assert_eq!(image(), before, "what runs goes on running");
+        lab.healthy();
+    };
+    s.test("an image that is not signed is refused where a key is named, and what runs goes on", || {
+        guest.sh("apt-get --quiet=2 --yes install skopeo >&2").ok();
+        guest
+            .sh("cd /root && echo words >words && for key in ours theirs; do \
+                 skopeo generate-sigstore-key --output-prefix $key --passphrase-file words; done")
+            .ok();
+        demand("ours");
+        // The variant that runs is there already; the one that was before it is newer again.
+        push(lab, "redis", IMAGES[1].2);
+        refused();
+    });
+    s.test("signed with that key, it is taken", || {
+        sign(lab, &name, "ours");
+        let before = image();
+        lab.run(&["update", "redis", "--yes"]).ok();
+        assert_ne!(image(), before);
+        lab.settled();
+    });
+    s.test("signed with another key, it is refused", || {
+        demand("theirs");
+        push_archive(lab, &variant(lab, "redis"), IMAGES[1].2);
+        sign(lab, &name, "ours");
+        refused();
+    });
+    s.test("without a key in the config nothing is asked for any more", || {
+        lab.unset("signature_key");
+        lab.up();
+        for file in ["matrix-podman-policy.json", "registries.d/matrix-podman.yaml"] {
+            guest.exec(["test", "-e", &format!("/etc/containers/{file}")]).exits(1);
+        }
+        lab.run(&["update", "redis", "--yes"]).ok();
+        lab.settled();
+    });
+}
+
+/// Signs an image in the registry, as whoever publishes it does.
+#[track_caller]
+fn sign(lab: &Lab, name: &str, key: &str) {
+    lab.guest()
+        .sh(&format!(
+            "cd /root && skopeo copy --quiet --src-tls-verify=false --dest-tls-verify=false --sign-passphrase-file words \
+             --sign-by-sigstore-private-key {key}.private docker://{name} docker://{name}"
+        ))
+        .ok();
 }
 
 /// Has the config name a webhook, a room and a file.

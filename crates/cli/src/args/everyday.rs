@@ -54,7 +54,8 @@ pub struct Exec {
 /// `psql`
 #[derive(Debug, clap::Args)]
 pub struct Psql {
-    /// Arguments for psql, as in `psql -- -c 'SELECT count(*) FROM events'`
+    /// Arguments for psql, as in `psql -- -c 'SELECT count(*) FROM events'`; with `--username=postgres` as the
+    /// database's owner instead of Synapse's role
     #[arg(last = true)]
     pub arguments: Vec<String>,
 }

@@ -4,7 +4,7 @@
 use matrix_podman_core::{
     fact::{Database, Fact, Side},
     observed::{Observed, Seen},
-    resource::Backend,
+    resource::{Backend, updates_by},
     service::Service,
     size::Bytes,
     update::{NewerPackage, Note, Takes, Work, notable},
@@ -59,9 +59,9 @@ impl Outlook {
                 Database::Refuses(_) => Bytes(0),
             });
             let same = if here { Ok(true) } else { seen.yes(Side::Machine, Fact::GuestProgram) };
-            (debian, size, same)
+            (debian, size, same, updates_by(world.site(), seen))
         };
-        let (debian, size, same) = world.look(&mut Observed::default(), look)?;
+        let (debian, size, same, by) = world.look(&mut Observed::default(), look)?;
         let journal = site::state_folder(world.site()).join("journal.jsonl");
         let took = |words: &str| run::last_took(&journal, "update", words);
         let takes = proposal.map(|proposal| {
@@ -74,7 +74,11 @@ impl Outlook {
             takes,
             debian: debian.unwrap_or_default(),
             held,
-            timer: proposal.and_then(|p| p.precaution.of_the_timer(world.site().config.update.auto)),
+            timer: proposal.and_then(|p| {
+                // The machine's own timer makes a snapshot as this here does.
+                let in_guest = matches!(by, Ok(Side::Guest));
+                p.precaution.of_the_timer(world.site().config.update.auto && in_guest)
+            }),
             program: Program {
                 version: env!("CARGO_PKG_VERSION"),
                 guest_has_it: (!here).then(|| same.unwrap_or(false)),

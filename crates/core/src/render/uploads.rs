@@ -40,9 +40,10 @@ pub fn room(config: &Config) -> Bytes {
 }
 
 /// What empties the folder, in the guest. The files have no names as long as the file system
-/// can make nameless ones; a kill can leave one that had a name for a moment.
+/// can make nameless ones; a kill can leave one that had a name for a moment. What cannot be removed keeps
+/// nobody from starting (`-`).
 pub(super) fn clear() -> Vec<String> {
-    ["/usr/bin/find", folder().as_str(), "-xdev", "-mindepth", "1", "-delete"].map(str::to_owned).to_vec()
+    ["-/usr/bin/find", folder().as_str(), "-xdev", "-mindepth", "1", "-delete"].map(str::to_owned).to_vec()
 }
 
 /// The module.

@@ -365,7 +365,8 @@ impl MemoryWorld {
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
             Fact::GuestProgram => Value::Yes(self.guest.as_ref().is_some_and(|g| g.running && g.program)),
             Fact::InstalledProgram => Value::Yes(self.installed),
-            Fact::Units(names) => Value::Units(units(names, &self.enabled, &BTreeSet::new())),
+            // What starts with the machine was started when that was said.
+            Fact::Units(names) => Value::Units(units(names, &self.enabled, &self.enabled)),
             Fact::Proxmox(question) => {
                 assert_eq!(
                     self.site.backend,
