@@ -167,11 +167,11 @@ fn permissions(s: &mut Scenario, site: &Site) {
         user.permissions.insert("redirection_hosts", "view");
     });
     s.test("a user that sees all and manages hosts and certificates is enough", || {
+        // And being logged out on the way is no trouble.
+        site.npm.state().meanwhile = Some(|state| state.expire_tokens());
         site.up().ok();
         site.serves(&site.matrix());
         site.serves(&site.chat());
-        site.settled();
-        site.npm.state().expire_tokens();
         site.settled();
         site.afresh();
         site.lab.set("[edge.npm]", "identity", "\"admin@home.arpa\"");

@@ -122,74 +122,72 @@ fn service(config: &Config, proxy_host: &str) -> String {
     config.edge.service().map_or_else(|| format!("https://{proxy_host}"), str::to_owned)
 }
 
-/// What keeps a tunnel that delivers by HTTP from going round in circles.
-fn force_ssl(plain: bool) -> Vec<Part> {
-    let on = ("SSL: Force SSL".to_owned(), "on".to_owned());
-    if !plain {
-        return vec![Part::Fields(vec![on])];
+/// The fields of a proxy host's tab SSL, behind the others.
+fn with_ssl<const N: usize>(all: [(&str, &str); N], plain: bool) -> Part {
+    let mut all = all.to_vec();
+    all.push(("SSL: Certificate", "the one from step 1"));
+    all.push(("SSL: Force SSL", "on"));
+    if plain {
+        all.push((TRUST, "on"));
     }
-    let trust = ("SSL: Trust Upstream Forwarded Proto Headers".to_owned(), "on".to_owned());
-    vec![
-        Part::Fields(vec![on, trust]),
+    all.push(("SSL: HTTP/2 Support", "on"));
+    Part::Fields(all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+const TRUST: &str = "SSL: Trust Upstream Forwarded Proto Headers";
+
+/// What keeps a tunnel that delivers by HTTP from going round in circles.
+fn circles(plain: bool) -> Option<Part> {
+    plain.then(|| {
         text(
-            "The tunnel delivers by http://. Without the last of these, Force SSL would send everybody who comes through it \
-             round in circles. NPM has it from 2.14 on; with an older one this cannot work: update NPM, or have the tunnel \
-             deliver by https://.",
-        ),
-    ]
+            "The tunnel delivers by http://. Without \"Trust Upstream Forwarded Proto Headers\", Force SSL would send \
+             everybody who comes through it round in circles. NPM has it from 2.14 on; with an older one this cannot work: \
+             update NPM, or have the tunnel deliver by https://.",
+        )
+    })
 }
 
 fn matrix_host(way: &Way, plain: bool) -> Step {
-    Step {
-        title: format!("Lead {} to Synapse", way.matrix),
-        parts: [
-            vec![
-                text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-                fields([
-                    ("Domain Names", &way.matrix),
-                    ("Scheme", "http"),
-                    ("Forward Hostname / IP", &way.synapse.host),
-                    ("Forward Port", &way.synapse.port.to_string()),
-                    ("Cache Assets", "off: it would store people's pictures"),
-                    ("Block Common Exploits", "off: it refuses logins through other services"),
-                    ("Websockets Support", "on"),
-                    ("SSL: Certificate", "the one from step 1"),
-                    ("SSL: HTTP/2 Support", "on"),
-                ]),
+    let mut parts = vec![
+        text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+        with_ssl(
+            [
+                ("Domain Names", &way.matrix),
+                ("Scheme", "http"),
+                ("Forward Hostname / IP", &way.synapse.host),
+                ("Forward Port", &way.synapse.port.to_string()),
+                ("Cache Assets", "off: it would store people's pictures"),
+                ("Block Common Exploits", "off: it refuses logins through other services"),
+                ("Websockets Support", "on"),
             ],
-            force_ssl(plain),
-            vec![
-                text("Into the tab Advanced (since 2.13 behind the cogwheel), all of this:"),
-                Part::Block("nginx", proxy::npm_advanced(way)),
-            ],
-        ]
-        .concat(),
-    }
+            plain,
+        ),
+    ];
+    parts.extend(circles(plain));
+    parts.push(text("Into the tab Advanced (since 2.13 behind the cogwheel), all of this:"));
+    parts.push(Part::Block("nginx", proxy::npm_advanced(way)));
+    Step { title: format!("Lead {} to Synapse", way.matrix), parts }
 }
 
 fn chat_host(way: &Way, plain: bool) -> Step {
-    Step {
-        title: format!("Lead {} to the web client", way.chat),
-        parts: [
-            vec![
-                text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-                fields([
-                    ("Domain Names", &way.chat),
-                    ("Scheme", "http"),
-                    ("Forward Hostname / IP", &way.web.host),
-                    ("Forward Port", &way.web.port.to_string()),
-                    ("Cache Assets", "off"),
-                    ("Block Common Exploits", "off"),
-                    ("Websockets Support", "on"),
-                    ("SSL: Certificate", "the one from step 1"),
-                    ("SSL: HTTP/2 Support", "on"),
-                ]),
+    let mut parts = vec![
+        text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+        with_ssl(
+            [
+                ("Domain Names", &way.chat),
+                ("Scheme", "http"),
+                ("Forward Hostname / IP", &way.web.host),
+                ("Forward Port", &way.web.port.to_string()),
+                ("Cache Assets", "off"),
+                ("Block Common Exploits", "off"),
+                ("Websockets Support", "on"),
             ],
-            force_ssl(plain),
-            vec![text("The tab Advanced stays empty.")],
-        ]
-        .concat(),
-    }
+            plain,
+        ),
+    ];
+    parts.extend(circles(plain));
+    parts.push(text("The tab Advanced stays empty."));
+    Step { title: format!("Lead {} to the web client", way.chat), parts }
 }
 
 fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
@@ -379,7 +377,7 @@ mod tests {
             markdown(&made(&config))
         };
         let plain = tunnel("http://192.168.1.5");
-        assert_eq!(plain.matches("Trust Upstream Forwarded Proto Headers").count(), 2, "{plain}");
+        assert_eq!(plain.matches(&format!("| {TRUST} | `on` |")).count(), 2, "{plain}");
         assert!(plain.contains("from 2.14 on"));
         assert!(!tunnel("https://192.168.1.5").contains("Trust Upstream"));
     }

@@ -18,8 +18,6 @@ mod takedown;
 mod takedown_npm;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_npm;
 mod tunnel;
 
 pub use checks::edge_checks;

@@ -1,5 +1,7 @@
 //! What the edge's resources make of answers that are hard to come by.
 
+mod npm;
+
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -16,12 +18,12 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     token_file = \"/t\"\n[edge.npm]\naddress = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"\n\
                     forward_host = \"192.168.1.20\"";
 
-pub(super) fn site(toml: &str) -> Site {
+fn site(toml: &str) -> Site {
     Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
 }
 
 /// Answers every question that is put, from `edge` where it is one to the edge.
-pub(super) fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
+fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
     let all = resource::all(site);
     let resource = all.iter().find(|r| r.id().as_str() == id).unwrap_or_else(|| panic!("no {id}"));
     let mut seen = Observed::default();
@@ -43,7 +45,7 @@ pub(super) fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) 
     panic!("the questions do not end")
 }
 
-pub(super) fn found(body: Json) -> Reply {
+fn found(body: Json) -> Reply {
     Reply::Found { body, at: "2026-05-01 00:00:00".to_owned() }
 }
 

@@ -53,7 +53,11 @@ impl Npm {
     pub(super) fn request_certificate(&self, act: &Act, wish: &Wish<'_>, sink: &Sink) -> Result<(), Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         if self.wait_for_others(wish, sink).map_err(fail)? {
-            return Ok(());
+            // Whoever asked for it left the hosts of its names without theirs.
+            return self
+                .write_again(wish.names)
+                .map(drop)
+                .map_err(|trouble| self.left_without(act, wish, trouble));
         }
         let mut tried = 0;
         loop {

@@ -153,7 +153,14 @@ impl Npm {
         let Some(now) = self.hosts()?.into_iter().find(|host| host["id"] == id) else { return Ok(()) };
         let mut fields = fields.clone();
         fields["meta"] = api::meta_with(&now["meta"], None);
-        self.put(id, &fields).map(drop)
+        let now = self.put(id, &fields)?;
+        match api::serving(&now) {
+            Serving::Refused(words) => Err(Trouble::Silent(format!(
+                "NPM's nginx does not take what the host was before ({})",
+                api::reason(&words)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Has NPM write every host of one of `names` again, as it is. A request for

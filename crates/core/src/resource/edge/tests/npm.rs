@@ -2,10 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{
-    tests::{found, site},
-    *,
-};
+use super::{super::*, found, site};
 use crate::{
     edge::{Act, RefusalKind, Reply},
     effect::Effect,
