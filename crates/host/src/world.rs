@@ -649,9 +649,12 @@ impl World {
     /// Has the disks of both sides hold all that was done: only then is it done.
     pub fn flush(&self) -> Result<(), Failure> {
         apply::apply(&Effect::Flush { side: Side::Machine }, &|_| {})?;
-        // The other guests' disks are this machine's.
+        // Other guests' disks are this machine's. A program of another version, as after
+        // a rollback, may not know how.
         match (self.site.backend, self.open_connection()) {
-            (Backend::Proxmox, Some(guest)) => guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {}),
+            (Backend::Proxmox, Some(guest)) if guest.digest == run::own_digest()? => {
+                guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {})
+            }
             _ => Ok(()),
         }
     }

@@ -132,6 +132,12 @@ impl PowerDisk {
             self.unmount(target);
         }
         self.unmount(&self.place);
+        // As long as somebody has it open elsewhere, it is the same that lost its power.
+        let image = shown(&self.image);
+        wait_until("nobody has the disk any more", Duration::from_secs(60), || {
+            let devices = Invocation::new(["losetup", "--associated", &image]).quietly().run();
+            if devices.text().is_empty() { Ok(()) } else { Err(devices.stdout) }
+        });
         // 0: clean; 1: errors were corrected.
         let checked = Invocation::new(["e2fsck", "-p", &shown(&self.image)]).quietly().run();
         assert!(checked.code <= 1, "{}", checked.evidence());
@@ -146,7 +152,7 @@ impl PowerDisk {
             }
             let holders = holders(&self.place);
             for process in &holders {
-                Invocation::new(["kill", "-KILL", &process.to_string()]).quietly().run();
+                kill(*process);
             }
             Err(format!("{} held by {holders:?}", ran.stderr.trim()))
         });
@@ -195,11 +201,8 @@ fn holders(place: &Path) -> Vec<u32> {
     let Ok(device) = fs::metadata(place).map(|meta| meta.dev()) else { return Vec::new() };
     let here = |path: PathBuf| fs::metadata(path).is_ok_and(|meta| meta.dev() == device);
     let mut found = Vec::new();
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let path = process.path();
+    for id in processes() {
+        let path = PathBuf::from(format!("/proc/{id}"));
         let files = fs::read_dir(path.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
         if id != std::process::id()
             && ["cwd", "root", "exe"].map(|l| path.join(l)).into_iter().chain(files).any(here)
@@ -219,9 +222,44 @@ fn run(argv: &[&str]) {
     Invocation::new(argv).quietly().within(Duration::from_secs(600)).run().ok();
 }
 
-/// Takes away what a machine loses that loses its power, beside its disk.
+/// Takes away what a machine loses that loses its power, beside its disk: the guest's
+/// processes, whose config LXC can no longer read, and the network.
+#[track_caller]
 pub(super) fn power_off(lab: &Lab) {
     let guest = lab.guest();
-    Invocation::new(["lxc-stop", "--name", &guest.name, "--kill"]).quietly().run();
+    let socket = format!("@/var/lib/lxc/{}/command", guest.name);
+    let monitor = format!("[lxc monitor] /var/lib/lxc {}", guest.name);
+    wait_until("the guest is gone", Duration::from_secs(60), || {
+        for process in processes().filter(|id| is_called(*id, &monitor)) {
+            // The first process of the guest takes all others with it.
+            for child in children(process) {
+                kill(child);
+            }
+            kill(process);
+        }
+        let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let there = sockets.lines().any(|line| line.split_whitespace().last() == Some(socket.as_str()));
+        if there { Err(format!("{socket} is there")) } else { Ok(()) }
+    });
     cleaning::remove_bridge(&lab.bridge());
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn is_called(process: u32, name: &str) -> bool {
+    let argv = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = argv.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    words.join(" ").trim() == name
+}
+
+fn children(of: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+fn kill(process: u32) {
+    Invocation::new(["kill", "-KILL", &process.to_string()]).quietly().run();
 }
