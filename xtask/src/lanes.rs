@@ -22,7 +22,7 @@ pub struct File {
 
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
-const LONG: [&str; 11] = [
+const LONG: [&str; 12] = [
     "backup",
     "campaign",
     "postgres",

@@ -36,11 +36,13 @@ pub fn npm(bytes: &[u8]) {
     }
     let certificates = read::<manager::Certificate>(&answer);
     let _ = manager::certificate_for(&certificates, "chat.home.arpa", "2026-01-02T03:04:05Z");
+    let words = manager::certbot_words(&answer);
+    let _ = (manager::certbot_is_busy(&words), manager::certbot_hint(&words));
     let hosts = answer.as_array().cloned().unwrap_or_else(|| vec![answer.clone()]);
     for host in &hosts {
         let _ = (manager::names(host), manager::has_name(host, "chat.home.arpa"));
         let _ = (manager::made_for(host, "home.arpa"), manager::is_marked(host, "home.arpa"));
-        let _ = manager::nginx_error(host);
+        let _ = manager::serving(host);
         let wanted = manager::writable(host);
         let _ = manager::lines(&manager::as_wanted(host, &wanted));
     }

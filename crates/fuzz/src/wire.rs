@@ -45,7 +45,9 @@ pub fn facts(bytes: &[u8]) {
         Fact::Timers,
         Fact::StoredImages,
         Fact::Spare { media_before: Some(1) },
-        Fact::NatTable(word),
+        Fact::Rules(word.clone()),
+        Fact::Link(word),
+        Fact::Roles,
     ];
     facts.extend(AbsPath::parse("/opt").ok().map(|path| Fact::FolderSizes([path].into())));
     facts.extend(ServerName::parse("chat.home.arpa").ok().map(Fact::SigningKeysInUse));

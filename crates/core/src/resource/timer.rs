@@ -254,6 +254,7 @@ mod tests {
             systemd,
             cgroup2: None,
             cgroup1: Vec::new(),
+            swap_limits: true,
             apparmor: false,
             user_namespaces: true,
             overlay: true,
