@@ -311,6 +311,17 @@ pub enum Effect {
         /// the restore was done before.
         keep_as: String,
     },
+    /// Has the disk hold all that was written on this side: contents, not only names.
+    Flush {
+        /// Where.
+        side: Side,
+    },
+    /// Has the disk hold all that Podman keeps, and notes that.
+    SettleStorage {
+        /// Whether every layer is read first, and what is damaged removed with all that
+        /// runs from it.
+        check: bool,
+    },
     /// Takes all its names from an image that no container uses, and removes it.
     RemoveImage {
         /// Which.
@@ -436,6 +447,7 @@ impl Effect {
             | Effect::Purge { side, .. }
             | Effect::ReloadUnits { side }
             | Effect::InstallProgram { side }
+            | Effect::Flush { side }
             | Effect::DisableUnit { side, .. }
             | Effect::EnableUnit { side, .. } => *side,
             Effect::AllowIds { .. }
@@ -466,6 +478,7 @@ impl Effect {
             | Effect::StartService { .. }
             | Effect::StopService { .. }
             | Effect::ObtainImage { .. }
+            | Effect::SettleStorage { .. }
             | Effect::InitDatabase { .. }
             | Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
@@ -483,7 +496,10 @@ impl Effect {
 
     /// Whether Podman may have other images, or other names for them, after it.
     pub fn changes_images(&self) -> bool {
-        matches!(self, Effect::ObtainImage { .. } | Effect::RemoveImage { .. })
+        matches!(
+            self,
+            Effect::ObtainImage { .. } | Effect::RemoveImage { .. } | Effect::SettleStorage { check: true }
+        )
     }
 
     /// One line for journal and progress: what is done to what. Never holds content.
@@ -566,6 +582,9 @@ impl Effect {
                 format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))
             }
             Effect::DropDatabase { name } => format!("drop the database {name}"),
+            Effect::Flush { .. } => "have the disk hold all that was written".to_owned(),
+            Effect::SettleStorage { check: true } => "check what Podman keeps".to_owned(),
+            Effect::SettleStorage { check: false } => "have the disk hold what Podman keeps".to_owned(),
             Effect::ForgetRemoteMedia { .. } => "delete copies of other servers' media".to_owned(),
             Effect::Edge(act) => act.describe(),
         }

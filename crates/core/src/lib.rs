@@ -29,4 +29,5 @@ pub mod resource;
 pub mod service;
 pub mod size;
 pub mod status;
+pub mod storage;
 pub mod update;

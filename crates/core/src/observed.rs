@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestState, HttpAnswer,
-        HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses, Neighbour,
-        Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState,
-        Value,
+        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
+        HttpAnswer, HttpQuestion, ImageState, InsideSynapse, MachineInfo, Memory, Mounts, NameAddresses,
+        Neighbour, Newest, PublicKey, Ran, Room, Side, Spare, SrvRecord, StoredImage, Timer, Trial, Tried,
+        UnitState, Value,
     },
     name::AbsPath,
     proxmox,
@@ -169,6 +169,15 @@ impl Observed {
     pub fn lxc(&self, name: &str) -> Seen<&GuestState> {
         match self.get(Side::Machine, Fact::LxcGuest(name.to_owned()))? {
             Value::LxcGuest(state) => Ok(state),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What the root file system of the LXC container `name` looks like, which does
+    /// not run.
+    pub fn guest_root(&self, name: &str) -> Seen<GuestRoot> {
+        match self.get(Side::Machine, Fact::GuestRoot(name.to_owned()))? {
+            Value::GuestRoot(root) => Ok(*root),
             other => Err(mismatch(other)),
         }
     }

@@ -223,7 +223,9 @@ pub fn at_work<T>(
             unfinished.command, unfinished.since
         ));
     }
-    let result = work(&journal, listener.as_ref());
+    // A power cut a second after "done" must not take it back.
+    let result =
+        work(&journal, listener.as_ref()).and_then(|done| world.flush().map(|()| done).map_err(Error::from));
     if result.is_err() {
         // What failed is told; the next run need not speak of it as cut off.
         journal.end(false)?;

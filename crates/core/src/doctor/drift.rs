@@ -2,7 +2,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    resource::{Diff, lower_first},
+    resource::{Diff, STORAGE, lower_first},
     service::Service,
 };
 
@@ -43,6 +43,7 @@ pub(super) fn drift(case: &Case<'_>) -> Found {
         .iter()
         .filter(|entry| !explained(entry.id.as_str()))
         .filter(|entry| !(entry.id.as_str() == "database/one-time-keys" && case.has("synapse/held")))
+        .filter(|entry| !(entry.id.as_str() == STORAGE && case.has("images/")))
         .filter_map(|entry| match &entry.diff {
             Diff::Change(step) => Some(format!("{}: {}", lower_first(&step.what), step.why)),
             _ => None,

@@ -43,6 +43,32 @@ pub(super) fn foreign(case: &Case<'_>) -> Found {
     })
 }
 
+/// A power cut that came before the contents of a guest's files were on the disk.
+pub(super) fn damaged(case: &Case<'_>) -> Found {
+    let name = &case.site.config.guest.name;
+    if case.site.backend != Backend::Lxc || !matches!(state(case)?, Some(GuestState::Stopped { .. })) {
+        return Ok(None);
+    }
+    let root = case.seen.guest_root(name.as_str())?;
+    if !root.is_damaged() {
+        return Ok(None);
+    }
+    let site = case.site.config.site();
+    let mend = if root.data {
+        Mend::Type(format!(
+            "matrix-podman destroy && matrix-podman restore REPOSITORY   (from a backup of {site}; before that, \
+             /var/lib/lxc/{name}/rootfs/opt/matrix still has what was written to the disk)"
+        ))
+    } else {
+        Mend::Up
+    };
+    Ok(Some((
+        format!("The guest {name} cannot boot: a power cut emptied the files of its system."),
+        vec![format!("{} of {} programs in /var/lib/lxc/{name}/rootfs are empty", root.empty, root.programs)],
+        mend,
+    )))
+}
+
 pub(super) fn stopped(case: &Case<'_>) -> Found {
     let name = &case.site.config.guest.name;
     Ok(match state(case)? {

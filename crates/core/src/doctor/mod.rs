@@ -11,6 +11,7 @@ mod backup;
 mod database;
 mod drift;
 mod ground;
+mod images;
 mod machine;
 mod outside;
 mod redis;
@@ -143,6 +144,7 @@ const fn hiding(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
 const CAUSES: &[Cause] = &[
     hiding("guest/absent", machine::absent),
     hiding("guest/foreign", machine::foreign),
+    hiding("guest/damaged", machine::damaged),
     hiding("guest/stopped", machine::stopped),
     hiding("guest/program", machine::program),
     cause("disk/full", ground::disk_full),
@@ -151,6 +153,7 @@ const CAUSES: &[Cause] = &[
     cause("guest/names", ground::names),
     cause("memory/kills", ground::memory),
     cause("runtime/broken", ground::runtime),
+    cause("images/damaged", images::damaged),
     cause("ports/taken", service::ports),
     cause("database/version", database::version),
     cause("database/broken", database::broken),

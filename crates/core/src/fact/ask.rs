@@ -101,6 +101,7 @@ impl Fact {
             | Fact::Commands(_)
             | Fact::System
             | Fact::LxcGuest(_)
+            | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Process(_)
@@ -220,6 +221,7 @@ impl Fact {
             Fact::Spare { .. }
             | Fact::System
             | Fact::LxcGuest(_)
+            | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Edge(_)

@@ -9,6 +9,7 @@ mod ask;
 mod inside;
 mod net;
 mod podman;
+mod root;
 mod spare;
 mod system;
 mod usage;
@@ -27,6 +28,7 @@ pub use net::{
     PATIENCE, Silence, SrvRecord, Stage, Tls,
 };
 pub use podman::{ContainerState, Health, ImageState};
+pub use root::GuestRoot;
 pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};
@@ -74,6 +76,9 @@ pub enum Fact {
     System,
     /// The state of the LXC container of that name.
     LxcGuest(String),
+    /// Whether the programs in the root file system of the LXC container of that
+    /// name, which does not run, are whole.
+    GuestRoot(String),
     /// Ids and networks that other LXC containers on the machine have taken.
     LxcNeighbours,
     /// The IPv4 address of a network interface, when it exists.
@@ -260,6 +265,8 @@ pub enum Value {
     System(Box<MachineInfo>),
     /// To [`Fact::LxcGuest`].
     LxcGuest(GuestState),
+    /// To [`Fact::GuestRoot`].
+    GuestRoot(GuestRoot),
     /// To [`Fact::LxcNeighbours`].
     Neighbours(Vec<Neighbour>),
     /// To [`Fact::Interface`].

@@ -26,13 +26,24 @@ const HELD_BACK: [&str; 10] = [
 
 /// Every file of the guest's own settings.
 pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
-    let mut files = vec![sysctl(facts), containers_conf(facts), journald(), upgrades(), periodic(), locale()];
+    let mut files =
+        vec![sysctl(facts), containers_conf(facts), journald(), upgrades(), periodic(), locale(), dpkg()];
     files.push(DesiredFile::public(
         AbsPath::known("/etc/timezone"),
         format!("{}\n", config.timezone),
         "The time zone, for programs that do not read /etc/localtime",
     ));
     files
+}
+
+/// Guests are made from archives whose dpkg does not wait for the disk: an update in
+/// the night before a power cut would be installed and empty.
+fn dpkg() -> DesiredFile {
+    DesiredFile::public(
+        AbsPath::known("/etc/dpkg/dpkg.cfg.d/zz-matrix-podman"),
+        format!("# {HEADER}\nno-force-unsafe-io\n"),
+        "Has packages be on the disk before they count as installed",
+    )
 }
 
 /// Where `/etc/localtime` points to.

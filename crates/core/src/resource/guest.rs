@@ -17,6 +17,8 @@ use crate::{
 
 /// Folder of LXC's containers.
 const LXC: &str = "/var/lib/lxc";
+/// What is wrong with a guest whose files lost what was in them.
+pub(crate) const DAMAGED: &str = "a power cut emptied the files of the guest's system";
 /// Folder of root file systems made earlier.
 const CACHE: &str = "/var/cache/matrix-podman";
 
@@ -187,18 +189,25 @@ impl Resource for Container {
                         ),
                     });
                 }
-                let dhcp = matches!(spec.address, LxcAddress::Dhcp);
                 Ok(Diff::quiet(
                     format!("Create the guest {name}"),
                     "there is none: an unprivileged Debian 13 container",
-                    vec![Effect::CreateGuest(NewGuest {
-                        name: name.to_owned(),
-                        site: spec.site,
-                        archive: archive(),
-                        config,
-                        resolvers: if dhcp { Vec::new() } else { resolvers(&self.site) },
-                        dhcp,
-                    })],
+                    vec![self.create(&spec, config)],
+                ))
+            }
+            (GuestState::Stopped { .. }, Some(site))
+                if site == self.site.config.site() && seen.guest_root(name)?.is_damaged() =>
+            {
+                if seen.guest_root(name)?.data {
+                    return Ok(Diff::Blocked {
+                        why: format!("{DAMAGED}, and there are data in the guest {name}"),
+                        hint: "`matrix-podman doctor` says how it comes back from a backup".to_owned(),
+                    });
+                }
+                Ok(Diff::quiet(
+                    format!("Create the guest {name} again"),
+                    format!("{DAMAGED}, and there are no data in it yet"),
+                    vec![self.create(&spec, config)],
                 ))
             }
             (_, Some(site)) if site == self.site.config.site() => {
@@ -236,6 +245,20 @@ impl Resource for Container {
                 hint: "it is left alone; give this site's guest another name: guest.name = \"…\"".to_owned(),
             }),
         }
+    }
+}
+
+impl Container {
+    fn create(&self, spec: &LxcSpec, config: String) -> Effect {
+        let dhcp = matches!(spec.address, LxcAddress::Dhcp);
+        Effect::CreateGuest(NewGuest {
+            name: spec.name.to_string(),
+            site: spec.site.clone(),
+            archive: archive(),
+            config,
+            resolvers: if dhcp { Vec::new() } else { resolvers(&self.site) },
+            dhcp,
+        })
     }
 }
 

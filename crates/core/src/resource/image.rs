@@ -202,8 +202,9 @@ impl Resource for Image {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        // Podman's own settings must stand before it writes its first layer.
-        vec![ResourceId::new("guest/packages"), ResourceId::new("guest/podman")]
+        // Podman's own settings must stand before it writes its first layer, and it
+        // takes layers that are there for whole ones.
+        vec![ResourceId::new("guest/packages"), ResourceId::new("guest/podman"), super::storage::id()]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

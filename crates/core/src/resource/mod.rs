@@ -38,6 +38,7 @@ mod secrets;
 mod server_name;
 mod service;
 mod stack;
+mod storage;
 mod synapse;
 mod timer;
 mod update;
@@ -49,6 +50,7 @@ pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wan
 pub use machine::BRIDGE_PID_FILES;
 pub use proxmox::{Claim, Place, find_container, node};
 pub use stack::{all_units, render_facts};
+pub use storage::STORAGE;
 
 /// Which kind of machine makes the guest, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +241,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         motd::all(site),
         files::all(site),
         secrets::all(site),
+        storage::all(site),
         image::all(site),
         lock::all(site),
         database::all(site),

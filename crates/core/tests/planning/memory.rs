@@ -10,8 +10,8 @@ use matrix_podman_core::{
     config::{BackendChoice, Config, Network},
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
-        ContainerState, Fact, FileKind, FileState, GuestState, Health, ImageState, MachineInfo, Neighbour,
-        Side, UnitState, Value,
+        ContainerState, Fact, FileKind, FileState, GuestRoot, GuestState, Health, ImageState, MachineInfo,
+        Neighbour, Side, StoredImage, UnitState, Value,
     },
     layout::{self, Secret},
     name::{AbsPath, Digest, Mode, Owner},
@@ -20,6 +20,7 @@ use matrix_podman_core::{
     resource::{Backend, Claim, Site},
     service::Service,
     size::Bytes,
+    storage::{self, Storage},
 };
 
 use crate::node::Node as ProxmoxNode;
@@ -112,6 +113,8 @@ pub struct Guest {
     pub kernel: BTreeMap<String, String>,
     /// The password that the database cluster knows.
     pub cluster_password: Option<String>,
+    /// Whether a power cut emptied layers that Podman takes for whole ones.
+    pub damaged: bool,
 }
 
 /// A machine with at most one guest.
@@ -142,6 +145,8 @@ pub struct MemoryWorld {
     pub registries: bool,
     /// Counts what is made at random, so that nothing is made twice alike.
     made: u32,
+    /// Counts the machine's boots.
+    boots: u32,
     /// Secrets and data as they were first seen; they may never change.
     treasures: BTreeMap<AbsPath, String>,
 }
@@ -187,6 +192,7 @@ impl MemoryWorld {
             .collect(),
             registries: false,
             made: 0,
+            boots: 1,
             treasures: BTreeMap::new(),
         };
         if site.backend == Backend::ThisMachine {
@@ -309,6 +315,7 @@ impl MemoryWorld {
                 assert_eq!(*name, self.guest_name(), "only the site's own guest is asked for");
                 Value::LxcGuest(self.guest_state())
             }
+            Fact::GuestRoot(_) => Value::GuestRoot(GuestRoot { programs: 600, empty: 0, data: true }),
             Fact::LxcNeighbours => Value::Neighbours(self.neighbours()),
             Fact::Interface(_) => Value::Address(self.bridge),
             Fact::NatTable(_) => Value::Yes(self.nat),
@@ -338,6 +345,9 @@ impl MemoryWorld {
     fn answer_in_guest(&self, guest: &Guest, fact: &Fact) -> Value {
         match fact {
             Fact::Edge(_) => panic!("the guest is never asked about the edge"),
+            Fact::File(path) if path.as_str() == storage::BOOT_ID => {
+                Value::File(Some(file_state(&Node::file(self.boot_id()), true)))
+            }
             Fact::File(path) => match path.as_str().strip_prefix("/proc/sys/") {
                 Some(key) => {
                     let value = guest.kernel.get(&key.replace('/', ".")).cloned();
@@ -360,11 +370,24 @@ impl MemoryWorld {
                     })
                     .collect(),
             ),
+            Fact::StoredImages => Value::StoredImages(
+                guest
+                    .images
+                    .iter()
+                    .map(|(name, image)| StoredImage {
+                        id: image.id.clone(),
+                        names: vec![name.clone()],
+                        bytes: 1 << 20,
+                        used: false,
+                    })
+                    .collect(),
+            ),
             Fact::System => Value::System(Box::new(self.system("13"))),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
             Fact::LxcGuest(_)
+            | Fact::GuestRoot(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::NatTable(_)
@@ -523,7 +546,17 @@ impl MemoryWorld {
                 }
             }
             Effect::ApplySysctl => self.apply_sysctl(whole),
-            Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } => {}
+            Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } | Effect::Flush { .. } => {}
+            Effect::SettleStorage { check } => {
+                if *check {
+                    let guest = self.guest_mut();
+                    guest.images.retain(|name, _| name.contains('/'));
+                    guest.damaged = false;
+                }
+                if whole {
+                    self.note_storage(&Storage::Flushed);
+                }
+            }
             Effect::EnableUnit { side, unit, start } => {
                 if *side == Side::Machine {
                     self.enabled.insert(unit.clone());
@@ -640,6 +673,13 @@ impl MemoryWorld {
             start_at_boot(guest);
         }
         if cut == Cut::Machine {
+            self.boots += 1;
+            let boot = self.boot_id();
+            if let Some(guest) = &mut self.guest {
+                let note = guest.place.files.get(&storage::file()).map(|node| node.content.as_str());
+                let note = note.and_then(Storage::parse);
+                guest.damaged |= note.is_some_and(|note| note.is_doubtful(&boot));
+            }
             (self.bridge, self.nat, self.dnsmasq, self.forwarding) = (None, false, false, false);
         }
         self.treasures_are_whole();
@@ -795,6 +835,8 @@ impl MemoryWorld {
         }
         let name = if whole { tag.to_owned() } else { image.id.hex().to_owned() };
         self.guest_mut().images.insert(name, image);
+        let note = if whole { Storage::Flushed } else { Storage::written(&self.boot_id()) };
+        self.note_storage(&note);
         Ok(())
     }
 
@@ -830,6 +872,9 @@ impl MemoryWorld {
             return Ok(());
         }
         let container = container_of(guest, service)?;
+        if guest.damaged {
+            return Err(format!("{service}: files of its image are empty"));
+        }
         if service == Service::Synapse && whole {
             let database = guest.containers.get(Service::Postgres.name());
             if !database.is_some_and(|c| c.health == Health::Healthy) {
@@ -914,7 +959,9 @@ fn start_at_boot(guest: &mut Guest) {
     }
     guest.active.insert(layout::STACK_UNIT.to_owned());
     for service in Service::ALL {
-        if let Ok(container) = container_of(guest, service) {
+        if let Ok(container) = container_of(guest, service)
+            && !guest.damaged
+        {
             guest.containers.insert(service.name().to_owned(), container);
         }
     }

@@ -1,13 +1,17 @@
 //! Files: written beside their place, flushed, then renamed over it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, Permissions},
     io::{self, Read, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::Path,
 };
 
-use matrix_podman_core::name::{Mode, Owner};
+use matrix_podman_core::{
+    layout,
+    name::{Mode, Owner},
+};
 
 use crate::failure::{Doing, Failure};
 
@@ -81,6 +85,30 @@ pub fn remove_partial(path: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Has the disk hold all that was written to the file system of `path`: contents,
+/// not only names. For what is made in bulk, one of these comes before the rename
+/// or the name that makes it count.
+pub fn flush(path: &Path) -> Result<(), Failure> {
+    let doing = || format!("have the disk hold what was written to {}", path.display());
+    let folder = File::open(path).doing(doing)?;
+    rustix::fs::syncfs(&folder).doing(doing)
+}
+
+/// Has the disks hold all that was written to the file systems that a site's
+/// things are on, on this side.
+pub fn flush_all() -> Result<(), Failure> {
+    let mut flushed = BTreeSet::new();
+    for path in ["/", "/var/lib/lxc", "/var/lib/containers/storage", layout::STATE, layout::ROOT] {
+        match fs::metadata(path) {
+            Ok(meta) if flushed.insert(meta.dev()) => flush(Path::new(path))?,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).doing(|| format!("look at {path}")),
+        }
+    }
+    Ok(())
 }
 
 /// Makes a rename in `folder` last through a power cut.

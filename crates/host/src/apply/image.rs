@@ -13,7 +13,7 @@ use matrix_podman_core::{
 };
 use serde::Deserialize;
 
-use super::{Sink, file};
+use super::{Sink, file, storage::Writing};
 use crate::{
     failure::{Doing, Failure},
     guest::wire::Saying,
@@ -36,20 +36,20 @@ pub fn load<'a>(tag: &str, mut archive: Box<dyn Read + Send + 'a>, sink: &Sink) 
     archive.by_ref().take(HEADER as u64).read_to_end(&mut head).doing(|| doing.clone())?;
     let begins_a_layout = head.starts_with(b"oci-layout\0");
     let whole = Cursor::new(head).chain(archive);
-    if begins_a_layout {
-        load_layout(doing, tag, whole, sink)
+    let mut writing = Writing::begin(sink)?;
+    let (image, names) = if begins_a_layout {
+        load_layout(doing, tag, whole, sink)?
     } else {
-        load_any(doing, tag, Box::new(whole), sink)
-    }
+        (load_any(doing, Box::new(whole), sink)?, vec![tag.to_owned()])
+    };
+    // What has a name is taken for whole, also after a power cut.
+    writing.flush()?;
+    name(&image, &names)
 }
 
-/// Loads whatever Podman knows, which it copies twice before it looks at it.
-fn load_any<'a>(
-    doing: String,
-    tag: &str,
-    archive: Box<dyn Read + Send + 'a>,
-    sink: &Sink,
-) -> Result<(), Failure> {
+/// Loads whatever Podman knows, which it copies twice before it looks at it; its name
+/// in the archive.
+fn load_any<'a>(doing: String, archive: Box<dyn Read + Send + 'a>, sink: &Sink) -> Result<String, Failure> {
     let said = Program::new(["podman", "load", "--quiet"])
         .input(Input::Stream(archive))
         .deadline(PULL)
@@ -67,16 +67,21 @@ fn load_any<'a>(
         })?;
     // `Loaded image: name` for each; an archive without a name gives an id.
     let loaded = said.lines().rev().find_map(|line| line.strip_prefix("Loaded image: ")).map(str::trim);
-    let Some(loaded) = loaded else {
-        return Err(Failure::new(doing, "Podman did not say what it loaded").evidence(vec![said]));
-    };
-    name(loaded, &[tag])
+    match loaded {
+        Some(loaded) => Ok(loaded.to_owned()),
+        None => Err(Failure::new(doing, "Podman did not say what it loaded").evidence(vec![said])),
+    }
 }
 
 /// Loads an archive that says of itself at once that it is an OCI layout, as
 /// built images do. Podman takes the layers from where they are unpacked to,
-/// while they arrive.
-fn load_layout(doing: String, tag: &str, archive: impl Read, sink: &Sink) -> Result<(), Failure> {
+/// while they arrive. Its id, and the names that it is to have.
+fn load_layout(
+    doing: String,
+    tag: &str,
+    archive: impl Read,
+    sink: &Sink,
+) -> Result<(String, Vec<String>), Failure> {
     let layout = Unpacked::of(tag)?;
     layout.fill(archive).map_err(|e| {
         let hint = match e.kind() {
@@ -106,8 +111,8 @@ fn load_layout(doing: String, tag: &str, archive: impl Read, sink: &Sink) -> Res
     let Some(id) = said.lines().last().map(str::trim).filter(|id| !id.is_empty()) else {
         return Err(Failure::new(doing, "Podman did not say what it loaded"));
     };
-    let names: Vec<&str> = [tag].into_iter().chain(own_name.as_ref().map(ImageRef::as_str)).collect();
-    name(id, &names)
+    let own = own_name.map(|name| name.as_str().to_owned());
+    Ok((id.to_owned(), [tag.to_owned()].into_iter().chain(own).collect()))
 }
 
 /// What went wrong, from behind what the unpacking says of where it was.
@@ -201,6 +206,7 @@ pub(super) fn remove_image(id: &Digest, names: &[String]) -> Result<(), Failure>
 /// Pulls an image and names it.
 pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), Failure> {
     hold(reference)?;
+    let mut writing = Writing::begin(sink)?;
     Program::new(["podman", "pull", "--retry=3", "--retry-delay=2s", "--", reference.as_str()])
         .deadline(PULL)
         .run(&format!("pull {reference}"), &|line| sink(Saying::Line(line.to_owned())))
@@ -217,8 +223,10 @@ pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), F
             };
             failure.hint(hint)
         })?;
+    // What has a name of ours is taken for whole, also after a power cut.
+    writing.flush()?;
     hold(reference)?;
-    name(reference.as_str(), &[tag])
+    name(reference.as_str(), &[tag.to_owned()])
 }
 
 /// Gives the image that has this name one more of the same repository. Units
@@ -230,13 +238,13 @@ fn hold(reference: &ImageRef) -> Result<(), Failure> {
         .output();
     let id = String::from_utf8_lossy(&found.stdout);
     match id.trim().get(..12) {
-        Some(id) => name(reference.as_str(), &[&format!("{}:matrix-podman-{id}", reference.repository())]),
+        Some(id) => name(reference.as_str(), &[format!("{}:matrix-podman-{id}", reference.repository())]),
         None => Ok(()),
     }
 }
 
-fn name(image: &str, names: &[&str]) -> Result<(), Failure> {
-    let argv = ["podman", "tag", image].into_iter().chain(names.iter().copied());
+fn name(image: &str, names: &[String]) -> Result<(), Failure> {
+    let argv = ["podman", "tag", image].into_iter().chain(names.iter().map(String::as_str));
     Program::new(argv).deadline(NAMING).run(&format!("name the image {}", names.join(" and ")), &|_| {})
 }
 

@@ -37,6 +37,8 @@ const BOOTED: &str = "multi-user.target";
 const LOOK: Duration = Duration::from_millis(100);
 /// An archive younger than this needs no update before it is used.
 const CURRENT: Duration = Duration::from_secs(24 * 3600);
+/// Has dpkg not wait for the disk.
+const UNSAFE: &str = "force-unsafe-io";
 /// Left in the guest when its packages are up to date.
 const UPGRADE_STAMP: &str = "var/lib/matrix-podman/upgraded";
 
@@ -94,6 +96,7 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     let place = Path::new(LXC).join(&guest.name);
     let partial = partial(&guest.name);
     file::remove_partial(&partial)?;
+    file::remove_partial(&emptied(&guest.name))?;
     // Set-id files of the guest lie here with the machine's own ids.
     file::make_dir(&partial, Mode(0o700), Owner::ROOT)?;
     claim(guest, &partial)?;
@@ -118,6 +121,14 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     .ends_with_us()
     .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     furnish(guest, &rootfs)?;
+    sink(Saying::WaitsFor("the root file system to be on the disk".to_owned()));
+    // Its name makes it the guest, also after a power cut: what is in it comes first.
+    file::flush(&partial)?;
+    if can_be_replaced(&guest.name, &guest.site) {
+        let emptied = emptied(&guest.name);
+        file::remove_partial(&emptied)?;
+        fs::rename(&place, &emptied).doing(doing)?;
+    }
     if place.exists() {
         return Err(Failure::new(
             doing(),
@@ -187,11 +198,28 @@ fn furnish(guest: &NewGuest, rootfs: &Path) -> Result<(), Failure> {
     for unit in MASKED {
         file::link(&rootfs.join("etc/systemd/system").join(unit), "/dev/null")?;
     }
+    flush_what_dpkg_writes(rootfs)?;
     let fresh = fs::metadata(guest.archive.as_str())
         .and_then(|m| m.modified())
         .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < CURRENT));
     if fresh {
         root(UPGRADE_STAMP, "")?;
+    }
+    Ok(())
+}
+
+/// What made the archive did not wait for the disk, and left that to the guest's dpkg
+/// as a setting.
+fn flush_what_dpkg_writes(rootfs: &Path) -> Result<(), Failure> {
+    let folder = rootfs.join("etc/dpkg/dpkg.cfg.d");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        if text.lines().any(|line| line.trim() == UNSAFE) {
+            let kept: String =
+                text.lines().filter(|line| line.trim() != UNSAFE).map(|line| format!("{line}\n")).collect();
+            file::write(&path, kept.as_bytes(), Mode(0o644), Owner::ROOT)?;
+        }
     }
     Ok(())
 }
@@ -203,7 +231,7 @@ fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
 }
 
 /// Starts the guest and waits until its systemd can be spoken to and it has an
-/// address.
+/// address. One that is being stopped is started once it has stopped.
 pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
@@ -221,7 +249,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     }
     sink(Saying::WaitsFor("the guest's systemd".to_owned()));
     let started = Instant::now();
-    let doorway = doorway(name);
+    let mut told = "";
     loop {
         // Not whether all of it runs: that would wait for the stack's own start.
         let output = Program::new(doorway.argv(&["systemctl", "is-active", BOOTED])).deadline(BOOT).output();
@@ -256,8 +284,9 @@ fn ids_are_shifted(doorway: &Doorway, doing: &str) -> Result<(), Failure> {
     }
 }
 
-/// Stops the guest: its systemd stops what runs, in order.
-pub(super) fn stop(name: &str, timeout: Seconds) -> Result<(), Failure> {
+/// Stops the guest: its systemd stops what runs, in order. Says what of it has not
+/// stopped yet.
+pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Failure> {
     if !matches!(state(name), GuestState::Running { .. }) {
         return Ok(());
     }
@@ -298,4 +327,17 @@ fn last_lines(log: &str) -> Vec<String> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_waits_for_while_it_stops_is_read_from_its_jobs() {
+        let jobs = "  201 synapse.service        stop  running\n  202 poweroff.target  start waiting\n\
+                    203 redis.service stop running\n 204 postgres_db.service stop waiting\n";
+        assert_eq!(stopping(jobs), "synapse, redis");
+        assert_eq!(stopping("No jobs running.\n"), "");
+    }
 }

@@ -17,6 +17,7 @@ pub mod proxmox;
 mod rootfs;
 mod runtime;
 pub mod secret;
+mod storage;
 mod unit;
 
 use matrix_podman_core::{
@@ -101,6 +102,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
+        Effect::Flush { .. } => file::flush_all(),
+        Effect::SettleStorage { check } => storage::settle(*check, sink),
         Effect::RemoveImage { id, names } => image::remove_image(id, names),
         Effect::DropDatabase { name } => dump::drop_kept(name),
         Effect::ForgetRemoteMedia { before } => synapse::forget_remote_media(*before),

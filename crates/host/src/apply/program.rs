@@ -33,7 +33,7 @@ pub fn push(doorway: &Doorway) -> Result<(), Failure> {
     let own = File::open("/proc/self/exe").doing(|| "read the program's own file")?;
     // The pipe belongs to the machine's root, so nothing in the guest may open
     // it by name; dd reads the one that it is given.
-    Program::new(doorway.argv(&["dd", "status=none", "bs=1M", &format!("of={partial}")]))
+    Program::new(doorway.argv(&["dd", "status=none", "bs=1M", "conv=fsync", &format!("of={partial}")]))
         .input(Input::Stream(Box::new(own)))
         .deadline(PATIENCE)
         .run(&doing, &|_| {})?;

@@ -362,6 +362,8 @@ pub fn push(id: ContainerId, sink: &Sink) -> Result<(), Failure> {
             .evidence(lines)
             .hint("the container's disk may be full (`pct df` shows it); then run the same again"));
     }
+    // A program that a power cut empties could not be spoken to.
+    Program::new(doorway.argv(&["sync", "--", &partial])).deadline(QUICK).run(&doing, &|_| {})?;
     Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY]))
         .deadline(QUICK)
         .run(&doing, &|_| {})

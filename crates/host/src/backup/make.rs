@@ -93,6 +93,7 @@ pub fn make(
         now: made_at,
     });
     let snapshot = archive(&repository, newest, &source, server_name.as_str(), made_at, sink)?;
+    repository.flush()?;
     let manifest =
         described_by.try_recv().map_err(|_| Failure::new("write the snapshot", "it has no manifest"))?;
     Ok((Made { snapshot, manifest }, repository))

@@ -71,6 +71,15 @@ impl Place {
         Ok(Self { name: repository.name.clone(), location, manner, kind })
     }
 
+    /// Has the disk hold what was written here, where that is one of this machine's:
+    /// the names of its files, too, which are not flushed one by one.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Folder(folder) => file::flush(folder),
+            Kind::Store(_) => Ok(()),
+        }
+    }
+
     pub(super) fn waits(&self) -> &Waits {
         &self.manner.waits
     }

@@ -66,7 +66,7 @@ impl Repository {
         rustic_core::Repository::new(&options(), &place.backends(&Unread::default())?)
             .and_then(|repository| repository.init(&password.credentials(), &KeyOptions::default(), &config))
             .map_err(|error| explained(&error, &doing()))?;
-        Ok(())
+        place.flush()
     }
 
     /// Opens a repository.
@@ -96,6 +96,11 @@ impl Repository {
     /// so that the password, which is slow to try on purpose, is not needed.
     pub(super) fn again(&self) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
         opened(&self.place, &Credentials::Masterkey(self.inner.key()), &self.counter, &self.unread)
+    }
+
+    /// Has the disk hold what was written to it.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        self.place.flush()
     }
 
     /// Keeps other runs from writing to it.
@@ -231,6 +236,7 @@ impl Repository {
                 self.inner.prune(&options, plan)
             })
             .map_err(failed)?;
+        self.flush()?;
         Ok(Pruned { kept: kept.len(), removed: ids.iter().map(|id| short(&id.to_hex())).collect() })
     }
 }

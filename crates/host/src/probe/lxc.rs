@@ -4,7 +4,7 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use matrix_podman_core::{
-    fact::{GuestState, Neighbour},
+    fact::{GuestRoot, GuestState, Neighbour},
     render::lxc::SITE_MARK,
 };
 
@@ -30,6 +30,29 @@ pub(super) fn state(name: &str) -> GuestState {
     }
     let address = config.address.or_else(|| leased_address(name));
     GuestState::Running { site: config.site, address }
+}
+
+/// What the root file system of a container that does not run looks like.
+pub fn root(name: &str) -> GuestRoot {
+    root_below(&Path::new(LXC).join(name).join("rootfs"))
+}
+
+fn root_below(root: &Path) -> GuestRoot {
+    let mut found = GuestRoot::default();
+    for folder in ["usr/bin", "usr/sbin", "usr/lib/systemd"] {
+        for entry in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten() {
+            if let Ok(meta) = entry.metadata()
+                && meta.is_file()
+            {
+                found.programs += 1;
+                found.empty += u32::from(meta.len() == 0);
+            }
+        }
+    }
+    let holds_something =
+        |folder: &str| std::fs::read_dir(root.join(folder)).is_ok_and(|mut all| all.next().is_some());
+    found.data = ["opt/matrix/secrets", "opt/matrix/postgresdata"].into_iter().any(holds_something);
+    found
 }
 
 /// All LXC containers on this machine, and those that are being made: what they
@@ -90,4 +113,31 @@ fn leased_address(name: &str) -> Option<Ipv4Addr> {
         .lines()
         .filter_map(|line| line.trim().parse::<Ipv4Addr>().ok())
         .find(|address| !address.is_loopback() && address.octets()[..2] != [10, 89])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_file_system_without_content_is_known_by_its_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        assert!(root_below(folder.path()).is_damaged(), "there is nothing at all");
+        for program in ["usr/bin/sh", "usr/bin/ls", "usr/sbin/init", "usr/lib/systemd/systemd"] {
+            write(program, "x");
+        }
+        std::os::unix::fs::symlink("sh", folder.path().join("usr/bin/dash")).unwrap();
+        let whole = GuestRoot { programs: 4, empty: 0, data: false };
+        assert_eq!(root_below(folder.path()), whole);
+        write("usr/lib/systemd/systemd", "");
+        std::fs::create_dir_all(folder.path().join("opt/matrix/secrets")).unwrap();
+        assert_eq!(root_below(folder.path()), GuestRoot { empty: 1, ..whole });
+        write("opt/matrix/secrets/signing.key", "ed25519");
+        assert_eq!(root_below(folder.path()), GuestRoot { empty: 1, data: true, ..whole });
+    }
 }

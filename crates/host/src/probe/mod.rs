@@ -75,6 +75,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         )),
         Fact::System => system::info().map(|info| Value::System(Box::new(info))),
         Fact::LxcGuest(name) => Ok(Value::LxcGuest(lxc::state(name))),
+        Fact::GuestRoot(name) => Ok(Value::GuestRoot(lxc::root(name))),
         Fact::LxcNeighbours => Ok(Value::Neighbours(lxc::neighbours())),
         Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
@@ -125,7 +126,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     }
 }
 
-pub use lxc::{Config as LxcConfig, neighbours as lxc_neighbours};
+pub use lxc::{Config as LxcConfig, neighbours as lxc_neighbours, root as lxc_root};
 pub use system::own_address;
 pub use web::certificates_in;
 
