@@ -11,7 +11,7 @@ use matrix_podman_core::{
     config::init::{InitAnswers, render_init},
     observed::Observed,
     plan::{Plan, PlanText},
-    resource::{self, Diff, Resource, Risk, Site},
+    resource::{self, Resource, Risk, Site},
 };
 use matrix_podman_host::{
     check,
@@ -51,8 +51,8 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     choices::root_password(&world, &now.plan, args)?;
     let file = config_file(&found, args)?;
     let resources = resource::all(world.site());
-    let work =
-        |plan: &Plan| carry_out(&world, &found, &resources, plan, allowed(&now.plan), "up", args.output.json);
+    let agreed = now.plan.agreed();
+    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, "up", args.output.json);
     let mut done = work(&now.plan);
     // What was cut off together with the guest shows only once that runs.
     if done.is_err() && update::settle(&world, &found, args.output.json)? {
@@ -105,13 +105,6 @@ fn nothing_to_do(world: &World, found: &Found, look: &Look, args: &args::Up) -> 
         ));
     }
     Ok(DONE)
-}
-
-/// What may be interrupted: what the plan said, and where the plan could not
-/// say, whatever the steps behind it take.
-fn allowed(plan: &Plan) -> Risk {
-    let open = plan.entries.iter().any(|entry| matches!(entry.diff, Diff::Later { .. }));
-    if open { Risk::Outage } else { plan.risk() }
 }
 
 fn confirm(plan: &Plan, args: &args::Up) -> Result<(), Error> {

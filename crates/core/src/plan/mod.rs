@@ -31,6 +31,9 @@ pub struct Entry {
     /// How it differs.
     #[serde(flatten)]
     pub diff: Diff,
+    /// The most that a step of it can come to ([`Resource::can_lead_to`]).
+    #[serde(skip)]
+    pub can_lead_to: Risk,
 }
 
 impl Plan {
@@ -41,7 +44,11 @@ impl Plan {
             .into_iter()
             .map(|index| {
                 let resource = &resources[index];
-                Entry { id: resource.id(), diff: diff(resource.as_ref(), seen) }
+                Entry {
+                    id: resource.id(),
+                    diff: diff(resource.as_ref(), seen),
+                    can_lead_to: resource.can_lead_to(),
+                }
             })
             .collect();
         Plan { entries }
@@ -60,7 +67,23 @@ impl Plan {
         })
     }
 
-    /// The greatest risk of its steps.
+    /// What whoever agrees to it agrees to: its risk, the most that its steps can
+    /// come to by the time of their turn, and where it cannot be said yet what they
+    /// are, whatever they take. It follows from what is asked for, not from the
+    /// moment in which the plan was made.
+    pub fn agreed(&self) -> Risk {
+        self.entries
+            .iter()
+            .map(|entry| match &entry.diff {
+                Diff::Change(step) => step.risk.max(entry.can_lead_to),
+                Diff::Later { .. } => Risk::Outage,
+                Diff::Settled { .. } | Diff::Blocked { .. } => Risk::None,
+            })
+            .max()
+            .unwrap_or(Risk::None)
+    }
+
+    /// The greatest risk of its steps, as they are seen now.
     pub fn risk(&self) -> Risk {
         self.entries
             .iter()

@@ -127,6 +127,13 @@ pub trait Resource: Send + Sync {
 
     /// How what should be differs from what is.
     fn diff(&self, seen: &Observed) -> Seen<Diff>;
+
+    /// The most that a step of it can come to when its turn comes, whatever is seen
+    /// of it now: a service that is just starting while the plan is made runs when
+    /// it is changed.
+    fn can_lead_to(&self) -> Risk {
+        Risk::None
+    }
 }
 
 /// How what should be differs from what is.

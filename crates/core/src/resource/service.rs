@@ -55,6 +55,11 @@ impl Resource for Running {
         needs
     }
 
+    /// The guest may be about to start it from an older unit.
+    fn can_lead_to(&self) -> Risk {
+        Risk::Interrupts
+    }
+
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         // All questions are put before the first answer is looked at, so that they
         // travel together.
@@ -69,8 +74,9 @@ impl Resource for Running {
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
         let title = self.service.title();
         let step = |what: String, why: String, restart: bool| {
-            // One that fails again and again is seen running now and then, and serves nobody.
-            let serves = container.is_some_and(|c| !matches!(c.health, Health::Starting | Health::Unhealthy));
+            // One that is starting serves by the time that it is restarted; one that fails
+            // again and again is seen running now and then, and serves nobody.
+            let serves = container.is_some_and(|c| c.health != Health::Unhealthy);
             Ok(Diff::Change(Step {
                 what,
                 why,

@@ -6,8 +6,8 @@ use matrix_podman_core::plan::diff_lines;
 use proptest::prelude::*;
 
 use crate::{
-    drive::{End, Moment, bring_up, in_order, plan_for, record, run},
-    memory::{Cut, EndState, Extent, MemoryWorld, site},
+    drive::{End, Moment, bring_up, in_order, plan_for, record, run, run_agreed},
+    memory::{Cut, EndState, Extent, Glimpse, MemoryWorld, site},
 };
 
 const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
@@ -141,6 +141,62 @@ fn a_change_can_be_cut_off_everywhere() {
          [synapse]\nmax_upload_size = \"50M\"\n[web]\nbrand = \"Club\"\n[postgres]\nmax_connections = 60\n",
     );
     cut_off_everywhere("change", &world.with_site(&after));
+}
+
+/// Whoever runs `up --yes` again after a run was cut off agreed to what that takes,
+/// whatever was to be seen of the services in the second in which the plan was made:
+/// the guest may just be starting them, from units of before.
+fn agreed_whenever_it_is_looked(name: &str, start: &MemoryWorld) {
+    let mut undisturbed = start.clone();
+    let acts = record(&mut undisturbed);
+    let wanted = undisturbed.end_state();
+    let mut looked = 0;
+    let mut go_on = |mut world: MemoryWorld, cut: Cut, case: String| {
+        world.cut(cut);
+        for glimpse in [Glimpse::Running, Glimpse::Starting, Glimpse::Nothing] {
+            let mut world = world.clone();
+            let end = run_agreed(&mut world, glimpse);
+            assert!(matches!(end, End::Done(_)), "{name}: {cut:?} cut {case}, {glimpse:?}: {end:?}");
+            same_end(&world.end_state(), &wanted, &format!("{name}: {cut:?} cut {case}, {glimpse:?}"));
+            looked += 1;
+        }
+    };
+    for (n, (before, effect)) in acts.iter().enumerate() {
+        let mut inside = before.clone();
+        inside.apply(effect, Extent::Part).unwrap();
+        let mut booted = before.clone();
+        if let Some(guest) = booted.guest.as_ref()
+            && !guest.running
+        {
+            // The guest was started, and nobody waited for it.
+            booted.boots();
+        }
+        for cut in [Cut::Program, Cut::Guest] {
+            let act = effect.describe();
+            go_on(before.clone(), cut, format!("before act {n}, {act}"));
+            go_on(inside.clone(), cut, format!("inside act {n}, {act}"));
+            go_on(booted.clone(), cut, format!("before act {n}, {act}, in a guest that booted"));
+        }
+    }
+    assert!(looked > 20, "{name}: the plan has acts");
+}
+
+#[test]
+fn a_change_that_restarts_the_guest_is_agreed_to_whenever_it_is_looked_at() {
+    for toml in [DEFAULT, HERE] {
+        let mut world = fresh(toml, false);
+        bring_up(&mut world);
+        let section = if toml == HERE { "" } else { "[guest]\n" };
+        let after = site(&format!("{toml}{section}memory = \"3G\"\n[synapse]\nmax_upload_size = \"50M\"\n"));
+        agreed_whenever_it_is_looked("memory", &world.with_site(&after));
+    }
+    let mut world = fresh(NODE, false);
+    bring_up(&mut world);
+    let after = site(
+        "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\ncores = 2\nmemory = \"3G\"\n\
+         [proxmox]\ndata_volume = \"50G\"\nvlan = 20\n",
+    );
+    agreed_whenever_it_is_looked("memory of a container", &world.with_site(&after));
 }
 
 /// Cut off again and again, a run still gets nearer to its end each time.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 use matrix_podman_core::{
     effect::Effect,
     plan::{self, Plan, Schedule, Standing},
-    resource::{self, Diff, Resource, ResourceId},
+    resource::{self, Diff, Resource, ResourceId, Risk},
 };
 
-use crate::memory::{Cut, Extent, MemoryWorld};
+use crate::memory::{Cut, Extent, Glimpse, MemoryWorld};
 
 /// How often a resource may change something, as in the executor.
 const ROUNDS: usize = 3;
@@ -44,13 +44,21 @@ pub fn in_order(_: usize) -> usize {
 
 /// Brings `world` to where it should be, unless it is cut off before.
 pub fn run(world: &mut MemoryWorld, choose: Choose, stop: Option<(Moment, Cut)>) -> End {
-    run_watched(world, choose, stop, &mut |_, _| {})
+    run_watched(world, choose, stop, Risk::Outage, &mut |_, _| {})
+}
+
+/// The same as somebody has it done who agreed to the plan that was made of what
+/// was seen of services at that moment.
+pub fn run_agreed(world: &mut MemoryWorld, glimpse: Glimpse) -> End {
+    let agreed = plan_for(&world.seen_at(glimpse)).agreed();
+    run_watched(world, &mut in_order, None, agreed, &mut |_, _| {})
 }
 
 fn run_watched(
     world: &mut MemoryWorld,
     choose: Choose,
     stop: Option<(Moment, Cut)>,
+    agreed: Risk,
     watch: &mut dyn FnMut(&MemoryWorld, &Effect),
 ) -> End {
     let site = world.site().clone();
@@ -97,6 +105,9 @@ fn run_watched(
             Diff::Change(_) if *rounds == ROUNDS => {
                 return End::Failed(id.clone(), "it never settles".to_owned());
             }
+            Diff::Change(step) if step.risk > agreed => {
+                return End::Failed(id.clone(), format!("{}: more than was agreed to", step.what));
+            }
             Diff::Change(step) => {
                 *rounds += 1;
                 *effects = step.effects.into();
@@ -110,7 +121,7 @@ fn run_watched(
 /// each effect, and the effect.
 pub fn record(world: &mut MemoryWorld) -> Vec<(MemoryWorld, Effect)> {
     let mut before = Vec::new();
-    let end = run_watched(world, &mut in_order, None, &mut |world, effect| {
+    let end = run_watched(world, &mut in_order, None, Risk::Outage, &mut |world, effect| {
         before.push((world.clone(), effect.clone()));
     });
     assert_eq!(end, End::Done(before.len()));

@@ -64,6 +64,18 @@ pub enum Cut {
     Machine,
 }
 
+/// What whoever makes a plan sees of services that a guest that booted is about
+/// to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glimpse {
+    /// They run.
+    Running,
+    /// They are starting.
+    Starting,
+    /// Nothing of them yet.
+    Nothing,
+}
+
 /// One file system with what stands in it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Place {
@@ -685,6 +697,30 @@ impl MemoryWorld {
         self.treasures_are_whole();
     }
 
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.boots)
+    }
+
+    fn note_storage(&mut self, note: &Storage) {
+        let node = Node { mode: Mode(0o644), ..Node::file(note.render()) };
+        self.guest_mut().place.files.insert(storage::file(), node);
+    }
+
+    /// This world as it is at a moment after the guest booted.
+    pub fn seen_at(&self, glimpse: Glimpse) -> Self {
+        let mut world = self.clone();
+        if let Some(guest) = &mut world.guest {
+            match glimpse {
+                Glimpse::Running => {}
+                Glimpse::Starting => {
+                    guest.containers.values_mut().for_each(|c| c.health = Health::Starting);
+                }
+                Glimpse::Nothing => guest.containers.clear(),
+            }
+        }
+        world
+    }
+
     /// No act of another kind may touch what only services and their making
     /// may write.
     fn guard(&self, effect: &Effect) {
@@ -789,6 +825,11 @@ impl MemoryWorld {
     fn boot_container(&mut self) -> Result<(), String> {
         self.node.starts();
         self.boot()
+    }
+
+    /// The guest boots, as LXC or Proxmox have begun to let it.
+    pub fn boots(&mut self) {
+        self.boot().unwrap();
     }
 
     /// Once begun, systemd goes on by itself, whether somebody waits or not.
