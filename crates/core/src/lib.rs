@@ -10,6 +10,7 @@ pub mod aside;
 pub mod backup;
 pub mod check;
 pub mod config;
+pub mod disk;
 pub mod doctor;
 pub mod edge;
 pub mod effect;

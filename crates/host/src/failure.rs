@@ -1,5 +1,8 @@
 //! What went wrong, in a form that crosses the connection to the guest.
 
+use std::io;
+
+use matrix_podman_core::disk;
 use serde::{Deserialize, Serialize};
 
 /// Something that could not be done: what was being done to what, why it
@@ -15,12 +18,40 @@ pub struct Failure {
     pub evidence: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// What kind of failure the system said it is.
+    #[serde(default)]
+    pub kind: Kind,
+}
+
+/// A kind of failure that is told of in a way of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Any.
+    #[default]
+    Other,
+    /// A disk is full.
+    DiskFull,
+}
+
+impl From<&io::Error> for Kind {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::DiskFull,
+            _ => Kind::Other,
+        }
+    }
 }
 
 impl Failure {
     /// A failure without evidence or hint.
     pub fn new(doing: impl Into<String>, why: impl ToString) -> Self {
-        Self { doing: doing.into(), why: why.to_string(), evidence: Vec::new(), hint: None }
+        Self {
+            doing: doing.into(),
+            why: why.to_string(),
+            evidence: Vec::new(),
+            hint: None,
+            kind: Kind::Other,
+        }
     }
 
     /// The same with what to do next.
@@ -30,15 +61,22 @@ impl Failure {
         self
     }
 
+    /// Whether a full disk is why, as the system or a program said it.
+    pub fn is_full_disk(&self) -> bool {
+        self.kind == Kind::DiskFull
+            || disk::says_full(&self.why)
+            || self.evidence.iter().any(|line| disk::says_full(line))
+    }
+
     /// The same, saying what to do about a full disk where that is what it was,
     /// whatever was being done when it was full.
     #[must_use]
     pub fn about_full_disk(self, whose: &str) -> Self {
-        let full = |text: &String| text.contains("o space left on device") || text.contains("os error 28");
-        if full(&self.why) || self.evidence.iter().any(full) {
-            return self.hint(format!("{whose} disk is full: make room (`df -h` there shows where)"));
+        if !self.is_full_disk() {
+            return self;
         }
-        self
+        let hint = format!("{whose} disk is full: make room (`df -h` there shows where)");
+        Self { kind: Kind::DiskFull, ..self }.hint(hint)
     }
 
     /// The same with lines that show it.
@@ -55,16 +93,44 @@ pub trait Doing<T> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Failure>;
 }
 
-impl<T, E: std::error::Error> Doing<T> for Result<T, E> {
+impl<T, E: std::error::Error + 'static> Doing<T> for Result<T, E> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Failure> {
         self.map_err(|error| {
+            let kind_of = |error: &(dyn std::error::Error + 'static)| {
+                error.downcast_ref::<io::Error>().map(Kind::from).unwrap_or_default()
+            };
+            let mut kind = kind_of(&error);
             let mut why = error.to_string();
             let mut source = error.source();
             while let Some(cause) = source {
                 why = format!("{why}: {cause}");
+                if kind == Kind::Other {
+                    kind = kind_of(cause);
+                }
                 source = cause.source();
             }
-            Failure::new(doing(), why)
+            Failure { kind, ..Failure::new(doing(), why) }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_by_its_kind_and_by_what_programs_say() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let failure = Err::<(), _>(full).doing(|| "write /x").unwrap_err();
+        assert!(failure.is_full_disk(), "{failure:?}");
+        let wrapped = io::Error::new(io::ErrorKind::Other, io::Error::from_raw_os_error(122));
+        assert!(Err::<(), _>(wrapped).doing(|| "write /x").unwrap_err().is_full_disk());
+        let said = Failure::new("load the image redis", "podman ended with exit status: 125")
+            .evidence(vec!["Error: beginning transaction: database or disk is full".to_owned()])
+            .hint("the archive is damaged");
+        let told = said.about_full_disk("the guest's");
+        assert!(told.hint.as_deref().unwrap().contains("the guest's disk is full: make room"), "{told:?}");
+        let other = Failure::new("x", "permission denied").hint("as it was");
+        assert_eq!(other.clone().about_full_disk("the guest's"), other);
     }
 }

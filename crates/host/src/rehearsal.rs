@@ -12,6 +12,7 @@ use std::{
 
 use matrix_podman_core::{
     aside::Aside,
+    fact::Side,
     layout,
     lock::Lock,
     name::{AbsPath, Mode, Owner},
@@ -59,7 +60,7 @@ impl Update<'_> {
             lost if lost.is_empty() => Ok(done),
             lost => Err(Failure::new(doing, "what people have would be lost").evidence(lost)),
         });
-        let result = result.map_err(|failure| match failure.about_full_disk("the guest's") {
+        let result = result.map_err(|failure| match self.world.about_room(failure, Side::Guest) {
             failure if failure.hint.is_some() => failure,
             failure => failure.hint(
                 "the server was not touched and runs as before; the copy is gone. An update to another version \

@@ -11,6 +11,7 @@ use std::{
 
 use matrix_podman_core::{
     config::RootPassword,
+    disk,
     effect::{Container, Effect, ImageSource, NewContainer},
     fact::{Fact, GuestState, Side, Value},
     layout,
@@ -534,6 +535,44 @@ impl World {
             Effect::Edge(act) => self.edge.act(act, sink),
             effect if effect.side() == Side::Machine => apply::apply(effect, sink),
             effect => self.in_guest(effect, sink),
+        }
+    }
+
+    /// A failure of something that was done on one side, with what a full disk has to
+    /// do with it: as the system or a program said, or as is measured now.
+    pub fn about_room(&self, failure: Failure, side: Side) -> Failure {
+        let (whose, places) = match side {
+            Side::Machine => ("this machine's", disk::places_on_machine()),
+            Side::Guest => ("the guest's", disk::places_in_guest()),
+            Side::Edge => return failure,
+        };
+        if failure.is_full_disk() {
+            return failure.about_full_disk(whose);
+        }
+        let tight = self.look(&mut Observed::default(), |seen| {
+            let rooms: Vec<_> = places.iter().map(|path| (path, seen.room(side, path))).collect();
+            rooms
+                .into_iter()
+                .find_map(|(path, room)| Some((path.clone(), room.ok()??)).filter(|(_, r)| disk::is_full(*r)))
+        });
+        let Ok(Some((path, room))) = tight else { return failure };
+        let room = format!("{whose} disk has hardly any room in {path} ({}): make room", disk::left(room));
+        match failure.hint.clone() {
+            Some(hint) => failure.hint(format!("{room}; {hint}")),
+            None => failure.hint(room),
+        }
+    }
+
+    /// Has the disks of both sides hold all that was done: only then is it done.
+    pub fn flush(&self) -> Result<(), Failure> {
+        apply::apply(&Effect::Flush { side: Side::Machine }, &|_| {})?;
+        // Other guests' disks are this machine's. A program of another version, as after
+        // a rollback, may not know how.
+        match (self.site.backend, self.open_connection()) {
+            (Backend::Proxmox, Some(guest)) if guest.digest == run::own_digest()? => {
+                guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {})
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
+    disk,
     doctor::service::{journal, last_words},
     resource::Diff,
     service::Service,
@@ -24,12 +25,14 @@ pub(super) fn broken(case: &Case<'_>) -> Found {
         return Ok(None);
     }
     let log = journal(case, Service::Postgres)?;
-    let words: [(&str, &str, Mend); 4] = [
-        (
-            "No space left on device",
-            "PostgreSQL has no room to write.",
+    if let Some(line) = log.iter().rev().find(|line| disk::says_full(line)) {
+        return Ok(Some((
+            "PostgreSQL has no room to write.".to_owned(),
+            last_words(std::slice::from_ref(line)),
             Mend::Type(format!("{} shows which disk is full", case.in_guest("df -h"))),
-        ),
+        )));
+    }
+    let words: [(&str, &str, Mend); 3] = [
         (
             "invalid permissions",
             "The folder with PostgreSQL's data can be read by others, which it refuses.",

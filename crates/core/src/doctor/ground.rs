@@ -3,6 +3,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
+    disk::{self, human},
     fact::{Ran, Room, Side},
     layout,
     name::AbsPath,
@@ -12,27 +13,15 @@ use crate::{
     size::Bytes,
 };
 
-/// Below this, services fail to write.
-const FULL: u64 = 256 << 20;
 /// Below this, it is time to do something.
 const LOW: u64 = 2 << 30;
-/// So many more files must be possible.
-const FILES: u64 = 1000;
 /// How far a file may seem to come from the future: clocks are set in steps.
 const AHEAD: u64 = 300;
-
-/// The places in the guest that something is written to, and that may be file
-/// systems of their own.
-fn places() -> Vec<(Side, AbsPath)> {
-    let guest = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
-    let more = ["/var/lib/containers", "/var/log"].map(AbsPath::known);
-    [AbsPath::known(layout::ROOT)].into_iter().chain(guest).chain(more).map(|p| (Side::Guest, p)).collect()
-}
 
 fn rooms<'a>(case: &Case<'a>) -> Seen<Vec<(AbsPath, Room)>> {
     // All are asked before the first answer is looked at.
     let asked: Vec<_> =
-        places().into_iter().map(|(side, path)| (case.seen.room(side, &path), path)).collect();
+        disk::places_in_guest().into_iter().map(|path| (case.seen.room(Side::Guest, &path), path)).collect();
     let mut rooms: Vec<(AbsPath, Room)> = Vec::new();
     for (room, path) in asked {
         // A file system is told of once, by its first place.
@@ -45,26 +34,10 @@ fn rooms<'a>(case: &Case<'a>) -> Seen<Vec<(AbsPath, Room)>> {
     Ok(rooms)
 }
 
-/// `812.5 MiB`
-fn human(bytes: u64) -> String {
-    let unit = if bytes >= 1 << 30 { (1u64 << 30, "GiB") } else { (1u64 << 20, "MiB") };
-    let tenths = bytes / (unit.0 / 10);
-    format!("{}.{} {}", tenths / 10, tenths % 10, unit.1)
-}
-
-fn is_full(room: Room) -> bool {
-    // A small file system of its own is full when a tenth of that is left.
-    room.free < FULL.min(room.total / 10) || room.files_free.is_some_and(|files| files < FILES)
-}
-
 pub(super) fn disk_full(case: &Case<'_>) -> Found {
-    Ok(rooms(case)?.into_iter().find(|(_, room)| is_full(*room)).map(|(path, room)| {
+    Ok(rooms(case)?.into_iter().find(|(_, room)| disk::is_full(*room)).map(|(path, room)| {
         let what = format!("The disk that holds {path} is full.");
-        let evidence = match room.files_free {
-            Some(files) if files < FILES => format!("{files} more files can be made there"),
-            _ => format!("{} of {} are free there", human(room.free), human(room.total)),
-        };
-        (what, vec![evidence], make_room(case))
+        (what, vec![disk::left(room)], make_room(case))
     }))
 }
 

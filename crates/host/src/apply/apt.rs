@@ -227,7 +227,7 @@ fn explain(failure: Failure) -> Failure {
         || said("Could not resolve")
     {
         "the package source cannot be reached: see that this side has a working network and DNS, then run the same again"
-    } else if said("No space left on device") || said("enough free space") {
+    } else if failure.is_full_disk() {
         "the disk is full: make room, then run the same again"
     } else if is_locked(&failure) {
         "another apt is at work: wait until it has ended, then run the same again"

@@ -246,7 +246,7 @@ fn copy(doing: &str, sink: &Sink) -> Result<(), Failure> {
         Ok(()) => return analyze(doing),
         Err(failure) => failure,
     };
-    if first.clone().about_full_disk("the guest's").hint.is_some() {
+    if first.is_full_disk() {
         return Err(first);
     }
     sink(Saying::WaitsFor(format!("the same with the old server's own client ({})", first.why)));

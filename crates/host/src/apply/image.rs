@@ -56,10 +56,10 @@ fn load_any<'a>(doing: String, archive: Box<dyn Read + Send + 'a>, sink: &Sink) 
         .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
             let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-            let hint = if said("unexpected EOF") {
-                ENDS_EARLY
-            } else if said("o space left on device") {
+            let hint = if failure.is_full_disk() {
                 DISK_FULL
+            } else if said("unexpected EOF") {
+                ENDS_EARLY
             } else {
                 "`podman load` in the guest shows more; run the same again once its cause is mended"
             };
@@ -84,11 +84,12 @@ fn load_layout(
 ) -> Result<(String, Vec<String>), Failure> {
     let layout = Unpacked::of(tag)?;
     layout.fill(archive).map_err(|e| {
-        let hint = match e.kind() {
-            io::ErrorKind::StorageFull => DISK_FULL,
-            _ => ENDS_EARLY,
-        };
-        Failure::new(doing.clone(), cause(&e)).hint(hint)
+        let why = cause(&e);
+        let failure = Err::<(), _>(e).doing(|| doing.clone()).err();
+        let kind = failure.map(|failure| failure.kind).unwrap_or_default();
+        let failure = Failure { kind, ..Failure::new(doing.clone(), why) };
+        let hint = if failure.is_full_disk() { DISK_FULL } else { ENDS_EARLY };
+        failure.hint(hint)
     })?;
     let own_name = layout.image_name().map_err(|why| {
         Failure::new(doing.clone(), why).hint("give an OCI archive of one image, or fetch this one again")
@@ -99,7 +100,7 @@ fn load_layout(
         .run_keeping(&doing, &|line| sink(Saying::Line(line.to_owned())))
         .map_err(|failure| {
             let said = |what: &str| failure.evidence.iter().any(|line| line.contains(what));
-            let hint = if said("o space left on device") {
+            let hint = if failure.is_full_disk() {
                 DISK_FULL
             } else if said("no such file") || said("did not match") {
                 "the archive is damaged: make or fetch it again"
@@ -216,8 +217,8 @@ pub(super) fn pull(reference: &ImageRef, tag: &str, sink: &Sink) -> Result<(), F
                 "the registry has no such image: look at its name and tag in [images]"
             } else if said("unauthorized") || said("denied") {
                 "the registry wants a login or the image is not public"
-            } else if said("no space left") {
-                "the disk of the guest is full: make room, then run the same again"
+            } else if failure.is_full_disk() {
+                DISK_FULL
             } else {
                 "the registry could not be reached or broke off: run the same again; what was fetched is kept"
             };

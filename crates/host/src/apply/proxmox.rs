@@ -134,7 +134,7 @@ fn explained(failure: Failure) -> Failure {
          ones, and `matrix-podman guest snapshots` lists them"
     } else if all.contains("snapshot feature is not available") {
         "a storage of its disks makes no snapshots; `matrix-podman backup now` makes a backup to go back to"
-    } else if all.contains("no space left") || all.contains("not enough free space") {
+    } else if failure.is_full_disk() {
         "the storage is full; make room, or choose another with proxmox.storage"
     } else {
         return failure;

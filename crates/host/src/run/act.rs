@@ -23,10 +23,10 @@ pub fn act(
     let result =
         world.apply(effect, &|saying| listener.on(&Event::Said { id, saying: &saying })).map_err(|failure| {
             match effect.side() {
-                Side::Guest => failure.about_full_disk("the guest's"),
+                Side::Guest => world.about_room(failure, Side::Guest),
                 // Where it was said already, whose disk that is.
                 _ if failure.hint.is_some() => failure,
-                _ => failure.about_full_disk("the machine's"),
+                side => world.about_room(failure, side),
             }
         });
     journal.outcome(act, &result)?;

@@ -9,7 +9,6 @@ use std::{
 
 use matrix_podman_core::{
     effect::Effect,
-    fact::Side,
     observed::Observed,
     plan::{self, Plan, Schedule, Standing},
     resource::{Diff, Resource, ResourceId, Risk, lower_first},
@@ -153,15 +152,10 @@ impl Work<'_> {
             let described = effect.describe();
             self.listener.on(&Event::Doing { id, effect: described.clone() });
             let act = self.journal.intent(id, &described)?;
-            let whose = match effect.side() {
-                Side::Machine => "this machine's",
-                Side::Guest => "the guest's",
-                Side::Edge => "the edge's",
-            };
             let result = self
                 .world
                 .apply(effect, &|saying| self.listener.on(&Event::Said { id, saying: &saying }))
-                .map_err(|failure| failure.about_full_disk(whose));
+                .map_err(|failure| self.world.about_room(failure, effect.side()));
             self.journal.outcome(act, &result)?;
             if let Err(failure) = result {
                 self.listener.on(&Event::Failed { id, what, why: failure.to_string() });

@@ -1,0 +1,128 @@
+//! A full disk: how those say it who meet one, and when there is too little room.
+//! This is the one place that knows.
+
+use crate::{fact::Room, layout, name::AbsPath};
+
+/// What the kernel, SQLite, PostgreSQL, apt, Podman, Proxmox and stores of backups
+/// print, in small letters. Each was seen, or stands in the source of who prints it.
+const SAID: [&str; 16] = [
+    // The kernel's ENOSPC, in C's, Go's, Python's and Rust's words, and as a number.
+    "no space left on device",
+    "os error 28",
+    "errno 28",
+    "enospc",
+    // Its EDQUOT.
+    "disk quota exceeded",
+    "os error 122",
+    "errno 122",
+    "edquot",
+    // SQLite's SQLITE_FULL, which Podman hands on.
+    "database or disk is full",
+    // PostgreSQL, when the kernel wrote less than it was given.
+    "could not extend file",
+    "check free disk space",
+    // apt, before it fetches anything.
+    "you don't have enough free space",
+    // Proxmox and LVM.
+    "not enough free space",
+    "insufficient free space",
+    // Stores: HTTP's status 507, and SFTP's SSH_FX_NO_SPACE_ON_FILESYSTEM.
+    "insufficient storage",
+    "no space on filesystem",
+];
+
+/// Whether a line says that a disk is full.
+pub fn says_full(line: &str) -> bool {
+    let line = line.to_lowercase();
+    SAID.iter().any(|said| line.contains(said))
+}
+
+/// Below this, services fail to write.
+const FULL: u64 = 256 << 20;
+/// So many more files must be possible.
+const FILES: u64 = 1000;
+
+/// Whether there is too little room to write. A small file system of its own is full
+/// when a tenth of that is left.
+pub fn is_full(room: Room) -> bool {
+    room.free < FULL.min(room.total / 10) || lacks_files(room)
+}
+
+/// Whether it is names of files that there is no room for.
+pub fn lacks_files(room: Room) -> bool {
+    room.files_free.is_some_and(|files| files < FILES)
+}
+
+/// How much is left, for people.
+pub fn left(room: Room) -> String {
+    match room.files_free {
+        Some(files) if lacks_files(room) => format!("{files} more files can be made there"),
+        _ => format!("{} of {} are free there", human(room.free), human(room.total)),
+    }
+}
+
+/// `812.5 MiB`
+pub fn human(bytes: u64) -> String {
+    let unit = if bytes >= 1 << 30 { (1u64 << 30, "GiB") } else { (1u64 << 20, "MiB") };
+    let tenths = bytes / (unit.0 / 10);
+    format!("{}.{} {}", tenths / 10, tenths % 10, unit.1)
+}
+
+/// The places in the guest that something is written to, and that may be file
+/// systems of their own.
+pub fn places_in_guest() -> Vec<AbsPath> {
+    let data = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
+    let more = ["/var/lib/containers", "/var/log", "/"].map(AbsPath::known);
+    [AbsPath::known(layout::ROOT)].into_iter().chain(data).chain(more).collect()
+}
+
+/// The same on the machine.
+pub fn places_on_machine() -> Vec<AbsPath> {
+    ["/var/lib/lxc", "/var/cache/matrix-podman", layout::STATE, "/var/tmp", "/tmp", "/"]
+        .map(AbsPath::known)
+        .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_by_what_everybody_says_of_it() {
+        for line in [
+            "cp: error writing 'a': No space left on device",
+            "write /var/lib/containers/storage/tmp/x: no space left on device",
+            "could not write /opt/matrix/x: No space left on device (os error 28)",
+            "OSError: [Errno 28] No space left on device: '/data/media_store/x'",
+            "Error: beginning transaction: database or disk is full",
+            "sqlite3.OperationalError: database or disk is full",
+            "ERROR:  could not extend file \"base/16384/16502\": wrote only 4096 of 8192 bytes at block 3",
+            "HINT:  Check free disk space.",
+            "PANIC:  could not write to file \"pg_wal/xlogtemp.29\": No space left on device",
+            "E: You don't have enough free space in /var/cache/apt/archives/.",
+            "dpkg-deb: error: failed to write (No space left on device)",
+            "write /data/packs/ab: disk quota exceeded",
+            "lvcreate: Insufficient free space: 100 extents needed, but only 3 available",
+            "507 Insufficient Storage",
+        ] {
+            assert!(says_full(line), "{line}");
+        }
+        for line in
+            ["the archive is damaged", "no such file or directory", "could not extend the deadline", ""]
+        {
+            assert!(!says_full(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_little_room_is_depends_on_the_disk() {
+        let room =
+            |free: u64, total: u64, files_free| Room { free: free << 20, total: total << 20, files_free };
+        assert!(is_full(room(200, 8000, None)));
+        assert!(!is_full(room(200, 1000, None)), "a fifth of a small disk");
+        assert!(is_full(room(60, 1000, None)));
+        assert!(is_full(room(5000, 8000, Some(12))));
+        assert_eq!(left(room(5000, 8000, Some(12))), "12 more files can be made there");
+        assert_eq!(left(room(60, 2048, Some(9000))), "60.0 MiB of 2.0 GiB are free there");
+    }
+}
