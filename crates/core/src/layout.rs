@@ -109,6 +109,12 @@ fn repository_state(site: &str, name: &RepositoryName) -> AbsPath {
     }
 }
 
+/// Says that a site is being removed, on the machine. As long as it is there, the
+/// removal is not done, whatever is left of the site.
+pub fn destroy_begun(site: &str) -> AbsPath {
+    machine_state(site).join("destroy-begun")
+}
+
 /// Which notices of a site could not be sent the last time, on either side.
 pub fn notice_record(site: &str) -> AbsPath {
     machine_state(site).join("notice-last.json")

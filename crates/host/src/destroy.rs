@@ -7,6 +7,7 @@ use matrix_podman_core::{
     effect::Container,
     fact::nat_table,
     layout,
+    name::{Mode, Owner},
     observed::Observed,
     render::{
         backups::{self, Chore},
@@ -46,12 +47,37 @@ pub fn losses(world: &World) -> Vec<String> {
     ]
 }
 
-/// Removes the site.
+/// Whether a removal of the site was cut off: it goes on with the next one. One of an
+/// older version is known by what it left of the guest, with keys and database in it.
+pub fn is_begun(world: &World) -> bool {
+    let config = &world.site().config;
+    let noted = Path::new(layout::destroy_begun(config.site()).as_str()).exists();
+    let left = || lxc::is_half_removed(config.guest.name.as_str(), config.site());
+    noted || (world.site().backend == Backend::Lxc && left())
+}
+
+/// Removes the site, or goes on with a removal that was cut off.
 pub fn destroy(world: &World, sink: &Sink) -> Result<(), Failure> {
+    let begun = layout::destroy_begun(world.site().config.site());
+    file::write(Path::new(begun.as_str()), b"", Mode(0o600), Owner::ROOT)?;
+    carry_out(world, sink)?;
+    let begun = Path::new(begun.as_str());
+    file::remove(begun)?;
+    file::sync_folder(begun.parent().unwrap_or(Path::new("/"))).doing(|| "note that the site is removed")
+}
+
+fn carry_out(world: &World, sink: &Sink) -> Result<(), Failure> {
     // What is gone needs no backups any more; those that there are stay.
     forget_timers(&world.site().config)?;
     match world.site().backend {
         Backend::Proxmox => {
+            let place = world.look(&mut Observed::default(), |seen| {
+                resource::find_container(world.site(), seen).map(|place| place == Place::Absent)
+            })?;
+            if place == Ok(true) {
+                // A removal that was cut off came that far.
+                return Ok(());
+            }
             let container = world.container()?;
             world.hang_up();
             proxmox::destroy(&container, false, sink)

@@ -27,14 +27,25 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     let site_name = world.site().config.site().to_owned();
     let name = world.site().config.guest.name.to_string();
     let there = guest_is_there(&world, &site_name, &name)?;
+    // Its guest may have lost its name before its keys and its database were gone.
+    let begun = destroy::is_begun(&world);
     let made = if args.keep_edge { Takedown::default() } else { made_at_the_edge(&world)? };
-    if !there && made.acts.is_empty() {
+    if !there && !begun && made.acts.is_empty() {
         site::forget(world.site());
         output::say(&format!("there is no guest {name}; nothing was changed"));
         return super::OK;
     }
+    if begun {
+        output::say(
+            "An earlier `matrix-podman destroy`, or the making of a guest, was cut off. This finishes it.",
+        );
+    }
     output::say(&styled(RED, &format!("This removes {site_name} for good:")));
-    let losses = if there { destroy::losses(&world) } else { Vec::new() };
+    let losses = match (there, begun) {
+        (true, _) => destroy::losses(&world),
+        (false, true) => vec![format!("what is left of the guest {name}, its keys and its database")],
+        (false, false) => Vec::new(),
+    };
     for line in losses.iter().chain(made.acts.iter().map(|(what, _)| what)).filter(|line| !line.is_empty()) {
         output::say(&format!("  - {line}"));
     }
@@ -61,7 +72,7 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     // The way in goes first, so that nobody comes to a closed door.
     edge::carry_out(&world, &made)?;
-    if there {
+    if there || begun {
         let listener = output::listener(false);
         let said = |saying| listener.on(&Event::Said { id: "destroy", saying: &saying });
         destroy::destroy(&world, &said)?;

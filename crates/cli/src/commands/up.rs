@@ -9,6 +9,7 @@ use std::{
 use matrix_podman_core::{
     check::Check,
     config::init::{InitAnswers, render_init},
+    layout,
     observed::Observed,
     plan::{Plan, PlanText},
     resource::{self, Resource, Risk, Site},
@@ -60,6 +61,8 @@ pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     }
     done.or_else(|error| failed::offer(&world, args).and(Err(error)))?;
     site::remember(world.site(), &file)?;
+    // What was being removed is there again.
+    let _ = fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
     summary(world.site(), urls, args.output.json);

@@ -137,7 +137,28 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         .hint("look at what it is; move it away if nobody needs it"));
     }
     fs::rename(&partial, &place).doing(doing)?;
-    file::sync_folder(Path::new(LXC)).doing(doing)
+    file::sync_folder(Path::new(LXC)).doing(doing)?;
+    file::remove_partial(&emptied(&guest.name))
+}
+
+/// Whether the guest was being removed when that was cut off, or made: no other run
+/// is at it, whose lock the caller holds. It has the site's keys and data.
+pub fn is_half_removed(name: &str, site: &str) -> bool {
+    let config = fs::read_to_string(partial(name).join("config"));
+    config.is_ok_and(|text| probe::LxcConfig::parse(&text).site.as_deref() == Some(site))
+}
+
+/// Whether what has the guest's name is this site's, does not run, cannot boot
+/// since a power cut emptied its files, and never had data.
+fn can_be_replaced(name: &str, site: &str) -> bool {
+    let stopped = GuestState::Stopped { site: Some(site.to_owned()) };
+    let root = probe::lxc_root(name);
+    state(name) == stopped && root.is_damaged() && !root.data
+}
+
+/// Where a guest lies that is replaced, until it is removed.
+fn emptied(name: &str) -> PathBuf {
+    Path::new(LXC).join(format!("{}{name}.emptied{}", PARTIAL.0, PARTIAL.1))
 }
 
 /// Where a guest lies while it is made or removed.
