@@ -4,6 +4,7 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -256,41 +257,77 @@ fn link_unit(rootfs: &Path, unit: &str, target: &str) -> Result<(), Failure> {
 pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("start the guest {name}");
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
-    let _ = fs::create_dir_all("/var/log/lxc");
-    if !matches!(state(name), GuestState::Running { .. }) {
-        let _ = fs::remove_file(&log);
-        Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", &log, "--logpriority=ERROR"])
-            .run_daemon(&doing)
-            .map_err(|failure| {
-                let lines = last_lines(&log);
-                failure.evidence(lines).hint(format!(
-                    "`lxc-start --name {name} --foreground` shows what its boot says; {log} has the whole log"
-                ))
-            })?;
-    }
-    sink(Saying::WaitsFor("the guest's systemd".to_owned()));
+    let doorway = doorway(name);
     let started = Instant::now();
     let mut told = "";
     loop {
-        // Not whether all of it runs: that would wait for the stack's own start.
-        let output = Program::new(doorway.argv(&["systemctl", "is-active", BOOTED])).deadline(BOOT).output();
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let up = said == "active";
-        let has_address = matches!(state(name), GuestState::Running { address: Some(_), .. });
-        if up && has_address {
+        let (standing, has_address) = match state(name) {
+            GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
+            GuestState::Absent | GuestState::Stopped { .. } => {
+                launch(name, &log, &doing)?;
+                continue;
+            }
+        };
+        let waits_for = match &standing {
+            Standing::Stopping => "the guest to stop, which was begun before, so that it can start",
+            Standing::Up | Standing::Booting(_) => "the guest's systemd",
+        };
+        if told != waits_for {
+            sink(Saying::WaitsFor(waits_for.to_owned()));
+            told = waits_for;
+        }
+        if standing == Standing::Up && has_address {
             return ids_are_shifted(&doorway, &doing);
         }
         if started.elapsed() > BOOT {
-            let why = if up {
-                "it has no address".to_owned()
-            } else {
-                format!("its systemd says that {BOOTED} is {said:?}")
+            let why = match standing {
+                Standing::Up => "it has no address".to_owned(),
+                Standing::Stopping => "it is being stopped, and does not".to_owned(),
+                Standing::Booting(said) => format!("its systemd says that {BOOTED} is {said:?}"),
             };
             return Err(Failure::new(doing, format!("{why} after {} s", BOOT.as_secs()))
                 .evidence(last_lines(&log))
                 .hint(format!("`lxc-attach --name {name} -- systemctl list-jobs` shows what it waits for")));
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+fn launch(name: &str, log: &str, doing: &str) -> Result<(), Failure> {
+    let _ = fs::create_dir_all("/var/log/lxc");
+    let _ = fs::remove_file(log);
+    Program::new(["lxc-start", "--name", name, "--daemon", "--logfile", log, "--logpriority=ERROR"])
+        .run_daemon(doing)
+        .map_err(|failure| {
+            failure.evidence(last_lines(log)).hint(format!(
+                "`lxc-start --name {name} --foreground` shows what its boot says; {log} has the whole log"
+            ))
+        })
+}
+
+/// How far a guest is that LXC says runs.
+#[derive(Debug, PartialEq)]
+enum Standing {
+    /// It has booted.
+    Up,
+    /// Not yet; what its systemd says.
+    Booting(String),
+    /// Its systemd stops what runs in it.
+    Stopping,
+}
+
+impl Standing {
+    fn of(doorway: &Doorway) -> Self {
+        // Not whether all of it runs: that would wait for the stack's own start.
+        let say = |words: &[&str]| {
+            let output = Program::new(doorway.argv(words)).deadline(BOOT).output();
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        match say(&["systemctl", "is-active", BOOTED]).as_str() {
+            "active" => Standing::Up,
+            _ if say(&["systemctl", "is-system-running"]) == "stopping" => Standing::Stopping,
+            other => Standing::Booting(other.to_owned()),
+        }
     }
 }
 
@@ -312,10 +349,46 @@ pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Fail
         return Ok(());
     }
     let seconds = timeout.0.to_string();
-    Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
-        .deadline(Duration::from_secs(timeout.0 + 30))
-        .run(&format!("stop the guest {name}"), &|_| {})
-        .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"))
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| say_what_stops(name, &over, sink));
+        let stopped = Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
+            .deadline(Duration::from_secs(timeout.0 + 30))
+            .run(&format!("stop the guest {name}"), &|_| {})
+            .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"));
+        over.store(true, Ordering::Relaxed);
+        // Somebody else's stop may have come first.
+        if matches!(state(name), GuestState::Running { .. }) { stopped } else { Ok(()) }
+    })
+}
+
+/// Tells, while a guest stops, which units it still waits for.
+fn say_what_stops(name: &str, over: &AtomicBool, sink: &Sink) {
+    let doorway = doorway(name);
+    let mut told = String::new();
+    sink(Saying::WaitsFor("the guest to stop".to_owned()));
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+        let jobs = ["systemctl", "list-jobs", "--no-legend", "--plain"];
+        let output = Program::new(doorway.argv(&jobs)).deadline(Duration::from_secs(5)).output();
+        let waits_for = stopping(&String::from_utf8_lossy(&output.stdout));
+        if !waits_for.is_empty() && waits_for != told {
+            sink(Saying::WaitsFor(format!("the guest to stop: {waits_for}")));
+            told = waits_for;
+        }
+    }
+}
+
+/// The services that systemd is stopping, from its list of jobs: `123 redis.service
+/// stop running`.
+fn stopping(jobs: &str) -> String {
+    let services = jobs.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (unit, kind, state) = (words.next()?, words.next()?, words.next()?);
+        let service = unit.strip_suffix(".service")?;
+        (kind == "stop" && state == "running").then_some(service)
+    });
+    services.take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// Removes the guest and everything in it.
@@ -323,7 +396,7 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
     let doing = || format!("remove the guest {name}");
     if matches!(state(name), GuestState::Running { .. }) {
         // What is to be removed need not be stopped gently for ever.
-        if stop(name, Seconds(60)).is_err() {
+        if stop(name, Seconds(60), &|_| {}).is_err() {
             Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
         }
     }

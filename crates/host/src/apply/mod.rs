@@ -62,7 +62,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),
         Effect::CreateGuest(guest) => lxc::create(guest, sink),
         Effect::StartGuest { name } => lxc::start(name, sink),
-        Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout),
+        Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout, sink),
         Effect::FetchTemplate { storage, template, arch } => {
             proxmox::fetch_template(storage, template.as_ref(), arch, sink)
         }
