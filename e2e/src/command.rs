@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::wait_closely;
+use crate::{at_this_pace, wait_closely};
 
 /// How long a command may take, unless it is said otherwise.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -317,7 +317,7 @@ impl Running {
             {
                 break Some(status);
             }
-            if self.started.elapsed() > self.patience {
+            if self.started.elapsed() > at_this_pace(self.patience) {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 break None;

@@ -306,13 +306,15 @@ fn broken(s: &mut Scenario, server: &Server) {
     s.test("a backup that is killed leaves the repository whole, and the next one succeeds", || {
         // What is killed below leaves packs that no snapshot needs.
         needed = Some(largest(&folder.join("data")));
+        // From the connection to the guest to the snapshot's own file, however long that
+        // takes on this machine.
+        let whole = lab.run(&["backup", "now"]).ok().took;
         let before = lab.run(&["backup", "list", "--json"]).ok().json();
         upload(&lab.url("synapse"), &server.anna, &picture(2));
-        // From the connection to the guest to the snapshot's own file.
-        let moments = [50, 120, 180, 240, 300, 360, 500, 800];
-        for millis in moments {
+        let moments = [4, 12, 20, 28, 36, 50, 65, 90];
+        for percent in moments {
             let running = lab.command(&["backup", "now"]).start();
-            std::thread::sleep(Duration::from_millis(millis));
+            std::thread::sleep(whole * percent / 100);
             running.kill();
         }
         lab.healthy();

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, fs, io::ErrorKind, net::TcpStream, process::ExitCode, time::Duration};
 
-use matrix_podman_e2e::{CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, make_archives};
+use matrix_podman_e2e::{
+    CallsPage, Guest, Invocation, Lab, Node, Ran, Scenario, at_this_pace, make_archives, wait_until,
+};
 
 #[path = "proxmox/snapshots.rs"]
 mod snapshots;
@@ -16,6 +18,8 @@ mod volume;
 /// call is a large Perl program on a real node.
 const FIRST: usize = 15;
 const SECOND: usize = 3;
+/// Longer than the greeting may take.
+const GREETING: Duration = Duration::from_millis(100);
 
 /// Milliseconds of the greeting, between two looks at a clock in the guest, so
 /// that the way in does not count.
@@ -256,7 +260,8 @@ fn greeted(s: &mut Scenario, site: &Site) {
         let mut took: Vec<u32> =
             (0..5).map(|_| site.guest().sh(TIMED).ok().text().parse().unwrap()).collect();
         took.sort_unstable();
-        assert!(took[2] < 100, "the greeting took {took:?} ms");
+        let most = at_this_pace(GREETING).as_millis();
+        assert!(u128::from(took[2]) < most, "the greeting took {took:?} ms");
     });
     s.test("it is there as fast when systemd and Podman hang, and nobody waits for it at a login", || {
         let guest = site.guest();
@@ -268,15 +273,21 @@ fn greeted(s: &mut Scenario, site: &Site) {
         let asked = guest.command(["timeout", "3", "systemctl", "status"]).run();
         let greeted = guest.command(["matrix-podman", "motd"]).within(Duration::from_secs(20)).run();
         let took = guest.command(["sh", "-euc", TIMED]).within(Duration::from_secs(20)).run();
-        let login = guest.command(["bash", "--login", "-i", "-c", "true"]).within(Duration::from_secs(20)).run();
+        // A shell waits half a second for it, which a busy machine may need by itself.
+        let login = wait_until("a login shows the greeting", Duration::from_secs(20), || {
+            let login = guest.command(["bash", "--login", "-i", "-c", "true"]).within(Duration::from_secs(20)).run();
+            if login.stdout.contains("synapse") { Ok(login) } else { Err(login.evidence()) }
+        });
         signal("-CONT");
         guest.sh("rm /run/hangs; mv /usr/bin/podman.real /usr/bin/podman").ok();
         assert_ne!(asked.code, 0, "systemd does hang\n{}", asked.evidence());
         assert!(greeted.ok().stdout.contains("synapse"));
         let took: u32 = took.ok().text().parse().unwrap();
-        assert!(took < 100, "the greeting took {took} ms");
+        let most = at_this_pace(GREETING).as_millis();
+        assert!(u128::from(took) < most, "the greeting took {took} ms");
         let login = login.ok();
-        assert!(login.took < Duration::from_secs(2) && login.stdout.contains("synapse"), "{}", login.evidence());
+        assert!(login.took < at_this_pace(Duration::from_secs(2)), "{}", login.evidence());
+        assert!(login.stdout.contains("synapse"), "{}", login.evidence());
     });
 }
 

@@ -12,7 +12,8 @@ use std::{
 };
 
 use matrix_podman_e2e::{
-    Guest, Lab, MachineSnapshot, NodeClient, PythonClient, SERVICES, Scenario, Session, http, wait_until,
+    Guest, Lab, MachineSnapshot, NodeClient, PythonClient, SERVICES, Scenario, Session, at_this_pace, http,
+    wait_until,
 };
 use serde_json::{Value, json};
 
@@ -297,7 +298,8 @@ fn hardened(s: &mut Scenario, lab: &Lab) {
             [(8008, true), (8080, true), (5432, false), (6379, false), (22, false), (53, false)]
         {
             let target = format!("{address}:{port}").parse().unwrap();
-            let connected = std::net::TcpStream::connect_timeout(&target, Duration::from_secs(3)).is_ok();
+            let connected =
+                std::net::TcpStream::connect_timeout(&target, at_this_pace(Duration::from_secs(3))).is_ok();
             assert_eq!(connected, open, "port {port}");
         }
     });

@@ -1,6 +1,8 @@
 //! What an update does for the container as a whole before it replaces anything.
 
-use matrix_podman_e2e::{How, Invocation, Ran, Scenario, archive, clients_folder};
+use std::time::Duration;
+
+use matrix_podman_e2e::{How, Invocation, Ran, Scenario, archive, at_this_pace, clients_folder};
 
 use crate::{Site, pct, status};
 
@@ -18,7 +20,8 @@ impl Site {
 
     #[track_caller]
     fn update(&self, more: &[&str]) -> Ran {
-        self.run(&[&["update", "synapse", "--within", "60s"], more].concat())
+        let within = format!("{}s", at_this_pace(Duration::from_secs(60)).as_secs());
+        self.run(&[&["update", "synapse", "--within", &within], more].concat())
     }
 
     #[track_caller]
