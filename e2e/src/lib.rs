@@ -15,6 +15,7 @@
 //! line of the test that asked for it.
 
 mod archives;
+pub mod campaign;
 mod cleaning;
 mod command;
 mod guest;

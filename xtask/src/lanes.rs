@@ -22,8 +22,9 @@ pub struct File {
 
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
-const LONG: [&str; 10] = [
+const LONG: [&str; 11] = [
     "backup",
+    "campaign",
     "postgres",
     "update",
     "doctor",

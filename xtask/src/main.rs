@@ -1,7 +1,8 @@
 //! What a contributor does, in one command: `cargo xtask ci`, `e2e`, `bench`,
-//! `docs`.
+//! `campaign`, `docs`.
 
 mod bench;
+mod campaign;
 mod ci;
 mod docs;
 mod e2e;
@@ -15,6 +16,8 @@ const HELP: &str = "\
 cargo xtask ci [--allow-not-run]            everything that must pass, fast things first
 cargo xtask e2e [FILTER] [--allow-not-run]  the end-to-end tests, or those whose file or name has FILTER in it
 cargo xtask bench [ARGUMENT...]             measure speed and size
+cargo xtask campaign cuts [N [ACT]]         cut the power N times, in ACT alone or in everything that changes a server
+cargo xtask campaign kills [N]              kill N runs at random moments
 cargo xtask docs                            write what is generated in docs/reference anew
 
 --allow-not-run  let tests that this machine cannot run pass; they are named in the end
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             }
         }
         ["bench", ..] => bench::run(&arguments[1..]),
+        ["campaign", "cuts" | "kills", ..] => campaign::run(&arguments[1..]),
         ["docs"] => docs::write(),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");
