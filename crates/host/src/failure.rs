@@ -149,7 +149,7 @@ mod tests {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let failure = Err::<(), _>(full).doing(|| "write /x").unwrap_err();
         assert!(failure.is_full_disk(), "{failure:?}");
-        let wrapped = io::Error::new(io::ErrorKind::Other, io::Error::from_raw_os_error(122));
+        let wrapped = io::Error::other(io::Error::from_raw_os_error(122));
         assert!(Err::<(), _>(wrapped).doing(|| "write /x").unwrap_err().is_full_disk());
         let said = Failure::new("load the image redis", "podman ended with exit status: 125")
             .evidence(vec!["Error: beginning transaction: database or disk is full".to_owned()])
