@@ -10,8 +10,8 @@ use crate::name::{Domain, ServerName};
 
 pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(String, String)>) -> Edge {
     let npm = npm(r);
-    let cloudflare = cloudflare(r, domain, npm.as_ref());
     let connectors = r.value(&keys::CONNECTORS);
+    let (cloudflare, by_hand) = cloudflare(r, domain, npm.as_ref(), connectors.written());
     let tunnelled = cloudflare.is_some() || connectors.written();
     let connectors = tunnelled.then(|| connectors.value.0.iter().map(|network| network.0).collect());
     if let Some((matrix, chat)) = urls {
@@ -39,11 +39,11 @@ pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(S
             );
         }
     }
-    Edge { cloudflare, npm, connectors }
+    Edge { cloudflare, npm, connectors, by_hand }
 }
 
 /// The host of an address.
-pub(super) fn host_of(url: &str) -> &str {
+pub fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', ':']).next().unwrap_or(rest)
 }
@@ -72,7 +72,14 @@ fn useless(r: &mut Reader<'_>, switch: &dyn AnyKey, keys: &[(&dyn AnyKey, bool)]
     }
 }
 
-fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) -> Option<Cloudflare> {
+/// The tunnel that is ours to lead; or where one delivers that is set up by
+/// hand, with its `connectors` named.
+fn cloudflare(
+    r: &mut Reader<'_>,
+    domain: Option<&Domain>,
+    npm: Option<&Npm>,
+    by_hand: bool,
+) -> (Option<Cloudflare>, Option<String>) {
     let tunnel = r.optional(&keys::TUNNEL);
     let create_tunnel = r.value(&keys::CREATE_TUNNEL);
     let zone = r.optional(&keys::ZONE);
@@ -91,14 +98,14 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
                     (&keys::CREATE_TUNNEL, create_tunnel.written()),
                     (&keys::ZONE, zone.written()),
                     (&keys::CLOUDFLARE_TOKEN_FILE, token_written),
-                    (&keys::SERVICE, service.written()),
+                    (&keys::SERVICE, service.written() && !by_hand),
                     (&keys::VERIFY_ORIGIN, verify_origin.written()),
                     (&keys::CACHE_RULE, cache_rule.written()),
                     (&keys::ZONE_SETTINGS, zone_settings.written()),
                 ],
             );
         }
-        return None;
+        return (None, service.value.filter(|_| by_hand).map(|url| url.0));
     };
     if create_tunnel.value && is_uuid(&tunnel_name) {
         r.complain(
@@ -133,16 +140,17 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
                 .hint("remove the path"),
         );
     }
-    Some(Cloudflare {
+    let made = zone.value.or_else(|| domain.cloned()).map(|zone| Cloudflare {
         tunnel: tunnel_name,
         create_tunnel: create_tunnel.value,
-        zone: zone.value.or_else(|| domain.cloned())?,
+        zone,
         token,
         service: service_url,
         verify_origin: verify_origin.value,
         cache_rule: cache_rule.value,
         zone_settings: zone_settings.value.0,
-    })
+    });
+    (made, None)
 }
 
 /// Whether a tunnel is named by its id.
@@ -157,8 +165,10 @@ fn npm(r: &mut Reader<'_>) -> Option<Npm> {
     let identity = r.optional(&keys::NPM_IDENTITY);
     let (secret, secret_written) = credential(r, &keys::NPM_SECRET_FILE, &keys::NPM_SECRET_VARIABLE);
     let certificate = r.value(&keys::NPM_CERTIFICATE);
+    let certificate_name = r.optional(&keys::NPM_CERTIFICATE_NAME);
     let (dns_token, dns_written) = credential(r, &keys::NPM_DNS_TOKEN_FILE, &keys::NPM_DNS_TOKEN_VARIABLE);
     let forward_host = r.optional(&keys::NPM_FORWARD_HOST);
+    let serves_at = r.optional(&keys::NPM_SERVES_AT);
     let hsts = r.value(&keys::NPM_HSTS);
     let sound = address.sound();
     let Some(url) = address.value else {
@@ -170,15 +180,23 @@ fn npm(r: &mut Reader<'_>) -> Option<Npm> {
                     (&keys::NPM_IDENTITY, identity.written()),
                     (&keys::NPM_SECRET_FILE, secret_written),
                     (&keys::NPM_CERTIFICATE, certificate.written()),
+                    (&keys::NPM_CERTIFICATE_NAME, certificate_name.written()),
                     (&keys::NPM_DNS_TOKEN_FILE, dns_written),
                     (&keys::NPM_FORWARD_HOST, forward_host.written()),
+                    (&keys::NPM_SERVES_AT, serves_at.written()),
                     (&keys::NPM_HSTS, hsts.written()),
                 ],
             );
         }
         return None;
     };
-    if url.0.starts_with("http://") && public_address(host_of(&url.0)) {
+    if certificate_name.written() && certificate.value == CertificateChoice::None {
+        r.complain(
+            &keys::NPM_CERTIFICATE_NAME,
+            Flaw::new("with certificate = \"none\" this would have no effect").hint("remove one of the two"),
+        );
+    }
+    if url.0.starts_with("http://") && is_public(host_of(&url.0)) {
         r.complain(
             &keys::NPM_ADDRESS,
             Flaw::new("NPM's password would cross the internet for everybody to read")
@@ -205,20 +223,46 @@ fn npm(r: &mut Reader<'_>) -> Option<Npm> {
         identity: identity.value.map(|email| email.0).unwrap_or_default(),
         secret,
         certificate: certificate.value,
+        certificate_name: certificate_name.value.map(|words| words.0),
         dns_token,
+        serves_at: serves_at.value.map(|url| url.0),
         forward_host: forward_host.value.map(|words| words.0),
         hsts: hsts.value,
     })
 }
 
-/// Whether a host is an IPv4 address that everybody can reach.
-fn public_address(host: &str) -> bool {
-    host.parse::<std::net::Ipv4Addr>().is_ok_and(|a| {
-        !(a.is_private()
+/// Ends of names that are nobody's on the internet.
+const LOCAL: [&str; 14] = [
+    "local",
+    "localhost",
+    "localdomain",
+    "lan",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "test",
+    "invalid",
+    "example",
+    "fritz.box",
+];
+
+/// Whether a host is an IPv4 address that everybody can reach, or a name that
+/// may lead to one: a name with a dot whose end is not one of home networks.
+fn is_public(host: &str) -> bool {
+    if let Ok(a) = host.parse::<std::net::Ipv4Addr>() {
+        return !(a.is_private()
             || a.is_loopback()
             || a.is_link_local()
-            || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64))
-    })
+            || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64));
+    }
+    let name = host.to_ascii_lowercase();
+    name.contains('.')
+        && !LOCAL
+            .iter()
+            .any(|end| name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 pub(super) fn well_known(
@@ -248,5 +292,22 @@ pub(super) fn well_known(
         support_page: r.optional(&keys::SUPPORT_PAGE).value.map(|url| url.0),
         support_email: r.optional(&keys::SUPPORT_EMAIL).value.map(|email| email.0),
         support_user: r.optional(&keys::SUPPORT_USER).value.map(|user| user.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_crosses_no_network_of_others_in_clear() {
+        for public in ["npm.example.org", "8.8.8.8", "npm.lan.org", "arpa.xlocal.de"] {
+            assert!(is_public(public), "{public}");
+        }
+        for own in
+            ["npm", "npm.lan", "NPM.home.arpa", "fritz.box", "npm.fritz.box", "192.168.1.5", "100.64.0.1"]
+        {
+            assert!(!is_public(own), "{own}");
+        }
     }
 }

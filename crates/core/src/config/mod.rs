@@ -22,7 +22,7 @@ mod types;
 use std::net::Ipv4Addr;
 
 pub use self::{
-    edge::is_uuid,
+    edge::{host_of, is_uuid},
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
@@ -31,8 +31,8 @@ pub use self::{
 use crate::{
     backup::Backup,
     name::{
-        AbsPath, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName, SshHost,
-        Timezone,
+        AbsPath, Cidr, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
+        SshHost, Timezone,
     },
     service::Service,
     size::{Bytes, Seconds},
@@ -347,7 +347,20 @@ pub struct Edge {
     pub npm: Option<Npm>,
     /// Networks that a tunnel's cloudflared comes from, where there is a tunnel:
     /// the one of `cloudflare`, or one that is set up by hand.
-    pub connectors: Option<Vec<Cidr4>>,
+    pub connectors: Option<Vec<Cidr>>,
+    /// Where a tunnel delivers that is set up by hand, where somebody said it.
+    pub by_hand: Option<String>,
+}
+
+impl Edge {
+    /// Where the tunnel delivers, the one of `cloudflare` or the one by hand;
+    /// none where there is no tunnel, or nobody said it.
+    pub fn service(&self) -> Option<&str> {
+        match &self.cloudflare {
+            Some(cloudflare) => Some(&cloudflare.service),
+            None => self.by_hand.as_deref(),
+        }
+    }
 }
 
 /// Where a credential is found when it is needed; never the credential.
@@ -402,10 +415,14 @@ pub struct Npm {
     pub secret: Credential,
     /// Where the hosts' certificate comes from.
     pub certificate: CertificateChoice,
+    /// Name or number of the certificate in NPM, where one is named.
+    pub certificate_name: Option<String>,
     /// A Cloudflare token for NPM's own use, to ask for certificates.
     pub dns_token: Credential,
     /// The guest as NPM reaches it, where that differs.
     pub forward_host: Option<String>,
+    /// Where it takes people in, where that is named.
+    pub serves_at: Option<String>,
     /// Whether browsers are told to remember HTTPS.
     pub hsts: bool,
 }

@@ -5,7 +5,7 @@
 use super::well_known::{self, Document};
 use crate::{
     config::Config,
-    name::Cidr4,
+    name::Cidr,
     render::nginx::{self, Directive},
     size::Bytes,
 };
@@ -56,7 +56,7 @@ pub struct Way {
     /// What is told at `/.well-known/matrix/`.
     pub documents: Vec<Document>,
     /// Networks that a Cloudflare tunnel comes from, where there is one.
-    pub tunnel: Option<Vec<Cidr4>>,
+    pub tunnel: Option<Vec<Cidr>>,
     /// Whether browsers are told to remember HTTPS.
     pub hsts: bool,
 }
@@ -95,8 +95,15 @@ pub fn npm_advanced(way: &Way) -> String {
     nginx::to_string(HEADER, &block)
 }
 
-/// The text for the "Advanced" tab of the domain's own host in NPM, which only
-/// answers well-known.
+/// What a host in NPM that leads to a web site needs besides, to answer
+/// well-known: nothing in it concerns any other path.
+pub fn npm_well_known(way: &Way) -> String {
+    let block: Vec<Directive> = way.documents.iter().map(|document| answer(document, way.hsts)).collect();
+    nginx::to_string("Added for the Matrix server; every other path stays as it is.", &block)
+}
+
+/// The text for the "Advanced" tab of a host of the domain's own in NPM that
+/// answers well-known and has nothing else.
 pub fn npm_apex_advanced(way: &Way) -> String {
     let mut block: Vec<Directive> = way.documents.iter().map(|document| answer(document, way.hsts)).collect();
     block.push(Directive::block("location", ["/"], vec![Directive::simple("return", ["404"])]));
@@ -171,9 +178,9 @@ fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
 
 /// Networks that a tunnel comes from where nobody named them: this machine and
 /// the private ones.
-pub fn usual_connectors() -> Vec<Cidr4> {
+pub fn usual_connectors() -> Vec<Cidr> {
     [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
-        .map(|(a, b, prefix)| Cidr4::known(a, b, 0, 0, prefix))
+        .map(|(a, b, prefix)| Cidr::known(a, b, prefix))
         .to_vec()
 }
 

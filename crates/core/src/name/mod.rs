@@ -90,7 +90,7 @@ mod proxmox;
 
 pub use file::{AbsPath, Mode, Owner};
 pub use image::{Digest, ImageRef};
-pub use net::{Cidr4, Cidr6, InterfaceName, Port, SshHost};
+pub use net::{Cidr, Cidr4, Cidr6, InterfaceName, Port, SshHost};
 pub use proxmox::{ContainerId, MacAddress, PoolName, SnapshotName, StorageName, Tag, TemplateName};
 
 checked_string!(

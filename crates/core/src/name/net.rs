@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -139,6 +139,40 @@ impl Cidr4 {
 }
 
 impl fmt::Display for Cidr4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A network of either family: `192.168.0.0/16`, `fd00::/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// The network that `address` is in; none when there is no such prefix, or
+    /// when it would be everybody.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(a) if (1..=32).contains(&prefix) => {
+                IpAddr::from(Ipv4Addr::from(u32::from(a) & (u32::MAX << (32 - prefix))))
+            }
+            IpAddr::V6(a) if (1..=128).contains(&prefix) => {
+                IpAddr::from(Ipv6Addr::from(u128::from(a) & (u128::MAX << (128 - prefix))))
+            }
+            _ => return None,
+        };
+        Some(Self { address, prefix })
+    }
+
+    pub(crate) const fn known(a: u8, b: u8, prefix: u8) -> Self {
+        Self { address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix }
+    }
+}
+
+impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }

@@ -56,9 +56,10 @@ super::keys! {
     SERVICE: Key<ServiceUrl, Follows> = Key {
         path: "edge.cloudflare.service",
         fallback: Follows("port 443 of the machine in edge.npm.address, port 80 where NPM has no certificate"),
-        of: |c| c.edge.cloudflare.as_ref().map(|cf| ServiceUrl(cf.service.clone())),
+        of: |c| c.edge.service().map(|service| ServiceUrl(service.to_owned())),
         example: r#""https://192.168.1.5""#,
-        doc: "Where the tunnel delivers: the reverse proxy, as cloudflared reaches it.",
+        doc: "Where the tunnel delivers: the reverse proxy, as cloudflared reaches it. With connectors and without \
+              tunnel, it says where a tunnel delivers that is set up by hand.",
         init: false,
     };
     VERIFY_ORIGIN: Key<bool> = Key {
@@ -141,6 +142,15 @@ super::keys! {
               NPM has or has it ask Let's Encrypt through Cloudflare's DNS, none leaves the hosts without one.",
         init: false,
     };
+    NPM_CERTIFICATE_NAME: Key<Words, Follows> = Key {
+        path: "edge.npm.certificate_name",
+        fallback: Follows("the one that names the host and is valid longest"),
+        of: |c| c.edge.npm.as_ref().and_then(|npm| npm.certificate_name.clone().map(Words)),
+        example: r#""Cloudflare Origin""#,
+        doc: "Name or number of the certificate in NPM that the proxy hosts get, whatever names NPM shows for it. Of an \
+              uploaded certificate, such as one of Cloudflare's Origin CA, NPM knows the common name alone.",
+        init: false,
+    };
     NPM_DNS_TOKEN_FILE: Key<SecretPath, Follows> = Key {
         path: "edge.npm.dns_token_file",
         fallback: Follows("none; the token is then taken from the environment"),
@@ -165,6 +175,14 @@ super::keys! {
         of: |c| c.edge.npm.as_ref().and_then(|npm| npm.forward_host.clone().map(Words)),
         example: r#""192.168.1.20""#,
         doc: "Name or address of the guest as NPM reaches it, where that is another than this machine sees.",
+        init: false,
+    };
+    NPM_SERVES_AT: Key<ServiceUrl, Follows> = Key {
+        path: "edge.npm.serves_at",
+        fallback: Follows("where the tunnel delivers, else port 443 of the machine in address"),
+        of: |c| c.edge.npm.as_ref().and_then(|npm| npm.serves_at.clone().map(ServiceUrl)),
+        example: r#""https://192.168.1.5:8443""#,
+        doc: "Where NPM takes people in, as this machine reaches it. Whether a host is really served is looked at there.",
         init: false,
     };
     NPM_HSTS: Key<bool> = Key {

@@ -134,7 +134,7 @@ domain = "chat.home.arpa"
 tunnel = "home"
 zone = "home.arpa"
 token_file = "/root/cloudflare-token"
-connectors = ["192.168.1.7/32"]
+connectors = ["192.168.1.7/32", "fd00::/8"]
 zone_settings = ["ssl"]
 [edge.npm]
 address = "http://192.168.1.5:81"
@@ -142,6 +142,15 @@ identity = "admin@home.arpa"
 secret_file = "/root/npm"
 dns_token_file = "/root/dns"
 forward_host = "192.168.1.20"
+certificate_name = "Cloudflare Origin"
+serves_at = "https://192.168.1.5:8443"
+"#;
+
+const BY_HAND: &str = r#"
+domain = "chat.home.arpa"
+[edge.cloudflare]
+connectors = ["192.168.1.7/32"]
+service = "http://192.168.1.5"
 "#;
 
 const NETWORKS: [&str; 5] = [
@@ -155,7 +164,7 @@ const NETWORKS: [&str; 5] = [
 /// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {
     let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
-    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, EDGE, PROXMOX]
+    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, EDGE, BY_HAND, PROXMOX]
         .into_iter()
         .chain(networks.iter().map(String::as_str));
     texts

@@ -1,7 +1,9 @@
 //! Values of the way in: addresses of services, networks, people, variables.
 
+use std::net::IpAddr;
+
 use super::{Flaw, TextType};
-use crate::name::Cidr4;
+use crate::name::Cidr;
 
 /// The address of a service on the internet or at home: `http://host:port/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +51,9 @@ impl TextType for ServiceUrl {
     }
 }
 
-/// A network, `192.168.0.0/16`, or one machine, `192.168.1.7/32`.
+/// A network, `192.168.0.0/16`, or one machine, `192.168.1.7/32`; IPv6, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct NetworkCidr(pub Cidr4);
+pub(in crate::config) struct NetworkCidr(pub Cidr);
 
 impl NetworkCidr {
     /// This machine and the private networks.
@@ -62,31 +64,29 @@ impl NetworkCidr {
 
 impl TextType for NetworkCidr {
     fn wanted() -> String {
-        "a network such as 192.168.1.0/24, or one address such as 192.168.1.7/32".to_owned()
+        "a network such as 192.168.1.0/24 or fd00::/8, or one address such as 192.168.1.7/32".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let whole = if address.is_ipv4() { 32 } else { 128 };
             return Err(Flaw::new("the length of the network's prefix is missing")
-                .hint(format!("for this one address: {:?}", format!("{text}/32"))));
+                .hint(format!("for this one address: {:?}", format!("{text}/{whole}"))));
         }
         let (address, prefix) = text
             .split_once('/')
-            .and_then(|(a, p)| Some((a.parse::<std::net::Ipv4Addr>().ok()?, p.parse::<u8>().ok()?)))
+            .and_then(|(a, p)| Some((a.parse::<IpAddr>().ok()?, p.parse::<u8>().ok()?)))
             .ok_or_else(|| Flaw::new(format!("this is not {}", Self::wanted())))?;
-        if !(1..=32).contains(&prefix) {
-            return Err(Flaw::new("the prefix length is a number from 1 to 32")
-                .hint("everybody's word about addresses cannot be believed"));
-        }
-        let network = u32::from(address) & (u32::MAX << (32 - prefix));
-        let network = std::net::Ipv4Addr::from(network);
-        let [a, b, c, d] = network.octets();
-        Ok(Self(Cidr4::known(a, b, c, d, prefix)))
+        Cidr::new(address, prefix).map(Self).ok_or_else(|| {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            Flaw::new(format!("the prefix length is a number from 1 to {most}"))
+                .hint("everybody's word about addresses cannot be believed")
+        })
     }
     fn to_text(&self) -> String {
-        format!("{}/{}", self.0.address(), self.0.prefix())
+        self.0.to_string()
     }
     fn pattern() -> Option<String> {
-        Some("^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$".to_owned())
+        Some("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)/[0-9]{1,3}$".to_owned())
     }
 }
 
