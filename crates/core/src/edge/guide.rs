@@ -60,7 +60,8 @@ pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
         tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(proxy::usual_connectors)),
         ..way.clone()
     };
-    let mut steps = vec![certificate(config, &way), matrix_host(&way), chat_host(&way)];
+    let plain = tunnelled && service(config, proxy_host).starts_with("http://");
+    let mut steps = vec![certificate(config, &way), matrix_host(&way, plain), chat_host(&way, plain)];
     if let Some(apex) = &way.apex {
         steps.push(apex_step(&way, apex, tunnelled));
     }
@@ -93,10 +94,20 @@ fn certificate(config: &Config, way: &Way) -> Step {
     let names =
         [Some(&way.matrix), Some(&way.chat)].into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
     let mut parts = vec![
-        text("In NPM: SSL Certificates, Add SSL Certificate, Let's Encrypt."),
-        fields([("Domain Names", &names), ("Use a DNS Challenge", "on"), ("DNS Provider", "Cloudflare")]),
         text(
-            "The credentials want a Cloudflare token that may do \"Zone / DNS: Edit\" in this zone and nothing else; make \
+            "In NPM: Certificates, Add Certificate, Let's Encrypt via DNS (before 2.13: SSL Certificates, Add SSL \
+             Certificate, Let's Encrypt, and there Use a DNS Challenge). While NPM asks for it, hosts of these names that \
+             are there already are not served; save each of them once more behind it, or they stay without HTTPS.",
+        ),
+        fields([
+            ("Domain Names", &names),
+            ("DNS Provider", "Cloudflare"),
+            ("Credentials File Content", "the line below"),
+            ("Propagation Seconds", "30"),
+        ]),
+        Part::Block("ini", "dns_cloudflare_api_token=\n".to_owned()),
+        text(
+            "Behind the = goes a Cloudflare token that may do \"Zone / DNS: Edit\" in this zone and nothing else; make \
              one at https://dash.cloudflare.com/profile/api-tokens. NPM keeps it, to renew the certificate.",
         ),
     ];
@@ -106,12 +117,41 @@ fn certificate(config: &Config, way: &Way) -> Step {
     Step { title: "Get a certificate".to_owned(), parts }
 }
 
-fn matrix_host(way: &Way) -> Step {
-    Step {
-        title: format!("Lead {} to Synapse", way.matrix),
-        parts: vec![
-            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-            fields([
+/// Where the tunnel delivers.
+fn service(config: &Config, proxy_host: &str) -> String {
+    config.edge.service().map_or_else(|| format!("https://{proxy_host}"), str::to_owned)
+}
+
+/// The fields of a proxy host's tab SSL, behind the others.
+fn with_ssl<const N: usize>(all: [(&str, &str); N], plain: bool) -> Part {
+    let mut all = all.to_vec();
+    all.push(("SSL: Certificate", "the one from step 1"));
+    all.push(("SSL: Force SSL", "on"));
+    if plain {
+        all.push((TRUST, "on"));
+    }
+    all.push(("SSL: HTTP/2 Support", "on"));
+    Part::Fields(all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+const TRUST: &str = "SSL: Trust Upstream Forwarded Proto Headers";
+
+/// What keeps a tunnel that delivers by HTTP from going round in circles.
+fn circles(plain: bool) -> Option<Part> {
+    plain.then(|| {
+        text(
+            "The tunnel delivers by http://. Without \"Trust Upstream Forwarded Proto Headers\", Force SSL would send \
+             everybody who comes through it round in circles. NPM has it from 2.14 on; with an older one this cannot work: \
+             update NPM, or have the tunnel deliver by https://.",
+        )
+    })
+}
+
+fn matrix_host(way: &Way, plain: bool) -> Step {
+    let mut parts = vec![
+        text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+        with_ssl(
+            [
                 ("Domain Names", &way.matrix),
                 ("Scheme", "http"),
                 ("Forward Hostname / IP", &way.synapse.host),
@@ -119,22 +159,21 @@ fn matrix_host(way: &Way) -> Step {
                 ("Cache Assets", "off: it would store people's pictures"),
                 ("Block Common Exploits", "off: it refuses logins through other services"),
                 ("Websockets Support", "on"),
-                ("SSL: Certificate", "the one from step 1"),
-                ("SSL: Force SSL", "on"),
-                ("SSL: HTTP/2 Support", "on"),
-            ]),
-            text("Into the tab Advanced, all of this:"),
-            Part::Block("nginx", proxy::npm_advanced(way)),
-        ],
-    }
+            ],
+            plain,
+        ),
+    ];
+    parts.extend(circles(plain));
+    parts.push(text("Into the tab Advanced (since 2.13 behind the cogwheel), all of this:"));
+    parts.push(Part::Block("nginx", proxy::npm_advanced(way)));
+    Step { title: format!("Lead {} to Synapse", way.matrix), parts }
 }
 
-fn chat_host(way: &Way) -> Step {
-    Step {
-        title: format!("Lead {} to the web client", way.chat),
-        parts: vec![
-            text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
-            fields([
+fn chat_host(way: &Way, plain: bool) -> Step {
+    let mut parts = vec![
+        text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
+        with_ssl(
+            [
                 ("Domain Names", &way.chat),
                 ("Scheme", "http"),
                 ("Forward Hostname / IP", &way.web.host),
@@ -142,13 +181,13 @@ fn chat_host(way: &Way) -> Step {
                 ("Cache Assets", "off"),
                 ("Block Common Exploits", "off"),
                 ("Websockets Support", "on"),
-                ("SSL: Certificate", "the one from step 1"),
-                ("SSL: Force SSL", "on"),
-                ("SSL: HTTP/2 Support", "on"),
-            ]),
-            text("The tab Advanced stays empty."),
-        ],
-    }
+            ],
+            plain,
+        ),
+    ];
+    parts.extend(circles(plain));
+    parts.push(text("The tab Advanced stays empty."));
+    Step { title: format!("Lead {} to the web client", way.chat), parts }
 }
 
 fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
@@ -167,18 +206,17 @@ fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
              other of {apex}."
         )));
     } else {
-        parts.push(text(format!("If NPM serves {apex} too, put this into the Advanced tab of that host:")));
-        parts.push(Part::Block("nginx", proxy::npm_apex_advanced(way)));
+        parts.push(text(format!(
+            "If NPM serves {apex} too, put this into the Advanced tab of that host, beside what is there; the web site stays \
+             as it is:"
+        )));
+        parts.push(Part::Block("nginx", proxy::npm_well_known(way)));
     }
     Step { title: format!("Have {apex} say where the server is"), parts }
 }
 
 fn routes(config: &Config, way: &Way, proxy_host: &str) -> Step {
-    let service = config
-        .edge
-        .cloudflare
-        .as_ref()
-        .map_or_else(|| format!("https://{proxy_host}"), |cloudflare| cloudflare.service.clone());
+    let service = service(config, proxy_host);
     let (scheme, address) = service.split_once("://").unwrap_or(("https", &service));
     let scheme = scheme.to_uppercase();
     let mut parts = vec![text(
@@ -300,6 +338,48 @@ mod tests {
         let page = html(&made(&config));
         assert!(page.contains("a&amp;b@home.arpa") && !page.contains("a&b"), "{page}");
         assert!(page.contains("/.well-known/matrix/support"));
+    }
+
+    #[test]
+    fn what_is_pasted_into_a_web_sites_host_leaves_the_site_alone() {
+        let config = Config::parse(
+            "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n[edge.npm]\n\
+            address = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"",
+            "matrix.toml",
+        )
+        .unwrap();
+        let step = made(&config)
+            .steps
+            .into_iter()
+            .find(|step| step.title.starts_with("Have chat.home.arpa"))
+            .unwrap();
+        let blocks = step.parts.iter().filter_map(|part| match part {
+            Part::Block("nginx", block) => Some(block),
+            _ => None,
+        });
+        let blocks: Vec<&String> = blocks.collect();
+        assert_eq!(blocks.len(), 1);
+        assert!(blocks[0].contains("location = /.well-known/matrix/server {"), "{}", blocks[0]);
+        assert!(!blocks[0].contains("location / {") && !blocks[0].contains("404"), "{}", blocks[0]);
+    }
+
+    #[test]
+    fn a_tunnel_by_http_is_told_what_keeps_it_from_circles() {
+        let tunnel = |service: &str| {
+            let config = Config::parse(
+                &format!(
+                    "domain = \"chat.home.arpa\"\n[edge.cloudflare]\ntunnel = \"home\"\n\
+                service = \"{service}\""
+                ),
+                "matrix.toml",
+            )
+            .unwrap();
+            markdown(&made(&config))
+        };
+        let plain = tunnel("http://192.168.1.5");
+        assert_eq!(plain.matches(&format!("| {TRUST} | `on` |")).count(), 2, "{plain}");
+        assert!(plain.contains("from 2.14 on"));
+        assert!(!tunnel("https://192.168.1.5").contains("Trust Upstream"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub mod show;
 pub mod well_known;
 
 pub use question::{Act, Api, Host, Question, Record};
-pub use refusal::{Refusal, RefusalKind, refusal};
+pub use refusal::{NPM_PERMISSIONS, Refusal, RefusalKind, refusal};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;

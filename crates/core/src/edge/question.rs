@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::npm::Outside;
 use crate::name::AbsPath;
 
 /// An API of the edge.
@@ -59,14 +60,23 @@ pub enum Question {
     },
     /// Which NPM this is; anybody may ask.
     NpmStatus,
+    /// Who is logged in at NPM, and what they may do.
+    NpmUser,
     /// All proxy hosts.
     NpmHosts,
     /// All hosts that only redirect.
     NpmRedirections,
     /// All hosts that answer 404.
     NpmDeadHosts,
+    /// All streams.
+    NpmStreams,
     /// All certificates.
     NpmCertificates,
+    /// All certificates with every host that uses one, whoever owns it. Only
+    /// NPM 2.13 and later know that.
+    NpmCertificateUses,
+    /// Whether the token for NPM's own use can be read; asked of this machine.
+    NpmDnsToken,
 }
 
 impl Question {
@@ -74,10 +84,14 @@ impl Question {
     pub fn api(&self) -> Api {
         match self {
             Question::NpmStatus
+            | Question::NpmUser
             | Question::NpmHosts
             | Question::NpmRedirections
             | Question::NpmDeadHosts
-            | Question::NpmCertificates => Api::Npm,
+            | Question::NpmStreams
+            | Question::NpmCertificates
+            | Question::NpmCertificateUses
+            | Question::NpmDnsToken => Api::Npm,
             _ => Api::Cloudflare,
         }
     }
@@ -101,7 +115,13 @@ impl Question {
             Question::NpmHosts => "/nginx/proxy-hosts".to_owned(),
             Question::NpmRedirections => "/nginx/redirection-hosts".to_owned(),
             Question::NpmDeadHosts => "/nginx/dead-hosts".to_owned(),
+            Question::NpmUser => "/users/me?expand=permissions".to_owned(),
+            Question::NpmStreams => "/nginx/streams".to_owned(),
             Question::NpmCertificates => "/nginx/certificates".to_owned(),
+            Question::NpmCertificateUses => {
+                "/nginx/certificates?expand=proxy_hosts,redirection_hosts,dead_hosts".to_owned()
+            }
+            Question::NpmDnsToken => String::new(),
         }
     }
 
@@ -147,7 +167,12 @@ impl Question {
             Question::NpmHosts => "the proxy hosts of Nginx Proxy Manager".to_owned(),
             Question::NpmRedirections => "the redirection hosts of Nginx Proxy Manager".to_owned(),
             Question::NpmDeadHosts => "the 404 hosts of Nginx Proxy Manager".to_owned(),
-            Question::NpmCertificates => "the certificates of Nginx Proxy Manager".to_owned(),
+            Question::NpmUser => "its own user at Nginx Proxy Manager".to_owned(),
+            Question::NpmStreams => "the streams of Nginx Proxy Manager".to_owned(),
+            Question::NpmCertificates | Question::NpmCertificateUses => {
+                "the certificates of Nginx Proxy Manager".to_owned()
+            }
+            Question::NpmDnsToken => "the token that NPM proves the names with".to_owned(),
         }
     }
 }
@@ -187,6 +212,10 @@ pub struct Host {
     /// Its id and the same fields as they are, where it exists: they are put
     /// back if nginx refuses the new ones.
     pub before: Option<(u64, Json)>,
+    /// Where it is looked at afterwards.
+    pub outside: Option<Outside>,
+    /// Whether its certificate has to name it, as far as NPM knows.
+    pub named: bool,
 }
 
 /// Something that is changed at the edge. Each is idempotent: it looks first,
@@ -275,6 +304,8 @@ pub enum Act {
         names: Vec<String>,
         /// Fields of the request beside the credential.
         meta: Json,
+        /// Where its id is written down, so that it can be removed again.
+        record: AbsPath,
     },
     /// Removes a certificate, which NPM revokes.
     RemoveCertificate {
@@ -285,6 +316,16 @@ pub enum Act {
     },
     /// Makes or changes a proxy host; one that nginx does not take is put back.
     WriteHost(Host),
+    /// Gives a proxy host back to whom it belongs: writes these fields and
+    /// takes our mark away.
+    RestoreHost {
+        /// Its id.
+        id: u64,
+        /// Its name, for messages.
+        name: String,
+        /// What is written.
+        fields: Json,
+    },
     /// Removes a proxy host.
     RemoveHost {
         /// Its id.
@@ -301,6 +342,7 @@ impl Act {
             Act::RequestCertificate { .. }
             | Act::RemoveCertificate { .. }
             | Act::WriteHost(_)
+            | Act::RestoreHost { .. }
             | Act::RemoveHost { .. } => Api::Npm,
             _ => Api::Cloudflare,
         }
@@ -337,6 +379,7 @@ impl Act {
                 format!("remove the certificate of {}", names.join(" and "))
             }
             Act::WriteHost(host) => format!("write the proxy host {}", host.name),
+            Act::RestoreHost { name, .. } => format!("give the proxy host {name} back"),
             Act::RemoveHost { name, .. } => format!("remove the proxy host {name}"),
         }
     }

@@ -33,9 +33,27 @@ pub struct Route {
 /// What was made at NPM and has no room for a mark.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NpmRecord {
-    /// The names of certificates that were requested.
+    /// The names of certificates that were requested while nobody wrote down
+    /// their ids. Somebody else may have made one for the same names, so these
+    /// are not removed.
     #[serde(default)]
     pub certificates: Vec<Vec<String>>,
+    /// The ids of certificates that were requested, as NPM gave them.
+    #[serde(default)]
+    pub certificate_ids: Vec<u64>,
+    /// Hosts that were there before and were taken over.
+    #[serde(default)]
+    pub adopted: Vec<Adopted>,
+}
+
+/// A proxy host that was taken over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Its id.
+    pub id: u64,
+    /// What it said before, which is put back; its names and `meta` are not
+    /// among it.
+    pub was: Json,
 }
 
 /// Where the record of `part` is for `site`.

@@ -94,6 +94,10 @@ fn cloudflare(status: u16, body: &Json, subject: &str, permission: &str) -> Opti
     }
 }
 
+/// What NPM's user has to be allowed, in the words of NPM's own page.
+pub const NPM_PERMISSIONS: &str = "give the user in edge.npm.identity these permissions in NPM (Users, its menu, Permissions): Item \
+     Visibility: All Items; Proxy Hosts and Certificates: Manage; Redirection Hosts and 404 Hosts: View Only";
+
 fn npm(status: u16, body: &Json, subject: &str) -> Option<Refusal> {
     if (200..300).contains(&status) {
         return None;
@@ -106,7 +110,14 @@ fn npm(status: u16, body: &Json, subject: &str) -> Option<Refusal> {
         401 | 403 | 404 => make(
             RefusalKind::Permission,
             format!("NPM's user may not touch {subject} ({said})"),
-            "give the user in edge.npm.identity the permission to manage proxy hosts and certificates, or take an administrator",
+            NPM_PERMISSIONS,
+        ),
+        // NPM says no more than this where its nginx cannot load its config,
+        // and where the user may only view.
+        500 => make(
+            RefusalKind::Request,
+            format!("something failed inside of Nginx Proxy Manager (500: {said})"),
+            "mostly its nginx cannot load its own config: `nginx -t` in NPM's container says where, and its log has the rest",
         ),
         429 | 502..=504 => make(
             RefusalKind::Trouble,

@@ -43,7 +43,7 @@ mod timer;
 mod update;
 
 pub use backups::is_outside;
-pub use edge::{Takedown, edge_checks, edge_takedown, edge_way};
+pub use edge::{Takedown, View, edge_checks, edge_takedown, edge_way, outside_question, outside_view};
 pub use guest::{guest_address, guest_state, lxc_spec};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
 pub use machine::BRIDGE_PID_FILES;

@@ -1,25 +1,23 @@
 //! The certificate of the proxy hosts: one that NPM has, or one that it requests.
 
-use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Side, Site, Stop, asked, decided, npm};
+use serde_json::Value as Json;
+
+use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, decided, npm};
 use crate::{
     config::CertificateChoice,
     edge::{
         Act,
-        npm::{self as api, Certificate as Found},
-        record::{self, NpmRecord},
+        npm::{self as api, Certificate as Found, Choice},
+        record,
     },
     effect::Effect,
-    name::{Mode, Owner},
     resource::{Risk, Step},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     match &site.config.edge.npm {
         Some(npm) if npm.certificate != CertificateChoice::None => {
-            vec![Box::new(Certificate {
-                site: site.clone(),
-                may_request: npm.certificate == CertificateChoice::Request,
-            })]
+            vec![Box::new(Certificate { site: site.clone(), may_request: may_request(site) })]
         }
         _ => Vec::new(),
     }
@@ -27,6 +25,14 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 pub(super) fn id() -> ResourceId {
     ResourceId::new("edge/npm/certificate")
+}
+
+fn may_request(site: &Site) -> bool {
+    site.config
+        .edge
+        .npm
+        .as_ref()
+        .is_some_and(|npm| npm.certificate == CertificateChoice::Request && npm.certificate_name.is_none())
 }
 
 /// The hosts that NPM serves for us.
@@ -38,6 +44,44 @@ pub(super) fn hosts(site: &Site) -> Vec<String> {
         hosts.extend(config.apex_host().map(str::to_owned));
     }
     hosts
+}
+
+/// The certificate of `name`; none while it is bare.
+pub(super) fn of_host(site: &Site, seen: &Observed, name: &str, what: &str) -> Result<Option<Found>, Stop> {
+    let all: Vec<Found> = asked(seen, Question::NpmCertificates, what)?;
+    let hosts: Vec<Json> = asked(seen, Question::NpmHosts, what)?;
+    let now = seen.edge_answered_at(Question::NpmCertificates)?;
+    let named = site.config.edge.npm.as_ref().and_then(|npm| npm.certificate_name.as_deref());
+    let used = hosts.iter().find(|host| api::has_name(host, name)).and_then(api::certificate_of);
+    match api::choose(&all, named, name, used, &now) {
+        Choice::Use(found) => Ok(Some(found.clone())),
+        Choice::None => Ok(None),
+        Choice::Missing(why) => Err(Diff::Blocked {
+            why,
+            hint: "edge.npm.certificate_name takes a certificate's name or its number, as NPM's list of certificates shows \
+                   them; without that key, one that names the hosts is taken or requested"
+                .to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Those of our hosts that have no certificate and that one is requested for.
+/// The others are left out: whatever is asked for leaves NPM's nginx meanwhile.
+pub(super) fn bare(site: &Site, seen: &Observed, what: &str) -> Result<Vec<String>, Stop> {
+    let mut bare = Vec::new();
+    for name in hosts(site) {
+        if of_host(site, seen, &name, what)?.is_none() {
+            bare.push(name);
+        }
+    }
+    bare.sort();
+    Ok(bare)
+}
+
+/// Whether NPM will be asked for a certificate.
+pub(super) fn will_request(site: &Site, seen: &Observed, what: &str) -> Result<bool, Stop> {
+    Ok(may_request(site) && !bare(site, seen, what)?.is_empty())
 }
 
 struct Certificate {
@@ -61,50 +105,52 @@ impl Resource for Certificate {
 
 impl Certificate {
     fn compare(&self, seen: &Observed) -> Result<Diff, Stop> {
-        let mut names = hosts(&self.site);
-        let what = format!("Request a certificate for {}", names.join(" and "));
-        let all: Vec<Found> = asked(seen, Question::NpmCertificates, &what)?;
-        let now = seen.edge_answered_at(Question::NpmCertificates)?;
-        let bare: Vec<String> =
-            names.iter().filter(|name| api::certificate_for(&all, name, &now).is_none()).cloned().collect();
-        if bare.is_empty() {
-            let first = api::certificate_for(&all, &names[0], &now);
-            let until = first.and_then(|c| c.expires_on.get(..10)).unwrap_or_default();
+        let what = "Look for a certificate in NPM";
+        let names = bare(&self.site, seen, what)?;
+        if names.is_empty() {
+            let first = of_host(&self.site, seen, self.site.config.matrix_host(), what)?;
+            let until = first.as_ref().and_then(|c| c.expires_on.get(..10)).unwrap_or_default();
             return Ok(Diff::settled(format!("NPM has a certificate, valid until {until}")));
         }
         if !self.may_request {
             return Ok(Diff::Blocked {
-                why: format!("NPM has no valid certificate for {}", bare[0]),
-                hint: "add one in NPM, or write edge.npm.certificate = \"request\"".to_owned(),
+                why: format!("NPM has no valid certificate for {}", names.join(" and ")),
+                hint: "add one in NPM, name one that is there with edge.npm.certificate_name, or write \
+                       edge.npm.certificate = \"request\""
+                    .to_owned(),
             });
         }
-        names.sort();
-        let identity = self.site.config.edge.npm.as_ref().map(|npm| npm.identity.clone()).unwrap_or_default();
-        let meta = api::certificate_meta(npm::version(seen, &what)?, &identity);
-        let path = record::path(self.site.config.site(), "npm");
-        let file = seen.file(Side::Machine, &path)?;
-        let mut made: NpmRecord = record::parse(file.and_then(|f| f.content.as_deref())).unwrap_or_default();
-        if !made.certificates.contains(&names) {
-            made.certificates.push(names.clone());
+        let mut why = format!(
+            "NPM has none for {}; it proves to Let's Encrypt that the names are yours through a DNS record",
+            names.join(" and ")
+        );
+        let away = away(seen, &names, what)?;
+        if !away.is_empty() {
+            why.push_str(&format!(
+                ". For about half a minute NPM does not serve {}, and then without HTTPS until the host is written again, \
+                 which happens right behind it",
+                away.join(" and ")
+            ));
         }
+        let identity = self.site.config.edge.npm.as_ref().map(|npm| npm.identity.clone()).unwrap_or_default();
         Ok(Diff::Change(Step {
-            what,
-            why: format!(
-                "NPM has none for {}; it proves to Let's Encrypt that the names are yours through a DNS record",
-                bare[0]
-            ),
-            risk: Risk::None,
+            what: format!("Request a certificate for {}", names.join(" and ")),
+            why,
+            risk: if away.is_empty() { Risk::None } else { Risk::Interrupts },
             changes: Vec::new(),
-            effects: vec![
-                Effect::WriteFile {
-                    side: Side::Machine,
-                    path,
-                    content: record::render(&made),
-                    mode: Mode(0o600),
-                    owner: Owner::ROOT,
-                },
-                Effect::Edge(Act::RequestCertificate { names, meta }),
-            ],
+            effects: vec![Effect::Edge(Act::RequestCertificate {
+                meta: api::certificate_meta(npm::version(seen, what)?, &identity),
+                names,
+                record: record::path(self.site.config.site(), "npm"),
+            })],
         }))
     }
+}
+
+/// Those of `names` that NPM serves now: its nginx loses them while it asks.
+fn away(seen: &Observed, names: &[String], what: &str) -> Result<Vec<String>, Stop> {
+    let hosts: Vec<Json> = asked(seen, Question::NpmHosts, what)?;
+    let served =
+        |name: &&String| hosts.iter().any(|host| api::has_name(host, name) && host["enabled"] != false);
+    Ok(names.iter().filter(served).cloned().collect())
 }

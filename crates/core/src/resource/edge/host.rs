@@ -4,16 +4,19 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, asked, certificate, change, decided,
-    edge_way, npm,
+    Diff, Observed, Question, Resource, ResourceId, Seen, Side, Site, Stop, asked, certificate, change,
+    decided, edge_way, npm,
+    outside::{View, outside_question, outside_view},
 };
 use crate::{
     config::CertificateChoice,
     edge::{
         Act, Host as Write, adopted_mark, mark,
-        npm::{self as api, Certificate, META_KEY, Role},
+        npm::{self as api, META_KEY, Outside, Role, Serving},
+        record::{self, Adopted, NpmRecord},
     },
     effect::Effect,
+    name::{Mode, Owner},
     resource::{Risk, Step},
 };
 
@@ -74,35 +77,35 @@ impl Host {
         let what = format!("Have NPM lead {name} to the guest");
         let Some(settings) = &self.site.config.edge.npm else { return Ok(Diff::settled("none is wanted")) };
         let hosts: Vec<Json> = asked(seen, Question::NpmHosts, &what)?;
-        if let Some(taken) = self.taken(seen, &hosts, &what)? {
-            return Ok(taken);
-        }
         let now = hosts.iter().find(|host| api::has_name(host, name));
         let version = npm::version(seen, &what)?;
         let certificate = if settings.certificate == CertificateChoice::None {
             None
         } else {
-            let all: Vec<Certificate> = asked(seen, Question::NpmCertificates, &what)?;
-            let today = seen.edge_answered_at(Question::NpmCertificates)?;
-            let Some(found) = api::certificate_for(&all, name, &today) else {
-                return Ok(Diff::later(what, "there is no certificate yet"));
-            };
-            // One that works is not changed for one that lasts longer.
-            let used = now.map(|now| api::writable(now)["certificate_id"].clone());
-            let used = all.iter().find(|c| Some(json!(c.id)) == used && c.covers(name, &today));
-            Some(used.unwrap_or(found).id)
+            match certificate::of_host(&self.site, seen, name, &what)? {
+                None => return Ok(Diff::later(what, "there is no certificate yet")),
+                found => found,
+            }
         };
         let Some(way) = edge_way(&self.site, seen)? else {
             return Ok(Diff::later(what, "the guest has no address yet"));
         };
-        let wanted =
-            api::wanted(&way, self.role, settings, version, certificate, npm::plain_tunnel(&self.site));
+        // What a person chose may have names that NPM does not know of.
+        let named = certificate.as_ref().is_some_and(|certificate| certificate.names(name));
+        let certificate = certificate.map(|certificate| certificate.id);
+        let trust = npm::plain_tunnel(&self.site) != Some(false);
+        let wanted = api::wanted(&way, self.role, settings, version, certificate, trust);
         let site = self.site.config.site();
         let before = now.map(|now| api::as_wanted(now, &wanted));
         let equal = before.as_ref() == Some(&wanted);
         let marked = now.is_some_and(|now| api::is_marked(now, site));
-        let error = now.and_then(api::nginx_error);
-        if equal && error.is_none() && marked {
+        let serving = now.map(api::serving);
+        let outside = Outside::of(&self.site.config);
+        let unseen = match (&outside, &serving) {
+            (Some(outside), Some(Serving::Online)) if equal && marked => self.unseen(seen, outside, named)?,
+            _ => None,
+        };
+        if equal && marked && serving == Some(Serving::Online) && unseen.is_none() {
             return Ok(Diff::settled(format!(
                 "NPM leads {name} to {}:{}",
                 wanted["forward_host"].as_str().unwrap_or_default(),
@@ -112,20 +115,34 @@ impl Host {
         let mut fields = wanted.clone();
         let ours = now.is_none_or(|now| api::made_for(now, site));
         fields["meta"] = json!({ META_KEY: if ours { mark(site) } else { adopted_mark(site) } });
+        let before_fields = now.and_then(|now| Some((now["id"].as_u64()?, api::writable(now))));
+        let mut effects = Vec::new();
+        if let Some((id, was)) = before_fields.as_ref().filter(|_| !marked) {
+            effects.extend(self.remember(seen, *id, was)?);
+        }
+        effects.push(Effect::Edge(Act::WriteHost(Write {
+            name: name.clone(),
+            fields,
+            before: before_fields,
+            outside,
+            named,
+        })));
         Ok(Diff::Change(Step {
             what,
-            why: match (now, error) {
+            why: match (serving, unseen) {
                 (None, _) => "NPM knows no such host".to_owned(),
-                (Some(_), Some(error)) => {
-                    format!("its nginx does not serve the host: {}", error.lines().last().unwrap_or(error))
+                (Some(Serving::Refused(words)), _) => {
+                    format!("its nginx does not serve the host: {}", api::reason(&words))
                 }
-                (Some(_), None) if !marked && equal => {
+                (Some(Serving::Unknown), _) => "NPM saved the host, and its nginx never got it".to_owned(),
+                (_, Some(why)) => format!("NPM says that its nginx serves the host, and it does not: {why}"),
+                (_, None) if !marked && equal => {
                     "the host is there; it is only marked as this server's".to_owned()
                 }
-                (Some(_), None) if !marked => {
+                (_, None) if !marked => {
                     "a host of that name is there and is taken over; what it says changes as shown".to_owned()
                 }
-                (Some(_), None) => "it says something else".to_owned(),
+                (_, None) => "it says something else".to_owned(),
             },
             risk: Risk::None,
             changes: vec![change(
@@ -133,49 +150,54 @@ impl Host {
                 before.as_ref().map(api::lines),
                 api::lines(&wanted),
             )],
-            effects: vec![Effect::Edge(Act::WriteHost(Write {
-                name: name.clone(),
-                fields,
-                before: now.and_then(|now| Some((now["id"].as_u64()?, api::writable(now)))),
-            }))],
+            effects,
         }))
     }
 
-    /// Whether somebody else has the name, in a way that cannot be taken over.
-    fn taken(&self, seen: &Observed, hosts: &[Json], what: &str) -> Result<Option<Diff>, Stop> {
-        let name = &self.name;
-        let blocked = |why: String, hint: String| Ok(Some(Diff::Blocked { why, hint }));
-        if let Some(host) = hosts.iter().find(|host| api::has_name(host, name)) {
-            let names = api::names(host);
-            if names.len() > 1 {
-                return blocked(
-                    format!(
-                        "{name} shares a proxy host in NPM with {}",
-                        names.iter().filter(|n| **n != name.as_str()).copied().collect::<Vec<_>>().join(", ")
-                    ),
-                    format!("take {name} out of that host in NPM; it then gets one of its own"),
-                );
-            }
-            if self.role == Role::Apex && !api::is_marked(host, self.site.config.site()) {
-                return blocked(
-                    format!("{name} has a proxy host in NPM already"),
-                    "write well_known.apex = \"elsewhere\", and put what `matrix-podman edge guide` says into that host's Advanced tab".to_owned(),
-                );
-            }
+    /// Why the host is not served whatever NPM says; none where it is, and where
+    /// it cannot be seen from here. NPM's database is not told of everything
+    /// that happens to a host's file.
+    fn unseen(&self, seen: &Observed, outside: &Outside, named: bool) -> Result<Option<String>, Stop> {
+        let address = match outside.host.parse() {
+            Ok(address) => Some(address),
+            Err(_) => seen.addresses(Side::Machine, &outside.host)?.addresses.first().copied(),
+        };
+        let Some(address) = address else { return Ok(None) };
+        let question = outside_question(outside, &self.name, address);
+        Ok(match outside_view(seen.http(Side::Machine, &question)?, &self.name, named) {
+            View::Refuses(why) => Some(format!("at {outside}, {why}")),
+            View::Serves | View::Dark => None,
+        })
+    }
+
+    /// Writes down what a host that is taken over said before: `edge remove`
+    /// puts it back.
+    fn remember(&self, seen: &Observed, id: u64, was: &Json) -> Result<Option<Effect>, Stop> {
+        let path = record::path(self.site.config.site(), "npm");
+        let file = seen.file(Side::Machine, &path)?;
+        let mut made: NpmRecord =
+            record::parse(file.and_then(|file| file.content.as_deref())).map_err(|why| {
+                Stop::Diff(Diff::Blocked {
+                    why: format!("{path}, which says what was made in NPM, cannot be read: {why}"),
+                    hint: "look at it; without it, `edge remove` leaves certificates and adopted hosts alone"
+                        .to_owned(),
+                })
+            })?;
+        if made.adopted.iter().any(|adopted| adopted.id == id) {
+            return Ok(None);
         }
-        for (question, kind) in
-            [(Question::NpmRedirections, "redirection host"), (Question::NpmDeadHosts, "404 host")]
-        {
-            let others: Vec<Json> = asked(seen, question, what)?;
-            if others.iter().any(|host| api::has_name(host, name)) {
-                return blocked(
-                    format!("{name} is a {kind} in NPM"),
-                    format!(
-                        "remove that {kind} in NPM if the name is meant for this server; else choose another name"
-                    ),
-                );
-            }
+        let mut was = was.clone();
+        if let Some(fields) = was.as_object_mut() {
+            fields.remove("meta");
+            fields.remove("domain_names");
         }
-        Ok(None)
+        made.adopted.push(Adopted { id, was });
+        Ok(Some(Effect::WriteFile {
+            side: Side::Machine,
+            path,
+            content: record::render(&made),
+            mode: Mode(0o600),
+            owner: Owner::ROOT,
+        }))
     }
 }

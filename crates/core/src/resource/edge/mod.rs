@@ -7,17 +7,21 @@ mod cache;
 mod certificate;
 mod checks;
 mod cloudflare;
+mod conflict;
 mod host;
 mod npm;
+mod outside;
 mod record;
 mod routes;
 mod setting;
 mod takedown;
+mod takedown_npm;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
 pub use checks::edge_checks;
+pub use outside::{View, outside_question, outside_view};
 pub use takedown::{Takedown, edge_takedown};
 
 use super::{Diff, FileChange, Resource, ResourceId, Site, guest::guest_address, service};

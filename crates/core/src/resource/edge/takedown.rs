@@ -1,15 +1,12 @@
 //! Exactly what was made at the edge, to be taken down again.
 
-use serde_json::Value as Json;
-
-use super::{tunnels_named, zone_name};
+use super::{takedown_npm, tunnels_named, zone_name};
 use crate::{
     edge::{
         Act, Question, Refusal, RefusalKind,
         cloudflare::{DnsRecord, Ruleset, Tunnel, TunnelConfig, Zone, cache_rule_ref},
         ingress, mark,
-        npm::{self as api, Certificate},
-        record::{self, CloudflareRecord, NpmRecord},
+        record::{self, CloudflareRecord},
     },
     effect::Effect,
     fact::Side,
@@ -37,7 +34,7 @@ pub fn edge_takedown(site: &Site, seen: &Observed) -> Seen<Result<Takedown, Refu
         }
     }
     if site.config.edge.npm.is_some() {
-        match npm(site, seen, &mut takedown) {
+        match takedown_npm::npm(site, seen, &mut takedown) {
             Ok(()) => {}
             Err(Stop::Gap(gap)) => return Err(gap),
             Err(Stop::Refused(refusal)) => return Ok(Err(refusal)),
@@ -46,7 +43,7 @@ pub fn edge_takedown(site: &Site, seen: &Observed) -> Seen<Result<Takedown, Refu
     Ok(Ok(takedown))
 }
 
-enum Stop {
+pub(super) enum Stop {
     Gap(Gap),
     Refused(Refusal),
 }
@@ -64,7 +61,10 @@ impl From<Refusal> for Stop {
 }
 
 /// The answer; nothing where there is nothing.
-fn there<T: serde::de::DeserializeOwned>(seen: &Observed, question: Question) -> Result<Option<T>, Stop> {
+pub(super) fn there<T: serde::de::DeserializeOwned>(
+    seen: &Observed,
+    question: Question,
+) -> Result<Option<T>, Stop> {
     match seen.edge(question)? {
         Ok(value) => Ok(Some(value)),
         Err(refusal) if refusal.kind == RefusalKind::NotFound => Ok(None),
@@ -72,7 +72,7 @@ fn there<T: serde::de::DeserializeOwned>(seen: &Observed, question: Question) ->
     }
 }
 
-fn remembered<T: Default + for<'a> serde::Deserialize<'a>>(
+pub(super) fn remembered<T: Default + for<'a> serde::Deserialize<'a>>(
     site: &Site,
     seen: &Observed,
     part: &str,
@@ -167,54 +167,8 @@ fn cloudflare(site: &Site, seen: &Observed, takedown: &mut Takedown) -> Result<(
     forget(site, seen, "cloudflare", takedown)
 }
 
-fn npm(site: &Site, seen: &Observed, takedown: &mut Takedown) -> Result<(), Stop> {
-    let name = site.config.site();
-    let hosts: Vec<Json> = there(seen, Question::NpmHosts)?.unwrap_or_default();
-    for host in hosts.iter().filter(|host| api::made_for(host, name)) {
-        let names = api::names(host).join(", ");
-        takedown.acts.push((
-            format!("the proxy host {names} in NPM"),
-            Effect::Edge(Act::RemoveHost {
-                id: host["id"].as_u64().unwrap_or_default(),
-                name: names.clone(),
-            }),
-        ));
-    }
-    for host in hosts.iter().filter(|host| api::is_marked(host, name) && !api::made_for(host, name)) {
-        takedown
-            .stays
-            .push(format!("the proxy host {} in NPM, which was there before", api::names(host).join(", ")));
-    }
-    let made: NpmRecord = remembered(site, seen, "npm")?;
-    if !made.certificates.is_empty() {
-        let all: Vec<Certificate> = there(seen, Question::NpmCertificates)?.unwrap_or_default();
-        let foreign = |id: u64| {
-            hosts.iter().any(|host| !api::made_for(host, name) && api::writable(host)["certificate_id"] == id)
-        };
-        for certificate in all.into_iter().filter(|c| {
-            let mut names = c.domain_names.clone();
-            names.sort();
-            c.provider == "letsencrypt" && made.certificates.contains(&names)
-        }) {
-            let names = certificate.domain_names.join(", ");
-            if foreign(certificate.id) {
-                takedown.stays.push(format!("the certificate of {names} in NPM, which another host uses"));
-            } else {
-                takedown.acts.push((
-                    format!("the certificate of {names} in NPM"),
-                    Effect::Edge(Act::RemoveCertificate {
-                        id: certificate.id,
-                        names: certificate.domain_names,
-                    }),
-                ));
-            }
-        }
-    }
-    forget(site, seen, "npm", takedown)
-}
-
 /// Last of all, the record of what was made goes too.
-fn forget(site: &Site, seen: &Observed, part: &str, takedown: &mut Takedown) -> Result<(), Stop> {
+pub(super) fn forget(site: &Site, seen: &Observed, part: &str, takedown: &mut Takedown) -> Result<(), Stop> {
     let path = record::path(site.config.site(), part);
     if seen.file(Side::Machine, &path)?.is_some() {
         takedown.acts.push((String::new(), Effect::RemoveFile { side: Side::Machine, path }));

@@ -1,5 +1,7 @@
 //! What the edge's resources make of answers that are hard to come by.
 
+mod npm;
+
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -147,9 +149,12 @@ fn a_host_among_other_names_stays_theirs() {
         Question::NpmHosts => {
             found(json!([{"id": 1, "domain_names": ["cloud.home.arpa", "Matrix.chat.home.arpa"]}]))
         }
-        Question::NpmStatus => found(json!({"version": {"major": 2, "minor": 15}})),
+        Question::NpmStatus => found(json!({"status": "OK", "version": {"major": 2, "minor": 15}})),
+        Question::NpmUser => {
+            found(json!({"id": 1, "roles": ["admin"], "permissions": {"visibility": "all"}}))
+        }
         _ => found(json!([])),
     };
-    let diff = diff_of(&site(APEX), "edge/npm/matrix", &shared);
+    let diff = diff_of(&site(APEX), "edge/npm/access", &shared);
     assert!(matches!(&diff, Diff::Blocked { why, .. } if why.contains("cloud.home.arpa")), "{diff:?}");
 }

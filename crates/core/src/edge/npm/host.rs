@@ -1,104 +1,18 @@
-//! What Nginx Proxy Manager answers, and a proxy host as it should be there.
+//! A proxy host: as it should be, as it is, and whether nginx serves it.
 
-use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{
-    adopted_mark, mark,
-    proxy::{self, Way},
+use super::Version;
+use crate::{
+    config::{CertificateChoice, Npm},
+    edge::{
+        adopted_mark, mark,
+        proxy::{self, Way},
+    },
 };
-use crate::config::{CertificateChoice, Npm};
 
 /// Key of our mark in a host's `meta`.
 pub const META_KEY: &str = "matrix_podman";
-
-/// Which NPM it is.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Status {
-    /// Whether it has its first user. Older ones do not say.
-    #[serde(default = "yes")]
-    pub setup: bool,
-    /// Its version.
-    pub version: Version,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A version of NPM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct Version {
-    /// 2
-    pub major: u32,
-    /// 12 to 15
-    pub minor: u32,
-    /// The rest.
-    #[serde(default)]
-    pub revision: u32,
-}
-
-impl Version {
-    /// Whether it is at least 2.`minor`.`revision`. One that runs from its
-    /// sources calls itself 2.0.0 and is taken as new.
-    pub fn at_least(self, minor: u32, revision: u32) -> bool {
-        let source = self.major == 2 && self.minor == 0;
-        source || (self.major, self.minor, self.revision) >= (2, minor, revision)
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.revision)
-    }
-}
-
-/// A certificate.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Certificate {
-    /// Its id.
-    pub id: u64,
-    /// The names that it is for.
-    #[serde(default)]
-    pub domain_names: Vec<String>,
-    /// Until when: it begins with the day.
-    #[serde(default)]
-    pub expires_on: String,
-    /// `letsencrypt` or `other`.
-    #[serde(default)]
-    pub provider: String,
-}
-
-impl Certificate {
-    /// Whether browsers take it for `host` on the day of `now`.
-    pub fn covers(&self, host: &str, now: &str) -> bool {
-        let day = |text: &str| text.get(..10).unwrap_or_default().to_owned();
-        let named = |name: &String| match name.strip_prefix("*.") {
-            Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
-            None => name.eq_ignore_ascii_case(host),
-        };
-        day(&self.expires_on) > day(now) && self.domain_names.iter().any(named)
-    }
-}
-
-/// The certificate for `host` that is valid longest.
-pub fn certificate_for<'a>(all: &'a [Certificate], host: &str, now: &str) -> Option<&'a Certificate> {
-    all.iter().filter(|c| c.covers(host, now)).max_by(|a, b| a.expires_on.cmp(&b.expires_on))
-}
-
-/// What is beside the credential in a request for a certificate.
-pub fn certificate_meta(version: Version, identity: &str) -> Json {
-    let mut meta = json!({"dns_challenge": true, "dns_provider": "cloudflare", "propagation_seconds": 30});
-    if version.at_least(13, 6) {
-        meta["key_type"] = json!("ecdsa");
-    }
-    if !version.at_least(13, 0) {
-        // Later ones refuse both: they take the user's own address.
-        meta["letsencrypt_agree"] = json!(true);
-        meta["letsencrypt_email"] = json!(identity);
-    }
-    meta
-}
 
 /// What a proxy host is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,9 +100,11 @@ pub fn writable(host: &Json) -> Json {
         }
     }
     if let Some(meta) = fields.get_mut("meta").and_then(Json::as_object_mut) {
-        // What nginx said is not ours to write.
-        meta.remove("nginx_online");
-        meta.remove("nginx_err");
+        // What nginx said is not ours to write, and a credential that NPM left
+        // there is not ours to carry about.
+        for key in ["nginx_online", "nginx_err", "dns_provider_credentials"] {
+            meta.remove(key);
+        }
     }
     Json::Object(fields)
 }
@@ -276,6 +192,25 @@ pub fn has_name(host: &Json, name: &str) -> bool {
     names(host).iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
+/// The id of a host's certificate; none where it has none.
+pub fn certificate_of(host: &Json) -> Option<u64> {
+    writable(host)["certificate_id"].as_u64().filter(|id| *id != 0)
+}
+
+/// `meta` as it is to be written: NPM replaces it as a whole, so what others
+/// keep there goes along; what nginx said is not ours to write. `mark` is our
+/// mark; none takes it away.
+pub fn meta_with(meta: &Json, mark: Option<&str>) -> Json {
+    let mut meta = meta.as_object().cloned().unwrap_or_default();
+    for key in ["nginx_online", "nginx_err", META_KEY] {
+        meta.remove(key);
+    }
+    if let Some(mark) = mark {
+        meta.insert(META_KEY.to_owned(), json!(mark));
+    }
+    Json::Object(meta)
+}
+
 /// Whether the host was made for `site`, not only taken over.
 pub fn made_for(host: &Json, site: &str) -> bool {
     host["meta"][META_KEY].as_str() == Some(&mark(site))
@@ -286,55 +221,73 @@ pub fn is_marked(host: &Json, site: &str) -> bool {
     made_for(host, site) || host["meta"][META_KEY].as_str() == Some(&adopted_mark(site))
 }
 
-/// What nginx says against the host; none when it is up.
-pub fn nginx_error(host: &Json) -> Option<&str> {
-    (host["meta"]["nginx_online"] == false)
-        .then(|| host["meta"]["nginx_err"].as_str().unwrap_or("nginx gave no reason"))
+/// Whether NPM's nginx serves a host, as NPM's database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serving {
+    /// It does.
+    Online,
+    /// It did not take it; its own words.
+    Refused(String),
+    /// It never got it, or not yet: NPM saves a host before it tries it.
+    Unknown,
+}
+
+/// What NPM says of the host: well is what is said to be well, and nothing else.
+pub fn serving(host: &Json) -> Serving {
+    match host["meta"]["nginx_online"].as_bool() {
+        Some(true) => Serving::Online,
+        Some(false) => {
+            Serving::Refused(host["meta"]["nginx_err"].as_str().unwrap_or("nginx gave no reason").to_owned())
+        }
+        None => Serving::Unknown,
+    }
+}
+
+/// The line of nginx' words that says what is wrong: the last one only says
+/// that the test failed.
+pub fn reason(words: &str) -> &str {
+    let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines()
+        .find(|line| line.contains("[emerg]"))
+        .or_else(|| lines().find(|line| !line.ends_with("test failed")))
+        .unwrap_or(words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn certificate(names: &[&str], until: &str) -> Certificate {
-        Certificate {
-            id: 1,
-            domain_names: names.iter().map(|n| (*n).to_owned()).collect(),
-            expires_on: until.to_owned(),
-            provider: "letsencrypt".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_certificate_covers_its_names_until_it_ends() {
-        let now = "2026-05-01 10:00:00";
-        assert!(certificate(&["*.a.de"], "2026-05-02 00:00:00").covers("matrix.a.de", now));
-        assert!(!certificate(&["*.a.de"], "2026-05-01 23:00:00").covers("matrix.a.de", now));
-        assert!(!certificate(&["*.a.de"], "2027-01-01").covers("x.matrix.a.de", now));
-        assert!(!certificate(&["*.a.de"], "2027-01-01").covers("a.de", now));
-        assert!(certificate(&["b.de", "A.de"], "2027-01-01T00:00:00.000Z").covers("a.de", now));
-    }
-
     #[test]
     fn what_cannot_be_written_is_left_out() {
         let now = json!({"id": 3, "created_on": "x", "modified_on": "y", "owner_user_id": 1, "owner": {},
             "domain_names": ["a.de"], "certificate_id": "0", "ssl_forced": 1, "locations": null,
-            "meta": {"nginx_online": true, "nginx_err": null, "own": 1}});
+            "meta": {"nginx_online": true, "nginx_err": null, "own": 1, "dns_provider_credentials": "secret"}});
         assert_eq!(
             writable(&now),
             json!({"domain_names": ["a.de"], "certificate_id": 0, "ssl_forced": true, "locations": [], "meta": {"own": 1}})
         );
+        assert_eq!(certificate_of(&now), None);
     }
 
     #[test]
-    fn versions_are_compared() {
-        let version = |minor, revision| Version { major: 2, minor, revision };
-        assert!(
-            version(13, 6).at_least(13, 6)
-                && !version(13, 5).at_least(13, 6)
-                && version(0, 0).at_least(15, 0)
-        );
-        assert_eq!(certificate_meta(version(12, 6), "a@b")["letsencrypt_agree"], true);
-        assert_eq!(certificate_meta(version(13, 0), "a@b").get("letsencrypt_agree"), None);
+    fn a_mark_leaves_what_others_keep_there() {
+        let meta = json!({"nginx_online": true, "nginx_err": null, "own": 1, META_KEY: "old"});
+        assert_eq!(meta_with(&meta, Some("new")), json!({"own": 1, META_KEY: "new"}));
+        assert_eq!(meta_with(&meta, None), json!({"own": 1}));
+        assert_eq!(meta_with(&Json::Null, None), json!({}));
+    }
+
+    #[test]
+    fn only_online_is_well() {
+        assert_eq!(serving(&json!({"meta": {"nginx_online": true}})), Serving::Online);
+        assert_eq!(serving(&json!({"meta": {}})), Serving::Unknown);
+        assert_eq!(serving(&json!({"meta": {"nginx_online": null}})), Serving::Unknown);
+        let words = "nginx: [emerg] unknown directive \"x\" in /data/x.conf:3\nnginx: configuration file /etc/nginx/nginx.conf test failed\n";
+        let Serving::Refused(said) = serving(&json!({"meta": {"nginx_online": false, "nginx_err": words}}))
+        else {
+            panic!()
+        };
+        assert!(reason(&said).contains("unknown directive"), "{said}");
+        assert_eq!(reason("odd"), "odd");
     }
 }
