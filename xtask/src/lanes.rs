@@ -22,7 +22,7 @@ pub struct File {
 
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
-const LONG: [&str; 10] = [
+const LONG: [&str; 11] = [
     "backup",
     "postgres",
     "update",
@@ -33,6 +33,7 @@ const LONG: [&str; 10] = [
     "registry",
     "restore",
     "edge",
+    "npm",
 ];
 
 /// How a file ended.

@@ -153,6 +153,12 @@ impl State {
         all.filter(|(_, row)| has(row)).map(|(kind, row)| (kind, row.clone())).collect()
     }
 
+    /// What a person's request for `names` leaves behind in nginx.
+    pub fn as_after_a_request(&mut self, names: &[String]) {
+        let taken = self.hosts_of(names);
+        self.write_back(&taken);
+    }
+
     /// The rows were read without their certificates, and so they are written:
     /// TLS is gone from them, and their meta still says that they are online.
     fn write_back(&self, taken: &[(Kind, Value)]) {

@@ -133,6 +133,15 @@ impl State {
         id
     }
 
+    /// A host that somebody removed by hand.
+    pub fn take_away(&mut self, kind: Kind, id: u64) {
+        if let Some(at) = self.rows(kind).iter().position(|row| row["id"] == id) {
+            let row = self.rows_mut(kind).remove(at);
+            let _ = fs::remove_file(self.host_file(kind, &row));
+            self.reload();
+        }
+    }
+
     fn check_fields(&self, kind: Kind, body: &Value) -> Result<(), Answer> {
         only(body, &kind.fields(self.options.version.0)).map_err(|why| refused(400, &why))?;
         if body.as_object().is_some_and(serde_json::Map::is_empty) {

@@ -68,6 +68,8 @@ pub struct State {
     /// So long it takes until the next write of a host reaches nginx: the row
     /// is there before.
     pub slow: Option<Duration>,
+    /// What takes its time is answered with 504 meanwhile, once.
+    pub gives_up: bool,
     /// Something that happens right behind the next write.
     pub meanwhile: Option<fn(&mut State)>,
     /// How certbot is.
@@ -82,7 +84,21 @@ pub struct State {
 /// What comes of a request: an answer, or something later.
 enum Step {
     Done(Answer),
-    Later(Duration, Box<dyn FnOnce(&mut State) -> Step + Send>),
+    Later(Duration, Next),
+}
+
+type Next = Box<dyn FnOnce(&mut State) -> Step + Send>;
+
+/// Does what is left of a request that nobody waits for any more.
+fn go_on(state: &Mutex<State>, mut pause: Duration, mut next: Next) {
+    loop {
+        std::thread::sleep(pause);
+        let step = next(&mut state.lock().unwrap_or_else(|e| e.into_inner()));
+        match step {
+            Step::Done(_) => break,
+            Step::Later(again, then) => (pause, next) = (again, then),
+        }
+    }
 }
 
 impl From<Answer> for Step {
@@ -136,6 +152,7 @@ impl Npm {
             certificates: Vec::new(),
             refuse_next: None,
             slow: None,
+            gives_up: false,
             meanwhile: None,
             certbot: Certbot::default(),
             authority,
@@ -165,6 +182,11 @@ impl Npm {
                     match step {
                         Step::Done(answer) => break answer,
                         Step::Later(pause, next) => {
+                            if std::mem::take(&mut lock().gives_up) {
+                                let late = Arc::clone(&inner);
+                                std::thread::spawn(move || go_on(&late, pause, next));
+                                break refused(504, "Gateway Time-out");
+                            }
                             std::thread::sleep(pause);
                             step = next(&mut lock());
                         }

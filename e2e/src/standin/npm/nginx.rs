@@ -25,6 +25,23 @@ impl State {
         fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
     }
 
+    /// Somebody else's file breaks nginx' config; what runs goes on.
+    pub fn break_nginx(&mut self) {
+        let file = self.folder.join("redirection_host/0.conf");
+        fs::write(&file, "server { listen nonsense; }\n")
+            .unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
+    }
+
+    /// It is mended again.
+    pub fn mend_nginx(&mut self) {
+        let _ = fs::remove_file(self.folder.join("redirection_host/0.conf"));
+    }
+
+    /// Whether nginx can load its config.
+    pub fn nginx_is_well(&self) -> bool {
+        self.test().is_ok()
+    }
+
     /// `nginx -t`: two lines when it fails, and the second says nothing.
     pub(super) fn test(&self) -> Result<(), String> {
         let config = self.folder.join("nginx.conf").display().to_string();
