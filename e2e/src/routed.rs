@@ -58,13 +58,15 @@ impl<'a> Routed<'a> {
         ip(&["-n", &machine, "route", "add", "default", "via", &format!("10.88.{number}.1")]);
         fs::write("/proc/sys/net/ipv4/ip_forward", "1\n").unwrap_or_else(|e| panic!("forward: {e}"));
         let rules = format!(
-            "table ip {outside} {{ chain out {{ type nat hook postrouting priority 100\n\
-             ip saddr 10.88.{number}.0/24 oifname != \"{outside}\" masquerade\n}} }}\n"
+            "table ip {outside} {{\nchain out {{\ntype nat hook postrouting priority 100\n\
+             ip saddr 10.88.{number}.0/24 oifname != \"{outside}\" masquerade\n}}\n}}\n"
         );
         Invocation::new(["nft", "--file", "-"]).input(rules).quietly().run().ok();
         for home in [Home::First, Home::Second] {
             let (space, line) = (this.host(home), this.line(home));
-            ip(&["-n", &machine, "link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", &space]);
+            ip(&[
+                "-n", &machine, "link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", &space,
+            ]);
             ip(&["-n", &machine, "address", "add", &format!("{}/24", this.gateway(home)), "dev", line]);
             ip(&["-n", &machine, "link", "set", line, "up"]);
             ip(&["-n", &space, "address", "add", &format!("{}/24", this.address(home)), "dev", "eth0"]);

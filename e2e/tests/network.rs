@@ -113,11 +113,17 @@ fn main() -> ExitCode {
             .ok();
     });
     s.test("no way around the ports leads to a container", || {
-        let networks = on.guest("podman inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' synapse");
+        let networks = on.guest(
+            "podman inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' synapse",
+        );
         for inside in networks.ok().stdout.split_whitespace() {
             let url = format!("http://{inside}:8008/health");
             on.sh(&format!("ip route replace {inside}/32 via {address}")).ok();
-            assert_eq!(on.command(["curl", "-s", "-m", "3", "-o", "/dev/null", &url]).run().code, 28, "{url}");
+            assert_eq!(
+                on.command(["curl", "-s", "-m", "3", "-o", "/dev/null", &url]).run().code,
+                28,
+                "{url}"
+            );
             on.sh(&format!("ip route del {inside}/32")).ok();
         }
     });
@@ -125,7 +131,13 @@ fn main() -> ExitCode {
         on.program(&["user", "add", "anna", "--admin", "--password-file", "-"]).input(PASSWORD).run().ok();
         let body = serde_json::json!({"type": "m.login.password", "password": PASSWORD,
             "identifier": {"type": "m.id.user", "user": "anna"}});
-        let login = on.command(["curl", "-sS", "--data", &body.to_string(), &format!("{synapse}/_matrix/client/v3/login")]);
+        let login = on.command([
+            "curl",
+            "-sS",
+            "--data",
+            &body.to_string(),
+            &format!("{synapse}/_matrix/client/v3/login"),
+        ]);
         let token = login.quietly().run().ok().json()["access_token"].as_str().unwrap().to_owned();
         // One curl for all of them: what is asked and with which token is in its config.
         let mut config = format!("header = \"Authorization: Bearer {token}\"\npath-as-is\nsilent\n");
@@ -143,16 +155,29 @@ fn main() -> ExitCode {
         }
         let put = format!("{synapse}/_synapse/admin/v2/users/@evil:{}", lab.server_name());
         let put = on.command([
-            "curl", "-sS", "-X", "PUT", "-H", &format!("Authorization: Bearer {token}"), "--data",
-            "{\"password\":\"x\",\"admin\":true}", "-o", "/dev/null", "-w", "%{http_code}", &put,
+            "curl",
+            "-sS",
+            "-X",
+            "PUT",
+            "-H",
+            &format!("Authorization: Bearer {token}"),
+            "--data",
+            "{\"password\":\"x\",\"admin\":true}",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            &put,
         ]);
         assert_eq!(put.quietly().run().ok().stdout.trim(), "404");
         let users = on.run(&["user", "list", "--json"]).ok();
         assert!(users.stdout.contains("@anna:") && !users.stdout.contains("@evil:"), "{}", users.evidence());
         // The network of the containers is no way either.
-        on.guest("podman exec element-web wget -q -T 5 -O - http://synapse:8009/_synapse/admin/v1/register").exits(1);
+        on.guest("podman exec element-web wget -q -T 5 -O - http://synapse:8009/_synapse/admin/v1/register")
+            .exits(1);
         on.guest("podman exec element-web wget -q -T 5 -O /dev/null http://synapse:8008/health").ok();
-        on.guest("podman exec element-web wget -q -T 5 -O - http://synapse:8008/_synapse/admin/v1/register").exits(1);
+        on.guest("podman exec element-web wget -q -T 5 -O - http://synapse:8008/_synapse/admin/v1/register")
+            .exits(1);
         on.run(&["verify"]).says("nobody but the guest itself");
     });
     s.test("a proxy that the config names is let in, alone, and to the ports alone", || {
@@ -220,9 +245,16 @@ fn main() -> ExitCode {
     });
     s.test("the guest closes its ports itself, also after its restart", || {
         on.command(["lxc-stop", "--name", &lab.guest().name, "--reboot"]).quietly().run().ok();
-        on.comes_to("the rules are loaded", Duration::from_secs(60), &format!(
-            "lxc-attach --name {} -- nft list table inet matrix-ports", lab.guest().name));
-        on.comes_to("Synapse answers", Duration::from_secs(180), &format!("curl -s -m 3 -o /dev/null {synapse}/health"));
+        on.comes_to(
+            "the rules are loaded",
+            Duration::from_secs(60),
+            &format!("lxc-attach --name {} -- nft list table inet matrix-ports", lab.guest().name),
+        );
+        on.comes_to(
+            "Synapse answers",
+            Duration::from_secs(180),
+            &format!("curl -s -m 3 -o /dev/null {synapse}/health"),
+        );
         // A neighbour on the same bridge is a stranger, too.
         let neighbour = format!("10.87.{}.77", lab.number);
         on.sh(&format!(
@@ -232,8 +264,11 @@ fn main() -> ExitCode {
             format!("mp{}n", lab.number)
         ))
         .ok();
-        let asks = on.sh(&format!("ip netns exec mp{}n curl -s -m 3 -o /dev/null {synapse}/health", lab.number));
-        matrix_podman_e2e::Invocation::new(["ip", "netns", "delete", &format!("mp{}n", lab.number)]).quietly().run();
+        let asks =
+            on.sh(&format!("ip netns exec mp{}n curl -s -m 3 -o /dev/null {synapse}/health", lab.number));
+        matrix_podman_e2e::Invocation::new(["ip", "netns", "delete", &format!("mp{}n", lab.number)])
+            .quietly()
+            .run();
         asks.exits(28);
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
     });
@@ -266,7 +301,9 @@ fn main() -> ExitCode {
         let config = fs::read_to_string(lab.guest().folder().join("config")).unwrap();
         let name = lab.guest().name;
         for key in ["pids.max", "memory.memsw.limit_in_bytes", "memory.swap.max"] {
-            let Some(line) = config.lines().find(|l| l.starts_with("lxc.cgroup") && l.contains(key)) else { continue };
+            let Some(line) = config.lines().find(|l| l.starts_with("lxc.cgroup") && l.contains(key)) else {
+                continue;
+            };
             let wanted = line.split('=').nth(1).unwrap().trim();
             let has = on.command(["lxc-cgroup", "--name", &name, key]).quietly().run().ok().stdout;
             assert_eq!(has.trim(), wanted, "{key}");
@@ -300,7 +337,8 @@ fn recorder(seen: Arc<Mutex<Vec<String>>>) -> u16 {
             let Ok(mut connection) = connection else { continue };
             let mut first = [0; 2048];
             let length = connection.read(&mut first).unwrap_or(0);
-            let line = String::from_utf8_lossy(&first[..length]).lines().next().unwrap_or_default().to_owned();
+            let line =
+                String::from_utf8_lossy(&first[..length]).lines().next().unwrap_or_default().to_owned();
             seen.lock().unwrap().push(line);
             let _ = connection.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
         }

@@ -27,6 +27,7 @@ const NEEDED: [(&str, &str); 17] = [
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
     ("ssh", "openssh-client"),
+    ("ping", "iputils-ping"),
     ("sshd", "openssh-server"),
 ];
 
