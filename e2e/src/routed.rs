@@ -48,6 +48,8 @@ impl<'a> Routed<'a> {
             ip(&["netns", "add", space]);
             ip(&["-n", space, "link", "set", "lo", "up"]);
         }
+        // A new name space has what this machine has; that one forwards nothing.
+        this.sh("echo 0 >/proc/sys/net/ipv4/ip_forward").ok();
         // The world: this machine, behind the name space's uplink.
         let (outside, number) = (format!("{}u", this.name), lab.number);
         ip(&["link", "add", &outside, "type", "veth", "peer", "name", "up0", "netns", &machine]);
