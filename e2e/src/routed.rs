@@ -48,6 +48,8 @@ impl<'a> Routed<'a> {
             ip(&["netns", "add", space]);
             ip(&["-n", space, "link", "set", "lo", "up"]);
         }
+        // A new name space has what this machine has; that one forwards nothing.
+        this.sh("echo 0 >/proc/sys/net/ipv4/ip_forward").ok();
         // The world: this machine, behind the name space's uplink.
         let (outside, number) = (format!("{}u", this.name), lab.number);
         ip(&["link", "add", &outside, "type", "veth", "peer", "name", "up0", "netns", &machine]);
@@ -58,8 +60,8 @@ impl<'a> Routed<'a> {
         ip(&["-n", &machine, "route", "add", "default", "via", &format!("10.88.{number}.1")]);
         fs::write("/proc/sys/net/ipv4/ip_forward", "1\n").unwrap_or_else(|e| panic!("forward: {e}"));
         let rules = format!(
-            "table ip {outside} {{ chain out {{ type nat hook postrouting priority 100\n\
-             ip saddr 10.88.{number}.0/24 oifname != \"{outside}\" masquerade\n}} }}\n"
+            "table ip {outside} {{\nchain out {{\ntype nat hook postrouting priority 100\n\
+             ip saddr 10.88.{number}.0/24 oifname != \"{outside}\" masquerade\n}}\n}}\n"
         );
         Invocation::new(["nft", "--file", "-"]).input(rules).quietly().run().ok();
         for home in [Home::First, Home::Second] {

@@ -98,17 +98,20 @@ fn main() -> ExitCode {
         assert_eq!(on.setting("ipv4/conf/lan0/forwarding"), "0");
         on.at(Home::First, &["ping", "-c1", "-W2", &on.address(Home::Second)]).exits(1);
         on.at(Home::Second, &["ping", "-c1", "-W2", &on.address(Home::First)]).exits(1);
+        // Not to the side of the world, whose interface has to forward answers, nor
+        // from there; that side knows the way.
         let world = format!("10.88.{}.1", lab.number);
-        on.at(Home::First, &["ping", "-c1", "-W2", &world]).exits(1);
-        // Not even from the side of the world, whose interface has to forward answers.
-        let back = ["ip", "route", "replace", &format!("{}/32", on.address(Home::First)), "via"];
-        let via = format!("10.88.{}.2", lab.number);
-        let argv: Vec<&str> = back.into_iter().chain([via.as_str()]).collect();
-        matrix_podman_e2e::Invocation::new(argv).quietly().run().ok();
-        matrix_podman_e2e::Invocation::new(["ping", "-c1", "-W2", &on.address(Home::First)])
-            .quietly()
-            .run()
-            .exits(1);
+        let (way, via) = (format!("{}/32", on.address(Home::First)), format!("10.88.{}.2", lab.number));
+        let here = |words: &[&str]| matrix_podman_e2e::Invocation::new(words).quietly().run();
+        here(&["ip", "route", "replace", &way, "via", &via]).ok();
+        let (out, back) = (
+            on.at(Home::First, &["ping", "-c1", "-W2", &world]),
+            here(&["ping", "-c1", "-W2", &on.address(Home::First)]),
+        );
+        here(&["ip", "route", "del", &way]).ok();
+        out.exits(1);
+        back.exits(1);
+        // What the guest asks is answered.
         on.guest(&format!("getent hosts {world} >/dev/null || true; timeout 5 bash -c '</dev/tcp/{world}/1' 2>&1 | grep -q refused"))
             .ok();
     });

@@ -27,6 +27,7 @@ const NEEDED: [(&str, &str); 21] = [
     ("haproxy", "haproxy"),
     ("caddy", "caddy"),
     ("ssh", "openssh-client"),
+    ("ping", "iputils-ping"),
     ("sshd", "openssh-server"),
     ("apt-ftparchive", "apt-utils"),
     ("gpg", "gnupg"),

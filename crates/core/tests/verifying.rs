@@ -536,19 +536,28 @@ fn what_is_wrong_for_clients() {
         "nothing",
     );
     one(
-        &inside("/register", |r| HttpReply { status: 403, ..r }),
+        &inside("/v3/register", |r| HttpReply { status: 403, ..r }),
         "client/registration",
         "nobody can make an account, and the config says: only",
     );
     one(
-        &inside("/register", |r| HttpReply {
+        &inside("/v3/register", |r| HttpReply {
             body: Some(json!({"flows": [{"stages": ["m.login.dummy"]}]}).to_string()),
             ..r
         }),
         "client/registration",
         "anybody can make an account",
     );
-    one(&inside("/register", |r| HttpReply { status: 429, ..r }), "client/registration", "unknown: ");
+    one(&inside("/v3/register", |r| HttpReply { status: 429, ..r }), "client/registration", "unknown: ");
+    // Reached: with a nonce, or for want of a token.
+    for path in ["/_synapse//admin/v1/register", "/%5Fsynapse/admin/v1/register"] {
+        one(&inside(path, |r| HttpReply { status: 200, ..r }), "guest/admin", "with status 200");
+    }
+    one(
+        &inside("/_synapse/admin/v2/users", |r| HttpReply { status: 401, ..r }),
+        "guest/admin",
+        "with status 401",
+    );
     one(
         &inside("/v3/sync", |r| HttpReply { status: 200, ..r }),
         "client/token",

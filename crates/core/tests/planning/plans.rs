@@ -319,3 +319,62 @@ fn only_blocked(world: &MemoryWorld) -> String {
     let plan = plan_for(world);
     plan.blocked().map(|(id, why, hint)| format!("{id}: {why}\n  {hint}\n")).collect()
 }
+
+/// What the plan says of one resource.
+fn said_of(world: &MemoryWorld, id: &str) -> String {
+    let plan = serde_json::to_value(plan_for(world)).unwrap();
+    let entry = plan["entries"].as_array().unwrap().iter().find(|entry| entry["id"] == id).cloned();
+    entry.unwrap_or_else(|| panic!("no {id} in {plan}")).to_string()
+}
+
+/// A server that an earlier version made: no rules but those that translate
+/// addresses, and a machine that forwards everything.
+#[test]
+fn a_bridge_that_lets_everything_pass_is_mended() {
+    let mut world = up(DEFAULT);
+    world.rules.clear();
+    world.routes = true;
+    world.forwarding.clear();
+    let said = said_of(&world, "machine/network");
+    assert!(said.contains("who may pass it is missing") && said.contains("ip_forward stays on"), "{said}");
+    bring_up(&mut world);
+    assert!(plan_for(&world).is_settled());
+    // Whoever turned it on everywhere goes on having it.
+    assert!(world.routes && world.forwarding.is_empty());
+}
+
+#[test]
+fn a_machine_that_believes_its_guest_is_mended() {
+    let mut world = up(DEFAULT);
+    let setting = world.settings.iter_mut().find(|(name, _)| name.ends_with("/accept_ra")).unwrap();
+    *setting.1 = "1".to_owned();
+    let said = said_of(&world, "machine/network");
+    assert!(said.contains("what keeps a guest from rerouting the machine is missing"), "{said}");
+    bring_up(&mut world);
+    assert!(world.settings.iter().any(|(name, value)| name.ends_with("/accept_ra") && value == "0"));
+}
+
+#[test]
+fn who_is_let_in_is_said_and_asked_about() {
+    const LAN: &str = "domain = \"chat.home.arpa\"\n[guest.network]\nexisting = true\nbridge = \"br0\"\n";
+    let mut world = up(LAN);
+    // As an earlier version left it: whoever is in the network comes in.
+    world.guest_mut().rules.clear();
+    let said = said_of(&world, "guest/ports");
+    assert!(said.contains("edge.proxies") && said.contains("\"risk\":\"outage\""), "{said}");
+    let named = format!("{LAN}[edge]\nproxies = [\"192.168.1.5/32\"]\n");
+    let mut world = world.with_site(&site(&named));
+    let said = said_of(&world, "guest/ports");
+    assert!(said.contains("192.168.1.5") && said.contains("\"risk\":\"interrupts\""), "{said}");
+    bring_up(&mut world);
+    assert!(plan_for(&world).is_settled());
+    // NPM is a proxy that needs no second name, unless it has one instead of an address.
+    for (address, proxies) in
+        [("http://192.168.1.7:81", 1), ("http://npm.home.arpa:81", 0), ("http://127.0.0.1:81", 0)]
+    {
+        let npm = format!(
+            "{LAN}[edge.npm]\naddress = \"{address}\"\nidentity = \"a@home.arpa\"\ncertificate = \"none\"\n"
+        );
+        assert_eq!(site(&npm).config.edge.proxies.len(), proxies, "{address}");
+    }
+}
