@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         lab.set("[backup]", "repository", &format!("{:?}", lab.path("repository").display().to_string()));
         lab.up();
         lab.healthy();
+        lab.run(&["backup", "init"]).ok();
         lab.run(&["backup", "now"]).ok();
         lab
     });

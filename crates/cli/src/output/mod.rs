@@ -100,7 +100,7 @@ pub fn error(error: &Error, json: bool) {
 /// mouth, so it is not told as ours.
 fn hint_label(error: &Error) -> &'static str {
     match error {
-        Error::Failed(failure) if failure.of_guest => "the guest suggests:",
+        Error::Failed(failure) if failure.of_guest => "the guest suggests next:",
         _ => "next:",
     }
 }
@@ -124,6 +124,6 @@ mod tests {
     fn what_a_guest_suggests_is_told_as_the_guests() {
         let own = Failure::new("do it", "no").hint("matrix-podman up");
         assert_eq!(hint_label(&own.clone().into()), "next:");
-        assert_eq!(hint_label(&own.of_guest(100).into()), "the guest suggests:");
+        assert_eq!(hint_label(&own.of_guest(100).into()), "the guest suggests next:");
     }
 }

@@ -141,7 +141,7 @@ pub(super) fn timer(case: &Case<'_>) -> Found {
     }
     let config = &case.site.config;
     let evidence = if case.seen.system(Side::Machine)?.systemd {
-        let wanted: Vec<String> = Chore::ALL
+        let wanted: Vec<String> = Chore::WORK
             .into_iter()
             .filter(|chore| chore.is_wanted(config))
             .map(|chore| chore.timer(config))
