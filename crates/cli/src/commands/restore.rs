@@ -107,7 +107,7 @@ struct Restoring {
     found: Found,
     file: PathBuf,
     /// What is going to be matrix.toml, where there is none.
-    proposal: Option<Proposal>,
+    proposal: Option<Box<Proposal>>,
     /// The repository and its password, where the site may not have it yet.
     from: Option<(Location, Password)>,
     /// Whether no certain snapshot was asked for.

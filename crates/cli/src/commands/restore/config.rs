@@ -21,7 +21,7 @@ pub(super) enum Choice {
     /// The operator's, which is here.
     Here(PathBuf),
     /// What comes of the snapshot's.
-    Proposed(Proposal),
+    Proposed(Box<Proposal>),
 }
 
 /// A config that comes of a snapshot's, not written yet.
@@ -56,7 +56,7 @@ pub(super) fn choose(config: Option<&Path>, args: &args::Restore, opened: &Opene
          # What stood under [edge] is not in a backup.\n{}",
         restored.text
     );
-    Ok(Choice::Proposed(Proposal { file, origin: found.origin, restored, text }))
+    Ok(Choice::Proposed(Box::new(Proposal { file, origin: found.origin, restored, text })))
 }
 
 impl Proposal {

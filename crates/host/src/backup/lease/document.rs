@@ -56,7 +56,9 @@ pub struct Lock {
 impl Lock {
     /// One of this process, as of `now`.
     pub fn own(wanted: Use, now: SystemTime) -> Self {
-        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        // Not the bare name: restic sends SIGHUP to the process of a lock of its own machine, to
+        // see whether it lives, and that would end this one.
+        let hostname = format!("{} (matrix-podman)", rustix::system::uname().nodename().to_string_lossy());
         Self {
             time: Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH),
             exclusive: wanted == Use::Exclusive,
@@ -93,7 +95,7 @@ impl Lock {
     fn holder(&self) -> String {
         // Whoever can write to the repository wrote it: nothing that a terminal would obey.
         let plain = |text: &str| -> String {
-            let good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            let good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ' | '(' | ')');
             text.chars().filter(good).take(64).collect()
         };
         format!(
@@ -238,6 +240,12 @@ mod tests {
         let packed = [&[COMPRESSED][..], &zstd::bulk::compress(&text, 3).unwrap()].concat();
         let sealed = cipher(&key).unwrap().encrypt(Nonce::from_slice(&[9; 16]), packed.as_slice()).unwrap();
         assert_eq!(Lock::opened(&key, &[&[9; 16][..], &sealed].concat()), Some(lock));
+    }
+
+    #[test]
+    fn restic_does_not_take_this_process_for_one_of_its_own_machine() {
+        let bare = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        assert_ne!(Lock::own(Use::Shared, at(0)).hostname, bare);
     }
 
     #[test]
