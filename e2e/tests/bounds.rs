@@ -186,17 +186,24 @@ fn send_at_once(lab: &Lab, count: usize) -> usize {
     }
     let config = lab.write("curl", &format!("header = \"Authorization: Bearer {token}\"\n"));
     let send = || {
+        let (config, file) = (config.display().to_string(), file.display().to_string());
         let argv = [
-            "curl".to_owned(),
-            "--silent".to_owned(),
-            "--show-error".to_owned(),
-            "--max-time=300".to_owned(),
-            format!("--config={}", config.display()),
-            "--header=Content-Type: application/octet-stream".to_owned(),
-            format!("--upload-file={}", file.display()),
-            "--request=POST".to_owned(),
-            "--write-out=\\n%{http_code}".to_owned(),
-            url.clone(),
+            "curl",
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "300",
+            "--config",
+            &config,
+            "--header",
+            "Content-Type: application/octet-stream",
+            "--request",
+            "POST",
+            "--upload-file",
+            &file,
+            "--write-out",
+            "\\n%{http_code}",
+            &url,
         ];
         Invocation::new(argv).run().stdout.ends_with("200")
     };

@@ -59,9 +59,10 @@ impl Outlook {
                 Database::Refuses(_) => Bytes(0),
             });
             let same = if here { Ok(true) } else { seen.yes(Side::Machine, Fact::GuestProgram) };
-            (debian, size, same, updates_by(world.site(), seen))
+            (debian, size, same)
         };
-        let (debian, size, same, by) = world.look(&mut Observed::default(), look)?;
+        let by = world.look(&mut Observed::default(), |seen| updates_by(world.site(), seen))?;
+        let (debian, size, same) = world.look(&mut Observed::default(), look)?;
         let journal = site::state_folder(world.site()).join("journal.jsonl");
         let took = |words: &str| run::last_took(&journal, "update", words);
         let takes = proposal.map(|proposal| {
