@@ -217,7 +217,7 @@ fn unfinished(s: &mut Scenario, site: &Site) {
     let remove = || site.node.run(&site.lab, &["up", "--yes", "--remove-failed"]);
     // A task that was killed is on Proxmox's list until somebody comes round.
     let is_named = || {
-        wait_until("it is seen that nothing is at work on it", Duration::from_secs(60), || {
+        wait_until("it is seen that nothing is at work on it", Duration::from_secs(400), || {
             let said = site.up().exits(1).stderr;
             if said.contains("cut off") && said.contains("--remove-failed") { Ok(()) } else { Err(said) }
         });
@@ -259,7 +259,7 @@ fn unfinished(s: &mut Scenario, site: &Site) {
             let ended = || site.node.change(|state| state.creations.get(&100).cloned());
             site.node.change(|state| state.creations.clear());
             let running = site.node.command(&site.lab, &["up", "--yes"]).start();
-            wait_until("Proxmox is at the creation", Duration::from_secs(120), || {
+            wait_until("Proxmox is at the creation", Duration::from_secs(400), || {
                 let tasks = site.node.change(|state| state.tasks.clone());
                 let volumes = site.node.volumes(100);
                 if tasks.is_empty() || volumes.is_empty() { Err(format!("{tasks:?}")) } else { Ok(()) }

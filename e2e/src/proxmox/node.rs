@@ -214,9 +214,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::env::var_os("E2E_KEEP").is_none() {
-            for id in self.ids() {
-                standin::unmount_left(id);
-            }
             remove_guests(&self.prefix);
         }
     }
@@ -231,6 +228,9 @@ pub(crate) fn remove_guests(prefix: &str) {
         }) {
             // A guest that runs has it mounted in it, which goes with the guest.
             standin::unmount_volume(name);
+            if let Ok(id) = name[prefix.len()..].parse() {
+                standin::unmount_left(id);
+            }
             cleaning::remove_guest(name);
         }
     }

@@ -76,11 +76,11 @@ pub fn disk_of<'a>(settings: &'a Settings, key: &str) -> Option<(&'a str, Bytes)
 /// `size`: what is missing are inodes (256 bytes for each 16 KiB), bitmaps and group
 /// descriptors, and the journal, whose size mke2fs takes from that of the disk.
 pub fn least_file_system(size: Bytes) -> Bytes {
-    let journal = match size.0 {
-        ..0x4_0000_0000 => Bytes::mib(64),
-        ..0x8_0000_0000 => Bytes::mib(128),
-        ..0x10_0000_0000 => Bytes::mib(256),
-        ..0x20_0000_0000 => Bytes::mib(512),
+    let journal = match size.0 / Bytes::gib(1).0 {
+        0..16 => Bytes::mib(64),
+        16..32 => Bytes::mib(128),
+        32..64 => Bytes::mib(256),
+        64..128 => Bytes::mib(512),
         _ => Bytes::gib(1),
     };
     let missing = size.0 / 64 + size.0 / 4096 + journal.0 + Bytes::mib(64).0;

@@ -922,7 +922,7 @@ impl MemoryWorld {
     fn boot_container(&mut self) -> Result<(), String> {
         let policy = self.guest.as_ref().and_then(|g| g.place.files.get(&ifupdown::policy_file()));
         let policy = policy.and_then(|file| serde_json::from_str::<serde_json::Value>(&file.content).ok());
-        let mtu = policy.and_then(|p| p["address"]["iface_defaults"]["eth0"]["mtu"].as_str()?.parse().ok());
+        let mtu = policy.and_then(|p| p["address"]["defaults"]["mtu"].as_str()?.parse().ok());
         self.node.starts(mtu);
         self.boot()
     }

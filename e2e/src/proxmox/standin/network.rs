@@ -50,21 +50,21 @@ pub(super) fn replug(name: &str, before: &str, after: &str) -> Result<(), String
         return lxc::write(name, "etc/network/interfaces", &interfaces(&new));
     }
     for (family, key, gateway) in [("-4", "ip", "gw"), ("-6", "ip6", "gw6")] {
-        if old.get(key) != new.get(key) {
-            if let Some(address) = fixed(&new, key) {
-                ip(&[family, "address", "add", address, "dev", "eth0"])?;
-            }
+        if old.get(key) != new.get(key)
+            && let Some(address) = fixed(&new, key)
+        {
+            ip(&[family, "address", "add", address, "dev", "eth0"])?;
         }
         if (old.get(key), old.get(gateway)) != (new.get(key), new.get(gateway))
             && let Some(router) = new.get(gateway)
         {
             ip(&[family, "route", "replace", "default", "via", router, "dev", "eth0"])?;
         }
-        if old.get(key) != new.get(key) {
-            // A lease stays as it is.
-            if let Some(address) = fixed(&old, key) {
-                ip(&[family, "address", "delete", address, "dev", "eth0"])?;
-            }
+        // A lease stays as it is.
+        if old.get(key) != new.get(key)
+            && let Some(address) = fixed(&old, key)
+        {
+            ip(&[family, "address", "delete", address, "dev", "eth0"])?;
         }
     }
     lxc::write(name, "etc/network/interfaces", &interfaces(&new))

@@ -125,7 +125,7 @@ impl Resource for Interface {
         let now = file.map(|file| file.content.clone().unwrap_or_default());
         let mut effects = Vec::new();
         let mut changes = Vec::new();
-        let wanted = proxmox.mtu.map(|mtu| ifupdown::policy(INTERFACE, mtu));
+        let wanted = proxmox.mtu.map(ifupdown::policy);
         match &wanted {
             Some(wanted) if now.as_ref() != Some(&wanted.content) => {
                 effects.push(write(Side::Guest, wanted));
