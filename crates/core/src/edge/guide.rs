@@ -8,7 +8,7 @@ pub use print::{html, markdown, terminal};
 use serde::Serialize;
 
 use super::{
-    ingress,
+    ingress, paths,
     proxy::{self, Way},
 };
 use crate::config::{CertificateChoice, Config};
@@ -168,7 +168,7 @@ fn apex_step(way: &Way, apex: &str, tunnelled: bool) -> Step {
         )));
     } else {
         parts.push(text(format!("If NPM serves {apex} too, put this into the Advanced tab of that host:")));
-        parts.push(Part::Block("nginx", proxy::npm_apex_advanced(way)));
+        parts.push(Part::Block("nginx", proxy::npm_site_advanced(way)));
     }
     Step { title: format!("Have {apex} say where the server is"), parts }
 }
@@ -259,15 +259,16 @@ fn check(way: &Way) -> Step {
     for document in &way.documents {
         commands.push_str(&line(format!("https://{name}{}", document.path)));
     }
-    commands.push_str(&format!(
-        "curl --silent --output /dev/null --write-out '%{{http_code}}\\n' https://{}{}/v1/server_version\n",
-        way.matrix,
-        proxy::ADMIN_PATH
-    ));
+    for path in [paths::probes(&way.matrix).swap_remove(0), paths::probes(&way.matrix).swap_remove(5)] {
+        commands.push_str(&format!(
+            "curl --silent --path-as-is --output /dev/null --write-out '%{{http_code}}\\n' 'https://{}{path}'\n",
+            way.matrix,
+        ));
+    }
     Step {
         title: "See whether it works".to_owned(),
         parts: vec![
-            text("From any machine on the internet. The last one has to say 403."),
+            text("From any machine on the internet. The last two have to say 403."),
             Part::Block("sh", commands),
             text(format!("Then open {} and log in.", way.chat_url)),
         ],
