@@ -1,7 +1,7 @@
 //! `[edge]` and `[well_known]`, read and checked together.
 
 use super::{
-    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown,
+    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown, ZoneChoice,
     keys::{AnyKey, Follows, Key, edge as keys},
     read::Reader,
     types::{EnvName, Flaw, SecretPath, Words},
@@ -136,7 +136,7 @@ fn cloudflare(r: &mut Reader<'_>, domain: Option<&Domain>, npm: Option<&Npm>) ->
     Some(Cloudflare {
         tunnel: tunnel_name,
         create_tunnel: create_tunnel.value,
-        zone: zone.value.or_else(|| domain.cloned())?,
+        zone: zone.value.or_else(|| domain.cloned().map(ZoneChoice::Named))?,
         token,
         service: service_url,
         verify_origin: verify_origin.value,
