@@ -368,6 +368,12 @@ fn used(s: &mut Scenario, site: &Site) {
         let admin = site.lab.matrix().login("admin", PASSWORD);
         sees(site, &admin.token, "203.0.113.77");
     });
+    s.test(
+        "an administrator's token makes no administrator from outside, however the path is written",
+        || {
+            makes_no_admin(site, &|path, more| site.visit(&site.matrix(), path, "203.0.113.1", more));
+        },
+    );
 }
 
 fn drifted(s: &mut Scenario, site: &Site) {
@@ -520,6 +526,14 @@ fn refused(s: &mut Scenario, site: &Site) {
             says(&[words]);
             site.cloudflare.account().may.insert(part);
         }
+        // It is told in three ways.
+        for forbids in [(401, Some(10000)), (403, None)] {
+            site.cloudflare.account().forbids = forbids;
+            site.cloudflare.account().may.remove("cache");
+            says(&["may not touch the zone's cache rules", "Zone / Cache Rules: Edit"]);
+            site.cloudflare.account().may.insert("cache");
+        }
+        site.cloudflare.account().forbids = (403, Some(10000));
         // That it may only read is found out when something is written.
         {
             let mut account = site.cloudflare.account();
@@ -529,6 +543,41 @@ fn refused(s: &mut Scenario, site: &Site) {
         site.up().exits(1).says("Zone / Zone Settings: Edit");
         site.cloudflare.account().only_read.clear();
         site.up().ok();
+    });
+    s.test("a token of an account is taken, one for another address and a long wait are told", || {
+        site.cloudflare.account().account_owned = true;
+        site.settled();
+        site.cloudflare.account().account_owned = false;
+        site.cloudflare.account().elsewhere = true;
+        says(&["may not be used from this machine's address", "Client IP Address Filtering"]);
+        site.cloudflare.account().elsewhere = false;
+        {
+            let mut account = site.cloudflare.account();
+            (account.turn_away, account.retry_after) = (1000, 300);
+        }
+        says(&["answers again in 300 s", "in 5 min"]);
+        let mut account = site.cloudflare.account();
+        (account.turn_away, account.retry_after) = (0, 1);
+    });
+    s.test("of several zones of one name the active one is taken, and one that is paused is told", || {
+        {
+            let mut account = site.cloudflare.account();
+            let mut other = account.zone.clone();
+            other["id"] = json!("00000000000000000000000000000002");
+            other["status"] = json!("pending");
+            other["account"] = json!({"id": "00000000000000000000000000000003", "name": "elsewhere"});
+            account.more_zones.push(other);
+        }
+        site.settled();
+        site.cloudflare.account().more_zones[0]["status"] = json!("active");
+        says(&["2 accounts have a zone", "in the account elsewhere", "edge.cloudflare.zone"]);
+        site.lab.set("[edge.cloudflare]", "zone", &format!("{ZONE:?}"));
+        site.settled();
+        site.lab.set("[edge.cloudflare]", "zone", &format!("{DOMAIN:?}"));
+        site.cloudflare.account().more_zones.clear();
+        site.cloudflare.account().zone["paused"] = json!(true);
+        says(&["is paused at Cloudflare", "Enable Cloudflare on Site"]);
+        site.cloudflare.account().zone["paused"] = json!(false);
     });
     s.test("a zone that is not active, a tunnel that a file leads, and a name in use are told", || {
         site.cloudflare.account().zone["status"] = json!("pending");
@@ -541,6 +590,11 @@ fn refused(s: &mut Scenario, site: &Site) {
         };
         source("local");
         says(&["stand in a file beside its cloudflared", "edge guide"]);
+        for tunnel in site.cloudflare.account().tunnels.values_mut() {
+            // Who does not say where its routes are is asked for them.
+            tunnel.as_object_mut().unwrap().remove("config_src");
+        }
+        site.settled();
         source("cloudflare");
         let id = site.cloudflare.account().add_record("A", &site.chat(), "192.0.2.33");
         says(&["is in use already: it is a A that leads to 192.0.2.33"]);
@@ -653,6 +707,7 @@ fn shown(s: &mut Scenario, site: &Site) {
                 );
             }
             assert_eq!(visit(&site.matrix(), "/_synapse/admin/v1/server_version", &[]).status, 403);
+            makes_no_admin(site, &|path, more| visit(&site.matrix(), path, more));
             assert!(visit(&site.chat(), "/config.json", &[]).json()["default_server_config"].is_object());
             let home = visit(&site.matrix(), "/", &[]);
             assert_eq!(
@@ -722,8 +777,37 @@ fn sees(site: &Site, token: &str, address: &str) {
     });
 }
 
+/// Tries to make an administrator from outside, with an administrator's token, in
+/// ways that were once let through; `visit` asks from there.
+#[track_caller]
+fn makes_no_admin(site: &Site, visit: &dyn Fn(&str, &[&str]) -> Fetched) {
+    let admin = site.lab.matrix().login("admin", PASSWORD);
+    let bearer = format!("Authorization: Bearer {}", admin.token);
+    let body = json!({"password": "correct horse battery", "admin": true}).to_string();
+    let server = site.matrix().replace(':', "%3a");
+    for step in ["%2f%2e%2e", "%2F..", "%5c%2e%2e", "%252f%252e%252e"] {
+        for to in ["_matrix%2fx", "_synapse%2fclient%2fx"] {
+            let path = format!("/_synapse/admin/v2/users/@a{}%2f{to}%3a{server}", step.repeat(5));
+            let with = [
+                "--request",
+                "PUT",
+                "--header",
+                &bearer,
+                "--header",
+                "content-type: application/json",
+                "--data",
+                &body,
+            ];
+            let answer = visit(&path, &with);
+            assert!(matches!(answer.status, 403 | 404), "{path}: {answer:?}");
+        }
+    }
+}
+
 /// Ways to write the path of the admin interface.
-const ADMIN_PATHS: [&str; 8] = [
+const ADMIN_PATHS: [&str; 10] = [
+    "/_synapse/admin/v2/users/@a%2f%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2f_matrix%2fx",
+    "/_matrix/%2e%2e/_synapse/admin/v1/server_version",
     "/_synapse/admin/v1/server_version",
     "//_synapse//admin/v1/server_version",
     "/%5Fsynapse/admin/v1/server_version",
@@ -851,6 +935,31 @@ fn removed(s: &mut Scenario, site: &Site) {
         site.run(&["destroy", "--yes"]).exits(1).says("--keep-edge");
         assert!(site.lab.guest().exists());
         site.cloudflare.account().token_status = "active".to_owned();
+        // A tunnel is not removed while a cloudflared runs; all the rest is gone by then.
+        {
+            let mut account = site.cloudflare.account();
+            let id = account.tunnels.values().find(|t| t["name"] == "made").unwrap()["id"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            account.connected.insert(id);
+            account.reconnects = true;
+        }
+        site.run(&["edge", "remove", "--yes"])
+            .exits(1)
+            .says("a cloudflared is connected to the tunnel made")
+            .says("stop that cloudflared");
+        {
+            let mut account = site.cloudflare.account();
+            assert!(
+                !account
+                    .records
+                    .iter()
+                    .any(|r| r["comment"].as_str().is_some_and(|c| c.contains("matrix-podman")))
+            );
+            assert_eq!(site.npm.state().hosts.len(), 1);
+            account.reconnects = false;
+        }
         let down = site.run(&["destroy", "--yes"]).ok();
         assert!(down.stderr.contains("the tunnel made"), "{}", down.evidence());
         assert!(!site.lab.guest().exists());
@@ -887,5 +996,7 @@ fn whole_domain(s: &mut Scenario, site: &Site) {
         site.run(&["destroy", "--yes"]).ok();
         assert_eq!(foreign(site), before, "nothing of others was touched");
         assert!(site.cloudflare.account().records.iter().all(|r| r["name"] != apex.as_str()));
+        let odd = std::mem::take(&mut site.cloudflare.account().odd);
+        assert!(odd.is_empty(), "requests that Cloudflare does not describe: {odd:#?}");
     });
 }

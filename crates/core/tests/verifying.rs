@@ -12,6 +12,7 @@ use std::{
 use matrix_podman_core::{
     check::{Check, Group, Scope, Verdict, verify},
     config::Config,
+    edge::paths,
     fact::{
         Clock, ContainerState, Database, DatabaseState, Fact, FileKind, FileState, GuestState, Health,
         HttpAnswer, HttpBody, HttpReply, InsideSynapse, MachineInfo, NameAddresses, PublicKey, Side, Silence,
@@ -156,7 +157,10 @@ fn page(site: &Site, path: &str, url: &str, body: &HttpBody) -> (u16, String) {
     match path {
         "_matrix/client/versions" => (200, json!({"versions": ["v1.1", "v1.12"]}).to_string()),
         path if url.starts_with("http://") && path.contains("dmin/v") => (404, String::new()),
-        "_synapse/admin/v1/server_version" | "%5Fsynapse/admin/v1/server_version" => (403, String::new()),
+        // However it is spelt.
+        admin if admin.contains("admin/v") && url.starts_with("https://") && !admin.ends_with("v2/users") => {
+            (403, String::new())
+        }
         "_matrix/federation/v1/version" => {
             (200, json!({"server": {"name": "Synapse", "version": "1.157.1"}}).to_string())
         }
@@ -294,11 +298,11 @@ fn one(change: Change<'_>, id: &str, said: &str) {
 }
 
 /// An answer over HTTP to what ends with `path`, changed.
-fn http(
-    scheme: &'static str,
-    path: &'static str,
-    change: impl Fn(HttpReply) -> HttpReply,
-) -> impl Fn(Side, &Fact) -> Option<Value> {
+fn http<'a>(
+    scheme: &'a str,
+    path: &'a str,
+    change: impl Fn(HttpReply) -> HttpReply + 'a,
+) -> impl Fn(Side, &Fact) -> Option<Value> + 'a {
     move |side, fact| match fact {
         Fact::Http(question) if question.url.ends_with(path) && question.url.starts_with(scheme) => {
             let Value::Http(answer) = healthy(&site(""), side, fact) else { panic!() };
@@ -632,9 +636,14 @@ fn what_is_wrong_on_the_way_in() {
     );
     one(&outside("/v3/login", |r| HttpReply { status: 405, ..r }), "way-in/cors", "405");
     one(&outside("/config.json", html), "way-in/web", "names no server");
-    for path in ["/_synapse/admin/v1/server_version", "/%5Fsynapse/admin/v1/server_version"] {
+    let probes = paths::probes(site("").config.server_name.as_str());
+    for path in &probes {
         let open = |r| HttpReply { status: 200, body: Some(json!({"server_version": "1"}).to_string()), ..r };
-        one(&outside(path, open), "way-in/admin", "the admin API answers");
+        let reached =
+            |r| HttpReply { status: 401, body: Some(json!({"errcode": "M_MISSING_TOKEN"}).to_string()), ..r };
+        // Only that spelling is let through.
+        one(&http("https://", path, open), "way-in/admin", "the admin API is reached");
+        one(&http("https://", path, reached), "way-in/admin", "(status 401)");
     }
     one(&outside("/upload", |r| HttpReply { status: 413, ..r }), "way-in/upload", "refused on the way");
     one(

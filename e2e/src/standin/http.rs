@@ -24,6 +24,8 @@ pub struct Asked {
     pub path: String,
     /// The query's words.
     pub query: BTreeMap<String, String>,
+    /// The query as it came.
+    pub query_text: String,
     /// The header `authorization`.
     pub authorization: Option<String>,
     /// The body; null when there is none.
@@ -173,7 +175,7 @@ fn serve(stream: TcpStream, gate: &Gate, handler: &Handler, log: &Mutex<Vec<Aske
     let mut words = line.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(()) };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let (method, path) = (method.to_owned(), path.to_owned());
+    let (method, path, query_text) = (method.to_owned(), path.to_owned(), query.to_owned());
     let query = query
         .split('&')
         .filter_map(|w| w.split_once('='))
@@ -193,7 +195,7 @@ fn serve(stream: TcpStream, gate: &Gate, handler: &Handler, log: &Mutex<Vec<Aske
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let asked = Asked { method, path, query, authorization, body };
+    let asked = Asked { method, path, query, query_text, authorization, body };
     log.lock().unwrap().push(asked.clone());
     gate.pass(&asked, When::Before);
     let answer = handler(&asked);

@@ -7,6 +7,7 @@ mod http;
 mod namespace;
 mod npm;
 mod tls;
+mod twisted;
 mod webhook;
 
 pub use cloudflare::{ACCOUNT, Cloudflare, ZONE};
@@ -14,4 +15,5 @@ pub use http::{Asked, Gate, When};
 pub use namespace::Namespace;
 pub use npm::{Certbot, Kind, Npm, NpmOptions, NpmUser};
 pub use tls::{Authority, Fetched, fetch};
+pub use twisted::{CASE, Reads, Twisted, obliging, twisted};
 pub use webhook::Webhook;

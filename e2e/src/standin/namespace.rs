@@ -21,19 +21,37 @@ impl Namespace {
     /// A namespace called `name` on `bridge`, with `address` of a /24.
     #[track_caller]
     pub fn new(name: &str, bridge: &str, address: &str) -> Self {
+        let outside = format!("{name}o");
+        Self::wired(name, address, &[&["ip", "link", "set", &outside, "master", bridge, "up"]])
+    }
+
+    /// A namespace called `name` with `address` of a /24, in which the machine
+    /// itself has `gateway`.
+    #[track_caller]
+    pub fn beside(name: &str, gateway: &str, address: &str) -> Self {
+        let (outside, cidr) = (format!("{name}o"), format!("{gateway}/24"));
+        let wires: [&[&str]; 2] =
+            [&["ip", "addr", "add", &cidr, "dev", &outside], &["ip", "link", "set", &outside, "up"]];
+        Self::wired(name, address, &wires)
+    }
+
+    #[track_caller]
+    fn wired(name: &str, address: &str, wires: &[&[&str]]) -> Self {
         let this = Self { name: name.to_owned(), address: address.to_owned(), running: None };
         this.remove();
         let (outside, inside) = (format!("{name}o"), format!("{name}i"));
         let cidr = format!("{address}/24");
-        for words in [
-            vec!["ip", "netns", "add", name],
-            vec!["ip", "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", name],
-            vec!["ip", "link", "set", &outside, "master", bridge, "up"],
-            vec!["ip", "-n", name, "addr", "add", &cidr, "dev", &inside],
-            vec!["ip", "-n", name, "link", "set", &inside, "up"],
-            vec!["ip", "-n", name, "link", "set", "lo", "up"],
-        ] {
-            Invocation::new(words).quietly().run().ok();
+        let before: [&[&str]; 2] = [
+            &["ip", "netns", "add", name],
+            &["ip", "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", name],
+        ];
+        let after: [&[&str]; 3] = [
+            &["ip", "-n", name, "addr", "add", &cidr, "dev", &inside],
+            &["ip", "-n", name, "link", "set", &inside, "up"],
+            &["ip", "-n", name, "link", "set", "lo", "up"],
+        ];
+        for words in before.iter().chain(wires).chain(&after) {
+            Invocation::new(words.iter().copied()).quietly().run().ok();
         }
         this
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown,
+    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown, ZoneChoice,
     keys::{AnyKey, Follows, Key, edge as keys},
     read::Reader,
     types::{EnvName, Flaw, SecretPath, Words},
@@ -154,7 +154,7 @@ fn cloudflare(
                 .hint("remove the path"),
         );
     }
-    let made = zone.value.or_else(|| domain.cloned()).map(|zone| Cloudflare {
+    let made = zone.value.or_else(|| domain.cloned().map(ZoneChoice::Named)).map(|zone| Cloudflare {
         tunnel: tunnel_name,
         create_tunnel: create_tunnel.value,
         zone,

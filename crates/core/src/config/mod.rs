@@ -395,7 +395,7 @@ pub struct Cloudflare {
     /// Whether it is made when there is none of that name.
     pub create_tunnel: bool,
     /// The zone that the public names are in.
-    pub zone: Domain,
+    pub zone: ZoneChoice,
     /// The API token.
     pub token: Credential,
     /// Where the tunnel delivers, without a path.
@@ -406,6 +406,31 @@ pub struct Cloudflare {
     pub cache_rule: bool,
     /// Zone-wide settings that may be changed.
     pub zone_settings: Vec<ZoneSetting>,
+}
+
+/// How a zone at Cloudflare is told from others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum ZoneChoice {
+    /// By its name.
+    Named(Domain),
+    /// By its id, where several accounts have one of that name.
+    Id(String),
+}
+
+impl ZoneChoice {
+    /// Whether `text` is the id of a zone: 32 hexadecimal digits.
+    pub fn is_id(text: &str) -> bool {
+        text.len() == 32 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+    }
+}
+
+impl std::fmt::Display for ZoneChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ZoneChoice::Named(name) => f.write_str(&crate::name::idn::both(name.as_str())),
+            ZoneChoice::Id(id) => f.write_str(id),
+        }
+    }
 }
 
 /// A setting of a whole zone at Cloudflare.

@@ -8,10 +8,13 @@ pub use print::{html, markdown, terminal};
 use serde::Serialize;
 
 use super::{
-    ingress,
+    ingress, paths,
     proxy::{self, Way},
 };
-use crate::config::{CertificateChoice, Config};
+use crate::{
+    config::{CertificateChoice, Config},
+    name::idn,
+};
 
 /// A guide.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -220,8 +223,8 @@ fn routes(config: &Config, way: &Way, proxy_host: &str) -> Step {
     let (scheme, address) = service.split_once("://").unwrap_or(("https", &service));
     let scheme = scheme.to_uppercase();
     let mut parts = vec![text(
-        "At https://one.dash.cloudflare.com: Networks, Tunnels, your tunnel, Public Hostnames (Published application \
-         routes). Add one for each name; Cloudflare makes the DNS record with it. If there is a route for a wildcard (a name \
+        "At https://one.dash.cloudflare.com: Networks, Connectors, your tunnel, Published application routes (Public \
+         Hostnames in older consoles). Add one for each name; Cloudflare makes the DNS record with it. If there is a route for a wildcard (a name \
          that begins with *), drag these above it.",
     )];
     let mut route = |name: &str, path: &str, origin: &str| {
@@ -248,19 +251,24 @@ fn routes(config: &Config, way: &Way, proxy_host: &str) -> Step {
 }
 
 fn zone(config: &Config, way: &Way) -> Step {
-    let zone = config.edge.cloudflare.as_ref().map_or(&config.domain, |cloudflare| &cloudflare.zone);
+    let zone = match &config.edge.cloudflare {
+        Some(cloudflare) => cloudflare.zone.to_string(),
+        None => idn::both(config.domain.as_str()),
+    };
     let mut parts = vec![
         text(format!(
-            "At https://dash.cloudflare.com, in the zone of {zone}. The first four concern every name in it."
+            "At https://dash.cloudflare.com, in the zone of {zone}. The first five concern every name in it. Auto Minify, which older instructions name, is \
+             gone since August 2024: there is nothing to turn off."
         )),
         fields([
             ("SSL/TLS, Overview", "Full, or Full (strict)"),
             ("SSL/TLS, Edge Certificates, Always Use HTTPS", "on"),
             ("SSL/TLS, Edge Certificates, Minimum TLS Version", "1.2"),
             (
-                "Security, Bots, Bot Fight Mode",
+                "Security, Settings, Bot Fight Mode",
                 "off: it keeps other Matrix servers out, and no rule can except them",
             ),
+            ("Security, Settings, Under Attack mode", "off: no app passes its test page"),
         ]),
         text("Caching, Cache Rules, Create rule, so that nothing private is stored at Cloudflare:"),
         fields([
@@ -297,15 +305,16 @@ fn check(way: &Way) -> Step {
     for document in &way.documents {
         commands.push_str(&line(format!("https://{name}{}", document.path)));
     }
-    commands.push_str(&format!(
-        "curl --silent --output /dev/null --write-out '%{{http_code}}\\n' https://{}{}/v1/server_version\n",
-        way.matrix,
-        proxy::ADMIN_PATH
-    ));
+    for path in [paths::probes(&way.matrix).swap_remove(0), paths::probes(&way.matrix).swap_remove(5)] {
+        commands.push_str(&format!(
+            "curl --silent --path-as-is --output /dev/null --write-out '%{{http_code}}\\n' 'https://{}{path}'\n",
+            way.matrix,
+        ));
+    }
     Step {
         title: "See whether it works".to_owned(),
         parts: vec![
-            text("From any machine on the internet. The last one has to say 403."),
+            text("From any machine on the internet. The last two have to say 403."),
             Part::Block("sh", commands),
             text(format!("Then open {} and log in.", way.chat_url)),
         ],

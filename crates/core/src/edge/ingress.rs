@@ -61,13 +61,13 @@ pub fn merge(config: &Json, wanted: &[Json]) -> Json {
 /// A tunnel's config as it was before `made`: routes that were there come back,
 /// the others go. A route that somebody has changed since is left alone.
 pub fn without(config: &Json, made: &[Route], wanted: &[Json]) -> Json {
-    let mut config = config.clone();
-    let mut rules = rules(&config);
+    let before = rules(config);
+    let mut rules = before.clone();
     for route in made {
         let key = (Some(route.hostname.as_str()), route.path.as_deref());
         let ours = wanted.iter().find(|rule| key_of(rule) == key);
         let Some(at) = rules.iter().position(|rule| key_of(rule) == key) else { continue };
-        if ours.is_some_and(|ours| !same(&rules[at], ours)) {
+        if ours.is_some_and(|ours| !same_route(&rules[at], ours)) {
             continue;
         }
         match &route.was {
@@ -77,6 +77,15 @@ pub fn without(config: &Json, made: &[Route], wanted: &[Json]) -> Json {
             }
         }
     }
+    // What held none of ours stays as it is, be it none at all.
+    if rules == before {
+        return config.clone();
+    }
+    if rules.is_empty() {
+        // A tunnel has to have a route.
+        rules.push(json!({ "service": CATCH_ALL }));
+    }
+    let mut config = config.clone();
     config["ingress"] = Json::Array(rules);
     config
 }
@@ -89,7 +98,7 @@ pub fn missing(config: &Json, wanted: &[Json]) -> Vec<Route> {
         .iter()
         .filter_map(|route| {
             let was = rules.iter().find(|rule| key_of(rule) == key_of(route));
-            if was.is_some_and(|was| same(was, route)) {
+            if was.is_some_and(|was| same_route(was, route)) {
                 return None;
             }
             Some(Route {
@@ -104,6 +113,36 @@ pub fn missing(config: &Json, wanted: &[Json]) -> Vec<Route> {
 /// Whether two configs say the same; what is empty counts as absent.
 pub fn same(a: &Json, b: &Json) -> bool {
     bare(a) == bare(b)
+}
+
+/// Whether two routes say the same. An id is Cloudflare's own.
+fn same_route(a: &Json, b: &Json) -> bool {
+    let [a, b] = [a, b].map(|route| {
+        let mut route = route.clone();
+        if let Some(keys) = route.as_object_mut() {
+            keys.shift_remove("id");
+        }
+        route
+    });
+    same(&a, &b)
+}
+
+/// Whether `now` has everything that was `written`, and no route more. Cloudflare
+/// adds keys to what it is given, as `warp-routing` is.
+pub fn holds(now: &Json, written: &Json) -> bool {
+    fn within(now: &Json, written: &Json) -> bool {
+        match (now, written) {
+            (Json::Object(now), Json::Object(written)) => written
+                .iter()
+                .all(|(key, value)| now.get(key).map_or_else(|| value.is_null(), |now| within(now, value))),
+            (Json::Array(now), Json::Array(written)) => {
+                now.len() == written.len()
+                    && now.iter().zip(written).all(|(now, written)| within(now, written))
+            }
+            (now, written) => now == written,
+        }
+    }
+    within(&bare(now), &bare(written))
 }
 
 /// Without what says nothing, so that a server may add or leave it out.
@@ -161,7 +200,7 @@ fn put(rules: &mut Vec<Json>, route: &Json) {
     };
     match like {
         Some(at) if at < first_shadow(rules) => {
-            if !same(&rules[at], route) {
+            if !same_route(&rules[at], route) {
                 rules[at] = route.clone();
             }
         }
@@ -253,6 +292,31 @@ mod tests {
         // A path of the host that others keep stands before the whole host still.
         let own = json!({"ingress": [{"hostname": "m.a.de", "path": "/x", "service": "http://x"}, {"service": "http_status:404"}]});
         assert_eq!(hosts(&merge(&own, &[ours("m.a.de")])), ["m.a.de/x", "m.a.de", "-"]);
+    }
+
+    #[test]
+    fn what_cloudflare_adds_is_nobody_s_change() {
+        let written = merge(&Json::Null, &[ours("m.a.de")]);
+        let mut now = written.clone();
+        now["warp-routing"] = json!({"enabled": false});
+        now["ingress"][0]["id"] = json!("1");
+        now["ingress"][0]["originRequest"] = json!({});
+        assert!(!same(&now, &written) && holds(&now, &written));
+        now["ingress"].as_array_mut().unwrap().insert(0, ours("new.a.de"));
+        assert!(!holds(&now, &written), "a route more is somebody else's");
+        assert!(!holds(&written, &now) && !holds(&Json::Null, &written));
+        assert!(merge(&now, &[ours("m.a.de")]) == now, "what was added is kept, and nothing is left to do");
+    }
+
+    #[test]
+    fn what_never_got_a_route_is_left_as_it_is() {
+        let wanted = [ours("m.a.de")];
+        let made = missing(&Json::Null, &wanted);
+        for never in [Json::Null, json!({}), json!({"ingress": [{"service": "http_status:503"}]})] {
+            assert_eq!(without(&never, &made, &wanted), never);
+        }
+        let alone = json!({"ingress": [ours("m.a.de")]});
+        assert_eq!(without(&alone, &made, &wanted)["ingress"], json!([{"service": CATCH_ALL}]));
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //! moment from where the config says. What should be is computed here, without
 //! asking: [`ingress`] for a tunnel's routes, [`npm`] for proxy hosts,
 //! [`well_known`] for what clients are told, [`proxy`] for what a reverse proxy
-//! does.
+//! does, [`paths`] for what it may hand on.
 
 pub mod cloudflare;
 pub mod guide;
 pub mod ingress;
 pub mod npm;
+pub mod paths;
 pub mod proxy;
 mod question;
 pub mod record;

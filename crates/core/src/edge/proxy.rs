@@ -2,7 +2,10 @@
 //! nginx' words. One source for what is written to NPM, for the guide and for
 //! `edge show nginx`.
 
-use super::well_known::{self, Document};
+use super::{
+    paths,
+    well_known::{self, Document},
+};
 use crate::{
     config::Config,
     name::Cidr,
@@ -20,10 +23,6 @@ pub const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS"),
     ("Access-Control-Allow-Headers", "X-Requested-With, Content-Type, Authorization"),
 ];
-/// The paths that people and servers need of Synapse. Nothing else is handed on.
-pub const PUBLIC_PATHS: [&str; 2] = ["/_matrix", "/_synapse/client"];
-/// The path that must never answer through the edge.
-pub const ADMIN_PATH: &str = "/_synapse/admin";
 
 /// A service in the guest as the proxy reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,16 +97,19 @@ pub fn npm_advanced(way: &Way) -> String {
 /// What a host in NPM that leads to a web site needs besides, to answer
 /// well-known: nothing in it concerns any other path.
 pub fn npm_well_known(way: &Way) -> String {
-    let block: Vec<Directive> = way.documents.iter().map(|document| answer(document, way.hsts)).collect();
-    nginx::to_string("Added for the Matrix server; every other path stays as it is.", &block)
+    nginx::to_string("Added for the Matrix server; every other path stays as it is.", &answers(way))
 }
 
 /// The text for the "Advanced" tab of a host of the domain's own in NPM that
 /// answers well-known and has nothing else.
 pub fn npm_apex_advanced(way: &Way) -> String {
-    let mut block: Vec<Directive> = way.documents.iter().map(|document| answer(document, way.hsts)).collect();
+    let mut block = answers(way);
     block.push(Directive::block("location", ["/"], vec![Directive::simple("return", ["404"])]));
     nginx::to_string(HEADER, &block)
+}
+
+fn answers(way: &Way) -> Vec<Directive> {
+    way.documents.iter().map(|document| answer(document, way.hsts)).collect()
 }
 
 const HEADER: &str = "Written by matrix-podman; what is changed here is written over.";
@@ -164,11 +166,27 @@ fn hand_on(way: &Way, to: &Upstream, nginx: Nginx) -> Vec<Directive> {
     ]
 }
 
+fn refusal() -> Vec<Directive> {
+    vec![Directive::simple("return", ["403"])]
+}
+
+/// nginx chooses a location by the path as it understood it, and hands on the
+/// one that came. So the one that came decides whether it is handed on at all.
+fn guards() -> Vec<Directive> {
+    [("!~", paths::ALLOWED), ("~", paths::CROOKED)]
+        .map(|(operator, pattern)| {
+            Directive::block("if", ["($request_uri", operator, &format!("{pattern})")], refusal())
+        })
+        .to_vec()
+}
+
 fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
-    let mut block: Vec<Directive> = way.documents.iter().map(|document| answer(document, way.hsts)).collect();
-    block.push(Directive::block("location", ["^~", ADMIN_PATH], vec![Directive::simple("return", ["403"])]));
-    for path in PUBLIC_PATHS {
-        block.push(Directive::block("location", [&format!("{path}/")], hand_on(way, &way.synapse, nginx)));
+    let mut block = answers(way);
+    block.push(Directive::block("location", ["^~", paths::ADMIN], refusal()));
+    for path in paths::PUBLIC {
+        let mut inside = guards();
+        inside.extend(hand_on(way, &way.synapse, nginx));
+        block.push(Directive::block("location", ["^~", path], inside));
     }
     let home = format!("{}/", way.chat_url);
     block.push(Directive::block("location", ["=", "/"], vec![Directive::simple("return", ["302", &home])]));
@@ -224,7 +242,7 @@ pub fn nginx_servers(way: &Way, tls: &TlsFiles) -> String {
         server(&way.chat, vec![web]),
     ];
     if let Some(apex) = &way.apex {
-        let mut inside: Vec<Directive> = way.documents.iter().map(|d| answer(d, way.hsts)).collect();
+        let mut inside = answers(way);
         inside.push(Directive::block("location", ["/"], vec![Directive::simple("return", ["404"])]));
         servers.push(server(apex, inside));
     }

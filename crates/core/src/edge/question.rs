@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::npm::Outside;
-use crate::name::AbsPath;
+use super::{cloudflare::request::quoted, npm::Outside};
+use crate::{
+    config::ZoneChoice,
+    name::{AbsPath, idn},
+};
 
 /// An API of the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,10 +21,15 @@ pub enum Api {
 /// A question to the edge. Each is a GET, or several for a list of pages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Question {
-    /// The zone of that name.
-    Zone(String),
-    /// Whether the token is valid.
+    /// The zones of that name, or the one of that id.
+    Zone(ZoneChoice),
+    /// Whether a user's token is valid.
     Token,
+    /// Whether an account's own token is valid.
+    AccountToken {
+        /// The account.
+        account: String,
+    },
     /// All tunnels of an account.
     Tunnels {
         /// The account.
@@ -99,7 +107,12 @@ impl Question {
     /// Path and query of the GET, below the API's base.
     pub fn path(&self) -> String {
         match self {
-            Question::Zone(name) => format!("/zones?name={name}"),
+            // Zones are known there as people write them.
+            Question::Zone(ZoneChoice::Named(name)) => {
+                format!("/zones?name={}", quoted(&idn::unicode(name.as_str())))
+            }
+            Question::Zone(ZoneChoice::Id(id)) => format!("/zones/{id}"),
+            Question::AccountToken { account } => format!("/accounts/{account}/tokens/verify"),
             Question::Token => "/user/tokens/verify".to_owned(),
             Question::Tunnels { account } => format!("/accounts/{account}/cfd_tunnel?is_deleted=false"),
             Question::TunnelConfig { account, tunnel } => {
@@ -128,7 +141,7 @@ impl Question {
     /// How many entries a page of the answer has, when it comes in pages.
     pub fn page_size(&self) -> Option<u32> {
         match self {
-            Question::Zone(_) => Some(50),
+            Question::Zone(ZoneChoice::Named(_)) => Some(50),
             Question::Tunnels { .. } | Question::Records { .. } => Some(100),
             _ => None,
         }
@@ -156,7 +169,7 @@ impl Question {
     pub fn subject(&self) -> String {
         match self {
             Question::Zone(name) => format!("the zone {name} at Cloudflare"),
-            Question::Token => "the token for Cloudflare".to_owned(),
+            Question::Token | Question::AccountToken { .. } => "the token for Cloudflare".to_owned(),
             Question::Tunnels { .. } => "the tunnels at Cloudflare".to_owned(),
             Question::TunnelConfig { .. } => "the tunnel's routes".to_owned(),
             Question::Records { host, .. } => format!("the DNS records of {host}"),
@@ -230,6 +243,8 @@ pub enum Act {
         name: String,
         /// Where the token goes, for root alone.
         token_file: AbsPath,
+        /// Where its id is written down.
+        record: AbsPath,
     },
     /// Writes a tunnel's whole config, unless somebody changed it meanwhile.
     WriteRoutes {
@@ -275,6 +290,9 @@ pub enum Act {
         zone: String,
         /// The set of rules, where there is one, and our rule in it.
         place: Option<(String, Option<String>)>,
+        /// The rule that it has to stand behind, where it stands before one that
+        /// would win.
+        behind: Option<String>,
         /// The rule.
         rule: Json,
     },

@@ -12,6 +12,9 @@ pub struct CloudflareRecord {
     /// The name of a tunnel that was made.
     #[serde(default)]
     pub tunnel: Option<String>,
+    /// Its id, once it is known: another may have its name some day.
+    #[serde(default)]
+    pub tunnel_id: Option<String>,
     /// Routes that were made or changed.
     #[serde(default)]
     pub routes: Vec<Route>,

@@ -1,5 +1,7 @@
 //! What an API's refusal means, and what to do about it.
 
+mod cloudflare;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -44,53 +46,8 @@ impl Refusal {
 /// Reads a refusal; `None` when the answer is none.
 pub fn refusal(api: Api, status: u16, body: &Json, subject: &str, permission: &str) -> Option<Refusal> {
     match api {
-        Api::Cloudflare => cloudflare(status, body, subject, permission),
+        Api::Cloudflare => cloudflare::refusal(status, body, subject, permission),
         Api::Npm => npm(status, body, subject),
-    }
-}
-
-fn cloudflare(status: u16, body: &Json, subject: &str, permission: &str) -> Option<Refusal> {
-    if (200..300).contains(&status) && body["success"] == true {
-        return None;
-    }
-    let first = &body["errors"][0];
-    let code = first["code"].as_i64();
-    let chained = first["error_chain"][0]["message"].as_str();
-    let said = chained.or(first["message"].as_str()).unwrap_or("it gave no reason");
-    let make = |kind, why: String, hint: &str| Some(Refusal { kind, why, hint: hint.to_owned(), code });
-    let token_hint =
-        "make a token at https://dash.cloudflare.com/profile/api-tokens and put it where matrix.toml says";
-    match (status, code) {
-        (_, Some(6003 | 6111 | 6103 | 9106 | 1000 | 1001)) => {
-            make(RefusalKind::Credential, format!("Cloudflare does not know the token ({said})"), token_hint)
-        }
-        (401, _) => make(
-            RefusalKind::Credential,
-            format!("Cloudflare does not accept the token ({said})"),
-            token_hint,
-        ),
-        (403, _) | (_, Some(10000 | 9109)) => make(
-            RefusalKind::Permission,
-            format!("the token may not touch {subject} ({said})"),
-            &format!(
-                "add the permission \"{permission}\" to the token at https://dash.cloudflare.com/profile/api-tokens"
-            ),
-        ),
-        (404, _) => make(
-            RefusalKind::NotFound,
-            format!("Cloudflare knows no such thing ({said})"),
-            "look at matrix.toml",
-        ),
-        (429 | 500.., _) => make(
-            RefusalKind::Trouble,
-            format!("Cloudflare cannot answer just now ({status}: {said})"),
-            "try again in some minutes",
-        ),
-        _ => make(
-            RefusalKind::Request,
-            format!("Cloudflare refused it ({status}: {said})"),
-            "`matrix-podman plan` shows what was to be written",
-        ),
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) use checked_string;
 pub(crate) use known;
 
 mod file;
+pub mod idn;
 mod image;
 mod net;
 mod proxmox;
@@ -94,7 +95,8 @@ pub use net::{Cidr, Cidr4, Cidr6, InterfaceName, Port, SshHost};
 pub use proxmox::{ContainerId, MacAddress, PoolName, SnapshotName, StorageName, Tag, TemplateName};
 
 checked_string!(
-    /// A DNS name of at least two labels, in lower case: `example.com`.
+    /// A DNS name of at least two labels, in lower case: `example.com`. Letters
+    /// beyond ASCII become what DNS carries for them.
     Domain,
     parse_domain
 );
@@ -232,6 +234,7 @@ fn parse_domain(text: &str) -> Result<String, Invalid> {
             text.to_ascii_lowercase()
         )));
     }
+    let text = &idn::ascii(text)?;
     if text.len() > 230 {
         return Err(Invalid::new("a domain has at most 230 characters here"));
     }
@@ -250,7 +253,7 @@ fn parse_domain(text: &str) -> Result<String, Invalid> {
     }
     let placeholder = PLACEHOLDERS
         .iter()
-        .find(|p| text == **p || text.strip_suffix(**p).is_some_and(|rest| rest.ends_with('.')));
+        .find(|p| text == *p || text.strip_suffix(**p).is_some_and(|rest| rest.ends_with('.')));
     match placeholder {
         Some(placeholder) => Err(Invalid::new(format!(
             "{placeholder} is a placeholder; the name is part of every user id for ever, so use a domain of your own"
@@ -279,6 +282,7 @@ mod tests {
         for good in ["chat.home.arpa", "a-b.de", "xn--bcher-kva.ch", "example.com.au"] {
             assert_eq!(Domain::parse(good).unwrap().as_str(), good);
         }
+        assert_eq!(Domain::parse("bücher.ch").unwrap().as_str(), "xn--bcher-kva.ch");
         for bad in [
             "",
             "com",
@@ -294,7 +298,9 @@ mod tests {
             "a-.de",
             "a_b.de",
             "a.12",
-            "ä.de",
+            "Bücher.ch",
+            "ä ö.de",
+            "ä",
             "a.de.",
             " a.de",
         ] {

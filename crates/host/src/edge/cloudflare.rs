@@ -1,21 +1,27 @@
 //! Cloudflare's API.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use matrix_podman_core::{
     config,
     edge::{
         Act, Api, Question, Record, Refusal, RefusalKind,
-        cloudflare::{DnsRecord, Ruleset, Setting, Tunnel, TunnelConfig, rule_is},
-        ingress, refusal,
+        cloudflare::{
+            DnsRecord, Ruleset, Setting, Tunnel, TunnelConfig, request,
+            request::{Method, Request},
+            rule_is,
+        },
+        ingress,
+        record::{self, CloudflareRecord},
+        refusal,
     },
     name::{AbsPath, Mode, Owner},
 };
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::{
     Trouble, credential,
-    http::{self, Call, Method},
+    http::{self, Call},
 };
 use crate::{apply::file, failure::Failure};
 
@@ -23,6 +29,8 @@ const BASE: &str = "https://api.cloudflare.com/client/v4";
 /// Names another place for the API: a stand-in on this machine. Any other
 /// address is refused, so that nobody can have the token sent to them.
 const BASE_VARIABLE: &str = "MATRIX_PODMAN_CLOUDFLARE_API";
+/// Its number for a tunnel that has connections.
+const CONNECTED: i64 = 1022;
 
 pub(super) struct Cloudflare {
     config: config::Cloudflare,
@@ -42,13 +50,11 @@ impl Cloudflare {
         let (subject, permission) = (question.subject(), question.permission());
         let path = question.path();
         let Some(size) = question.page_size() else {
-            return self.call(Method::Get, &path, None, &subject, permission).map(|(result, _)| result);
+            return self.call(&Request::get(path), &subject, permission).map(|(result, _)| result);
         };
         let mut all = Vec::new();
         for page in 1..=1000u32 {
-            let joint = if path.contains('?') { '&' } else { '?' };
-            let path = format!("{path}{joint}page={page}&per_page={size}");
-            let (result, info) = self.call(Method::Get, &path, None, &subject, permission)?;
+            let (result, info) = self.call(&Request::page(&path, page, size), &subject, permission)?;
             let items = result.as_array().cloned().unwrap_or_default();
             let count = items.len();
             all.extend(items);
@@ -61,17 +67,18 @@ impl Cloudflare {
         Ok(Json::Array(all))
     }
 
-    fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Json>,
-        subject: &str,
-        permission: &str,
-    ) -> Outcome<(Json, Json)> {
+    fn call(&self, request: &Request, subject: &str, permission: &str) -> Outcome<(Json, Json)> {
         let token = credential::read(&self.config.token, "token for Cloudflare", "edge.cloudflare.token")
             .map_err(Trouble::Refused)?;
-        let url = format!("{}{path}", base().map_err(Trouble::Refused)?);
+        let url = format!("{}{}", base().map_err(Trouble::Refused)?, request.path);
+        let method = match request.method {
+            Method::Get => http::Method::Get,
+            Method::Post => http::Method::Post,
+            Method::Put => http::Method::Put,
+            Method::Patch => http::Method::Patch,
+            Method::Delete => http::Method::Delete,
+        };
+        let body = request.body.as_ref();
         let call =
             Call { method, url: &url, bearer: Some(&token), body, patience: http::PATIENCE, far: true };
         let (status, mut answer) = http::send(&call)?;
@@ -90,8 +97,8 @@ impl Cloudflare {
 
     /// Writes. One that was not answered may have been done all the same, so
     /// that only looking tells: it is no failure yet.
-    fn write(&self, act: &Act, method: Method, path: &str, body: Option<&Json>) -> Outcome<()> {
-        match self.call(method, path, body, &subject(act), act.permission()) {
+    fn write(&self, act: &Act, request: &Request) -> Outcome<()> {
+        match self.call(request, &subject(act), act.permission()) {
             Ok(_) | Err(Trouble::Silent(_)) => Ok(()),
             Err(refused) => Err(refused),
         }
@@ -100,25 +107,23 @@ impl Cloudflare {
     pub(super) fn act(&self, act: &Act) -> Result<(), Failure> {
         let _one = self.writing.lock();
         let done = match act {
-            Act::CreateTunnel { account, name, token_file } => {
-                return self.create_tunnel(act, account, name, token_file);
+            Act::CreateTunnel { account, name, token_file, record } => {
+                return self.create_tunnel(act, account, name, token_file, record);
             }
             Act::WriteRoutes { account, tunnel, before, after } => {
                 return self.write_routes(act, account, tunnel, before, after);
             }
             Act::WriteRecord { zone, id, record } => self.write_record(act, zone, id.as_deref(), record),
-            Act::RemoveRecord { zone, id, .. } => {
-                self.remove(act, &format!("/zones/{zone}/dns_records/{id}"))
-            }
+            Act::RemoveRecord { zone, id, .. } => self.remove(act, &request::remove_record(zone, id)),
             Act::WriteSetting { zone, setting, value } => self.write_setting(act, zone, setting, value),
-            Act::WriteCacheRule { zone, place, rule } => {
-                self.write_cache_rule(act, zone, place.as_ref(), rule)
+            Act::WriteCacheRule { zone, place, behind, rule } => {
+                self.write_cache_rule(act, zone, place.as_ref(), behind.as_deref(), rule)
             }
             Act::RemoveCacheRule { zone, ruleset, rule } => {
-                self.remove(act, &format!("/zones/{zone}/rulesets/{ruleset}/rules/{rule}"))
+                self.remove(act, &request::remove_cache_rule(zone, ruleset, rule))
             }
             Act::RemoveTunnel { account, tunnel, token_file, .. } => {
-                let removed = self.remove(act, &format!("/accounts/{account}/cfd_tunnel/{tunnel}"));
+                let removed = self.remove_tunnel(act, account, tunnel);
                 if removed.is_ok() {
                     file::remove(token_file.as_str().as_ref())?;
                 }
@@ -130,10 +135,27 @@ impl Cloudflare {
     }
 
     /// Removes what may be gone already.
-    fn remove(&self, act: &Act, path: &str) -> Outcome<()> {
-        match self.call(Method::Delete, path, None, &subject(act), act.permission()) {
+    fn remove(&self, act: &Act, request: &Request) -> Outcome<()> {
+        match self.call(request, &subject(act), act.permission()) {
             Err(Trouble::Refused(Refusal { kind: RefusalKind::NotFound, .. })) => Ok(()),
             other => other.map(drop),
+        }
+    }
+
+    /// A tunnel that is connected cannot be removed, so its connections end
+    /// first. A cloudflared that runs still comes again within a second: who is
+    /// faster is tried a few times.
+    fn remove_tunnel(&self, act: &Act, account: &str, tunnel: &str) -> Outcome<()> {
+        let mut tried = 0;
+        loop {
+            self.remove(act, &request::disconnect_tunnel(account, tunnel))?;
+            tried += 1;
+            match self.remove(act, &request::remove_tunnel(account, tunnel)) {
+                Err(Trouble::Refused(Refusal { code: Some(CONNECTED), .. })) if tried < 3 => {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                other => return other,
+            }
         }
     }
 
@@ -143,16 +165,16 @@ impl Cloudflare {
         account: &str,
         name: &str,
         token_file: &AbsPath,
+        record: &AbsPath,
     ) -> Result<(), Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let find = || -> Outcome<Option<Tunnel>> {
             let all: Vec<Tunnel> = self.get(&Question::Tunnels { account: account.to_owned() })?;
-            Ok(all.into_iter().find(|tunnel| tunnel.name == name))
+            Ok(all.into_iter().find(|tunnel| tunnel.name == name && tunnel.deleted_at.is_none()))
         };
         let mut found = find().map_err(fail)?;
         if found.is_none() {
-            let body = json!({"name": name, "config_src": "cloudflare"});
-            match self.write(act, Method::Post, &format!("/accounts/{account}/cfd_tunnel"), Some(&body)) {
+            match self.write(act, &request::create_tunnel(account, name)) {
                 // Somebody was faster; it is there.
                 Err(Trouble::Refused(Refusal { code: Some(1013), .. })) | Ok(()) => {}
                 Err(other) => return Err(fail(other)),
@@ -166,9 +188,10 @@ impl Cloudflare {
             )
             .hint("run the same again"));
         };
-        let path = format!("/accounts/{account}/cfd_tunnel/{}/token", tunnel.id);
-        let (token, _) =
-            self.call(Method::Get, &path, None, "the tunnel's token", act.permission()).map_err(fail)?;
+        remember(act, record, name, &tunnel.id)?;
+        let (token, _) = self
+            .call(&request::tunnel_token(account, &tunnel.id), "the tunnel's token", act.permission())
+            .map_err(fail)?;
         let Some(token) = token.as_str() else {
             return Err(Failure::new(act.describe(), "Cloudflare gave no token for its cloudflared"));
         };
@@ -187,34 +210,50 @@ impl Cloudflare {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let question = Question::TunnelConfig { account: account.to_owned(), tunnel: tunnel.to_owned() };
         let read = || match self.get::<TunnelConfig>(&question) {
-            Ok(found) => Ok(found.config),
-            Err(Trouble::Refused(Refusal { kind: RefusalKind::NotFound, .. })) => Ok(Json::Null),
+            Ok(found) => Ok(found),
+            Err(Trouble::Refused(Refusal { kind: RefusalKind::NotFound, .. })) => {
+                Ok(TunnelConfig { config: Json::Null, version: None })
+            }
             Err(other) => Err(other),
         };
-        let now = read().map_err(fail)?;
-        if ingress::same(&now, after) {
+        let seen = read().map_err(fail)?;
+        if ingress::holds(&seen.config, after) {
             return Ok(());
         }
-        if !ingress::same(&now, before) {
+        if !ingress::same(&seen.config, before) {
             return Err(Failure::new(
                 act.describe(),
                 "somebody else changed the tunnel's routes at the same time",
             )
             .hint("nothing was written; run the same again, and look at the plan"));
         }
-        let path = format!("/accounts/{account}/cfd_tunnel/{tunnel}/configurations");
-        self.write(act, Method::Put, &path, Some(&json!({ "config": after }))).map_err(fail)?;
+        self.write(act, &request::write_routes(account, tunnel, after)).map_err(fail)?;
         let now = read().map_err(fail)?;
-        if ingress::same(&now, after) {
+        // Each write counts one up. More of them: somebody wrote between two of
+        // our looks, and what was written first is gone.
+        let writes = seen.version.zip(now.version).map(|(before, now)| now.saturating_sub(before));
+        let alone = writes.is_none_or(|writes| writes <= 1);
+        if ingress::holds(&now.config, after) && alone {
             return Ok(());
         }
-        if ingress::same(&now, before) {
+        if ingress::same(&now.config, before) && alone {
             return Err(
                 Failure::new(act.describe(), "Cloudflare did not take the routes").hint("run the same again")
             );
         }
-        Err(Failure::new(act.describe(), "what Cloudflare has now is not what was written: somebody else is editing the routes")
-            .hint("look at the tunnel's routes at Cloudflare, then run the same again: it adds only what is missing"))
+        Err(Failure::new(
+            act.describe(),
+            match writes {
+                Some(writes) if writes > 1 => format!(
+                    "somebody else is editing the routes: they were written {writes} times while this wrote them once"
+                ),
+                _ => "what Cloudflare has now is not what was written: somebody else is editing the routes".to_owned(),
+            },
+        )
+        .hint(
+            "look at the tunnel's routes at Cloudflare, and whether a route of theirs is missing; then run the same again: \
+             it adds only what is missing",
+        ))
     }
 
     fn write_record(&self, act: &Act, zone: &str, id: Option<&str>, record: &Record) -> Outcome<()> {
@@ -226,14 +265,7 @@ impl Cloudflare {
         if is_there()? {
             return Ok(());
         }
-        let body = record.body();
-        let written = match id {
-            Some(id) => {
-                self.write(act, Method::Patch, &format!("/zones/{zone}/dns_records/{id}"), Some(&body))
-            }
-            None => self.write(act, Method::Post, &format!("/zones/{zone}/dns_records"), Some(&body)),
-        };
-        match written {
+        match self.write(act, &request::write_record(zone, id, record)) {
             // It may have been made by the attempt that was cut off.
             Err(Trouble::Refused(Refusal { code: Some(81053 | 81057 | 81058), .. })) | Ok(()) => {}
             Err(other) => return Err(other),
@@ -245,8 +277,7 @@ impl Cloudflare {
     }
 
     fn write_setting(&self, act: &Act, zone: &str, setting: &str, value: &str) -> Outcome<()> {
-        let path = format!("/zones/{zone}/settings/{setting}");
-        self.write(act, Method::Patch, &path, Some(&json!({ "value": value })))?;
+        self.write(act, &request::write_setting(zone, setting, value))?;
         let now: Setting =
             self.get(&Question::Setting { zone: zone.to_owned(), setting: setting.to_owned() })?;
         if now.value == value {
@@ -261,6 +292,7 @@ impl Cloudflare {
         act: &Act,
         zone: &str,
         place: Option<&(String, Option<String>)>,
+        behind: Option<&str>,
         rule: &Json,
     ) -> Outcome<()> {
         let question = Question::CacheRules { zone: zone.to_owned() };
@@ -273,22 +305,45 @@ impl Cloudflare {
         let ours = |rules: &Ruleset| rules.rules.iter().find(|r| r["ref"] == rule["ref"]).cloned();
         match &now {
             // Writing the whole set is safe only while there is none.
-            None => self.write(act, Method::Put, &question.path(), Some(&json!({ "rules": [rule] })))?,
+            None => self.write(act, &request::first_cache_rule(zone, rule))?,
             Some(rules) => {
                 let id = ours(rules).and_then(|rule| rule["id"].as_str().map(str::to_owned));
                 let id = id.or_else(|| place.and_then(|(_, id)| id.clone()));
-                let base = format!("/zones/{zone}/rulesets/{}/rules", rules.id);
-                match id {
-                    Some(id) => self.write(act, Method::Patch, &format!("{base}/{id}"), Some(rule))?,
-                    None => self.write(act, Method::Post, &base, Some(rule))?,
-                }
+                self.write(act, &request::write_cache_rule(zone, &rules.id, id.as_deref(), rule, behind))?;
             }
         }
-        match read()?.as_ref().and_then(ours) {
-            Some(found) if rule_is(&found, rule) => Ok(()),
-            _ => Err(Trouble::Silent("afterwards the rule is not there as it was written".to_owned())),
+        let now = read()?;
+        match now.as_ref().and_then(ours) {
+            Some(found) if rule_is(&found, rule) => {}
+            _ => {
+                return Err(Trouble::Silent("afterwards the rule is not there as it was written".to_owned()));
+            }
         }
+        let reference = rule["ref"].as_str().unwrap_or_default();
+        let behind_still = now
+            .iter()
+            .any(|rules| behind.is_some() && rules.rules.last().is_some_and(|last| last["ref"] != reference));
+        if behind_still {
+            return Err(Trouble::Silent("afterwards the rule does not stand behind the others".to_owned()));
+        }
+        Ok(())
     }
+}
+
+/// Writes down the id of a tunnel, so that no other of its name is ever taken for it.
+fn remember(act: &Act, path: &AbsPath, name: &str, id: &str) -> Result<(), Failure> {
+    let fail = |why: String| {
+        Failure::new(act.describe(), format!("{path}, which says what was made, cannot be read: {why}"))
+    };
+    let text = match std::fs::read_to_string(path.as_str()) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(fail(e.to_string())),
+    };
+    let mut made: CloudflareRecord = record::parse(text.as_deref()).map_err(fail)?;
+    made.tunnel = Some(name.to_owned());
+    made.tunnel_id = Some(id.to_owned());
+    file::write(path.as_str().as_ref(), record::render(&made).as_bytes(), Mode(0o600), Owner::ROOT)
 }
 
 /// What is written, for a refusal.
@@ -297,6 +352,7 @@ fn subject(act: &Act) -> String {
         Act::WriteRecord { .. } | Act::RemoveRecord { .. } => "the zone's DNS records".to_owned(),
         Act::WriteSetting { setting, .. } => format!("the zone's setting {setting}"),
         Act::WriteCacheRule { .. } | Act::RemoveCacheRule { .. } => "the zone's cache rules".to_owned(),
+        Act::RemoveTunnel { name, .. } | Act::CreateTunnel { name, .. } => format!("the tunnel {name}"),
         _ => "the tunnel".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
+use matrix_podman_core::edge::{Refusal, RefusalKind};
 use serde_json::Value as Json;
 
 use super::{Trouble, credential::Secret};
@@ -59,12 +60,25 @@ pub(super) fn send(call: &Call<'_>) -> Result<(u16, Json), Trouble> {
         let again = tried < TRIES;
         match once(call) {
             Ok((429, _, wait)) if again && wait <= LONGEST_WAIT => std::thread::sleep(wait),
+            Ok((429, body, wait)) if wait > LONGEST_WAIT => return Err(busy(call.url, &body, wait)),
             Ok((502..=504, ..)) if again && call.method == Method::Get => std::thread::sleep(pause(tried)),
             Ok((status, body, _)) => return Ok((status, body)),
             Err(_) if again && call.method == Method::Get => std::thread::sleep(pause(tried)),
             Err(why) => return Err(Trouble::Silent(why)),
         }
     }
+}
+
+/// Whoever wants to be left alone for long is not waited for, but told of.
+fn busy(url: &str, body: &Json, wait: Duration) -> Trouble {
+    let host = url.split('/').nth(2).unwrap_or(url);
+    let said = body["errors"][0]["message"].as_str().unwrap_or("it gave no reason");
+    Trouble::Refused(Refusal {
+        kind: RefusalKind::Trouble,
+        why: format!("{host} was asked too often and answers again in {} s ({said})", wait.as_secs()),
+        hint: format!("run the same again in {} min", wait.as_secs().div_ceil(60)),
+        code: body["errors"][0]["code"].as_i64(),
+    })
 }
 
 fn pause(tried: u32) -> Duration {

@@ -1,5 +1,7 @@
 //! What a client finds that comes from outside, by the site's public names.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 };
 use crate::{
     check::Verdict,
+    edge::paths,
     fact::{HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, Side, Trial},
     federation::{DAY, Host, Named, certificate_hint, certificate_problem, date, fetch, host_of},
     observed::{Gap, Observed, Seen},
@@ -354,25 +357,38 @@ fn web(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
 fn admin(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "way-in/admin";
     let base = &asked.site.config.matrix_url;
-    // The second is the same to Synapse, and not to a careless proxy.
-    let paths = ["/_synapse/admin/v1/server_version", "/%5Fsynapse/admin/v1/server_version"];
-    let replies = paths.map(|path| outside(asked, id, &get(format!("{base}{path}")), seen));
-    let mut statuses = Vec::new();
-    for (path, reply) in paths.into_iter().zip(replies) {
+    let probes = paths::probes(asked.site.config.server_name.as_str());
+    let replies: Vec<_> =
+        probes.iter().map(|path| outside(asked, id, &get(format!("{base}{path}")), seen)).collect();
+    let mut statuses = BTreeSet::new();
+    for (path, reply) in probes.iter().zip(replies) {
         match reply? {
             Err(check) => return Ok(check),
-            Ok(reply) if json(reply).get("server_version").is_some() => {
+            // Synapse asks for a token before it says anything else.
+            Ok(reply) if reply.status == 401 || json(reply).get("server_version").is_some() => {
                 return Ok(Check::fail(
                     id,
-                    format!("the admin API answers at {base}{path}"),
-                    "have the proxy in front answer /_synapse/admin with 403: outside, only /_matrix and \
-                     /_synapse/client are wanted",
+                    format!("the admin API is reached at {base}{path} (status {})", reply.status),
+                    "whoever gets hold of an administrator's token can use it from anywhere: have the proxy in front \
+                     hand on only what begins with /_matrix or /_synapse/client in the request as it came, and nothing \
+                     with encoded dots or slashes below /_synapse; `matrix-podman edge show` and `edge guide` print such \
+                     configs, and `up` writes one to NPM",
                 ));
             }
-            Ok(reply) => statuses.push(reply.status.to_string()),
+            Ok(reply) => {
+                statuses.insert(reply.status.to_string());
+            }
         }
     }
-    Ok(Check::pass(id, format!("the admin API does not answer outside (status {})", statuses.join(", "))))
+    let statuses: Vec<String> = statuses.into_iter().collect();
+    Ok(Check::pass(
+        id,
+        format!(
+            "the admin API is not reached outside, in {} spellings (status {})",
+            probes.len(),
+            statuses.join(", ")
+        ),
+    ))
 }
 
 fn challenge(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {

@@ -1,14 +1,11 @@
 //! `[edge.cloudflare]`, `[edge.npm]` and `[well_known]`: the way in.
 
 use super::{Fixed, Follows, Key};
-use crate::{
-    config::{
-        ApexChoice, CertificateChoice, ZoneSetting,
-        types::{
-            Email, EnvName, List, NetworkCidr, NetworkCidr4, PublicUrl, SecretPath, ServiceUrl, UserId, Words,
-        },
+use crate::config::{
+    ApexChoice, CertificateChoice, ZoneChoice, ZoneSetting,
+    types::{
+        Email, EnvName, List, NetworkCidr, NetworkCidr4, PublicUrl, SecretPath, ServiceUrl, UserId, Words,
     },
-    name::Domain,
 };
 
 super::keys! {
@@ -40,12 +37,13 @@ super::keys! {
               to a file that only root reads, and never shown.",
         init: false,
     };
-    ZONE: Key<Domain, Follows> = Key {
+    ZONE: Key<ZoneChoice, Follows> = Key {
         path: "edge.cloudflare.zone",
         fallback: Follows("the domain"),
         of: |c| c.edge.cloudflare.as_ref().map(|cf| cf.zone.clone()),
         example: r#""home.arpa""#,
-        doc: "The zone at Cloudflare that the public names are in. It is named where the domain is a part of a zone.",
+        doc: "The zone at Cloudflare that the public names are in, by name or id. It is named where the domain is a part of \
+              a zone, or where several accounts have a zone of that name.",
         init: false,
     };
     CLOUDFLARE_TOKEN_FILE: Key<SecretPath, Follows> = Key {

@@ -218,8 +218,8 @@ impl TextType for PublicUrl {
             Some((scheme, _)) => return Err(Flaw::new(format!("{scheme}:// is not https://"))),
             None => {
                 let flaw = Flaw::new("https:// is missing in front");
-                return Err(match check_authority(text) {
-                    Ok(()) => flaw.hint(format!("write {:?}", format!("https://{text}"))),
+                return Err(match authority(text) {
+                    Ok(_) => flaw.hint(format!("write {:?}", format!("https://{text}"))),
                     Err(_) => flaw,
                 });
             }
@@ -228,29 +228,31 @@ impl TextType for PublicUrl {
             return Err(Flaw::new("the address is wanted without a path")
                 .hint(format!("write {:?}", format!("{scheme}://{}", &rest[..at]))));
         }
-        check_authority(rest)?;
-        Ok(Self(format!("{scheme}://{rest}")))
+        Ok(Self(format!("{scheme}://{}", authority(rest)?)))
     }
     fn to_text(&self) -> String {
         self.0.clone()
     }
     fn pattern() -> Option<String> {
-        Some("^https?://[a-z0-9.-]+(:[0-9]{1,5})?/?$".to_owned())
+        Some("^https?://([a-z0-9.-]|[^\\x00-\\x7f])+(:[0-9]{1,5})?/?$".to_owned())
     }
 }
 
-/// Checks `host` or `host:port`; the host may be an IPv4 address.
-fn check_authority(text: &str) -> Result<(), Flaw> {
+/// Checks `host` or `host:port`; the host may be an IPv4 address. A name comes
+/// back as DNS carries it.
+fn authority(text: &str) -> Result<String, Flaw> {
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
-    if host.parse::<std::net::Ipv4Addr>().is_err() {
-        Domain::parse(host)?;
-    }
+    let host = match host.parse::<std::net::Ipv4Addr>() {
+        Ok(_) => host.to_owned(),
+        Err(_) => Domain::parse(host)?.as_str().to_owned(),
+    };
     match port {
         Some(port) if !is_port(port) => Err(Flaw::new(format!("{port:?} is not a port between 1 and 65535"))),
-        _ => Ok(()),
+        Some(port) => Ok(format!("{host}:{port}")),
+        None => Ok(host),
     }
 }
 
@@ -279,13 +281,16 @@ impl TextType for TurnUri {
                 form().hint(format!("TURN addresses have no slashes: {:?}", format!("{scheme}:{rest}")))
             );
         }
-        let (authority, query) = match rest.split_once('?') {
-            Some((authority, query)) => (authority, Some(query)),
+        let (server, query) = match rest.split_once('?') {
+            Some((server, query)) => (server, Some(query)),
             None => (rest, None),
         };
-        check_authority(authority)?;
+        let server = authority(server)?;
         match query {
-            None | Some("transport=udp" | "transport=tcp") => Ok(Self(text.to_owned())),
+            None => Ok(Self(format!("{scheme}:{server}"))),
+            Some(query @ ("transport=udp" | "transport=tcp")) => {
+                Ok(Self(format!("{scheme}:{server}?{query}")))
+            }
             Some(_) => Err(Flaw::new("after the ? only transport=udp or transport=tcp can stand")),
         }
     }
@@ -293,7 +298,7 @@ impl TextType for TurnUri {
         self.0.clone()
     }
     fn pattern() -> Option<String> {
-        Some("^turns?:[a-z0-9.-]+(:[0-9]{1,5})?(\\?transport=(udp|tcp))?$".to_owned())
+        Some("^turns?:([a-z0-9.-]|[^\\x00-\\x7f])+(:[0-9]{1,5})?(\\?transport=(udp|tcp))?$".to_owned())
     }
 }
 

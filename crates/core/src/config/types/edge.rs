@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Flaw, TextType};
-use crate::name::{Cidr, Cidr4};
+use crate::{
+    config::ZoneChoice,
+    name::{Cidr, Cidr4, Domain},
+};
 
 /// The address of a service on the internet or at home: `http://host:port/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,28 @@ impl TextType for ServiceUrl {
     }
     fn pattern() -> Option<String> {
         Some("^https?://[a-z0-9._-]+(:[0-9]{1,5})?(/.*)?$".to_owned())
+    }
+}
+
+impl TextType for ZoneChoice {
+    fn wanted() -> String {
+        "a domain, or the id of a zone".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Self, Flaw> {
+        if ZoneChoice::is_id(text) {
+            return Ok(Self::Id(text.to_owned()));
+        }
+        Ok(Self::Named(<Domain as TextType>::from_text(text)?))
+    }
+    fn to_text(&self) -> String {
+        match self {
+            Self::Named(name) => name.as_str().to_owned(),
+            Self::Id(id) => id.clone(),
+        }
+    }
+    fn pattern() -> Option<String> {
+        let domain = <Domain as TextType>::pattern()?;
+        Some(format!("^[0-9a-f]{{32}}$|{domain}"))
     }
 }
 

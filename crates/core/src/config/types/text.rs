@@ -135,7 +135,9 @@ checked_text! {
     MacAddress, "a hardware address such as BC:24:11:01:02:03", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$";
 }
 
-const DOMAIN_PATTERN: &str = "[a-z0-9-]+(\\.[a-z0-9-]+)+";
+/// In ASCII, or with letters beyond it, among which are other dots.
+const DOMAIN_PATTERN: &str =
+    "([a-z0-9-]+(\\.[a-z0-9-]+)+|[a-z0-9.-]*[^\\x00-\\x7f]([a-z0-9.-]|[^\\x00-\\x7f])*)";
 
 /// Adds what to do to the refusal of a name that documentation uses.
 fn name_flaw(invalid: crate::name::Invalid) -> Flaw {

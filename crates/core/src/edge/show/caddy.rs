@@ -1,7 +1,8 @@
 //! A Caddyfile, as a typed tree and its text.
 
 use super::super::{
-    proxy::{ADMIN_PATH, CORS, PUBLIC_PATHS, TlsFiles, Upstream, Way},
+    paths,
+    proxy::{CORS, TlsFiles, Upstream, Way},
     well_known::Document,
 };
 
@@ -34,11 +35,15 @@ fn write(text: &mut String, line: &Line, depth: usize) {
     text.push_str(&format!("{indent}}}\n"));
 }
 
-/// A word as Caddy's lexer reads it back. Braces around a placeholder stay.
+/// A word as Caddy's lexer reads it back. Braces around a placeholder stay. A
+/// backslash stands for itself, so whatever has one stands between backticks.
 fn quoted(word: &str) -> String {
+    if word.contains('\\') && !word.contains('`') {
+        return format!("`{word}`");
+    }
     let plain = !word.is_empty()
         && !word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '`' | '\\' | '#'));
-    if plain { word.to_owned() } else { format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if plain { word.to_owned() } else { format!("\"{}\"", word.replace('"', "\\\"")) }
 }
 
 pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
@@ -80,9 +85,15 @@ fn site(way: &Way, tls: Option<&TlsFiles>, host: &str, inside: Vec<Line>) -> Lin
 fn matrix(way: &Way) -> Vec<Line> {
     let mut lines = vec![block(["request_body"], vec![line(["max_size", &way.max_body.0.to_string()])])];
     lines.extend(way.documents.iter().map(answer));
-    lines.push(block(["handle", &format!("{ADMIN_PATH}*")], vec![line(["respond", "403"])]));
-    for path in PUBLIC_PATHS {
-        lines.push(block(["handle", &format!("{path}/*")], vec![hand_on(way, &way.synapse)]));
+    // Caddy's own matchers for paths see one that is decoded and cleaned, and
+    // what came is handed on. So what came decides.
+    let came = "{http.request.orig_uri}";
+    let public =
+        vec![line(["vars_regexp", came, paths::ALLOWED]), line(["not", "vars_regexp", came, paths::CROOKED])];
+    lines.push(block(["@public"], public));
+    lines.push(block(["handle", "@public"], vec![hand_on(way, &way.synapse)]));
+    for path in [&format!("{}*", paths::MATRIX), &format!("{}*", paths::SYNAPSE)] {
+        lines.push(block(["handle", path], vec![line(["respond", "403"])]));
     }
     lines.push(block(["handle", "/"], vec![line(["redir", &format!("{}/", way.chat_url)])]));
     lines.push(block(["handle"], vec![line(["respond", "404"])]));

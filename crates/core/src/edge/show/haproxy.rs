@@ -1,6 +1,9 @@
 //! HAProxy's config, as sections of lines of words.
 
-use super::super::proxy::{ADMIN_PATH, CORS, PATIENCE, PUBLIC_PATHS, TlsFiles, Upstream, Way};
+use super::super::{
+    paths,
+    proxy::{CORS, PATIENCE, TlsFiles, Upstream, Way},
+};
 
 struct Section {
     head: [String; 2],
@@ -76,9 +79,9 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
     if let Some(apex) = &way.apex {
         lines.push(words(["acl", "well_known_host", "req.hdr(host),field(1,:),lower", "-m", "str", apex]));
     }
-    let mut public = words(["acl", "public_path", "path_beg"]);
-    public.extend(PUBLIC_PATHS.iter().map(|path| format!("{path}/")));
-    lines.push(public);
+    // `path` is what came, undecoded and without the query.
+    lines.push(words(["acl", "public_path", "path", "-m", "reg", paths::ALLOWED]));
+    lines.push(words(["acl", "crooked_path", "path", "-m", "reg", paths::CROOKED]));
     // In the place of whatever came: Synapse believes the first address.
     lines.push(words(["http-request", "set-header", "X-Forwarded-For", "%[src]"]));
     if let Some(networks) = &way.tunnel {
@@ -131,7 +134,12 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
         line.extend(condition.iter().map(|word| (*word).to_owned()));
         line
     };
-    lines.push(refuse("403", &["if", "{", "path,url_dec", "-m", "beg", ADMIN_PATH, "}"]));
+    lines.push(refuse("403", &["if", "{", "path,url_dec", "-m", "beg", paths::ADMIN, "}"]));
+    lines.push(refuse("403", &["if", "matrix_host", "crooked_path"]));
+    lines.push(refuse(
+        "403",
+        &["if", "matrix_host", "!public_path", "{", "path", "-m", "beg", paths::SYNAPSE, "}"],
+    ));
     lines.push(words([
         "http-request",
         "redirect",

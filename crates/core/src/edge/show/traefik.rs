@@ -6,7 +6,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::super::proxy::{PUBLIC_PATHS, TlsFiles, Upstream, Way};
+use super::super::{
+    paths,
+    proxy::{TlsFiles, Upstream, Way},
+};
 
 pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
     let router = |rule: String, service: &str, middlewares: &[&str]| {
@@ -17,9 +20,8 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         router
     };
     let service = |to: &Upstream| json!({"loadBalancer": {"servers": [{"url": format!("http://{}:{}", to.host, to.port)}]}});
-    let paths: Vec<String> = PUBLIC_PATHS
-        .iter()
-        .map(|path| format!("PathPrefix(`{path}/`)"))
+    let paths: Vec<String> = [format!("PathRegexp(`{}`)", paths::ALLOWED)]
+        .into_iter()
         .chain(way.documents.iter().map(|document| format!("Path(`{}`)", document.path)))
         .collect();
     let mut root = Map::new();
@@ -27,7 +29,7 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         "http".to_owned(),
         json!({
             "routers": {
-                "matrix": router(format!("Host(`{}`) && ({})", way.matrix, paths.join(" || ")), "synapse", &["matrix-body"]),
+                "matrix": router(format!("Host(`{}`) && ({}) && !PathRegexp(`{}`)", way.matrix, paths.join(" || "), paths::CROOKED), "synapse", &["matrix-body"]),
                 "element-web": router(format!("Host(`{}`)", way.chat), "element-web", &[]),
             },
             "services": {"synapse": service(&way.synapse), "element-web": service(&way.web)},
@@ -42,7 +44,7 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
     }
     let text = serde_saphyr::to_string(&Json::Object(root)).unwrap_or_default();
     let mut notes = vec![
-        "# Written by matrix-podman edge show traefik: a file for Traefik's file provider.".to_owned(),
+        "# Written by matrix-podman edge show traefik: a file for the file provider of Traefik 3.".to_owned(),
         "# Its entry point is called websecure. Leave forwardedHeaders.insecure off there: Synapse believes what it is told."
             .to_owned(),
     ];

@@ -4,7 +4,7 @@ use super::{Diff, Observed, Question, Resource, ResourceId, Seen, Site, Stop, as
 use crate::{
     edge::{
         Act, RefusalKind,
-        cloudflare::{Ruleset, cache_rule, rule_is},
+        cloudflare::{Ruleset, cache_rule, cache_rule_ref, rule_in_the_way, rule_is},
     },
     effect::Effect,
 };
@@ -41,26 +41,30 @@ impl Rule {
         let zone = super::zone(&self.site, seen, &what)?;
         let question = Question::CacheRules { zone: zone.id.clone() };
         let wanted = cache_rule(host, self.site.config.site());
-        let write = |place, why: &str| {
-            let act = Act::WriteCacheRule { zone: zone.id.clone(), place, rule: wanted.clone() };
+        let write = |place, behind, why: &str| {
+            let act = Act::WriteCacheRule { zone: zone.id.clone(), place, behind, rule: wanted.clone() };
             Ok(Diff::quiet(what.clone(), why, vec![Effect::Edge(act)]))
         };
         let rules: Ruleset = match seen.edge(question.clone())? {
             Ok(rules) => rules,
             Err(refusal) if refusal.kind == RefusalKind::NotFound => {
-                return write(None, "the zone has no cache rules yet");
+                return write(None, None, "the zone has no cache rules yet");
             }
             Err(_) => asked(seen, question, &what)?,
         };
+        let id = |rule: &serde_json::Value| rule["id"].as_str().map(str::to_owned);
+        let winning = rule_in_the_way(&rules.rules, &cache_rule_ref(host), host);
         match rules.rules.iter().find(|rule| rule["ref"] == wanted["ref"]) {
+            Some(rule) if winning.is_some() => write(
+                Some((rules.id.clone(), id(rule))),
+                rules.rules.last().and_then(id),
+                "a rule behind ours stores what it keeps out: the last one that fits wins",
+            ),
             Some(rule) if rule_is(rule, &wanted) => {
                 Ok(Diff::settled(format!("a rule keeps what {host} sends out of the cache")))
             }
-            Some(rule) => write(
-                Some((rules.id, rule["id"].as_str().map(str::to_owned))),
-                "our rule says something else now",
-            ),
-            None => write(Some((rules.id, None)), "there is no such rule; the others stay as they are"),
+            Some(rule) => write(Some((rules.id, id(rule))), None, "our rule says something else now"),
+            None => write(Some((rules.id, None)), None, "there is no such rule; the others stay as they are"),
         }
     }
 }

@@ -2,15 +2,19 @@
 
 use super::{
     Diff, Observed, Question, Refusal, Resource, ResourceId, Seen, Site, Stop, behind_the_stack, blocked,
-    decided, tunnels_named, zone_name,
+    decided, tunnels_meant,
 };
 use super::{cache, record, routes, setting, tunnel};
 use crate::{
     config::Cloudflare,
     edge::{
         RefusalKind,
-        cloudflare::{DnsRecord, Ruleset, Setting, TokenState, Tunnel, Zone},
+        cloudflare::{
+            DnsRecord, Ruleset, Setting, TokenState, Tunnel, Zone, Zones,
+            zone::{ZoneFlaw, choose, workable},
+        },
     },
+    name::idn,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -54,24 +58,24 @@ impl Access {
         let account = zone.account.id.clone();
         let tunnels: Vec<Tunnel> =
             permitted(seen.edge(Question::Tunnels { account: account.clone() })?)?.unwrap_or_default();
-        let tunnels = tunnels_named(&self.site, tunnels);
         let named = &self.cloudflare.tunnel;
+        let tunnels = tunnels_meant(named, &tunnel::read_record(&self.site, seen)?, tunnels);
         match tunnels.as_slice() {
             [] if !self.cloudflare.create_tunnel => {
                 return Ok(Diff::Blocked {
-                    why: format!("there is no tunnel {named} in the account of {}", zone.name),
-                    hint: "name one that is there (Zero Trust, Networks, Tunnels), or write create_tunnel = true"
+                    why: format!("there is no tunnel {named} in the account {}, which has the zone", zone.account.called()),
+                    hint: "name one that is there (Zero Trust, Networks, Connectors), or write create_tunnel = true"
                         .to_owned(),
                 });
             }
             [] => {}
-            [tunnel] if tunnel.config_src != "cloudflare" => {
+            [tunnel] if tunnel.is_local() => {
                 return Ok(Diff::Blocked {
                     why: format!(
                         "the routes of the tunnel {} stand in a file beside its cloudflared, where nobody else can change them",
                         tunnel.name
                     ),
-                    hint: "migrate it at Cloudflare (Zero Trust, Networks, Tunnels), name another tunnel, or add the \
+                    hint: "migrate it at Cloudflare (Zero Trust, Networks, Connectors), name another tunnel, or add the \
                            routes by hand as `matrix-podman edge guide` says"
                         .to_owned(),
                 });
@@ -99,44 +103,54 @@ impl Access {
         if self.cloudflare.cache_rule {
             permitted::<Ruleset>(seen.edge(Question::CacheRules { zone: zone.id.clone() })?)?;
         }
-        Ok(Diff::settled(format!("the token works, and the zone {} is active", zone.name)))
+        Ok(Diff::settled(format!(
+            "the token works, and the zone {} is active",
+            idn::both(&zone.ascii_name())
+        )))
     }
 
     fn zone(&self, seen: &Observed) -> Result<Zone, Stop> {
-        let name = zone_name(&self.site);
+        let wanted = &self.cloudflare.zone;
         let token: Result<TokenState, Refusal> = seen.edge(Question::Token)?;
-        let zones: Result<Vec<Zone>, Refusal> = seen.edge(Question::Zone(name.clone()))?;
-        if let Ok(token) = &token
-            && token.status != "active"
-        {
-            return Err(Diff::Blocked {
-                why: format!("the token for Cloudflare is {}", token.status),
-                hint: "make or renew it at https://dash.cloudflare.com/profile/api-tokens".to_owned(),
-            }
-            .into());
+        let zones: Result<Zones, Refusal> = seen.edge(Question::Zone(wanted.clone()))?;
+        if let Ok(token) = &token {
+            token_works(token)?;
         }
         // An account's own token is not a user's, yet it may see the zone.
         let zones = zones.map_err(|refusal| Stop::Diff(blocked(token.as_ref().err().unwrap_or(&refusal))))?;
-        let Some(zone) = zones.into_iter().find(|zone| zone.name == name) else {
-            return Err(Diff::Blocked {
-                why: format!("the token shows no zone {name}"),
-                hint: format!(
-                    "give the token \"Zone / Zone: Read\" for {name}; or, if the domain is a part of a zone, name that with \
-                     edge.cloudflare.zone"
-                ),
+        let config = &self.site.config;
+        let hosts: Vec<&str> = [Some(config.matrix_host()), Some(config.chat_host()), config.apex_host()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let zone = choose(zones.all(), wanted).map_err(flawed)?;
+        workable(&zone, &hosts).map_err(flawed)?;
+        if token.is_err() {
+            let question = Question::AccountToken { account: zone.account.id.clone() };
+            // Whether it may ask this is of no interest: it sees the zone.
+            if let Ok(token) = seen.edge::<TokenState>(question)? {
+                token_works(&token)?;
             }
-            .into());
-        };
-        if zone.status != "active" {
-            return Err(Diff::Blocked {
-                why: format!("the zone {name} is not active at Cloudflare but {}", zone.status),
-                hint: "its domain has to name Cloudflare's name servers: the zone's overview page says which"
-                    .to_owned(),
-            }
-            .into());
         }
         Ok(zone)
     }
+}
+
+fn flawed(flaw: ZoneFlaw) -> Stop {
+    Diff::Blocked { why: flaw.why, hint: flaw.hint }.into()
+}
+
+fn token_works(token: &TokenState) -> Result<(), Stop> {
+    if token.status == "active" {
+        return Ok(());
+    }
+    Err(Diff::Blocked {
+        why: format!("the token for Cloudflare is {}", token.status),
+        hint: "make or renew it at https://dash.cloudflare.com/profile/api-tokens, or an account's own token under Manage \
+               Account, Account API Tokens"
+            .to_owned(),
+    }
+    .into())
 }
 
 /// What may be read; nothing where there is nothing.

@@ -18,6 +18,8 @@ mod takedown;
 mod takedown_npm;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_cloudflare;
 mod tunnel;
 
 pub use checks::edge_checks;
@@ -28,8 +30,9 @@ use super::{Diff, FileChange, Resource, ResourceId, Site, guest::guest_address, 
 use crate::{
     edge::{
         Question, Refusal,
-        cloudflare::{Tunnel, Zone},
+        cloudflare::{Tunnel, Zone, Zones, zone::choose},
         proxy::{self, Way},
+        record::CloudflareRecord,
     },
     fact::Side,
     name::AbsPath,
@@ -85,29 +88,32 @@ fn asked<T: serde::de::DeserializeOwned>(seen: &Observed, question: Question, wh
 
 /// The zone, once it can be worked on.
 fn zone(site: &Site, seen: &Observed, what: &str) -> Result<Zone, Stop> {
-    let name = zone_name(site);
-    let zones: Vec<Zone> = asked(seen, Question::Zone(name.clone()), what)?;
-    zones
-        .into_iter()
-        .find(|zone| zone.name == name)
-        .ok_or_else(|| Diff::later(what, format!("Cloudflare shows no zone {name}")).into())
+    let Some(cloudflare) = &site.config.edge.cloudflare else {
+        return Err(Diff::later(what, "no zone is named").into());
+    };
+    let zones: Zones = asked(seen, Question::Zone(cloudflare.zone.clone()), what)?;
+    choose(zones.all(), &cloudflare.zone).map_err(|flaw| Diff::later(what, flaw.why).into())
 }
 
-fn zone_name(site: &Site) -> String {
-    site.config.edge.cloudflare.as_ref().map(|cloudflare| cloudflare.zone.to_string()).unwrap_or_default()
-}
-
-/// The tunnels that are called as the config says, by id or by name.
-fn tunnels_named(site: &Site, tunnels: Vec<Tunnel>) -> Vec<Tunnel> {
-    let Some(cloudflare) = &site.config.edge.cloudflare else { return Vec::new() };
-    tunnels.into_iter().filter(|t| t.id == cloudflare.tunnel || t.name == cloudflare.tunnel).collect()
+/// The tunnels that are meant: the one that was made from here, by its id; else
+/// those that are called as the config says, by id or by name.
+fn tunnels_meant(wanted: &str, made: &CloudflareRecord, mut tunnels: Vec<Tunnel>) -> Vec<Tunnel> {
+    tunnels.retain(|t| t.deleted_at.is_none());
+    let ours =
+        |t: &&Tunnel| made.tunnel.as_deref() == Some(wanted) && made.tunnel_id.as_deref() == Some(&t.id);
+    match tunnels.iter().find(ours).cloned() {
+        Some(tunnel) => vec![tunnel],
+        None => tunnels.into_iter().filter(|t| t.id == wanted || t.name == wanted).collect(),
+    }
 }
 
 /// The tunnel with its zone, once there is one.
 fn tunnel(site: &Site, seen: &Observed, what: &str) -> Result<(Zone, Tunnel), Stop> {
     let zone = zone(site, seen, what)?;
     let all: Vec<Tunnel> = asked(seen, Question::Tunnels { account: zone.account.id.clone() }, what)?;
-    match tunnels_named(site, all).pop() {
+    let made = tunnel::read_record(site, seen)?;
+    let wanted = site.config.edge.cloudflare.as_ref().map_or("", |cloudflare| &cloudflare.tunnel);
+    match tunnels_meant(wanted, &made, all).pop() {
         Some(tunnel) => Ok((zone, tunnel)),
         None => Err(Diff::later(what, "there is no tunnel yet").into()),
     }

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     edge::{
         Act, Record, adopted_mark,
-        cloudflare::{DnsRecord, tunnel_target},
+        cloudflare::{DnsRecord, comment, says, tunnel_target},
         mark,
     },
     effect::Effect,
@@ -60,11 +60,16 @@ impl Name {
             .into_iter()
             .filter(|r| {
                 r.name.eq_ignore_ascii_case(host)
-                    && matches!(r.kind.as_str(), "A" | "AAAA" | "CNAME" | "HTTPS" | "NS")
+                    // Every zone has name servers at its own name; below, they lead a part of it elsewhere.
+                    && match r.kind.as_str() {
+                        "A" | "AAAA" | "CNAME" | "HTTPS" => true,
+                        "NS" => *host != zone.ascii_name(),
+                        _ => false,
+                    }
             })
             .collect();
         let site = self.site.config.site();
-        let is_ours = |record: &DnsRecord| record.comment.as_deref() == Some(&mark(site));
+        let is_ours = |record: &DnsRecord| says(record.comment.as_deref(), &mark(site));
         // A name in use is told of before there is a tunnel.
         let found = super::tunnel(&self.site, seen, &what);
         let target = found.as_ref().ok().map(|(_, tunnel)| tunnel_target(&tunnel.id));
@@ -84,8 +89,8 @@ impl Name {
             return Ok(Diff::settled(format!("{host} leads to the tunnel {}", tunnel.name)));
         }
         let comment = match now {
-            Some(now) if !is_ours(now) => now.comment.clone().unwrap_or_else(|| adopted_mark(site)),
-            _ => mark(site),
+            Some(now) if !is_ours(now) => now.comment.clone().unwrap_or_else(|| comment(&adopted_mark(site))),
+            _ => comment(&mark(site)),
         };
         let record = Record { host: host.clone(), target: target.clone(), comment };
         let line = |content: &str, proxied: bool| {

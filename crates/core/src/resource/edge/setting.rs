@@ -7,6 +7,7 @@ use crate::{
     config::ZoneSetting,
     edge::{Act, cloudflare::Setting as Found},
     effect::Effect,
+    name::idn,
     resource::{Risk, Step},
 };
 
@@ -53,7 +54,7 @@ impl Setting {
             )));
         }
         Ok(Diff::Change(Step {
-            what: format!("Set {id} of the zone {} to {wanted}", zone.name),
+            what: format!("Set {id} of the zone {} to {wanted}", idn::both(&zone.ascii_name())),
             why: format!("it is {now}; this concerns every name in the zone, and zone_settings allows it"),
             risk: Risk::None,
             changes: vec![change(

@@ -18,12 +18,12 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     token_file = \"/t\"\n[edge.npm]\naddress = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"\n\
                     forward_host = \"192.168.1.20\"";
 
-fn site(toml: &str) -> Site {
+pub(super) fn site(toml: &str) -> Site {
     Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
 }
 
 /// Answers every question that is put, from `edge` where it is one to the edge.
-fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
+pub(super) fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
     let all = resource::all(site);
     let resource = all.iter().find(|r| r.id().as_str() == id).unwrap_or_else(|| panic!("no {id}"));
     let mut seen = Observed::default();
@@ -45,15 +45,15 @@ fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) -> Diff {
     panic!("the questions do not end")
 }
 
-fn found(body: Json) -> Reply {
+pub(super) fn found(body: Json) -> Reply {
     Reply::Found { body, at: "2026-05-01 00:00:00".to_owned() }
 }
 
 /// A zone with a tunnel, the records as given, and nothing else.
-fn cloudflare(records: Json) -> impl Fn(&Question) -> Reply {
+pub(super) fn cloudflare(records: Json) -> impl Fn(&Question) -> Reply {
     move |question| match question {
-        Question::Zone(name) => found(
-            json!([{"id": "z", "name": name, "status": "active", "account": {"id": "a"}, "plan": {"legacy_id": "free"}}]),
+        Question::Zone(_) => found(
+            json!([{"id": "z", "name": "chat.home.arpa", "status": "active", "account": {"id": "a"}, "plan": {"legacy_id": "free"}}]),
         ),
         Question::Token => found(json!({"status": "active"})),
         Question::Tunnels { .. } => {

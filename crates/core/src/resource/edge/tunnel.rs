@@ -2,7 +2,7 @@
 
 use super::{
     Diff, Observed, Question, Resource, ResourceId, Seen, Side, Site, Stop, asked, cloudflare, decided,
-    tunnels_named, zone,
+    tunnels_meant, zone,
 };
 use crate::{
     edge::{
@@ -52,8 +52,8 @@ impl Tunnel {
         let site = self.site.config.site();
         let token_file = record::token_file(site);
         let mut made = read_record(&self.site, seen)?;
-        let found = tunnels_named(&self.site, all).pop();
         let ours = made.tunnel.as_deref() == Some(&wanted.tunnel);
+        let found = tunnels_meant(&wanted.tunnel, &made, all).pop();
         // One that was made and then cut off has no token here yet.
         let has_token = !ours || seen.meta(Side::Machine, &token_file)?.is_some();
         if let Some(tunnel) = found
@@ -63,12 +63,15 @@ impl Tunnel {
             return Ok(Diff::settled(format!("the tunnel {} is {state}", tunnel.name)));
         }
         made.tunnel = Some(wanted.tunnel.clone());
+        // It was made once, and is gone.
+        made.tunnel_id = None;
+        let record = record::path(site, "cloudflare");
         Ok(Diff::quiet(
             format!("Make the tunnel {}", wanted.tunnel),
             format!("there is none of that name; the token for its cloudflared goes to {token_file}"),
             vec![
                 write_record(&self.site, &made),
-                Effect::Edge(Act::CreateTunnel { account, name: wanted.tunnel.clone(), token_file }),
+                Effect::Edge(Act::CreateTunnel { account, name: wanted.tunnel.clone(), token_file, record }),
             ],
         ))
     }

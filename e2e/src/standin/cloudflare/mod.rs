@@ -1,5 +1,13 @@
 //! Cloudflare's API, as far as a tunnel, DNS, zone settings and cache rules
 //! go: its envelope, its status codes, writes that replace everything.
+//!
+//! It behaves as the API was seen and is documented to, not as our client would
+//! have it: names of zones are Unicode, tunnels say little about themselves and
+//! are not removed while connected, configs come back with more in them than was
+//! written, one number means several things. Each request is held against
+//! `api.json`; one that is not described there is refused and remembered.
+
+mod description;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +16,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::http::{Answer, Asked, Gate, Server, merge, only, parts};
+use super::http::{Answer, Asked, Gate, Server, merge, parts};
 
 /// The account of the zone.
 pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
@@ -26,8 +34,26 @@ pub struct Account {
     pub may: BTreeSet<&'static str>,
     /// Of these it may only read.
     pub only_read: BTreeSet<&'static str>,
+    /// How a missing permission is told: status, and the number where there is one.
+    pub forbids: (u16, Option<i64>),
+    /// Whether the token belongs to the account and to no user.
+    pub account_owned: bool,
+    /// The only address that the token may be used from, where it is not this machine's.
+    pub elsewhere: bool,
     /// The zone.
     pub zone: Value,
+    /// Zones of other names, or of the same name in other accounts.
+    pub more_zones: Vec<Value>,
+    /// Tunnels that were removed; they are there still for who asks for them.
+    pub removed: Vec<Value>,
+    /// Ids of tunnels that a cloudflared is connected to.
+    pub connected: BTreeSet<String>,
+    /// Whether that cloudflared runs, and so connects again.
+    pub reconnects: bool,
+    /// Requests that are not described, each with what is wrong with it.
+    pub odd: Vec<String>,
+    /// How long who asks too often is told to wait, in seconds.
+    pub retry_after: u64,
     /// Tunnels by id.
     pub tunnels: BTreeMap<String, Value>,
     /// Configs of tunnels by id.
@@ -69,8 +95,19 @@ impl Cloudflare {
             token_status: "active".to_owned(),
             may: ["zone", "tunnel", "dns", "settings", "cache", "bots"].into(),
             only_read: BTreeSet::new(),
+            forbids: (403, Some(10000)),
+            account_owned: false,
+            elsewhere: false,
             zone: json!({"id": ZONE, "name": zone, "status": "active", "account": {"id": ACCOUNT, "name": "home"},
-                "plan": {"legacy_id": "free", "name": "Free Website"}, "type": "full"}),
+                "plan": {"legacy_id": "free", "name": "Free Website"}, "type": "full", "paused": false,
+                "development_mode": 0, "name_servers": ["a.ns.cloudflare.com"], "original_registrar": null,
+                "activated_on": null, "meta": {"page_rule_quota": 3}}),
+            more_zones: Vec::new(),
+            removed: Vec::new(),
+            connected: BTreeSet::new(),
+            reconnects: false,
+            odd: Vec::new(),
+            retry_after: 1,
             tunnels: BTreeMap::new(),
             configs: BTreeMap::new(),
             records: Vec::new(),
@@ -141,7 +178,11 @@ impl Account {
         let id = format!("{:08x}-0000-4000-8000-000000000000", self.made);
         self.tunnels.insert(
             id.clone(),
-            json!({"id": id, "name": name, "status": "healthy", "config_src": source, "deleted_at": null, "connections": []}),
+            // Who made it long ago finds no word about where its routes are.
+            match source {
+                "unsaid" => json!({"id": id, "name": name, "status": "healthy"}),
+                source => json!({"id": id, "name": name, "status": "healthy", "config_src": source, "deleted_at": null}),
+            },
         );
         self.configs
             .insert(id.clone(), json!({"tunnel_id": id, "version": 1, "source": source, "config": config}));
@@ -175,7 +216,7 @@ impl Account {
         if self.turn_away > 0 {
             self.turn_away -= 1;
             let mut answer = refused(429, 971, "Please wait and consider throttling your request speed");
-            answer.retry_after = Some(1);
+            answer.retry_after = Some(self.retry_after);
             return answer;
         }
         let path = asked.path.strip_prefix("/client/v4").unwrap_or("/nowhere");
@@ -183,19 +224,36 @@ impl Account {
             return refused(400, 9106, "Missing X-Auth-Key, X-Auth-Email or Authorization headers");
         };
         let known = bearer.strip_prefix("Bearer ") == Some(&self.token);
-        if path == "/user/tokens/verify" {
-            return if known {
+        if known && self.elsewhere {
+            return refused(403, 9109, "Cannot use the access token from location: 192.0.2.77");
+        }
+        let verifies = if self.account_owned {
+            format!("/accounts/{ACCOUNT}/tokens/verify")
+        } else {
+            "/user/tokens/verify".to_owned()
+        };
+        if path.ends_with("/tokens/verify") {
+            return if known && path == verifies {
                 found(json!({"id": "t", "status": self.token_status}))
             } else {
                 refused(401, 1000, "Invalid API Token")
             };
+        }
+        let target = match &asked.query_text {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        let api: Value = serde_json::from_str(description::API).unwrap_or_default();
+        if let Err(why) = description::judge(&api, &asked.method, &target, &asked.body) {
+            self.odd.push(format!("{} {target}: {why}", asked.method));
+            return refused(400, 10001, &why);
         }
         if !known || self.token_status != "active" {
             return refused(403, 9109, "Invalid access token");
         }
         let parts = parts(path);
         let what = match parts.as_slice() {
-            ["zones"] => "zone",
+            ["zones"] | ["zones", _] => "zone",
             ["accounts", _, "cfd_tunnel", ..] => "tunnel",
             ["zones", _, "dns_records", ..] => "dns",
             ["zones", _, "settings", ..] => "settings",
@@ -210,12 +268,26 @@ impl Account {
             }
         };
         if what == "zone" {
-            let fits = self.may.contains("zone")
-                && asked.query.get("name").map(String::as_str) == self.zone["name"].as_str();
-            return Self::page(asked, 50, if fits { vec![self.zone.clone()] } else { Vec::new() });
+            let all: Vec<&Value> = [&self.zone].into_iter().chain(&self.more_zones).collect();
+            if !self.may.contains("zone") {
+                return match parts.get(1) {
+                    None => Self::page(asked, 50, Vec::new()),
+                    Some(_) => self.forbidden(),
+                };
+            }
+            if let Some(id) = parts.get(1) {
+                return match all.iter().find(|zone| zone["id"] == *id) {
+                    Some(zone) => found((*zone).clone()),
+                    None => refused(400, 1001, "Invalid zone identifier"),
+                };
+            }
+            // Zones are kept under the names that people write.
+            let name = asked.query.get("name").map(|name| plain(name));
+            let fits = |zone: &&&Value| name.as_deref() == zone["name"].as_str();
+            return Self::page(asked, 50, all.iter().filter(fits).map(|zone| (*zone).clone()).collect());
         }
         if !self.may.contains(what) || (asked.method != "GET" && self.only_read.contains(what)) {
-            return refused(403, 10000, "Authentication error");
+            return self.forbidden();
         }
         if !matches!(parts[1], ZONE | ACCOUNT) {
             return refused(
@@ -227,8 +299,15 @@ impl Account {
         let body = &asked.body;
         match (asked.method.as_str(), &parts[2..]) {
             ("GET", ["cfd_tunnel"]) => {
-                let fits = |t: &&Value| asked.query.get("name").is_none_or(|name| t["name"] == name.as_str());
-                Self::page(asked, 1000, self.tunnels.values().filter(fits).cloned().collect())
+                let wanted = asked.query.get("is_deleted").map(String::as_str);
+                let mut all: Vec<Value> = Vec::new();
+                if wanted != Some("true") {
+                    all.extend(self.tunnels.values().cloned());
+                }
+                if wanted != Some("false") {
+                    all.extend(self.removed.iter().cloned());
+                }
+                Self::page(asked, 1000, all)
             }
             ("POST", ["cfd_tunnel"]) => self.create_tunnel(body),
             ("GET", ["cfd_tunnel", id, "token"]) if self.tunnels.contains_key(*id) => {
@@ -240,22 +319,45 @@ impl Account {
             ("PUT", ["cfd_tunnel", id, "configurations"]) if self.tunnels.contains_key(*id) => {
                 self.configure(id, body)
             }
+            ("DELETE", ["cfd_tunnel", id, "connections"]) if self.tunnels.contains_key(*id) => {
+                // One that runs is back before anybody else is served.
+                if !self.reconnects {
+                    self.connected.remove(*id);
+                }
+                found(json!({}))
+            }
+            ("DELETE", ["cfd_tunnel", id]) if self.connected.contains(*id) => refused(
+                400,
+                1022,
+                "Cannot delete tunnel because it has active connections. Please stop the cloudflared process first.",
+            ),
             ("DELETE", ["cfd_tunnel", id]) if self.tunnels.contains_key(*id) => {
                 self.configs.remove(*id);
-                found(self.tunnels.remove(*id).unwrap_or_default())
+                let mut tunnel = self.tunnels.remove(*id).unwrap_or_default();
+                tunnel["deleted_at"] = json!("2026-05-01T00:00:00Z");
+                self.removed.push(tunnel.clone());
+                found(tunnel)
             }
             ("GET", ["dns_records"]) => {
-                let fits = |r: &&Value| asked.query.get("name").is_none_or(|name| r["name"] == name.as_str());
+                let fits = |r: &&Value| {
+                    let own = r["name"].as_str().unwrap_or_default();
+                    asked.query.get("name").is_none_or(|name| own.eq_ignore_ascii_case(name))
+                };
                 Self::page(asked, 5_000_000, self.records.iter().filter(fits).cloned().collect())
             }
             ("POST", ["dns_records"]) => self.create_record(body),
-            ("PATCH", ["dns_records", id]) => match self.records.iter_mut().find(|r| r["id"] == *id) {
-                Some(record) => {
-                    merge(record, body);
-                    found(record.clone())
+            ("PATCH", ["dns_records", id]) => {
+                if let Some(answer) = self.record_clash(body, Some(id)) {
+                    return answer;
                 }
-                None => refused(404, 81044, "Record does not exist."),
-            },
+                match self.records.iter_mut().find(|r| r["id"] == *id) {
+                    Some(record) => {
+                        merge(record, body);
+                        found(record.clone())
+                    }
+                    None => refused(404, 81044, "Record does not exist."),
+                }
+            }
             ("DELETE", ["dns_records", id]) => {
                 let before = self.records.len();
                 self.records.retain(|r| r["id"] != *id);
@@ -280,10 +382,18 @@ impl Account {
         }
     }
 
-    fn create_tunnel(&mut self, body: &Value) -> Answer {
-        if only(body, &["name", "config_src", "tunnel_secret"]).is_err() {
-            return refused(400, 1001, "Malformed request");
+    /// A permission that the token lacks.
+    fn forbidden(&self) -> Answer {
+        match self.forbids {
+            (status, Some(code)) => refused(status, code, "Authentication error"),
+            (status, None) => Answer::new(
+                status,
+                json!({"success": false, "errors": [{"message": "request is not authorized"}], "result": null}),
+            ),
         }
+    }
+
+    fn create_tunnel(&mut self, body: &Value) -> Answer {
         let name = body["name"].as_str().unwrap_or_default().to_owned();
         if self.tunnels.values().any(|tunnel| tunnel["name"] == name.as_str()) {
             return refused(409, 1013, "You already have a tunnel with this name");
@@ -315,29 +425,41 @@ impl Account {
                 return refused(400, 1056, "Invalid service");
             }
         }
-        if rules.is_empty() || only(body, &["config"]).is_err() {
-            return refused(400, 1056, "No ingress rules");
-        }
         let Some(config) = self.configs.get_mut(id) else { return refused(404, 1, "") };
         config["version"] = json!(config["version"].as_u64().unwrap_or(0) + 1);
         config["config"] = body["config"].clone();
+        if config["config"]["warp-routing"].is_null() {
+            config["config"]["warp-routing"] = json!({"enabled": false});
+        }
+        config["created_at"] = json!("2026-05-01T00:00:00Z");
         found(config.clone())
     }
 
-    fn create_record(&mut self, body: &Value) -> Answer {
-        let known = ["type", "name", "content", "proxied", "ttl", "comment", "tags", "settings"];
-        let whole = ["type", "name", "ttl"].iter().all(|key| !body[*key].is_null());
-        if only(body, &known).is_err() || !whole || body["comment"].as_str().is_some_and(|c| c.len() > 100) {
-            return refused(400, 9005, "Content for the record is invalid");
-        }
-        for record in self.records.iter().filter(|r| r["name"] == body["name"]) {
+    /// What a record may not stand beside.
+    fn record_clash(&self, body: &Value, own: Option<&str>) -> Option<Answer> {
+        let exclusive = |kind: &Value| ["A", "AAAA", "CNAME"].iter().any(|k| kind == k);
+        let same = |record: &&Value| {
+            let names = [&record["name"], &body["name"]].map(|name| name.as_str().unwrap_or_default());
+            names[0].eq_ignore_ascii_case(names[1]) && record["id"].as_str() != own
+        };
+        for record in self.records.iter().filter(same) {
             if record["type"] == body["type"] && record["content"] == body["content"] {
-                return refused(400, 81058, "An identical record already exists.");
+                return Some(refused(400, 81058, "An identical record already exists."));
             }
-            let exclusive = |kind: &Value| ["A", "AAAA", "CNAME"].iter().any(|k| kind == k);
             if exclusive(&record["type"]) && exclusive(&body["type"]) {
-                return refused(400, 81053, "An A, AAAA, or CNAME record with that host already exists.");
+                return Some(refused(
+                    400,
+                    81053,
+                    "An A, AAAA, or CNAME record with that host already exists.",
+                ));
             }
+        }
+        None
+    }
+
+    fn create_record(&mut self, body: &Value) -> Answer {
+        if let Some(answer) = self.record_clash(body, None) {
+            return answer;
         }
         let id = self.add_record("", "", "");
         let Some(record) = self.records.last_mut() else { return refused(500, 1, "") };
@@ -349,19 +471,15 @@ impl Account {
     fn cache(&mut self, method: &str, rest: &[&str], body: &Value) -> Answer {
         const PHASE: [&str; 3] = ["phases", "http_request_cache_settings", "entrypoint"];
         self.made += 1;
-        let finish = |rule: &Value, id: String| -> Result<Value, Answer> {
-            let known = ["ref", "description", "expression", "action", "action_parameters", "enabled"];
-            if only(rule, &known).is_err()
-                || rule["expression"].is_null()
-                || rule["action"] != "set_cache_settings"
-            {
-                return Err(refused(400, 20217, "invalid rule"));
-            }
+        let finish = |rule: &Value, id: String| -> Value {
             let mut rule = rule.clone();
+            if let Some(fields) = rule.as_object_mut() {
+                fields.remove("position");
+            }
             rule["id"] = json!(id);
             rule["version"] = json!("1");
             rule["last_updated"] = json!("2026-01-01T00:00:00Z");
-            Ok(rule)
+            rule
         };
         let id = format!("{:032x}", 0xabc_0000 + self.made);
         match (method, rest, &mut self.cache) {
@@ -373,40 +491,32 @@ impl Account {
             ("GET", rest, Some(rules)) if rest == PHASE => found(rules.clone()),
             // Replaces every rule that is there.
             ("PUT", rest, _) if rest == PHASE => {
-                let rules: Result<Vec<Value>, Answer> = body["rules"]
+                let rules: Vec<Value> = body["rules"]
                     .as_array()
                     .into_iter()
                     .flatten()
                     .enumerate()
-                    .map(|(n, rule)| finish(rule, format!("{id}{n}")))
+                    .map(|(n, rule)| finish(rule, format!("{n:02x}{}", &id[2..])))
                     .collect();
-                match rules {
-                    Ok(rules) => {
-                        let set = json!({"id": "11111111111111111111111111111111", "kind": "zone", "name": "default",
-                            "phase": PHASE[1], "version": "1", "rules": rules});
-                        self.cache = Some(set.clone());
-                        found(set)
-                    }
-                    Err(answer) => answer,
-                }
+                let set = json!({"id": "11111111111111111111111111111111", "kind": "zone", "name": "default",
+                    "phase": PHASE[1], "version": "1", "rules": rules});
+                self.cache = Some(set.clone());
+                found(set)
             }
-            ("POST", [_, "rules"], Some(set)) => match finish(body, id) {
-                Ok(rule) => {
-                    set["rules"].as_array_mut().unwrap().push(rule);
-                    found(set.clone())
-                }
-                Err(answer) => answer,
-            },
+            ("POST", [_, "rules"], Some(set)) => {
+                set["rules"].as_array_mut().unwrap().push(finish(body, id));
+                found(set.clone())
+            }
             ("PATCH", [_, "rules", rule_id], Some(set)) => {
                 let rules = set["rules"].as_array_mut().unwrap();
-                match (rules.iter().position(|r| r["id"] == *rule_id), finish(body, (*rule_id).to_owned())) {
-                    (Some(at), Ok(rule)) => {
-                        rules[at] = rule;
-                        found(set.clone())
-                    }
-                    (None, _) => refused(404, 10004, "could not find rule"),
-                    (_, Err(answer)) => answer,
-                }
+                let Some(at) = rules.iter().position(|r| r["id"] == *rule_id) else {
+                    return refused(404, 10004, "could not find rule");
+                };
+                rules.remove(at);
+                let after = body["position"]["after"].as_str();
+                let behind = after.and_then(|id| rules.iter().position(|r| r["id"] == id));
+                rules.insert(behind.map_or(at, |behind| behind + 1), finish(body, (*rule_id).to_owned()));
+                found(set.clone())
             }
             ("DELETE", [_, "rules", rule_id], Some(set)) => {
                 set["rules"].as_array_mut().unwrap().retain(|r| r["id"] != *rule_id);
@@ -415,4 +525,23 @@ impl Account {
             _ => refused(404, 7003, "Could not route to the path"),
         }
     }
+}
+
+/// Text of a query as it was meant.
+fn plain(text: &str) -> String {
+    let (mut out, bytes, mut at) = (Vec::new(), text.as_bytes(), 0);
+    while let Some(byte) = bytes.get(at) {
+        let code = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(|_| *byte == b'%') {
+            Some(code) => {
+                out.push(code);
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
