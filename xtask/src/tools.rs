@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 21] = [
+const NEEDED: [(&str, &str); 22] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),

@@ -4,10 +4,7 @@ mod cloudflare;
 
 use super::takedown_npm;
 use crate::{
-    edge::{
-        Act, Question, Refusal, RefusalKind,
-        record,
-    },
+    edge::{Question, Refusal, RefusalKind, record},
     effect::Effect,
     fact::Side,
     observed::{Gap, Observed, Seen},
@@ -88,8 +85,6 @@ pub(super) fn remembered<T: Default + for<'a> serde::Deserialize<'a>>(
     let file = seen.file(Side::Machine, &record::path(site.config.site(), part))?;
     let text = file.and_then(|file| file.content.as_deref());
     record::parse(text).map_err(|why| Stop::Gap(Gap::Unknown(format!("what was made is not known: {why}"))))
-}
-
 }
 
 /// Last of all, the record of what was made goes too.
