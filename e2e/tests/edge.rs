@@ -476,6 +476,36 @@ fn drifted(s: &mut Scenario, site: &Site) {
                 .retain(|rule| rule["hostname"] != "new.home.arpa");
         }
     });
+    s.test("a console that is edited between our look and our write is noticed, too", || {
+        {
+            let mut account = site.cloudflare.account();
+            let chat = site.chat();
+            for config in account.configs.values_mut() {
+                if let Some(rules) = config["config"]["ingress"].as_array_mut() {
+                    rules.retain(|rule| rule["hostname"] != chat.as_str());
+                }
+            }
+            account.just_before = Some(|account| {
+                for config in account.configs.values_mut() {
+                    config["version"] = json!(config["version"].as_u64().unwrap_or(0) + 1);
+                    if let Some(rules) = config["config"]["ingress"].as_array_mut() {
+                        rules
+                            .insert(0, json!({"hostname": "lost.home.arpa", "service": "http://192.0.2.51"}));
+                    }
+                }
+            });
+        }
+        let up = site.up().exits(1);
+        assert!(up.stderr.contains("were written 2 times while this wrote them once"), "{}", up.evidence());
+        site.up().ok();
+        site.settled();
+        let mut account = site.cloudflare.account();
+        for config in account.configs.values_mut() {
+            if let Some(rules) = config["config"]["ingress"].as_array_mut() {
+                rules.retain(|rule| rule["hostname"] != "lost.home.arpa");
+            }
+        }
+    });
     s.test("being turned away for asking too often is waited for", || {
         site.cloudflare.account().turn_away = 2;
         site.settled();

@@ -71,6 +71,8 @@ pub struct Account {
     /// Something that happens right behind the next write, as if somebody
     /// clicked at the same moment.
     pub meanwhile: Option<fn(&mut Account)>,
+    /// The same right before the next write, behind whatever was looked at.
+    pub just_before: Option<fn(&mut Account)>,
     made: u32,
 }
 
@@ -121,6 +123,7 @@ impl Cloudflare {
             bots: json!({"fight_mode": true}),
             turn_away: 0,
             meanwhile: None,
+            just_before: None,
             made: 0,
         }));
         let state = Arc::clone(&account);
@@ -128,6 +131,11 @@ impl Cloudflare {
             Arc::clone(gate),
             Arc::new(move |asked: &Asked| {
                 let mut account = state.lock().unwrap_or_else(|e| e.into_inner());
+                if asked.is_write()
+                    && let Some(just_before) = account.just_before.take()
+                {
+                    just_before(&mut account);
+                }
                 let answer = account.answer(asked);
                 if asked.is_write()
                     && let Some(meanwhile) = account.meanwhile.take()
