@@ -50,7 +50,7 @@ impl Outlook {
         let synapse = proposal.and_then(|p| p.changes.iter().find(|c| c.service == Service::Synapse));
         let (notable, read) = synapse.map(|c| notable(&c.from.version, &c.to.version)).unwrap_or_default();
         let here = world.site().backend == Backend::ThisMachine;
-        let look = |seen: &Observed| -> (Seen<Vec<NewerPackage>>, Seen<Bytes>, Seen<bool>, Seen<Side>) {
+        let look = |seen: &Observed| -> (Seen<Vec<NewerPackage>>, Seen<Bytes>, Seen<bool>) {
             let debian = seen
                 .lines(Fact::NewerPackages)
                 .map(|lines| lines.iter().filter_map(|line| NewerPackage::parse(line)).collect());

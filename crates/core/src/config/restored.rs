@@ -59,6 +59,9 @@ const SERVER: &[&str] = &[
     "synapse.cache_factor",
     "synapse.federation_allow",
     "synapse.report_stats",
+    "synapse.password_min_length",
+    "synapse.profiles_need_login",
+    "synapse.profiles_of_shared_rooms",
     "synapse.log_level",
     "postgres.shared_buffers",
     "postgres.max_connections",
@@ -110,6 +113,10 @@ const MACHINE: &[&str] = &[
     "proxmox.data_storage",
     "images.source",
     "images.synapse.build_version",
+    "images.synapse.signature_key",
+    "images.postgres.signature_key",
+    "images.redis.signature_key",
+    "images.web.signature_key",
     "synapse.federation_ca",
     "synapse.private_networks",
     "backup.schedule",
@@ -126,6 +133,7 @@ const MACHINE: &[&str] = &[
 /// Besides the keys whose type says so: what means nothing without one of them, and the
 /// access to services that other things depend on, too.
 const LOCAL: &[&str] = &[
+    "edge.proxies",
     "turn.uris",
     "turn.user_lifetime",
     "turn.allow_guests",
@@ -140,6 +148,8 @@ const LOCAL: &[&str] = &[
     "edge.npm.address",
     "edge.npm.identity",
     "edge.npm.certificate",
+    "edge.npm.certificate_name",
+    "edge.npm.serves_at",
     "edge.npm.forward_host",
     "edge.npm.hsts",
 ];
