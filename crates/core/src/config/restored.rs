@@ -246,8 +246,15 @@ impl Config {
             .filter_map(|(key, _)| {
                 let (value, usual) = (key.value_in(&config)?, key.value_in(&usual));
                 let note = usual.as_ref().map_or_else(|| "nothing".to_owned(), one_line);
-                let differs = usual.as_ref() != Some(&value) || key.path() == keys::site::DOMAIN.path;
-                differs.then(|| Setting { key: key.path().to_owned(), value: one_line(&value), note })
+                if key.required() {
+                    let note = "it has none".to_owned();
+                    return Some(Setting { key: key.path().to_owned(), value: one_line(&value), note });
+                }
+                (usual.as_ref() != Some(&value)).then(|| Setting {
+                    key: key.path().to_owned(),
+                    value: one_line(&value),
+                    note,
+                })
             })
             .collect();
         Ok(Restored { text, config, differs, left_out })

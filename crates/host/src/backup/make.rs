@@ -179,27 +179,6 @@ fn entry(line: &str) -> Result<Entry, Failure> {
     Ok(Entry { mode: entry.mode & 0o777, ..entry })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_guest_lists_stays_among_its_files_and_keeps_no_set_id_bits() {
-        let line = |path: &str, mode: u32| {
-            format!(
-                r#"{{"path":{path:?},"kind":"File","size":0,"mode":{mode},"uid":0,"gid":0,"modified":0,"changed":0}}"#
-            )
-        };
-        assert_eq!(entry(&line("secrets/signing.key", 0o6755)).unwrap().mode, 0o755);
-        for path in
-            ["../machine-config.json", "/matrix/machine-config.json", "a/../../manifest.json", "", "dumps/x"]
-        {
-            let refused = entry(&line(path, 0o644)).unwrap_err().to_string();
-            assert!(refused.contains("does not belong into a backup"), "{path}: {refused}");
-        }
-    }
-}
-
 /// What the documents of a snapshot are written from.
 struct About {
     guest: Option<Arc<Connection>>,
@@ -249,4 +228,25 @@ fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
     let text = bounded::text(&mut lock, bounded::TEXT).map_err(|e| guests(e, doing()))?;
     let lock = Lock::parse(&text).map_err(|why| Failure::new(doing(), why))?;
     Ok(lock.images.into_iter().map(|(service, image)| (service.name().to_owned(), image.version)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_guest_lists_stays_among_its_files_and_keeps_no_set_id_bits() {
+        let line = |path: &str, mode: u32| {
+            format!(
+                r#"{{"path":{path:?},"kind":"File","size":0,"mode":{mode},"uid":0,"gid":0,"modified":0,"changed":0}}"#
+            )
+        };
+        assert_eq!(entry(&line("secrets/signing.key", 0o6755)).unwrap().mode, 0o755);
+        for path in
+            ["../machine-config.json", "/matrix/machine-config.json", "a/../../manifest.json", "", "dumps/x"]
+        {
+            let refused = entry(&line(path, 0o644)).unwrap_err().to_string();
+            assert!(refused.contains("does not belong into a backup"), "{path}: {refused}");
+        }
+    }
 }

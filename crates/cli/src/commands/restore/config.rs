@@ -77,7 +77,7 @@ impl Proposal {
             Origin::Guest => "as the guest says",
         };
         let file = self.file.display();
-        output::say(&format!("{} {file} from the snapshot, {whose}:", styled(BOLD, "Writing")));
+        output::say(&format!("{file} {} written from the snapshot, {whose}:", styled(BOLD, "will be")));
         for setting in &self.restored.differs {
             let Setting { key, value, note } = setting;
             output::say(&format!("  {key} = {value}   (default: {note})"));
