@@ -15,7 +15,7 @@ const COMMANDS: [(&[&str], u64); 8] = [
     (&["logs"], 15),
     (&["verify"], 90),
     (&["user", "list"], 15),
-    (&["exec", "synapse", "true"], 15),
+    (&["exec", "synapse", "--", "true"], 15),
     (&["backup", "now"], 45),
 ];
 /// How long the program in a guest may take to say hello.

@@ -12,7 +12,7 @@ const COMMANDS: [&[&str]; 7] = [
     &["doctor"],
     &["logs"],
     &["user", "list"],
-    &["exec", "synapse", "true"],
+    &["exec", "synapse", "--", "true"],
     &["backup", "now"],
 ];
 

@@ -178,13 +178,13 @@ impl<'a> Program<'a> {
         let (mut printed, mut complained) = (Lines::default(), Lines::default());
         let status = self.drive(
             &mut |bytes| {
-                printed.push(bytes, &mut |text| note(text));
+                printed.push(bytes, &mut &note);
                 out(bytes)
             },
-            &mut |bytes| complained.push(bytes, &mut |text| note(text)),
+            &mut |bytes| complained.push(bytes, &mut &note),
         );
-        printed.finish(&mut |text| note(text));
-        complained.finish(&mut |text| note(text));
+        printed.finish(&mut &note);
+        complained.finish(&mut &note);
         judge(doing, &name, status).map_err(|failure| failure.evidence(tail.into_inner().lines()))
     }
 

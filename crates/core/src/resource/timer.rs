@@ -99,7 +99,7 @@ impl Resource for Timer {
         let runs = |unit: &&str| {
             state.get(*unit).is_some_and(|unit| unit.file == "enabled" && unit.active == "active")
         };
-        let all_run = TIMERS.iter().all(|unit| runs(unit));
+        let all_run = TIMERS.iter().all(&runs);
         let changed = !difference.is_empty();
         let start: Vec<Effect> = TIMERS
             .iter()
