@@ -80,6 +80,31 @@ fn main() -> ExitCode {
         confined(lab);
         anna.send(&room, "after that").unwrap();
     });
+    s.test(
+        "what the machine's timer runs updates a server of built images, and says what came of it",
+        || {
+            wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
+                let count = lab.guest().sh(&format!(
+                    "{PSQL} --username=synapse --command='SELECT count(*) FROM background_updates'"
+                ));
+                if count.text() == "0" { Ok(()) } else { Err(count.text().to_owned()) }
+            });
+            let plan = lab.run(&["plan"]).ok();
+            assert!(plan.stdout.contains("machine/updates"), "{}", plan.evidence());
+            // The same config as the timer's, wherever that is on this machine.
+            let config =
+                lab.write("applied.toml", &lab.guest().read("/opt/matrix/matrix.toml")).display().to_string();
+            let ran = lab.run(&["--config", &config, "update", "--unattended"]).ok();
+            let last = lab.status()["updates"]["last"].clone();
+            assert!(
+                ["settled", "updated"].contains(&last["outcome"].as_str().unwrap()),
+                "{last} {}",
+                ran.evidence()
+            );
+            lab.run(&["status"]).ok().says("automatic, on the 1st and the 15th");
+            lab.healthy();
+        },
+    );
     s.end()
 }
 
