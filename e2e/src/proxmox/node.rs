@@ -226,8 +226,6 @@ pub(crate) fn remove_guests(prefix: &str) {
             name.strip_prefix(prefix)
                 .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()) && !rest.is_empty())
         }) {
-            // A guest that runs has it mounted in it, which goes with the guest.
-            standin::unmount_volume(name);
             if let Ok(id) = name[prefix.len()..].parse() {
                 standin::unmount_left(id);
             }

@@ -116,8 +116,6 @@ pub enum How {
     /// A creation is killed when its config is written, and its password, its keys and
     /// its pool are not.
     KilledLate,
-    /// A disk grows, and its file system does not, of which it only warns.
-    GrowsDiskAlone,
     /// It prints something that nobody can read.
     Babbles,
 }

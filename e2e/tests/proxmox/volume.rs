@@ -55,7 +55,7 @@ pub(crate) fn comes_back(s: &mut Scenario, lab: &Lab, node: &Node, address: &str
         let restore = ["restore", "--yes", "--from", &from, "--password-file", &password];
         node.run(lab, &restore).ok().says("is up.");
         let volume = node.setting(101, "mp0").unwrap();
-        assert!(volume.contains("mp=/opt/matrix") && volume.ends_with("size=10G"), "{volume}");
+        assert!(volume.contains("mp=/opt/matrix") && volume.ends_with("size=8G"), "{volume}");
         are_on_the_volume(node);
         let restored = Before { anna, room, picture };
         assert!(restored.has("before"));

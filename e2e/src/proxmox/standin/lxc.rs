@@ -40,8 +40,8 @@ pub(super) struct Made<'a> {
     /// Its largest packet.
     pub mtu: Option<&'a str>,
     pub nameserver: Option<&'a str>,
-    /// Where a second volume is mounted, and its size in GiB.
-    pub volume: Option<(&'a str, u64)>,
+    /// Where a second volume is mounted.
+    pub volume: Option<&'a str>,
 }
 
 /// The number in the name of a volume: `local-lvm:vm-100-disk-0`.
@@ -49,16 +49,10 @@ pub(super) fn id_of(volume: &str) -> Option<u32> {
     volume.split(":vm-").nth(1)?.split('-').next()?.parse().ok()
 }
 
-/// The file behind a volume. Only the second one is a file system of its own.
+/// The file behind a volume, which is a folder here: where the kernel lets nobody make a
+/// mounted file system larger, none could be grown.
 pub(super) fn image_of(name: &str, volume: &str) -> PathBuf {
     place(name).join(format!("{}.raw", volume.split(':').next_back().unwrap_or_default()))
-}
-
-/// The file behind a guest's second volume.
-pub(super) fn data_image(name: &str) -> PathBuf {
-    let id: String = name.chars().rev().take_while(char::is_ascii_digit).collect();
-    let id: String = id.chars().rev().collect();
-    place(name).join(format!("vm-{id}-disk-1.raw"))
 }
 
 fn is_mounted(path: &Path) -> bool {
@@ -91,53 +85,6 @@ pub(crate) fn unmount_left(id: u32) {
     // Both are removed only when nothing is in them.
     let _ = fs::remove_dir(left(id));
     let _ = fs::remove_dir(left(id).with_file_name(""));
-}
-
-/// Unmounts a guest's second volume, which the guest must not have any more.
-pub(crate) fn unmount_volume(name: &str) {
-    let volume = place(name).join("volume");
-    if is_mounted(&volume) {
-        let _ = run(&["umount", "--lazy", "--detach-loop", &volume.display().to_string()]);
-    }
-}
-
-/// Makes a guest's second volume, which is a file system as Proxmox makes it, or mounts
-/// the one that is there.
-fn mount_volume(name: &str, size: u64) -> Result<(), String> {
-    let (image, volume) = (data_image(name), place(name).join("volume"));
-    if is_mounted(&volume) {
-        return Ok(());
-    }
-    let (file, at) = (image.display().to_string(), volume.display().to_string());
-    if !image.exists() {
-        fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
-        run(&["truncate", "--size", &format!("{size}G"), &file])?;
-        // What mke2fs makes beside its root belongs to root of the node, who is nobody
-        // in the guest.
-        run(&["mkfs.ext4", "-q", "-F", "-O", "mmp", "-E", "root_owner=100000:100000", &file])?;
-    }
-    run(&["mount", "-o", "loop", &file, &at]).map(drop)
-}
-
-/// Makes a guest's second volume larger, and its file system unless that fails.
-pub(super) fn grow_volume(name: &str, size: u64, whole: bool) -> Result<(), String> {
-    let (image, volume) = (data_image(name), place(name).join("volume"));
-    if !image.exists() {
-        return Ok(());
-    }
-    let file = image.display().to_string();
-    run(&["truncate", "--size", &format!("{size}G"), &file])?;
-    if !whole {
-        return Err("Failed to update the container's filesystem: command 'unshare -m' failed: exit code 1"
-            .to_owned());
-    }
-    if is_mounted(&volume) {
-        let device = run(&["losetup", "--noheadings", "--output", "NAME", "--associated", &file])?;
-        let device = device.trim();
-        run(&["losetup", "--set-capacity", device])?;
-        run(&["resize2fs", device])?;
-    }
-    Ok(())
 }
 
 /// Unpacks the template.
@@ -190,9 +137,17 @@ pub(super) fn configure(made: &Made) -> Result<(), String> {
     let mut lines = lxc_config(made.hostname, &rootfs.display().to_string(), made.bridge);
     lines.extend(made.hwaddr.map(|hwaddr| format!("lxc.net.0.hwaddr = {hwaddr}")));
     lines.extend(made.mtu.map(|mtu| format!("lxc.net.0.mtu = {mtu}")));
-    if let Some((mount, size)) = made.volume {
-        mount_volume(made.name, size)?;
+    if let Some(mount) = made.volume {
         let volume = place.join("volume");
+        if !volume.exists() {
+            fs::create_dir_all(&volume).map_err(|e| e.to_string())?;
+            run(&["chown", "100000:100000", &volume.display().to_string()])?;
+            // What mke2fs makes beside its root belongs to root of the node, who is nobody
+            // in the guest, and cannot be read there.
+            let found = volume.join("lost+found");
+            fs::create_dir(&found).map_err(|e| e.to_string())?;
+            run(&["chmod", "700", &found.display().to_string()])?;
+        }
         lines.push(format!(
             "lxc.mount.entry = {} {} none bind,create=dir 0 0",
             volume.display(),
@@ -323,7 +278,6 @@ pub(super) fn remove(name: &str) -> Result<(), String> {
     if !place.exists() {
         return Ok(());
     }
-    unmount_volume(name);
     for _ in 0..20 {
         if fs::remove_dir_all(&place).is_ok() {
             return Ok(());

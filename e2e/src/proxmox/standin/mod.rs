@@ -8,7 +8,7 @@ mod pvesh;
 mod pvesm;
 mod snapshot;
 
-pub(crate) use lxc::{unmount_left, unmount_volume};
+pub(crate) use lxc::unmount_left;
 
 use std::{
     collections::BTreeMap,
@@ -127,7 +127,7 @@ fn before(how: How, words: &[String]) -> Option<ExitCode> {
             );
             Some(ExitCode::SUCCESS)
         }
-        How::DiesAfterwards | How::Killed | How::KilledLate | How::GrowsDiskAlone => None,
+        How::DiesAfterwards | How::Killed | How::KilledLate => None,
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(folder: &Folder, words: &[String], fault: Option<How>) -> Outc
     match verb.as_str() {
         "create" => create(folder, rest, fault),
         "set" => set(folder, rest),
-        "resize" => resize(folder, rest, fault == Some(How::GrowsDiskAlone)),
+        "resize" => resize(folder, rest),
         "start" | "shutdown" | "reboot" => power(folder, verb, rest, killed),
         "unlock" => {
             let id = Arguments::read(rest, &[])?.id()?;
@@ -319,15 +319,14 @@ fn set(folder: &Folder, words: &[String]) -> Outcome {
     Ok(0)
 }
 
-fn resize(folder: &Folder, words: &[String], alone: bool) -> Outcome {
+fn resize(folder: &Folder, words: &[String]) -> Outcome {
     let arguments = Arguments::read(words, &[])?;
     let id = arguments.id()?;
     let [_, volume, size] = arguments.words.as_slice() else {
         return Err("400 not enough arguments".to_owned());
     };
     let gib = |text: &str| text.trim_end_matches('G').parse::<u64>().ok();
-    let (name, new) = folder.state(|state| {
-        let name = state.lxc(id);
+    let new = folder.state(|state| {
         let guest = state.container(id)?;
         unlocked(guest)?;
         let value = guest.config.get(volume).cloned().ok_or_else(|| format!("no such volume '{volume}'"))?;
@@ -344,16 +343,9 @@ fn resize(folder: &Folder, words: &[String], alone: bool) -> Outcome {
             return Err("disk is already at specified size".to_owned());
         }
         guest.config.insert(volume.clone(), format!("{front}size={new}G"));
-        Ok((name, new))
+        Ok(new)
     })?;
     let _ = say(&format!("  Size of logical volume pve/vm-{id}-disk-0 changed to {new}.00 GiB."));
-    if volume == "mp0"
-        && let Err(why) = lxc::grow_volume(&name, new, !alone)
-    {
-        // It only warns, and has written the new size down already.
-        let _ = say(&why);
-        eprintln!("Task finished with 1 warning(s)!");
-    }
     Ok(0)
 }
 
@@ -440,10 +432,7 @@ fn boot(name: &str, config: &BTreeMap<String, String>) -> Result<(), String> {
     if net.get("mtu").is_some_and(|mtu| number(mtu) > number(&bridge_mtu)) {
         return Err("MTU size is bigger than bridge MTU".to_owned());
     }
-    let volume = config.get("mp0").and_then(|mp| {
-        let part = |key: &str| mp.split(',').find_map(|part| part.strip_prefix(key));
-        Some((part("mp=")?, part("size=")?.trim_end_matches('G').parse().ok()?))
-    });
+    let volume = config.get("mp0").and_then(|mp| mp.split(',').find_map(|part| part.strip_prefix("mp=")));
     lxc::configure(&lxc::Made {
         name,
         hostname: config.get("hostname").map(String::as_str).unwrap_or(name),

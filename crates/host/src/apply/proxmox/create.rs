@@ -30,6 +30,8 @@ pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> R
     let claim_file = layout::container_claim(&new.site);
     let claim_file = Path::new(claim_file.as_str());
     file::make_dir(Path::new(layout::machine_state(&new.site).as_str()), Mode(0o700), Owner::ROOT)?;
+    // What an earlier container of the site's waited for is nothing to this one.
+    file::remove(Path::new(layout::container_restart(&new.site).as_str()))?;
     let storages = storages(&new.options);
     let volumes = volumes(&new.container, &storages)?;
     let claim = Claim { container: new.container.clone(), made: false, storages, volumes };
