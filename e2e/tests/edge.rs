@@ -7,7 +7,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use matrix_podman_e2e::{
-    DOMAIN, Invocation, Lab, Ran, Scenario, binary, http,
+    DOMAIN, Invocation, Lab, Ran, Scenario, binary,
     standin::{Authority, Cloudflare, Fetched, Gate, Namespace, Npm, NpmOptions, When, ZONE, fetch},
     wait_until,
 };
