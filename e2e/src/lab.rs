@@ -298,6 +298,24 @@ impl Lab {
         Matrix::new(&self.url("synapse"), &self.server_name())
     }
 
+    /// One request to the admin API, which is reached from within Synapse's
+    /// container alone: status and body.
+    #[track_caller]
+    pub fn admin(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("http://127.0.0.1:8009{path}");
+        let header = format!("Authorization: Bearer {token}");
+        let mut argv = vec!["podman", "exec", "synapse", "curl", "--silent", "--show-error"];
+        argv.extend(["--request", method, "--header", &header, "--write-out", "\n%{http_code}"]);
+        let body = body.map(Value::to_string);
+        if let Some(body) = &body {
+            argv.extend(["--json", body]);
+        }
+        let said = self.guest().exec(argv.into_iter().chain([url.as_str()])).ok().stdout;
+        let (text, status) = said.trim_end().rsplit_once('\n').unwrap_or(("", &said));
+        let status = status.parse().unwrap_or_else(|e| panic!("{e}: {said}"));
+        (status, serde_json::from_str(text).unwrap_or(Value::Null))
+    }
+
     /// The address of `synapse` or of the web `client`.
     #[track_caller]
     pub fn url(&self, which: &str) -> String {

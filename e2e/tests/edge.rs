@@ -7,7 +7,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use matrix_podman_e2e::{
-    DOMAIN, Invocation, Lab, Ran, Scenario, binary, http,
+    DOMAIN, Invocation, Lab, Ran, Scenario, binary,
     standin::{Authority, Cloudflare, Fetched, Gate, Namespace, Npm, NpmOptions, When, ZONE, fetch},
     wait_until,
 };
@@ -798,9 +798,9 @@ fn shown(s: &mut Scenario, site: &Site) {
 
 /// Waits until Synapse has written down that anna came from `address`.
 fn sees(site: &Site, token: &str, address: &str) {
-    let url = format!("{}/_synapse/admin/v1/whois/@anna:{}", site.lab.matrix().url, site.matrix());
+    let path = format!("/_synapse/admin/v1/whois/@anna:{}", site.matrix());
     wait_until("Synapse has written down the address", Duration::from_secs(20), || {
-        let (_, whois) = http("GET", &url, Some(token), None)?;
+        let (_, whois) = site.lab.admin("GET", &path, token, None);
         let text = whois.to_string();
         assert!(!text.contains("198.51.100"), "a claimed address was believed: {text}");
         if text.contains(address) { Ok(()) } else { Err(text) }

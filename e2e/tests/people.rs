@@ -289,8 +289,8 @@ fn service_account(s: &mut Scenario, lab: &Lab) {
         // Somebody who administers the server has taken its rights away.
         let own = service_accounts(lab)[0].clone();
         let anna = lab.matrix().login("anna", PASSWORD);
-        let url = format!("{}/_synapse/admin/v1/users/{own}/admin", lab.matrix().url);
-        assert_eq!(http("PUT", &url, Some(&anna.token), Some(&json!({"admin": false}))).unwrap().0, 200);
+        let path = format!("/_synapse/admin/v1/users/{own}/admin");
+        assert_eq!(lab.admin("PUT", &path, &anna.token, Some(&json!({"admin": false}))).0, 200);
         lab.run(&["user", "show", "anna"]).ok();
         assert_eq!(service_accounts(lab).len(), 1);
         assert_ne!(service_accounts(lab)[0], own);
@@ -302,9 +302,8 @@ fn service_account(s: &mut Scenario, lab: &Lab) {
         lab.run(&["user", "service-account", "--remove"]).ok().says("ended");
         lab.guest().exec(["test", "-e", TOKEN_FILE]).exits(1);
         lab.run(&["user", "service-account", "--remove"]).ok().says("nothing was changed");
-        let url =
-            format!("{}/_synapse/admin/v2/users?deactivated=false&name=matrix-podman", lab.matrix().url);
-        let left = http("GET", &url, Some(&anna.token), None).unwrap().1;
+        let path = "/_synapse/admin/v2/users?deactivated=false&name=matrix-podman";
+        let left = lab.admin("GET", path, &anna.token, None).1;
         assert_eq!(left["users"].as_array().map(Vec::len), Some(0), "{left}");
         lab.settled();
     });
@@ -366,8 +365,7 @@ fn service_accounts(lab: &Lab) -> Vec<String> {
 
 fn is_admin(lab: &Lab, name: &str) -> bool {
     let token = lab.matrix().login(name, PASSWORD).token;
-    let url = format!("{}/_synapse/admin/v2/users?limit=1", lab.matrix().url);
-    http("GET", &url, Some(&token), None).unwrap().0 == 200
+    lab.admin("GET", "/_synapse/admin/v2/users?limit=1", &token, None).0 == 200
 }
 
 /// Makes an account as a client does for a person with an invite token.

@@ -186,8 +186,7 @@ fn used(s: &mut Scenario, lab: &Lab) {
         }
         let is_admin = |name: &str| {
             let token = lab.matrix().login(name, PASSWORD).token;
-            let url = format!("{}/_synapse/admin/v2/users?limit=1", lab.matrix().url);
-            http("GET", &url, Some(&token), None).unwrap().0 == 200
+            lab.admin("GET", "/_synapse/admin/v2/users?limit=1", &token, None).0 == 200
         };
         assert!(is_admin("bela") && !is_admin("anna"));
     });

@@ -435,10 +435,10 @@ fn rewriting_is_over(lab: &Lab) {
 fn version(lab: &Lab) -> String {
     let (_, answer) = matrix_podman_e2e::http(
         "GET",
-        &format!("{}/_synapse/admin/v1/server_version", lab.url("synapse")),
+        &format!("{}/_matrix/federation/v1/version", lab.url("synapse")),
         None,
         None,
     )
     .unwrap();
-    answer["server_version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    answer["server"]["version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
