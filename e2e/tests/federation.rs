@@ -33,6 +33,8 @@ fn main() -> ExitCode {
 #[derive(Default, Clone, Copy)]
 struct Proxy {
     admin_open: bool,
+    /// It chooses by the path that it made of what came.
+    careless: bool,
     small_bodies: bool,
     hurried: bool,
     challenging: bool,
@@ -196,8 +198,11 @@ impl World {
              return 200 '{{\"m.homeserver\":{{\"base_url\":\"https://matrix.{}\"}}}}'; }}",
             b.domain
         );
-        let synapse =
+        let careless =
             |n: u8| ["/_matrix", "/_synapse/client"].map(|path| pass(path, &self.host(n), 8008)).join("\n");
+        // What came decides, not what nginx makes of it.
+        let guard = "{ if ($request_uri !~ ^/(_matrix|_synapse/client)/) { return 403; } proxy_pass";
+        let synapse = |n: u8| careless(n).replace("{ proxy_pass", guard);
         let a_certificate = if how.certificate_of_the_other { "b" } else { "a" };
         let server = |n: u8, port: u16, name: &str, certificate: &str, inside: &str| {
             format!(
@@ -212,7 +217,7 @@ impl World {
                 443,
                 &format!("matrix.{}", a.domain),
                 a_certificate,
-                &format!("{}\n{a_more}", synapse(11)),
+                &format!("{}\n{a_more}", if how.careless { careless(11) } else { synapse(11) }),
             ),
             server(101, 443, &format!("chat.{}", a.domain), "a", &pass("/", &self.host(11), 8080)),
             server(102, 443, &format!("matrix.{}", b.domain), "b", &synapse(12)),
@@ -477,6 +482,11 @@ fn broken(s: &mut Scenario, world: &World) {
     s.test("an admin API that answers outside is noticed", || {
         let why = only(with(Proxy { admin_open: true, ..Proxy::default() }), &["way-in/admin"]);
         assert!(why.contains("/_synapse/admin"), "{why}");
+        doctor("way-in/admin");
+    });
+    s.test("a proxy that lets the admin API through in another spelling is noticed, without a token", || {
+        let why = only(with(Proxy { careless: true, ..Proxy::default() }), &["way-in/admin"]);
+        assert!(why.contains("%2e%2e") && why.contains("status 401"), "{why}");
         doctor("way-in/admin");
     });
     s.test("a proxy that refuses large files is noticed without sending one", || {
