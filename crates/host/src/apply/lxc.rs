@@ -259,12 +259,19 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     let log = format!("/var/log/lxc/matrix-podman-{name}.log");
     let doorway = doorway(name);
     let started = Instant::now();
-    let mut told = "";
+    let (mut told, mut launched) = ("", false);
     loop {
         let (standing, has_address) = match state(name) {
             GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
+            // One that stops again by itself would do so each time.
+            GuestState::Absent | GuestState::Stopped { .. } if launched => {
+                return Err(Failure::new(doing, "it stopped again before it had booted")
+                    .evidence(last_lines(&log))
+                    .hint(format!("`lxc-start --name {name} --foreground` shows what its boot says")));
+            }
             GuestState::Absent | GuestState::Stopped { .. } => {
                 launch(name, &log, &doing)?;
+                launched = true;
                 continue;
             }
         };
