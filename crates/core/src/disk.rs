@@ -72,13 +72,13 @@ pub fn human(bytes: u64) -> String {
 /// systems of their own.
 pub fn places_in_guest() -> Vec<AbsPath> {
     let data = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
-    let more = ["/var/lib/containers", "/var/log", "/"].map(AbsPath::known);
+    let more = ["/var/lib/containers", "/var/log", "/usr"].map(AbsPath::known);
     [AbsPath::known(layout::ROOT)].into_iter().chain(data).chain(more).collect()
 }
 
 /// The same on the machine.
 pub fn places_on_machine() -> Vec<AbsPath> {
-    ["/var/lib/lxc", "/var/cache/matrix-podman", layout::STATE, "/var/tmp", "/tmp", "/"]
+    ["/var/lib/lxc", "/var/cache/matrix-podman", layout::STATE, "/var/tmp", "/tmp", "/usr"]
         .map(AbsPath::known)
         .to_vec()
 }
@@ -111,6 +111,14 @@ mod tests {
             ["the archive is damaged", "no such file or directory", "could not extend the deadline", ""]
         {
             assert!(!says_full(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn places_are_paths_that_can_be_sent() {
+        for place in places_in_guest().into_iter().chain(places_on_machine()) {
+            let sent = serde_json::to_string(&place).unwrap();
+            assert_eq!(serde_json::from_str::<AbsPath>(&sent).unwrap(), place);
         }
     }
 

@@ -270,14 +270,21 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     }
     let doorway = doorway(name);
     let started = Instant::now();
-    let mut told = "";
+    let (mut told, mut launched) = ("", false);
     loop {
         let (standing, has_address) = match state(name) {
             GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
+            // One that stops again by itself would do so each time.
+            GuestState::Absent | GuestState::Stopped { .. } if launched => {
+                return Err(Failure::new(doing, "it stopped again before it had booted")
+                    .evidence(last_lines(&log))
+                    .hint(format!("`lxc-start --name {name} --foreground` shows what its boot says")));
+            }
             GuestState::Absent | GuestState::Stopped { .. } => {
                 launch(name, &log, &doing)?;
                 // LXC gives the machine's end of the guest's line to the bridge before it is up.
                 network::harden_ports()?;
+                launched = true;
                 continue;
             }
             GuestState::Suspended { .. } => return goes_on(name, &doing),

@@ -86,6 +86,9 @@ pub(super) fn start_service(
     let started = Instant::now();
     // A service that failed too often is not started again before this.
     Program::new(["systemctl", "reset-failed", "--", &unit]).deadline(QUICK).output();
+    if restart && service == Service::Synapse && is_starting(&unit) {
+        end_at_once(service);
+    }
     let over = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
         scope.spawn(|| ask_whether_healthy(service, &over));
@@ -116,12 +119,25 @@ fn ask_whether_healthy(service: Service, over: &AtomicBool) {
     let started = Instant::now();
     while !over.load(Ordering::Relaxed) && started.elapsed() < EAGER {
         std::thread::sleep(BETWEEN_LOOKS);
-        let state = Program::new(["systemctl", "is-active", "--", &unit]).deadline(QUICK).output();
-        if state.stdout.trim_ascii() != b"activating" {
+        if !is_starting(&unit) {
             continue;
         }
         Program::new(["podman", "healthcheck", "run", service.name()]).deadline(QUICK).output();
     }
+}
+
+fn is_starting(unit: &str) -> bool {
+    let state = Program::new(["systemctl", "is-active", "--", unit]).deadline(QUICK).output();
+    state.stdout.trim_ascii() == b"activating"
+}
+
+/// Ends a container that is starting, as a power cut would. Synapse is the first
+/// process of its container and listens to no signal before it serves, so that it
+/// would be waited for in vain for the whole of its stop's patience, a minute. What it
+/// has begun by then is in PostgreSQL's hands.
+fn end_at_once(service: Service) {
+    // One that has come up meanwhile is stopped in order by what comes next.
+    Program::new(["podman", "kill", "--signal=KILL", "--", service.name()]).deadline(QUICK).output();
 }
 
 /// Stops a service. Its unit says how long it may take to end in order.
