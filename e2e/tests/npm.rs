@@ -84,9 +84,21 @@ impl Site {
         format!("chat.{}", self.lab.domain)
     }
 
+    /// Nothing is to be done in NPM, whatever else there is on this machine.
     #[track_caller]
     fn settled(&self) {
-        self.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
+        let plan = self.run(&["plan"]).ok();
+        assert!(!plan.stdout.contains("[edge/"), "{}", plan.evidence());
+        assert!(plan.stdout.contains("edge/npm/client: NPM leads"), "{}", plan.evidence());
+    }
+
+    /// An NPM without anything in it, whatever a test left there.
+    fn emptied(&self) {
+        self.npm.state().empty();
+        let record = self.lab.state_folder().join("edge-npm.json");
+        if record.exists() {
+            std::fs::remove_file(record).unwrap();
+        }
     }
 
     /// What HTTPS says for a name: its status, 0 when it is refused.
@@ -287,6 +299,7 @@ fn requests(s: &mut Scenario, site: &Site) {
 
 fn broken(s: &mut Scenario, site: &Site) {
     s.test("a host that a broken nginx never got does not count as settled", || {
+        site.emptied();
         site.up().ok();
         site.lab.set("[synapse]", "max_upload_size", "\"95M\"");
         site.npm.state().break_nginx();
@@ -298,6 +311,7 @@ fn broken(s: &mut Scenario, site: &Site) {
         site.settled();
     });
     s.test("a write whose answer is lost is done when nginx has it, and not before", || {
+        site.up().ok();
         site.lab.set("[synapse]", "max_upload_size", "\"94M\"");
         {
             let mut state = site.npm.state();
@@ -327,9 +341,13 @@ fn broken(s: &mut Scenario, site: &Site) {
 
 fn adopted(s: &mut Scenario, site: &Site) {
     s.test("a host that is taken over keeps what others wrote in it, and is given back", || {
+        site.emptied();
         let host = site.by_hand(&site.matrix(), 61);
         let row = |site: &Site| site.npm.state().hosts.iter().find(|h| h["id"] == host).unwrap().clone();
-        site.npm.state().hosts[0]["meta"]["theirs"] = json!("kept");
+        {
+            let mut state = site.npm.state();
+            state.hosts.iter_mut().find(|h| h["id"] == host).unwrap()["meta"]["theirs"] = json!("kept");
+        }
         let before = row(site);
         site.up().ok();
         site.settled();
@@ -354,6 +372,7 @@ fn adopted(s: &mut Scenario, site: &Site) {
         site.npm.state().certificates.clear();
     });
     s.test("a certificate whose names NPM does not know is kept, and can be named", || {
+        site.emptied();
         site.npm.state().add_uploaded(
             71,
             "Cloudflare Origin",
@@ -377,6 +396,7 @@ fn adopted(s: &mut Scenario, site: &Site) {
 fn taken_down(s: &mut Scenario, site: &Site) {
     for version in [(12, 0), (15, 1)] {
         s.test(&format!("on 2.{}, a certificate that others use stays, and NPM's nginx goes on", version.0), || {
+            site.emptied();
             site.npm.state().options.version = version;
             for (kind, row) in [
                 (Kind::Redirection, json!({"domain_names": ["old.home.arpa"], "forward_domain_name": "new.home.arpa"})),
@@ -400,6 +420,7 @@ fn taken_down(s: &mut Scenario, site: &Site) {
         });
     }
     s.test("a certificate that a person made after a failed request of ours is theirs", || {
+        site.emptied();
         site.npm.state().certbot.refuses = Some("Some challenges have failed.");
         site.up().exits(1);
         site.npm.state().certbot.refuses = None;
@@ -413,6 +434,7 @@ fn taken_down(s: &mut Scenario, site: &Site) {
         site.npm.state().certificates.clear();
     });
     s.test("a host to which somebody added a name stays theirs", || {
+        site.emptied();
         site.up().ok();
         let id = {
             let mut state = site.npm.state();

@@ -133,6 +133,17 @@ impl State {
         id
     }
 
+    /// Everything is taken out of it.
+    pub fn empty(&mut self) {
+        for kind in [Kind::Proxy, Kind::Redirection, Kind::Dead, Kind::Stream] {
+            let ids: Vec<u64> = self.rows(kind).iter().filter_map(|row| row["id"].as_u64()).collect();
+            for id in ids {
+                self.take_away(kind, id);
+            }
+        }
+        self.certificates.clear();
+    }
+
     /// A host that somebody removed by hand.
     pub fn take_away(&mut self, kind: Kind, id: u64) {
         if let Some(at) = self.rows(kind).iter().position(|row| row["id"] == id) {

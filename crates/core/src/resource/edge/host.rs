@@ -91,7 +91,8 @@ impl Host {
             return Ok(Diff::later(what, "the guest has no address yet"));
         };
         // What a person chose may have names that NPM does not know of.
-        let named = certificate.as_ref().is_some_and(|certificate| certificate.names(name));
+        let named =
+            certificate.as_ref().is_some_and(|found| found.provider == "letsencrypt" && found.names(name));
         let certificate = certificate.map(|certificate| certificate.id);
         let trust = npm::plain_tunnel(&self.site) != Some(false);
         let wanted = api::wanted(&way, self.role, settings, version, certificate, trust);
