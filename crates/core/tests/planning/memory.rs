@@ -1109,6 +1109,8 @@ fn start_at_boot(guest: &mut Guest) {
         guest.active.insert(ports::UNIT.to_owned());
         load_port_rules(guest);
     }
+    let timers: Vec<String> = guest.enabled.iter().filter(|unit| unit.ends_with(".timer")).cloned().collect();
+    guest.active.extend(timers);
     if !guest.enabled.contains(layout::STACK_UNIT) {
         return;
     }
