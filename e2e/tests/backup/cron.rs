@@ -38,11 +38,14 @@ pub fn by_cron(s: &mut Scenario, server: &Server) {
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
         lab.command(&["up", "--yes"]).env("PATH", &path).run().ok();
         let cron = Cron::read(&table);
-        assert_eq!(cron.jobs.len(), 3, "{:?}", cron.jobs);
-        let [nightly, hourly] = [0, 1].map(|number| &cron.jobs[number]);
+        assert_eq!(cron.jobs.len(), 4, "{:?}", cron.jobs);
+        let [nightly, hourly, _, watch] = [0, 1, 2, 3].map(|number| &cron.jobs[number]);
+        assert!(watch.1.contains("notify check"), "{:?}", cron.jobs);
         assert!(nightly.0.starts_with(char::is_numeric) && hourly.0.ends_with("* * * *"), "{:?}", cron.jobs);
         // Nothing is due, and nothing is printed, which cron would mail.
         let nothing = cron.run(hourly).ok();
+        assert_eq!((nothing.stdout.as_str(), nothing.stderr.as_str()), ("", ""));
+        let nothing = cron.run(watch).ok();
         assert_eq!((nothing.stdout.as_str(), nothing.stderr.as_str()), ("", ""));
         fs::write(&held, "held").unwrap();
         age("2 days ago");
