@@ -55,17 +55,17 @@ pub enum Command {
     Schema,
     /// Show what `up` would do and why; touch nothing
     Plan(Plan),
-    /// Make the server what the config says: create, change, continue
+    /// Create the server, apply changes, or resume
     Up(Up),
-    /// Show how the server is
+    /// Show the server's health
     Status(Json),
-    /// The same as a screen that stays, with what each service says
+    /// Live status screen, with the services' logs
     Watch(Watch),
-    /// Find out what is wrong, and what mends it
+    /// Diagnose problems and suggest fixes
     Doctor(Doctor),
-    /// Show whether the server really works, from inside and outside
+    /// Check that the server works, from inside and outside
     Verify(Verify),
-    /// Show what the services say
+    /// Show the services' logs
     Logs(Logs),
     /// Restart services, all of them when none is named
     Restart(Services),
@@ -75,42 +75,42 @@ pub enum Command {
     Start(Services),
     /// Run a command in a service's container
     Exec(Exec),
-    /// Speak SQL with the server's database
+    /// Open a psql shell
     Psql(Psql),
     /// Print the addresses of the server and its web client
     Open(Json),
-    /// Change a key of matrix.toml, comments kept, and show what that would do
+    /// Change one setting and preview the effect
     Set(Set),
     /// Remove what is no longer needed: old images, dumps, databases, copies of remote media
     Prune(Prune),
-    /// Bring services to newer versions, and back by itself when they do not do
+    /// Update services; roll back automatically if the new version fails
     Update(Update),
-    /// Go back to what ran before the last update
+    /// Roll back to what ran before the last update
     Rollback(Rollback),
-    /// Show what ran on the server, since when, because of whom, and what came of it
+    /// Show which versions ran, since when, who updated them, and how it went
     History(History),
-    /// Notices of what nobody watched: updates, backups, drills
+    /// Notifications about unattended jobs: updates, backups, drills
     #[command(subcommand)]
     Notify(Notify),
     /// Write every file of the guest into a folder, to read or compare
     Render(Render),
     /// Remove the guest and everything in it
     Destroy(Destroy),
-    /// People with an account
+    /// Users: create, list, change, lock
     #[command(subcommand)]
     User(User),
-    /// Invite tokens: who has one may make an account
+    /// Invite tokens: whoever has one may create an account
     #[command(subcommand)]
     Token(Token),
     /// Backups: made while the server runs, encrypted, on another disk or elsewhere
     #[command(subcommand)]
     Backup(Backup),
-    /// Make a server anew from a backup, in a new guest
+    /// Restore a server from a backup into a new guest
     Restore(Restore),
     /// The guest as a whole, on Proxmox: snapshots, and back to them
     #[command(subcommand)]
     Guest(Guest),
-    /// The way in: for a person to do by hand, for another proxy, or taken down
+    /// Public access: guide, proxy configs, removal
     #[command(subcommand)]
     Edge(Edge),
     /// Print the completions for a shell
@@ -177,7 +177,7 @@ pub struct Settings {
     /// Your domain; without a matrix.toml, one is written with it
     #[arg(long)]
     pub domain: Option<String>,
-    /// The part after the colon of every user id, for ever [default: matrix.<domain>]
+    /// The part after the colon of every user id, forever [default: matrix.<domain>]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
     /// What the guest is made by: auto, proxmox, lxc, this-machine

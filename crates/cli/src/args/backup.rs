@@ -27,7 +27,7 @@ pub enum Backup {
     Verify(BackupVerify),
     /// Bring a snapshot back beside the server, without a network, and compare it with what it says of itself
     Drill(BackupDrill),
-    /// Bring a snapshot back into the server, whose present data are set aside; or take out single things
+    /// Restore a snapshot into the server, whose present data is set aside; or take out single things
     Restore(BackupRestore),
     /// Remove what need not be kept any longer from every repository, and make room
     Prune(BackupWhere),

@@ -12,7 +12,7 @@ pub struct Update {
     #[arg(value_name = "SERVICE[=VERSION]")]
     pub targets: Vec<Target>,
     /// Leave this one as it is this time; may be repeated. What update.hold in matrix.toml names
-    /// is always left, unless it is named here
+    /// is skipped unless named explicitly
     #[arg(long, value_name = "SERVICE")]
     pub hold: Vec<ServiceName>,
     /// Get the new images and say what they would change; replace nothing
