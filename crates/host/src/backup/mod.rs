@@ -24,6 +24,7 @@ mod source;
 mod store;
 mod switch;
 pub mod take;
+mod unhurried;
 mod waits;
 
 use std::{

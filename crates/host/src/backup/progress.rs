@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread::Thread,
     time::Duration,
 };
 
@@ -60,6 +61,19 @@ impl RusticProgress for Bar {
     fn finish(&self) {}
 }
 
+/// Ends the watcher when it is dropped.
+struct Over<'a> {
+    over: &'a AtomicBool,
+    watcher: &'a Thread,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.watcher.unpark();
+    }
+}
+
 impl Counter {
     pub(super) fn new(waits: Waits) -> Self {
         Self(Arc::default(), waits)
@@ -89,12 +103,23 @@ impl Counter {
                     }
                 }
             });
-            let result = work();
-            over.store(true, Ordering::Relaxed);
-            watcher.thread().unpark();
-            result
+            // Also when the work panics: the scope waits for the watcher.
+            let _over = Over { over: &over, watcher: watcher.thread() };
+            work()
         });
         self.1.end_watching(sink);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_panics_keeps_nobody_waiting() {
+        let counter = Counter::new(Waits::new(|_| {}));
+        let work = || counter.while_doing(&|_| {}, || panic!("as rustic does"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
     }
 }

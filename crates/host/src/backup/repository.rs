@@ -26,6 +26,7 @@ use super::{
     opening::Place,
     progress::Counter,
     source::Unread,
+    unhurried,
 };
 use crate::{
     apply::Sink,
@@ -233,9 +234,10 @@ impl Repository {
         let _lease = self.reading();
         let snapshots = self.snapshot_files()?;
         let mut found = Found { snapshots: snapshots.len(), all_data, wrong: Vec::new() };
+        let check = || self.inner.check(CheckOptions::default().read_data(all_data));
         let results = self
             .counter
-            .while_doing(sink, || self.inner.check(CheckOptions::default().read_data(all_data)))
+            .while_doing(sink, || unhurried::reading(&doing, check))?
             .map_err(|error| explained(&error, &doing))?;
         if results.is_ok().is_err() {
             found.wrong.extend(results.0.iter().map(|(_, error)| one_line(&error.to_string())));
