@@ -310,6 +310,9 @@ impl MemoryWorld {
     fn answer(&self, side: Side, fact: &Fact) -> Answer {
         let this_machine = self.site.backend == Backend::ThisMachine;
         if side == Side::Guest && !this_machine {
+            // It crosses the connection; what cannot be read there is never answered.
+            let sent = serde_json::to_value(fact).and_then(serde_json::from_value::<Fact>);
+            assert_eq!(sent.ok().as_ref(), Some(fact), "a question that cannot be sent");
             match &self.guest {
                 None => {
                     return match fact.nowhere() {

@@ -63,7 +63,7 @@ pub fn serve(
             }
         });
         let end = loop {
-            let frame = match read_frame::<Request>(&mut input) {
+            let frame = match read_frame::<serde_json::Value>(&mut input) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(()),
                 // Cut off in the middle of a frame, or noise.
@@ -83,6 +83,16 @@ pub fn serve(
                 // Its reader finds out that this was not the end.
                 Frame::Cut(id) => drop(open.remove(&id)),
                 Frame::Message(Envelope { id, body }) => {
+                    let body = match serde_json::from_value::<Request>(body) {
+                        Ok(body) => body,
+                        // Whoever asked would wait for an answer.
+                        Err(error) => {
+                            let failure = Failure::new("understand what the machine asks", error)
+                                .hint("`matrix-podman up` puts the same program on both sides");
+                            say(output, id, &Reply::Failed(failure));
+                            continue;
+                        }
+                    };
                     let (sender, receiver) = sync_channel(PIECES_WAITING);
                     open.insert(id, sender);
                     let lock = &lock;
@@ -352,5 +362,21 @@ mod tests {
             let _ = done.send(serve(sent.as_slice(), io::sink(), || {}).is_err());
         });
         assert_eq!(waits.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
+    }
+
+    #[test]
+    fn a_request_that_is_not_understood_is_answered() {
+        let mut sent = Vec::new();
+        write_message(&mut sent, 7, &"something newer").unwrap();
+        let mut said = Vec::new();
+        serve(sent.as_slice(), &mut said, || {}).unwrap();
+        let mut said = said.as_slice();
+        let mut failed = None;
+        while let Some(frame) = read_frame::<Reply>(&mut said).unwrap() {
+            if let Frame::Message(Envelope { id: 7, body: Reply::Failed(failure) }) = frame {
+                failed = failure.hint;
+            }
+        }
+        assert!(failed.is_some_and(|hint| hint.contains("matrix-podman up")));
     }
 }

@@ -169,7 +169,8 @@ impl Resource for Interface {
 /// on all disks of the node.
 pub fn file_system_size(seen: &Observed, disk: &str) -> Seen<Option<Bytes>> {
     let Some((_, place)) = DISKS.into_iter().find(|(known, _)| *known == disk) else { return Ok(None) };
-    let room = seen.room(Side::Guest, &AbsPath::known(place));
+    // The root itself is no path that is asked about; what is in it is on the same disk.
+    let room = seen.room(Side::Guest, &AbsPath::known(if place == "/" { "/usr" } else { place }));
     let mounts = seen.file(Side::Guest, &AbsPath::known("/proc/mounts"))?;
     let mounts = mounts.and_then(|file| file.content.as_deref()).unwrap_or_default();
     let is_own = file_system_at(mounts, place) == Some("ext4");
