@@ -73,10 +73,11 @@ pub(super) fn send(call: &Call<'_>) -> Result<(u16, Json), Trouble> {
 fn busy(url: &str, body: &Json, wait: Duration) -> Trouble {
     let host = url.split('/').nth(2).unwrap_or(url);
     let said = body["errors"][0]["message"].as_str().unwrap_or("it gave no reason");
+    let minutes = wait.as_secs().div_ceil(60);
     Trouble::Refused(Refusal {
         kind: RefusalKind::Trouble,
-        why: format!("{host} was asked too often and answers again in {} s ({said})", wait.as_secs()),
-        hint: format!("run the same again in {} min", wait.as_secs().div_ceil(60)),
+        why: format!("{host} was asked too often and answers again in {minutes} min ({said})"),
+        hint: "run the same again then".to_owned(),
         code: body["errors"][0]["code"].as_i64(),
     })
 }
