@@ -168,7 +168,7 @@ fn told_to_wait(site: &Site) {
         (account.turn_away, account.retry_after) = (1000, 300);
     }
     let told = site.remove().exits(1);
-    assert!(told.stderr.contains("answers again in 300 s"), "{}", told.evidence());
+    assert!(told.stderr.contains("answers again in 5 min"), "{}", told.evidence());
     let mut account = site.cloudflare.account();
     assert!(account.turn_away > 990, "it was not asked again and again");
     (account.turn_away, account.retry_after) = (0, 1);

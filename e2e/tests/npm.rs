@@ -213,8 +213,14 @@ fn requests(s: &mut Scenario, site: &Site) {
         let host = site.by_hand(&matrix, 51);
         site.npm.state().certbot.takes = Duration::from_secs(3);
         site.writes();
+        // An nginx that was told of a change still answers with old processes for a moment.
+        wait_until("all of nginx serves the host", Duration::from_secs(20), || {
+            match (0..20).all(|_| site.https(&matrix) != 0) {
+                true => Ok(()),
+                false => Err("one of its processes does not".to_owned()),
+            }
+        });
         let mut up = site.lab.command(&["up", "--yes"]).quietly().start();
-        site.serves(&matrix);
         while up.is_running() {
             assert_ne!(site.https(&matrix), 0, "HTTPS was refused while a certificate was asked for");
             std::thread::sleep(Duration::from_millis(100));
