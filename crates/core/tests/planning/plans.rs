@@ -151,7 +151,8 @@ fn locks_that_were_left_are_named() {
         world.node.tasks = vec!["vncproxy".to_owned()];
         let found = locked(&world).unwrap();
         assert!(found.is_left() && found.way_out().contains(way), "{lock}: {}", found.way_out());
-        let text = PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false }.to_string();
+        let text =
+            PlanText { plan: &plan_for(&world), reasons: true, diffs: true, settled: false }.to_string();
         assert!(plan_for(&world).is_settled(), "nothing is to be changed: {text}");
         let other = world.clone().with_site(&site(&format!("{NODE}cores = 2\n")));
         assert!(only_blocked(&other).contains(way), "{}", only_blocked(&other));
