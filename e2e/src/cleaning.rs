@@ -21,6 +21,11 @@ pub const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
 /// again that were freed just before), so that is done after the last test.
 pub(crate) fn discard(folder: &Path) {
     // Other files of tests are at work beside this one.
+    let root = folder.join("rootfs");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == root)) {
+        Invocation::new(["umount", &root.display().to_string()]).quietly().run();
+    }
     let name = |n: u32| Path::new(TRASH).join(format!("{}-{n}", std::process::id()));
     let place = (0..).map(name).find(|place| !place.exists());
     let moved =

@@ -175,6 +175,20 @@ pub enum Effect {
     /// Makes a guest: root file system and config beside its place, then
     /// renamed there.
     CreateGuest(NewGuest),
+    /// Mounts the disk of a guest that does not run, after its file system was looked
+    /// at.
+    MountDisk {
+        /// The guest's name.
+        name: String,
+    },
+    /// Makes the disk of a guest that does not run larger, with the file system on it,
+    /// and mounts it again.
+    GrowGuestDisk {
+        /// The guest's name.
+        name: String,
+        /// The size that it is to have.
+        size: Bytes,
+    },
     /// Starts the guest, waits for its systemd and connects to it.
     StartGuest {
         /// Its name.
@@ -426,6 +440,9 @@ pub struct NewGuest {
     pub resolvers: Vec<Ipv4Addr>,
     /// Whether its interface is set by DHCP.
     pub dhcp: bool,
+    /// The size of its disk; a folder of the machine's where there is none.
+    #[serde(default)]
+    pub disk: Option<Bytes>,
 }
 
 /// A container of Proxmox's.
@@ -471,6 +488,8 @@ impl Effect {
             | Effect::NetworkUp(_)
             | Effect::BuildRootfs { .. }
             | Effect::CreateGuest(_)
+            | Effect::MountDisk { .. }
+            | Effect::GrowGuestDisk { .. }
             | Effect::StartGuest { .. }
             | Effect::StopGuest { .. }
             | Effect::FetchTemplate { .. }
@@ -550,6 +569,8 @@ impl Effect {
             Effect::NetworkUp(network) => format!("bring up the bridge {}", network.bridge),
             Effect::BuildRootfs { archive, .. } => format!("make the root file system {archive}"),
             Effect::CreateGuest(guest) => format!("create the guest {}", guest.name),
+            Effect::MountDisk { name } => format!("mount the disk of the guest {name}"),
+            Effect::GrowGuestDisk { name, size } => format!("make the disk of the guest {name} {size} large"),
             Effect::StartGuest { name } => format!("start the guest {name}"),
             Effect::StopGuest { name, .. } => format!("stop the guest {name}"),
             Effect::PushProgram { name } => format!("put matrix-podman into the guest {name}"),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestRoot, GuestState,
-        HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo, Memory, Mounts,
+        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestDisk, GuestRoot,
+        GuestState, HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo, Memory, Mounts,
         NameAddresses, Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage,
         Timer, Trial, Tried, UnitState, Value,
     },
@@ -178,6 +178,14 @@ impl Observed {
     pub fn guest_root(&self, name: &str) -> Seen<GuestRoot> {
         match self.get(Side::Machine, Fact::GuestRoot(name.to_owned()))? {
             Value::GuestRoot(root) => Ok(*root),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// The disk of the LXC container `name`, where it has one of its own.
+    pub fn guest_disk(&self, name: &str) -> Seen<Option<GuestDisk>> {
+        match self.get(Side::Machine, Fact::GuestDisk(name.to_owned()))? {
+            Value::GuestDisk(disk) => Ok(*disk),
             other => Err(mismatch(other)),
         }
     }

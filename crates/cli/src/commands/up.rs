@@ -289,7 +289,7 @@ fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
 /// Brings up network and guest, and nothing else: at the machine's boot.
 pub fn machine_start(config: Option<&Path>) -> Result<u8, Error> {
     let (world, found) = super::world(config)?;
-    let wanted = ["machine/network", "guest/running"];
+    let wanted = ["machine/network", "guest/disk", "guest/running"];
     let resources: Vec<Box<dyn Resource>> =
         resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;

@@ -191,7 +191,7 @@ pub(super) fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<O
 
 fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     if !is_new(site, seen)? {
-        return Ok(None);
+        return growth(site, seen, machine);
     }
     let free = human(machine.disk_free);
     Ok(Some(if machine.disk_free < ROOM {
@@ -200,10 +200,13 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
             format!("/var has {free} left and {ROOM} are needed"),
             "make room on the disk of /var",
         )
-    } else if machine.disk_free < site.config.guest.disk {
+    } else if machine.disk_free < site.config.guest.expected_disk() {
         Check::weaker(
             "disk",
-            format!("/var has {free} left, less than the guest.disk of {}", site.config.guest.disk),
+            format!(
+                "/var has {free} left, less than the guest.disk of {}",
+                site.config.guest.expected_disk()
+            ),
             "media and rooms will fill it one day",
         )
     } else {
@@ -211,14 +214,43 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
     }))
 }
 
-/// A guest of plain LXC's is a folder on the machine's own file system.
-fn disk_limit(site: &Site, _: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
-    Ok((site.backend == Backend::Lxc).then(|| {
+/// Whether there is room for what a guest's disk is to grow by: it takes it only as
+/// the guest fills it.
+fn growth(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
+    let (Backend::Lxc, Some(wanted)) = (site.backend, resource::wanted_disk(site)) else { return Ok(None) };
+    let Some(disk) = seen.guest_disk(site.config.guest.name.as_str())? else { return Ok(None) };
+    let more = Bytes(wanted.0.saturating_sub(disk.size.0));
+    Ok((machine.disk_free < more).then(|| {
         Check::weaker(
-            "disk-limit",
-            "guest.disk is no limit here: the guest is a folder on this machine's file system",
-            "a guest that goes wrong can fill /var",
+            "disk",
+            format!("guest.disk grows by {}, and /var has {} left", human(more), human(machine.disk_free)),
+            "once this machine's disk is full, the guest cannot write to its own",
         )
+    }))
+}
+
+/// What keeps a guest of plain LXC's from filling the machine's own file system: a disk
+/// of its own, where it was made with one.
+fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    if site.backend != Backend::Lxc {
+        return Ok(None);
+    }
+    let weaker = |why: String| Check::weaker("disk-limit", why, "a guest that goes wrong can fill /var");
+    let folder = "the guest is a folder on this machine's file system";
+    if !is_new(site, seen)? {
+        return Ok(Some(match seen.guest_disk(site.config.guest.name.as_str())? {
+            Some(disk) => {
+                Check::pass("disk-limit", format!("the guest has a disk of its own of {}", disk.size))
+            }
+            None => weaker(format!("guest.disk is no limit here: {folder}")),
+        }));
+    }
+    Ok(Some(match (resource::wanted_disk(site), resource::cannot_have_disk(seen)?) {
+        (Some(size), None) => {
+            Check::pass("disk-limit", format!("the guest gets a disk of its own of {size}"))
+        }
+        (Some(_), Some(why)) => weaker(format!("guest.disk is no limit here: {why}, and {folder}")),
+        (None, _) => weaker(format!("guest.disk is not written, so {folder}")),
     }))
 }
 

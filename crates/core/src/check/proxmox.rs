@@ -161,7 +161,7 @@ fn storage(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>>
     }
     let all = storages(seen)?;
     let (guest, proxmox) = (&site.config.guest, &site.config.proxmox);
-    let mut checks = vec![fit(all, &proxmox.storage, "proxmox.storage", true, ROOM, guest.disk)];
+    let mut checks = vec![fit(all, &proxmox.storage, "proxmox.storage", true, ROOM, guest.expected_disk())];
     if let Some(size) = proxmox.data_volume {
         let name = proxmox.data_storage.as_ref().unwrap_or(&proxmox.storage);
         checks.push(fit(all, name, "proxmox.data_storage", true, Bytes::gib(1), size));

@@ -156,7 +156,7 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
         name: r.value(&NAME).value,
         cores: r.value(&CORES).value.0,
         memory: memory.value.0,
-        disk: r.value(&DISK).value.0,
+        disk: r.optional(&DISK).value.map(|size| size.0),
         network: network::network(r, on_proxmox),
         extra_packages: r.value(&EXTRA_PACKAGES).value.0,
         ipv6: r.value(&IPV6).value,

@@ -121,8 +121,8 @@ pub struct Guest {
     pub cores: u32,
     /// Memory it may use.
     pub memory: Bytes,
-    /// Room that it is expected to need on disk.
-    pub disk: Bytes,
+    /// Room that it has on disk, where that is written.
+    pub disk: Option<Bytes>,
     /// How it is connected.
     pub network: Network,
     /// Debian packages installed besides what the stack needs.
@@ -131,6 +131,13 @@ pub struct Guest {
     pub ipv6: bool,
     /// Whether it starts with the machine.
     pub start_at_boot: bool,
+}
+
+impl Guest {
+    /// Room that it is expected to need on disk.
+    pub fn expected_disk(&self) -> Bytes {
+        self.disk.unwrap_or(Bytes::gib(16))
+    }
 }
 
 /// How the guest is connected (`[guest.network]`).

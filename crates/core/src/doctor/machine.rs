@@ -4,7 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     fact::{GuestState, Side},
     observed::{Gap, Seen},
-    resource::{Backend, Place, container_lock, find_container, guest_state},
+    resource::{Backend, Place, container_lock, disk_is_away, find_container, guest_state},
 };
 
 fn state(case: &Case<'_>) -> Seen<Option<GuestState>> {
@@ -47,6 +47,9 @@ pub(super) fn foreign(case: &Case<'_>) -> Found {
 pub(super) fn damaged(case: &Case<'_>) -> Found {
     let name = &case.site.config.guest.name;
     if case.site.backend != Backend::Lxc || !matches!(state(case)?, Some(GuestState::Stopped { .. })) {
+        return Ok(None);
+    }
+    if disk_is_away(case.seen, name.as_str())? {
         return Ok(None);
     }
     let root = case.seen.guest_root(name.as_str())?;

@@ -106,6 +106,7 @@ impl Fact {
             | Fact::System
             | Fact::LxcGuest(_)
             | Fact::GuestRoot(_)
+            | Fact::GuestDisk(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Ways(_)
@@ -229,6 +230,7 @@ impl Fact {
             | Fact::System
             | Fact::LxcGuest(_)
             | Fact::GuestRoot(_)
+            | Fact::GuestDisk(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Link(_)

@@ -6,6 +6,7 @@
 
 mod ailment;
 mod ask;
+mod guest_disk;
 mod inside;
 mod link;
 mod net;
@@ -23,6 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
+pub use guest_disk::{EXT4_HEAD, GuestDisk, ext4_size};
 pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
 pub use link::Link;
 pub use net::{
@@ -81,6 +83,8 @@ pub enum Fact {
     /// Whether the programs in the root file system of the LXC container of that
     /// name, which does not run, are whole.
     GuestRoot(String),
+    /// The disk of the LXC container of that name.
+    GuestDisk(String),
     /// Ids and networks that other LXC containers on the machine have taken.
     LxcNeighbours,
     /// The IPv4 address of a network interface, when it exists.
@@ -276,6 +280,8 @@ pub enum Value {
     LxcGuest(GuestState),
     /// To [`Fact::GuestRoot`].
     GuestRoot(GuestRoot),
+    /// To [`Fact::GuestDisk`]: `None` for one that is a folder.
+    GuestDisk(Option<GuestDisk>),
     /// To [`Fact::LxcNeighbours`].
     Neighbours(Vec<Neighbour>),
     /// To [`Fact::Interface`].

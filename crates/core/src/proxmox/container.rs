@@ -151,7 +151,7 @@ pub fn ssh_keys_in(text: &str) -> Vec<&str> {
 pub fn create_options(config: &Config) -> Vec<(String, String)> {
     let proxmox = &config.proxmox;
     let mut options = wanted(config, &Settings::default());
-    options.push(("rootfs", format!("{}:{}", proxmox.storage, gibibytes(config.guest.disk))));
+    options.push(("rootfs", format!("{}:{}", proxmox.storage, gibibytes(config.guest.expected_disk()))));
     if let Some(size) = proxmox.data_volume {
         let storage = proxmox.data_storage.as_ref().unwrap_or(&proxmox.storage);
         options.push(("mp0", format!("{storage}:{},mp={},backup=1", gibibytes(size), layout::ROOT)));

@@ -35,7 +35,7 @@ pub enum Wrong {
 pub fn growth(config: &Config, now: &Settings) -> Result<Vec<Growth>, Wrong> {
     let mut grows = Vec::new();
     let disks = [
-        ("rootfs", "guest.disk", Some(config.guest.disk)),
+        ("rootfs", "guest.disk", Some(config.guest.expected_disk())),
         ("mp0", "proxmox.data_volume", config.proxmox.data_volume),
     ];
     for (volume, key, wanted) in disks {

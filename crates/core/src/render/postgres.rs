@@ -27,7 +27,7 @@ pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
     let buffers = config.postgres.shared_buffers.map_or(share / 4, Bytes::as_mib).max(16);
     let cores = facts.cores.clamp(2, 8);
     // A sixteenth of the disk for the log of changes, within reason.
-    let wal = (config.guest.disk.as_mib() / 16).clamp(512, 4096);
+    let wal = (config.guest.expected_disk().as_mib() / 16).clamp(512, 4096);
     let mib = |n: u64| format!("{n}MB");
     vec![
         ("listen_addresses", "*".into()),

@@ -42,7 +42,7 @@ pub(crate) fn default_config() -> Config {
             name: GuestName::parse("matrix").unwrap(),
             cores: 2,
             memory: Bytes::gib(4),
-            disk: Bytes::gib(16),
+            disk: None,
             network: Network::Own {
                 bridge: InterfaceName::parse("mpbr0").unwrap(),
                 subnet: Cidr4::known(10, 86, 0, 1, 24),
@@ -99,7 +99,13 @@ pub(crate) fn changed_config() -> Config {
         matrix_url: "https://m.verein.ch".into(),
         chat_url: "https://c.verein.ch".into(),
         ports: Ports { bind: [10, 1, 2, 3].into(), synapse: Port::known(18008), web: Port::known(18080) },
-        guest: Guest { cores: 8, memory: Bytes::gib(16), disk: Bytes::gib(200), ipv6: true, ..default.guest },
+        guest: Guest {
+            cores: 8,
+            memory: Bytes::gib(16),
+            disk: Some(Bytes::gib(200)),
+            ipv6: true,
+            ..default.guest
+        },
         synapse: Synapse {
             registration: Registration::Open { reason: "a club's demo".into() },
             max_upload_size: Bytes::gib(1),

@@ -36,7 +36,7 @@ pub fn module_folder() -> AbsPath {
 /// suffices for some.
 pub fn room(config: &Config) -> Bytes {
     let one = config.synapse.max_upload_size.as_mib() + 1;
-    Bytes::mib((AT_ONCE * one).min(config.guest.disk.as_mib() / 8).max(AT_LEAST * one))
+    Bytes::mib((AT_ONCE * one).min(config.guest.expected_disk().as_mib() / 8).max(AT_LEAST * one))
 }
 
 /// What empties the folder, in the guest. The files have no names as long as the file system
@@ -69,7 +69,7 @@ mod tests {
         for (upload, disk, space) in [(200, 16, 1608), (200, 6, 804), (50, 16, 408), (1024, 16, 4100)] {
             let mut config = default_config();
             config.synapse.max_upload_size = Bytes::mib(upload);
-            config.guest.disk = Bytes::gib(disk);
+            config.guest.disk = Some(Bytes::gib(disk));
             assert_eq!(room(&config), Bytes::mib(space), "{upload} {disk}");
         }
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, machine};
+use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_disk, machine};
 use crate::{
     config::{Address, Network},
     effect::{Effect, NewGuest},
@@ -12,7 +12,7 @@ use crate::{
     name::{AbsPath, Cidr4},
     observed::{Observed, Seen},
     render::lxc::{self, LxcAddress, LxcCgroups, LxcSpec},
-    size::Seconds,
+    size::{Bytes, Seconds},
 };
 
 /// Folder of LXC's containers.
@@ -193,7 +193,7 @@ impl Resource for Container {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/rootfs"), ResourceId::new("machine/ids")]
+        ["guest/rootfs", "machine/ids", "guest/disk"].map(ResourceId::new).to_vec()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -214,14 +214,18 @@ impl Resource for Container {
                         ),
                     });
                 }
+                let disk = guest_disk::size_of_new(&self.site, seen)?;
+                let why = "there is none: an unprivileged Debian 13 container";
                 Ok(Diff::quiet(
                     format!("Create the guest {name}"),
-                    "there is none: an unprivileged Debian 13 container",
-                    vec![self.create(&spec, config)],
+                    disk.map_or_else(|| why.to_owned(), |size| format!("{why} with a disk of {size}")),
+                    vec![self.create(&spec, config, disk)],
                 ))
             }
             (GuestState::Stopped { .. }, Some(site))
-                if site == self.site.config.site() && seen.guest_root(name)?.is_damaged() =>
+                if site == self.site.config.site()
+                    && !guest_disk::is_away(seen, name)?
+                    && seen.guest_root(name)?.is_damaged() =>
             {
                 if seen.guest_root(name)?.data {
                     return Ok(Diff::Blocked {
@@ -232,7 +236,7 @@ impl Resource for Container {
                 Ok(Diff::quiet(
                     format!("Create the guest {name} again"),
                     format!("{DAMAGED}, and there are no data in it yet"),
-                    vec![self.create(&spec, config)],
+                    vec![self.create(&spec, config, guest_disk::size_of_new(&self.site, seen)?)],
                 ))
             }
             (_, Some(site)) if site == self.site.config.site() => {
@@ -274,7 +278,7 @@ impl Resource for Container {
 }
 
 impl Container {
-    fn create(&self, spec: &LxcSpec, config: String) -> Effect {
+    fn create(&self, spec: &LxcSpec, config: String, disk: Option<Bytes>) -> Effect {
         let dhcp = matches!(spec.address, LxcAddress::Dhcp);
         Effect::CreateGuest(NewGuest {
             name: spec.name.to_string(),
@@ -283,6 +287,7 @@ impl Container {
             config,
             resolvers: if dhcp { Vec::new() } else { resolvers(&self.site) },
             dhcp,
+            disk,
         })
     }
 }
@@ -311,7 +316,7 @@ impl Resource for Running {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        let mut needs = vec![ResourceId::new("guest/container")];
+        let mut needs = ["guest/container", "guest/disk"].map(ResourceId::new).to_vec();
         if matches!(self.site.config.guest.network, Network::Own { .. }) {
             needs.push(ResourceId::new("machine/network"));
         }

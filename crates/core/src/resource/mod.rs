@@ -28,6 +28,7 @@ mod edge;
 mod export;
 mod files;
 mod guest;
+mod guest_disk;
 mod image;
 mod lock;
 mod machine;
@@ -48,6 +49,7 @@ mod update;
 pub use backups::is_outside;
 pub use edge::{Takedown, View, edge_checks, edge_takedown, edge_way, outside_question, outside_view};
 pub use guest::{foreign, guest_address, guest_state, lxc_spec};
+pub(crate) use guest_disk::{cannot_have_disk, is_away as disk_is_away, wanted_disk};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
 pub use machine::{BRIDGE_PID_FILES, dnsmasq_pid_file};
 pub use proxmox::{
@@ -241,7 +243,7 @@ impl Diff {
 pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all = match site.backend {
         Backend::Proxmox => proxmox::all(site),
-        Backend::Lxc => [machine::all(site), guest::all(site)].concat_boxes(),
+        Backend::Lxc => [machine::all(site), guest_disk::all(site), guest::all(site)].concat_boxes(),
         Backend::ThisMachine => Vec::new(),
     };
     for family in [

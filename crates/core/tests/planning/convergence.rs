@@ -131,6 +131,21 @@ fn a_change_of_a_container_of_proxmox_can_be_cut_off_everywhere() {
     cut_off_everywhere("change of a container", &world.with_site(&after));
 }
 
+const DISK: &str = "domain = \"chat.home.arpa\"\nguest.disk = \"10G\"\n";
+
+#[test]
+fn a_first_run_with_a_disk_can_be_cut_off_everywhere() {
+    cut_off_everywhere("a disk", &fresh(DISK, false));
+}
+
+#[test]
+fn a_disk_that_grows_can_be_cut_off_everywhere() {
+    let mut world = fresh(DISK, false);
+    bring_up(&mut world);
+    let grown = world.with_site(&site("domain = \"chat.home.arpa\"\nguest.disk = \"20G\"\n"));
+    cut_off_everywhere("a disk that grows", &grown);
+}
+
 /// A server whose cluster an older version made, with Synapse's role as its superuser.
 #[test]
 fn taking_over_an_older_cluster_can_be_cut_off_everywhere() {

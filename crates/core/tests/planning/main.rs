@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that stumbles fails, and should")]
 
 mod convergence;
+mod disk;
 mod drive;
 mod graph;
 mod memory;

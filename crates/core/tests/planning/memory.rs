@@ -10,8 +10,8 @@ use matrix_podman_core::{
     config::{BackendChoice, Config, Network},
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
-        ContainerState, Fact, FileKind, FileState, GuestRoot, GuestState, Health, ImageState, MachineInfo,
-        Neighbour, Roles, Side, StoredImage, UnitState, Value,
+        ContainerState, Fact, FileKind, FileState, GuestDisk, GuestRoot, GuestState, Health, ImageState,
+        MachineInfo, Neighbour, Roles, Side, StoredImage, UnitState, Value,
     },
     firewall,
     layout::{self, Secret},
@@ -148,6 +148,10 @@ pub struct MemoryWorld {
     pub installed: bool,
     /// The guest.
     pub guest: Option<Guest>,
+    /// The guest's disk, where it has one of its own.
+    pub disk: Option<GuestDisk>,
+    /// Whether the kernel makes block devices of files.
+    pub loops: bool,
     /// What Proxmox knows, where the machine is a node of it.
     pub node: ProxmoxNode,
     /// The bridge's address, when it is there.
@@ -192,6 +196,7 @@ pub struct EndState {
     ports: Vec<String>,
     boot: (BTreeSet<String>, bool),
     node: ProxmoxNode,
+    disk: Option<GuestDisk>,
 }
 
 impl MemoryWorld {
@@ -203,6 +208,8 @@ impl MemoryWorld {
             enabled: BTreeSet::new(),
             installed: false,
             guest: None,
+            disk: None,
+            loops: true,
             node: ProxmoxNode::default(),
             bridge: None,
             rules: Vec::new(),
@@ -285,6 +292,7 @@ impl MemoryWorld {
             ports: guest.rules,
             boot: (self.enabled.clone(), self.installed),
             node: self.node.clone(),
+            disk: self.disk,
         }
     }
 
@@ -343,6 +351,9 @@ impl MemoryWorld {
             }
             Fact::File(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, true))),
             Fact::Edition(_) => Value::Edition(None),
+            Fact::Meta(path) if path.as_str() == "/dev/loop-control" => {
+                Value::File(self.loops.then(|| file_state(&Node::file(""), false)))
+            }
             Fact::Meta(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, false))),
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
@@ -356,7 +367,11 @@ impl MemoryWorld {
                 assert_eq!(*name, self.guest_name(), "only the site's own guest is asked for");
                 Value::LxcGuest(self.guest_state())
             }
-            Fact::GuestRoot(_) => Value::GuestRoot(GuestRoot { programs: 600, empty: 0, data: true }),
+            Fact::GuestRoot(_) => {
+                assert!(self.disk.is_none_or(|disk| disk.mounted), "nothing of the root can be seen");
+                Value::GuestRoot(GuestRoot { programs: 600, empty: 0, data: true })
+            }
+            Fact::GuestDisk(_) => Value::GuestDisk(self.disk),
             Fact::LxcNeighbours => Value::Neighbours(self.neighbours()),
             Fact::Interface(_) => Value::Address(self.bridge),
             Fact::Ways(_) => Value::Lines(vec![WAY.to_owned()]),
@@ -402,6 +417,9 @@ impl MemoryWorld {
                 None => Value::File(guest.place.files.get(path).map(|node| file_state(node, true))),
             },
             Fact::Edition(_) => Value::Edition(None),
+            Fact::Meta(path) if path.as_str() == "/dev/loop-control" => {
+                Value::File(self.loops.then(|| file_state(&Node::file(""), false)))
+            }
             Fact::Meta(path) => Value::File(guest.place.files.get(path).map(|node| file_state(node, false))),
             Fact::Packages(names) => Value::Found(installed(&guest.place, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
@@ -445,6 +463,7 @@ impl MemoryWorld {
             Fact::Rules(_) => Value::Lines(guest.rules.clone()),
             Fact::LxcGuest(_)
             | Fact::GuestRoot(_)
+            | Fact::GuestDisk(_)
             | Fact::LxcNeighbours
             | Fact::Interface(_)
             | Fact::Ways(_)
@@ -679,6 +698,7 @@ impl MemoryWorld {
                 self.machine.files.insert(archive.clone(), Node::file(packages.join(" ")));
             }
             Effect::CreateGuest(guest) => self.create(guest)?,
+            Effect::MountDisk { .. } | Effect::GrowGuestDisk { .. } => self.change_disk(effect, whole),
             Effect::StartGuest { .. } => self.boot()?,
             Effect::StopGuest { .. } => self.stop_guest(),
             Effect::PushProgram { .. } => {
@@ -783,6 +803,9 @@ impl MemoryWorld {
                 let note = guest.place.files.get(&storage::file()).map(|node| node.content.as_str());
                 let note = note.and_then(Storage::parse);
                 guest.damaged |= note.is_some_and(|note| note.is_doubtful(&boot));
+            }
+            if let Some(disk) = &mut self.disk {
+                disk.mounted = false;
             }
             (self.bridge, self.dnsmasq) = (None, false);
             self.rules.clear();
@@ -901,8 +924,20 @@ impl MemoryWorld {
         let mut made = Guest::default();
         made.place.packages = packages.map(|package| (package.to_owned(), true)).collect();
         self.guest = Some(made);
+        self.disk = guest.disk.map(|size| GuestDisk { size, mounted: true });
         self.machine.files.insert(self.config_file(), Node::file(guest.config.clone()));
         Ok(())
+    }
+
+    fn change_disk(&mut self, effect: &Effect, whole: bool) {
+        assert!(!self.guest_mut().running, "nobody is on a disk that is mounted or grows");
+        let disk = self.disk.as_mut().expect("the guest has a disk");
+        if let Effect::GrowGuestDisk { size, .. } = effect {
+            assert!(disk.size < *size, "a disk only grows");
+            // It is unmounted for that, and may be left so.
+            *disk = GuestDisk { size: if whole { *size } else { disk.size }, mounted: false };
+        }
+        disk.mounted = whole;
     }
 
     fn create_container(&mut self, new: &NewContainer, whole: bool) -> Result<(), String> {
@@ -940,6 +975,7 @@ impl MemoryWorld {
         if matches!(self.site.config.guest.network, Network::Own { .. }) && self.bridge.is_none() {
             return Err("there is no bridge".to_owned());
         }
+        assert!(self.disk.is_none_or(|disk| disk.mounted), "a guest has its root when it starts");
         let guest = self.guest_mut();
         guest.running = true;
         start_at_boot(guest);

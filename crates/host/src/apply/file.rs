@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use matrix_podman_core::{
@@ -174,12 +174,14 @@ pub fn flush(path: &Path) -> Result<(), Failure> {
 /// things are on, on this side.
 pub fn flush_all() -> Result<(), Failure> {
     let mut flushed = BTreeSet::new();
-    for path in ["/", "/var/lib/lxc", "/var/lib/containers/storage", layout::STATE, layout::ROOT] {
+    let folders = ["/", "/var/lib/lxc", "/var/lib/containers/storage", layout::STATE, layout::ROOT];
+    // What is on guests' disks goes into their images first.
+    for path in super::disk::mounted()?.iter().map(PathBuf::as_path).chain(folders.map(Path::new)) {
         match fs::metadata(path) {
-            Ok(meta) if flushed.insert(meta.dev()) => flush(Path::new(path))?,
+            Ok(meta) if flushed.insert(meta.dev()) => flush(path)?,
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e).doing(|| format!("look at {path}")),
+            Err(e) => return Err(e).doing(|| format!("look at {}", path.display())),
         }
     }
     Ok(())

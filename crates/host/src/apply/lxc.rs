@@ -16,7 +16,7 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{Sink, file, network};
+use super::{Sink, disk, file, network};
 use crate::{
     failure::{Doing, Failure},
     guest::{Doorway, wire::Saying},
@@ -102,13 +102,16 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("create the guest {}", guest.name);
     let place = Path::new(LXC).join(&guest.name);
     let partial = partial(&guest.name);
-    file::remove_partial(&partial)?;
-    file::remove_partial(&emptied(&guest.name))?;
+    discard(&partial)?;
+    discard(&emptied(&guest.name))?;
     // Set-id files of the guest lie here with the machine's own ids.
     file::make_dir(&partial, Mode(0o700), Owner::ROOT)?;
     claim(guest, &partial)?;
     let rootfs = partial.join("rootfs");
     file::make_dir(&rootfs, Mode(0o755), Owner::ROOT)?;
+    if let Some(size) = guest.disk {
+        disk::make(&partial, size, sink)?;
+    }
     sink(Saying::WaitsFor("the root file system to be unpacked".to_owned()));
     let archive = guest.archive.as_str();
     Program::new([
@@ -131,10 +134,11 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     furnish(guest, &rootfs)?;
     sink(Saying::WaitsFor("the root file system to be on the disk".to_owned()));
     // Its name makes it the guest, also after a power cut: what is in it comes first.
+    file::flush(&rootfs)?;
     file::flush(&partial)?;
     if can_be_replaced(&guest.name, &guest.site) {
         let emptied = emptied(&guest.name);
-        file::remove_partial(&emptied)?;
+        discard(&emptied)?;
         fs::rename(&place, &emptied).doing(doing)?;
     }
     if place.exists() {
@@ -146,7 +150,13 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
     }
     fs::rename(&partial, &place).doing(doing)?;
     file::sync_folder(Path::new(LXC)).doing(doing)?;
-    file::remove_partial(&emptied(&guest.name))
+    discard(&emptied(&guest.name))
+}
+
+/// Removes a guest's folder that has lost its name, and its disk with it.
+fn discard(folder: &Path) -> Result<(), Failure> {
+    disk::unmount(folder)?;
+    file::remove_partial(folder)
 }
 
 /// Whether the guest was being removed when that was cut off, or made: no other run
@@ -160,8 +170,7 @@ pub fn is_half_removed(name: &str, site: &str) -> bool {
 /// since a power cut emptied its files, and never had data.
 fn can_be_replaced(name: &str, site: &str) -> bool {
     let stopped = GuestState::Stopped { site: Some(site.to_owned()) };
-    let root = probe::lxc_root(name);
-    state(name) == stopped && root.is_damaged() && !root.data
+    state(name) == stopped && probe::lxc_root(name).is_ok_and(|root| root.is_damaged() && !root.data)
 }
 
 /// Where a guest lies that is replaced, until it is removed.
@@ -424,12 +433,12 @@ pub fn destroy(name: &str) -> Result<(), Failure> {
     }
     let place = Path::new(LXC).join(name);
     let doomed = partial(name);
-    file::remove_partial(&doomed)?;
+    discard(&doomed)?;
     // From here on there is no such guest, whatever happens to the rest.
     if place.exists() {
         fs::rename(&place, &doomed).doing(doing)?;
     }
-    file::remove_partial(&doomed)
+    discard(&doomed)
 }
 
 /// A guest that is suspended is neither started nor stopped.

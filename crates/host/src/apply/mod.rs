@@ -7,6 +7,7 @@ mod apt;
 mod boot;
 pub mod build;
 mod cluster;
+pub mod disk;
 pub mod file;
 pub mod folder;
 pub mod image;
@@ -65,6 +66,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::NetworkUp(network) => network::up(network, sink),
         Effect::BuildRootfs { archive, packages } => rootfs::build(archive, packages, sink),
         Effect::CreateGuest(guest) => lxc::create(guest, sink),
+        Effect::MountDisk { name } => disk::mount(name, sink),
+        Effect::GrowGuestDisk { name, size } => disk::grow(name, *size, sink),
         Effect::StartGuest { name } => lxc::start(name, sink),
         Effect::StopGuest { name, timeout } => lxc::stop(name, *timeout, sink),
         Effect::FetchTemplate { storage, template, arch } => {

@@ -8,12 +8,15 @@ use std::{
 };
 
 use matrix_podman_core::{
-    fact::{GuestRoot, GuestState, Neighbour, Suspension},
+    fact::{GuestDisk, GuestRoot, GuestState, Neighbour, Suspension},
     render::lxc::SITE_MARK,
 };
 
 use crate::{
-    apply::lxc::{LXC, PARTIAL},
+    apply::{
+        disk,
+        lxc::{LXC, PARTIAL},
+    },
     process::Program,
 };
 
@@ -46,8 +49,11 @@ pub fn state(name: &str) -> GuestState {
 }
 
 /// What the root file system of a container that does not run looks like.
-pub fn root(name: &str) -> GuestRoot {
-    root_below(&Path::new(LXC).join(name).join("rootfs"))
+pub fn root(name: &str) -> Result<GuestRoot, String> {
+    match disk::look(name)? {
+        Some(GuestDisk { mounted: false, .. }) => Err(format!("the disk of the guest {name} is not mounted")),
+        _ => Ok(root_below(&Path::new(LXC).join(name).join("rootfs"))),
+    }
 }
 
 fn root_below(root: &Path) -> GuestRoot {

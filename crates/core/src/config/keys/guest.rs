@@ -57,13 +57,14 @@ super::keys! {
               club that joins large rooms.",
         init: true,
     };
-    DISK: Key<Disk> = Key {
+    DISK: Key<Disk, Follows> = Key {
         path: "guest.disk",
-        fallback: Fixed(|| Size(Bytes::gib(16))),
-        of: |c| Some(Size(c.guest.disk)),
+        fallback: Follows("16G are expected; a plain LXC guest is then a folder without a limit"),
+        of: |c| c.guest.disk.map(Size),
         example: r#""64G""#,
-        doc: "Room on disk that the guest is expected to need. Pictures and files take most of it over the years. On \
-              Proxmox it is the size of the container's disk, in whole gibibytes, which can grow and never shrink.",
+        doc: "Room on disk that the guest has. Pictures and files take most of it over the years. Written before \
+              a plain LXC guest is made, it gives the guest a disk of its own; a guest that was made without stays a \
+              folder. On Proxmox it is the size of the container's disk, in whole gibibytes. A disk can grow and never shrink.",
         init: true,
     };
     EXTRA_PACKAGES: Key<List<PackageName>> = Key {

@@ -20,6 +20,7 @@ bind = "127.0.0.1"
 
 [guest]
 memory = "1536M"
+disk = "40G"
 extra_packages = ["htop", "g++"]
 
 [images]

@@ -1,0 +1,237 @@
+//! The disk of a plain LXC guest: an image in the guest's folder, whose file system is
+//! mounted where the guest has its root. It takes of the machine's disk what is on it.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use matrix_podman_core::{
+    fact::{EXT4_HEAD, GuestDisk, ext4_size},
+    size::Bytes,
+};
+
+use super::{Sink, lxc::LXC};
+use crate::{
+    failure::{Doing, Failure},
+    guest::wire::Saying,
+    process::Program,
+};
+
+/// The image in a guest's folder.
+const IMAGE: &str = "disk.ext4";
+/// Where in a guest's folder its root is.
+const ROOT: &str = "rootfs";
+/// What is mounted, and where, as this process sees it.
+const MOUNTS: &str = "/proc/self/mountinfo";
+/// How long looking through a file system may take, on a slow disk.
+const CHECKED: Duration = Duration::from_secs(3600);
+/// How long a mount may take.
+const MOUNTED: Duration = Duration::from_secs(300);
+/// How long a disk that is unmounted may still be in use.
+const RELEASED: Duration = Duration::from_secs(30);
+/// No devices; what is deleted is given back to the machine.
+const OPTIONS: &str = "loop,nodev,discard,errors=remount-ro";
+/// From this exit status on, e2fsck has left something unmended.
+const UNMENDED: i32 = 4;
+
+/// The disk of a guest; `None` where that is a folder.
+pub fn look(name: &str) -> Result<Option<GuestDisk>, String> {
+    let folder = Path::new(LXC).join(name);
+    let mounted = mounts(&folder.join(ROOT)).map_err(|failure| failure.to_string())? > 0;
+    let size = size_of(&folder.join(IMAGE)).map_err(|failure| failure.to_string())?;
+    Ok(size.map(|size| GuestDisk { size, mounted }))
+}
+
+/// The size of the file system in an image; `None` where there is no image.
+fn size_of(image: &Path) -> Result<Option<Bytes>, Failure> {
+    let doing = || format!("read {}", image.display());
+    let file = match File::open(image) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).doing(doing),
+    };
+    let mut head = Vec::new();
+    file.take(EXT4_HEAD as u64).read_to_end(&mut head).doing(doing)?;
+    match ext4_size(&head) {
+        Some(size) => Ok(Some(size)),
+        None => Err(Failure::new(doing(), "there is no ext4 file system on it")
+            .hint(format!("`e2fsck {}` can repair it from a copy of its superblock", image.display()))),
+    }
+}
+
+/// Makes a disk in the folder of a guest that is being made, and mounts it.
+pub(super) fn make(folder: &Path, size: Bytes, sink: &Sink) -> Result<(), Failure> {
+    let image = folder.join(IMAGE);
+    let doing = || format!("make the disk {}", image.display());
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&image).doing(doing)?;
+    file.set_len(size.0).doing(doing)?;
+    sink(Saying::WaitsFor("a file system to be made".to_owned()));
+    // Nothing is kept for the machine's root, who is nobody in the guest.
+    let words = ["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-L", "matrix", "--"];
+    Program::new(words.into_iter().chain([image.display().to_string().as_str()]))
+        .ends_with_us()
+        .deadline(CHECKED)
+        .run(&doing(), &|_| {})?;
+    file.sync_all().doing(doing)?;
+    attach(folder)?;
+    // Of a root file system it is no part.
+    let found = folder.join(ROOT).join("lost+found");
+    fs::remove_dir(&found).doing(|| format!("remove {}", found.display()))
+}
+
+/// Mounts the disk of a guest that does not run, after a look at its file system.
+pub(super) fn mount(name: &str, sink: &Sink) -> Result<(), Failure> {
+    let folder = Path::new(LXC).join(name);
+    if mounts(&folder.join(ROOT))? > 0 {
+        return Ok(());
+    }
+    if !is_in_use(&folder.join(IMAGE)) {
+        check(&folder.join(IMAGE), false, sink)?;
+    }
+    attach(&folder)
+}
+
+/// Makes the disk of a guest that does not run larger, and mounts it again.
+pub(super) fn grow(name: &str, size: Bytes, sink: &Sink) -> Result<(), Failure> {
+    let folder = Path::new(LXC).join(name);
+    let image = folder.join(IMAGE);
+    let doing = || format!("make the disk of the guest {name} larger");
+    if size_of(&image)?.is_some_and(|has| has < size) {
+        unmount(&folder)?;
+        if !is_released(&image) {
+            return Err(Failure::new(doing(), format!("something still uses {}", image.display())).hint(
+                "`losetup --associated` with it says which device; a shell in the guest's folder may hold it",
+            ));
+        }
+        let file = File::options().write(true).open(&image).doing(doing)?;
+        let has = file.metadata().doing(doing)?.len();
+        // One that was cut off may have made the file longer, and not what is in it.
+        file.set_len(size.0.max(has)).doing(doing)?;
+        file.sync_all().doing(doing)?;
+        check(&image, true, sink)?;
+        sink(Saying::WaitsFor("its file system to be made larger".to_owned()));
+        let blocks = format!("{}K", size.0 >> 10);
+        Program::new(["resize2fs", "--", &image.display().to_string(), &blocks])
+            .deadline(CHECKED)
+            .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+        file.sync_all().doing(doing)?;
+    }
+    mount(name, sink)
+}
+
+/// Has e2fsck look at a file system that is not mounted, and mend what it can without
+/// losing anything. Where all is well, that takes a moment unless all is to be read.
+fn check(image: &Path, all: bool, sink: &Sink) -> Result<(), Failure> {
+    let doing = format!("check the file system on {}", image.display());
+    sink(Saying::WaitsFor("its file system to be checked".to_owned()));
+    let path = image.display().to_string();
+    let words = if all { vec!["e2fsck", "-f", "-p"] } else { vec!["e2fsck", "-p"] };
+    let output = Program::new(words.into_iter().chain(["--", path.as_str()])).deadline(CHECKED).output();
+    match output.status {
+        Some(status) if status < UNMENDED => Ok(()),
+        status => {
+            let said = [output.stdout, output.stderr].concat();
+            let lines: Vec<String> = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
+            let why = status.map_or("e2fsck did not end".to_owned(), |s| format!("e2fsck ended with {s}"));
+            Err(Failure::new(doing, why)
+                .evidence(lines[lines.len().saturating_sub(12)..].to_vec())
+                .hint(format!("copy {path} away, then let `e2fsck -f {path}` repair it")))
+        }
+    }
+}
+
+/// Mounts the disk in a guest's folder.
+fn attach(folder: &Path) -> Result<(), Failure> {
+    let (image, root) = (folder.join(IMAGE).display().to_string(), folder.join(ROOT).display().to_string());
+    Program::new(["mount", "-t", "ext4", "-o", OPTIONS, "--", &image, &root])
+        .deadline(MOUNTED)
+        .run(&format!("mount the disk {image}"), &|_| {})
+        .map_err(|failure| failure.hint("the last lines of `dmesg` say what the kernel has against it"))
+}
+
+/// Unmounts what is mounted at the root in a guest's folder; the loop device goes with
+/// it.
+pub(super) fn unmount(folder: &Path) -> Result<(), Failure> {
+    let root = folder.join(ROOT);
+    let path = root.display().to_string();
+    for _ in 0..mounts(&root)? {
+        Program::new(["umount", "--", &path])
+            .deadline(MOUNTED)
+            .run(&format!("unmount {path}"), &|_| {})
+            .map_err(|failure| failure.hint(format!("`fuser -vm {path}` says who is in it")))?;
+    }
+    Ok(())
+}
+
+/// Where guests' disks are mounted.
+pub(super) fn mounted() -> Result<Vec<PathBuf>, Failure> {
+    let text = fs::read_to_string(MOUNTS).doing(|| format!("read {MOUNTS}"))?;
+    let mut all: Vec<PathBuf> = points(&text).map(PathBuf::from).collect();
+    all.retain(|point| point.starts_with(LXC) && point.ends_with(ROOT));
+    Ok(all)
+}
+
+/// How many file systems are mounted at a path.
+fn mounts(path: &Path) -> Result<usize, Failure> {
+    let text = fs::read_to_string(MOUNTS).doing(|| format!("read {MOUNTS}"))?;
+    Ok(points(&text).filter(|point| Path::new(point) == path).count())
+}
+
+/// The mount points in a list of the kernel's. Those with blanks are written otherwise
+/// there, and none of a guest has one.
+fn points(mountinfo: &str) -> impl Iterator<Item = &str> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4))
+}
+
+/// Waits until no loop device has the image any more: what the guest had of it goes a
+/// moment after the guest.
+fn is_released(image: &Path) -> bool {
+    let begun = Instant::now();
+    while is_in_use(image) {
+        if begun.elapsed() > RELEASED {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    true
+}
+
+/// Whether a loop device has the image, mounted here or for somebody else.
+fn is_in_use(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let files = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    files.map(|file| PathBuf::from(file.trim_end_matches('\n'))).any(|file| file == image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTINFO: &str = "\
+24 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+31 24 7:0 / /var/lib/lxc/matrix/rootfs rw,nodev shared:1 - ext4 /dev/loop0 rw,discard
+32 31 7:1 / /var/lib/lxc/matrix/rootfs rw,nodev - ext4 /dev/loop1 rw
+33 24 7:2 / /var/lib/lxc/matrix-2/rootfs rw,nodev - ext4 /dev/loop2 rw
+";
+
+    #[test]
+    fn mount_points_are_read_from_the_kernels_list() {
+        let at = |path: &str| points(MOUNTINFO).filter(|point| *point == path).count();
+        assert_eq!(at("/var/lib/lxc/matrix/rootfs"), 2);
+        assert_eq!(at("/var/lib/lxc/matrix-2/rootfs"), 1);
+        assert_eq!(at("/var/lib/lxc/matrix"), 0);
+    }
+
+    #[test]
+    fn an_image_is_known_by_the_file_system_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join(IMAGE);
+        assert_eq!(size_of(&image).unwrap(), None);
+        fs::write(&image, b"nothing").unwrap();
+        assert!(size_of(&image).unwrap_err().hint.unwrap().contains("e2fsck"));
+    }
+}
