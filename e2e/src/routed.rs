@@ -120,16 +120,20 @@ impl<'a> Routed<'a> {
     }
 
     fn gateway(&self, home: Home) -> String {
-        self.address(home).replace(".2", ".1")
+        format!("{}.1", self.network(home))
     }
 
     /// The address of a network's host.
     pub fn address(&self, home: Home) -> String {
-        let network = match home {
-            Home::First => 90,
-            Home::Second => 91,
+        format!("{}.2", self.network(home))
+    }
+
+    fn network(&self, home: Home) -> String {
+        let second = match home {
+            Home::First => 20,
+            Home::Second => 21,
         };
-        format!("172.{}.{}.2", network - 70, 100 + self.lab.number % 100)
+        format!("172.{second}.{}", 100 + self.lab.number % 100)
     }
 
     /// A command on the machine, yet to be run.
