@@ -198,11 +198,15 @@ impl World {
              return 200 '{{\"m.homeserver\":{{\"base_url\":\"https://matrix.{}\"}}}}'; }}",
             b.domain
         );
-        let careless =
+        let plain =
             |n: u8| ["/_matrix", "/_synapse/client"].map(|path| pass(path, &self.host(n), 8008)).join("\n");
+        // Synapse has no admin API there: the proxy says what an older one would.
+        let careless = |n: u8| {
+            plain(n).replace("{ proxy_pass", "{ if ($request_uri ~* admin) { return 401; } proxy_pass")
+        };
         // What came decides, not what nginx makes of it.
         let guard = "{ if ($request_uri !~ ^/(_matrix|_synapse/client)/) { return 403; } proxy_pass";
-        let synapse = |n: u8| careless(n).replace("{ proxy_pass", guard);
+        let synapse = |n: u8| plain(n).replace("{ proxy_pass", guard);
         let a_certificate = if how.certificate_of_the_other { "b" } else { "a" };
         let server = |n: u8, port: u16, name: &str, certificate: &str, inside: &str| {
             format!(

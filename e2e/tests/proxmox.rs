@@ -423,8 +423,8 @@ fn second(s: &mut Scenario, site: &Site) {
             TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(5)).map(drop)
         };
         reach(format!("{network}.30:8008")).unwrap();
-        // Ports are published at IPv4 addresses; that it refuses says that it is there.
-        let refused = reach(format!("[{address6}]:8008")).unwrap_err();
+        // The guest lets nobody near its published ports; that another refuses says that it is there.
+        let refused = reach(format!("[{address6}]:9")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{refused}");
         let routes = node.guest(101).exec(["ip", "-6", "route", "show", "default"]).ok();
         assert!(routes.stdout.contains(&format!("via {prefix6}::1 ")), "{}", routes.evidence());

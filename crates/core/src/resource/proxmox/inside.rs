@@ -10,7 +10,7 @@ use crate::{
     fact::{GuestState, Link, Side},
     name::{AbsPath, Cidr6},
     observed::{Observed, Seen},
-    proxmox::{DISKS, disk_of, file_system_at, least_file_system},
+    proxmox::{DISKS, disk_of, file_system_at, least_file_system, properties},
     render::ifupdown,
     resource::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_ready, write},
     size::Bytes,
@@ -53,9 +53,17 @@ impl Resource for Address {
         if link.is_some_and(|link| link.addresses.iter().any(is_right)) {
             return Ok(Diff::settled(format!("{INTERFACE} has the address {has}")));
         }
-        let Place::Here { container, .. } = find_container(&self.site, seen)? else {
+        let Place::Here { container, settings } = find_container(&self.site, seen)? else {
             return Ok(Diff::later("See which address the guest has", "the container is not there yet"));
         };
+        let asked_for = wanted.map_or("dhcp".to_owned(), |wanted| wanted.to_string());
+        let written = settings.get("net0").map(properties).unwrap_or_default();
+        if written.get("ip").is_none_or(|written| *written != asked_for) {
+            return Ok(Diff::later(
+                "See that the guest has its address",
+                "net0 of the container is changed first",
+            ));
+        }
         let what = wanted.map_or("an address".to_owned(), |wanted| format!("the address {wanted}"));
         Ok(Diff::Change(Step {
             what: format!("Restart the container {}, so that it gets {what}", container.id),
