@@ -261,11 +261,13 @@ fn main() -> ExitCode {
         );
         // A neighbour on the same bridge is a stranger, too.
         let neighbour = format!("10.87.{}.77", lab.number);
+        let space = format!("mp{}n", lab.number);
+        // From here: what is mounted in the machine's own view would be gone with the command.
+        matrix_podman_e2e::Invocation::new(["ip", "netns", "add", &space]).quietly().run().ok();
         on.sh(&format!(
             "ip link add nb0 type veth peer name nb1; ip link set nb0 master {bridge} up\n\
-             ip netns add {0}; ip link set nb1 netns {0}; ip -n {0} addr add {neighbour}/24 dev nb1\n\
-             ip -n {0} link set nb1 up",
-            format!("mp{}n", lab.number)
+             ip link set nb1 netns {space}; ip -n {space} addr add {neighbour}/24 dev nb1\n\
+             ip -n {space} link set nb1 up"
         ))
         .ok();
         let asks =

@@ -36,7 +36,8 @@ impl Resource for Address {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/program")]
+        // A change of net0 that is under way would show an address of before.
+        vec![ResourceId::new("guest/program"), ResourceId::new("guest/container")]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
