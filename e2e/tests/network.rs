@@ -284,10 +284,10 @@ fn main() -> ExitCode {
         on.comes_to("it is back", Duration::from_secs(20), &format!("grep -q dnsmasq /proc/$(cat {file})/cmdline"));
         on.guest("timeout 10 getent ahosts deb.debian.org >/dev/null || timeout 10 getent hosts localhost").ok();
         // The number is another process's: nobody serves names, and nothing is killed.
-        on.sh(&format!("kill $(cat /run/matrix-podman/{bridge}/keeper.pid); kill $(cat {file}); sleep 600 & echo $! >{file}; echo $! >/run/matrix-podman/sleeper")).ok();
+        on.sh(&format!("kill $(cat /run/matrix-podman/{bridge}/keeper.pid); kill $(cat {file}); sleep 600 & echo $! >{file}; echo $! >/run/matrix-podman/{bridge}/sleeper")).ok();
         on.run(&["plan"]).ok().says("dnsmasq is missing");
         on.run(&["up", "--yes"]).ok();
-        on.sh("kill $(cat /run/matrix-podman/sleeper)").ok();
+        on.sh(&format!("kill $(cat /run/matrix-podman/{bridge}/sleeper)")).ok();
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
     });
     s.test("no request to the guest goes through the environment's proxy", || {
