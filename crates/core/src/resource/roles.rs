@@ -67,13 +67,15 @@ impl Resource for Roles {
              Synapse's connection would have PostgreSQL's container"
                 .to_owned()
         };
+        // A Synapse whose connections end under it never goes on with its background
+        // updates. So it is stopped before; it stands behind this, and is started then.
+        let stop = serves.then_some(Effect::StopService { service: Service::Synapse });
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,
-            // Its connections end; it makes new ones.
             risk: if serves { Risk::Interrupts } else { Risk::None },
             changes: Vec::new(),
-            effects: vec![Effect::SeparateRoles],
+            effects: stop.into_iter().chain([Effect::SeparateRoles]).collect(),
         }))
     }
 }

@@ -668,7 +668,9 @@ impl MemoryWorld {
                 enabled.remove(unit);
             }
             Effect::InstallProgram { .. } => self.installed = true,
-            Effect::StopService { .. } => panic!("no plan stops a service"),
+            Effect::StopService { service } => {
+                self.guest_mut().containers.remove(service.name());
+            }
             Effect::StartService { service, restart, .. } => self.start(*service, *restart, whole)?,
             Effect::AllowIds { start, count } => {
                 let line = format!("root:{start}:{count}\n");
