@@ -17,20 +17,21 @@ pub struct MediaList {
 impl MediaList {
     /// Reads what [`MediaList::render`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        let files = text
-            .lines()
-            .map(|line| {
-                let (digest, path) = line.split_once("  ")?;
-                let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-                hex.then(|| (path.to_owned(), digest.to_owned()))
-            })
-            .collect::<Option<_>>()?;
+        // Not `lines`, which takes a carriage return at the end of a name for a part of the line's end.
+        let files = text.split_terminator('\n').map(read_line).collect::<Option<_>>()?;
         Some(Self { files })
     }
 
     /// The list, as `sha256sum -c` reads it.
     pub fn render(&self) -> String {
-        self.files.iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect()
+        self.files
+            .iter()
+            .map(|(path, digest)| match path.contains(['\\', '\n', '\r']) {
+                // sha256sum marks a line whose name is escaped by a backslash before the digest.
+                true => format!("\\{digest}  {}\n", escape(path)),
+                false => format!("{digest}  {path}\n"),
+            })
+            .collect()
     }
 
     /// The digest of a file.
@@ -76,6 +77,41 @@ impl MediaList {
     }
 }
 
+/// The path and the digest of a line.
+fn read_line(line: &str) -> Option<(String, String)> {
+    let (escaped, line) = match line.strip_prefix('\\') {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let (digest, path) = line.split_once("  ")?;
+    let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    let path = if escaped { unescape(path)? } else { path.to_owned() };
+    hex.then(|| (path, digest.to_owned()))
+}
+
+/// A name as `sha256sum` escapes it.
+fn escape(path: &str) -> String {
+    path.replace('\\', r"\\").replace('\n', r"\n").replace('\r', r"\r")
+}
+
+/// The name that [`escape`] wrote; `None` for an escape that it never writes.
+fn unescape(text: &str) -> Option<String> {
+    let mut letters = text.chars();
+    let mut path = String::with_capacity(text.len());
+    while let Some(letter) = letters.next() {
+        path.push(match letter {
+            '\\' => match letters.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+    Some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +134,17 @@ mod tests {
         for wrong in ["x  y", "no digest here", &"0".repeat(64)] {
             assert_eq!(MediaList::parse(wrong), None, "{wrong}");
         }
+    }
+
+    /// A container names its files as it likes.
+    #[test]
+    fn a_name_that_could_be_taken_for_a_line_is_escaped_as_sha256sum_does() {
+        let list = list(&[("a\nb", 1), ("c\r", 2), (r"d\e", 3)]);
+        let text = list.render();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains(&format!("\\{}  a\\nb\n", "01".repeat(32))), "{text}");
+        assert_eq!(MediaList::parse(&text), Some(list));
+        assert_eq!(MediaList::parse(&format!("\\{}  a\\x", "01".repeat(32))), None);
     }
 
     #[test]
