@@ -17,9 +17,10 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::{Sink, file, lxc, network, proxmox},
+    apply::{file, lxc, network, proxmox},
     failure::{Doing, Failure},
     process::Program,
+    progress::Sink,
     world::World,
 };
 

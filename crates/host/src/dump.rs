@@ -15,10 +15,10 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::{Sink, file},
+    apply::file,
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// How long a dump or a restore may take: that of hundreds of gigabytes.

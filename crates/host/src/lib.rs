@@ -22,6 +22,7 @@ pub mod notify;
 pub mod priority;
 pub mod probe;
 pub mod process;
+pub mod progress;
 mod proxy;
 mod rehearsal;
 pub mod remote;

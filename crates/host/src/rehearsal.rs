@@ -28,9 +28,8 @@ use crate::{
     backup::{self, Call, guest},
     bounded, dump,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    progress::{Event, Saying},
     room,
-    run::Event,
     update::{Proposal, Update, lock, millis, schema_of, see},
 };
 

@@ -20,7 +20,8 @@ use crate::{
     apply::proxmox::snapshot,
     dump::PSQL,
     failure::Failure,
-    run::{self, Journal, Listener},
+    progress::Listener,
+    run::{self, Journal},
     update::see,
     world::World,
 };

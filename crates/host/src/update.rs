@@ -33,7 +33,8 @@ pub use outlived::room_runs_out;
 
 use crate::{
     failure::Failure,
-    run::{self, Event, Journal, Listener},
+    progress::{Event, Listener},
+    run::{self, Journal},
     world::World,
 };
 

@@ -24,15 +24,13 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::{self, Sink},
+    apply,
     edge::{AskPerson, Edge},
     failure::{Doing, Failure},
-    guest::{
-        Connection, Doorway,
-        wire::{Request, Saying},
-    },
+    guest::{Connection, Doorway, wire::Request},
     lane::LoadLane,
     probe,
+    progress::{Saying, Sink},
     run::{self, LockHolder, RunLock},
     synapse,
 };

@@ -3,7 +3,8 @@
 
 use matrix_podman_host::{
     destroy::{self, Failed},
-    run::{Event, LockHolder, RunLock},
+    progress::Event,
+    run::{LockHolder, RunLock},
     world::World,
 };
 

@@ -20,9 +20,10 @@ use matrix_podman_core::{
     resource::{self, Resource, ResourceId, Risk},
 };
 use matrix_podman_host::{
-    apply::{Sink, file},
+    apply::file,
     backup::{Incoming, Opened, Password, Repository, restore},
     failure::Failure,
+    progress::Sink,
     world::World,
 };
 

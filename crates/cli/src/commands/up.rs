@@ -16,7 +16,8 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     check,
     failure::Failure,
-    run::{self, Ended, Event, Journal, Listener, LockHolder, RunLock},
+    progress::{Event, Listener},
+    run::{self, Ended, Journal, LockHolder, RunLock},
     world::World,
 };
 

@@ -24,15 +24,15 @@ use matrix_podman_core::{
 };
 
 use super::{
-    Sink, file,
+    file,
     podman::{Cluster, OneOff, make_cluster},
 };
 use crate::{
     backup::guest::{self, Process, Session},
     dump::PSQL,
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// The container that fills the new cluster.

@@ -14,11 +14,11 @@ use matrix_podman_core::{
     size::Bytes,
 };
 
-use super::{Sink, lxc::LXC};
+use super::lxc::LXC;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// The image in a guest's folder.

@@ -14,11 +14,11 @@ use matrix_podman_core::{
 };
 use serde::Deserialize;
 
-use super::{Sink, file, storage::Writing};
+use super::{file, storage::Writing};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// How long a pull may take.

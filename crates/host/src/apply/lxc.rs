@@ -16,12 +16,13 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{Sink, disk, file, network};
+use super::{disk, file, network};
 use crate::{
     failure::{Doing, Failure},
-    guest::{Doorway, wire::Saying},
+    guest::Doorway,
     probe,
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// Folder of LXC's containers.

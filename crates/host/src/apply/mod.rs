@@ -33,10 +33,7 @@ use matrix_podman_core::{
 
 pub use unit::stop_all;
 
-use crate::{dump, failure::Failure, guest::wire::Saying, synapse};
-
-/// Who hears how an act goes.
-pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
+use crate::{dump, failure::Failure, progress::Sink, synapse};
 
 /// Does one effect here.
 pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {

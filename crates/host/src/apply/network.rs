@@ -20,12 +20,12 @@ use matrix_podman_core::{
 };
 use serde_json::Value as Json;
 
-use super::{Sink, file, names};
+use super::{file, names};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     probe,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 const QUICK: Duration = Duration::from_secs(30);

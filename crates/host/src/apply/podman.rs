@@ -13,11 +13,11 @@ use matrix_podman_core::{
     service::Service,
 };
 
-use super::{Sink, file};
+use super::file;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// How long a one-off container may take.

@@ -23,12 +23,12 @@ use matrix_podman_core::{
     },
 };
 
-use super::Sink;
 use crate::{
     failure::Failure,
-    guest::{Doorway, wire::Saying},
+    guest::Doorway,
     probe,
     process::Program,
+    progress::{Saying, Sink},
     run,
 };
 

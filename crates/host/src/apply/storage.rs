@@ -13,11 +13,11 @@ use matrix_podman_core::{
     storage::{self, Storage},
 };
 
-use super::{Sink, file, unit};
+use super::{file, unit};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// Where Podman keeps images and containers of root's.

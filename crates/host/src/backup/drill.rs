@@ -24,11 +24,11 @@ use super::{
     restore::{self, Beside},
 };
 use crate::{
-    apply::{Sink, file},
+    apply::file,
     aside,
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::Program,
+    progress::{Saying, Sink},
     world::World,
 };
 

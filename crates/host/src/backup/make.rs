@@ -24,10 +24,10 @@ use super::{
     source::{Material, Source},
 };
 use crate::{
-    apply::Sink,
     bounded,
     failure::{Doing, Failure},
-    guest::{Connection, wire::Saying},
+    guest::Connection,
+    progress::{Saying, Sink},
     world::World,
 };
 

@@ -28,9 +28,10 @@ use super::{
     switch::{Incoming, Switch},
 };
 use crate::{
-    apply::{Sink, file},
+    apply::file,
     failure::{Doing, Failure},
-    guest::wire::{Request, Saying},
+    guest::wire::Request,
+    progress::{Saying, Sink},
     room,
     world::World,
 };

@@ -21,10 +21,10 @@ use serde::Serialize;
 
 use super::{Call, Opened, guest, lines, restore};
 use crate::{
-    apply::{Sink, file, folder::Folder},
+    apply::{file, folder::Folder},
     bounded,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    progress::{Saying, Sink},
     world::World,
 };
 

@@ -15,13 +15,13 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::wire::{
-    CHUNK, Envelope, Frame, PROTOCOL, PULSE, Reply, Request, Saying, read_frame, write_data, write_message,
+    CHUNK, Envelope, Frame, PROTOCOL, PULSE, Reply, Request, read_frame, write_data, write_message,
 };
 use crate::{
-    apply::{self, Sink},
-    backup,
+    apply, backup,
     failure::{Doing, Failure},
     probe,
+    progress::{Saying, Sink},
     run::{self, RunLock},
     synapse,
 };

@@ -4,8 +4,12 @@ use std::time::Instant;
 
 use matrix_podman_core::{effect::Effect, fact::Side};
 
-use super::{Event, Journal, Listener};
-use crate::{failure::Failure, world::World};
+use super::Journal;
+use crate::{
+    failure::Failure,
+    progress::{Event, Listener},
+    world::World,
+};
 
 /// Does one act, told to whoever watches and written into the journal. `what`
 /// is a sentence in the imperative.

@@ -14,8 +14,12 @@ use matrix_podman_core::{
     resource::{Diff, Resource, ResourceId, Risk, lower_first},
 };
 
-use super::{Event, Journal, Listener};
-use crate::{failure::Failure, world::World};
+use super::Journal;
+use crate::{
+    failure::Failure,
+    progress::{Event, Listener},
+    world::World,
+};
 
 /// How often a resource may change something before it counts as never settled.
 const ROUNDS: usize = 3;

@@ -15,9 +15,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::{Sink, folder::Folder},
+    apply::folder::Folder,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    progress::{Saying, Sink},
 };
 
 /// How long a run waits for another one's last act. A killed run's guest side

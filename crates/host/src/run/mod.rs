@@ -1,7 +1,6 @@
 //! Carrying out a plan: one run at a time, with a journal, side by side.
 
 mod act;
-mod event;
 mod executor;
 mod journal;
 mod lock;
@@ -12,7 +11,6 @@ use matrix_podman_core::{layout, name::Digest};
 use sha2::{Digest as _, Sha256};
 
 pub use act::act;
-pub use event::{Event, Listener};
 pub use executor::{Ended, run};
 pub use journal::{Journal, Unfinished, last_took};
 pub use lock::{LockHolder, RunLock};

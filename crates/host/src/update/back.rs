@@ -18,7 +18,7 @@ use super::{
     Change, Proposal, Report, Update, demanded, history, lock, major, millis, next, schema_of, see,
     write_history,
 };
-use crate::{failure::Failure, run::Event};
+use crate::{failure::Failure, progress::Event};
 
 impl Update<'_> {
     /// The way back to the images of `generation`, from what the lock names;

@@ -13,7 +13,7 @@ use matrix_podman_core::{
 };
 
 use super::{Update, history, lock, see};
-use crate::{failure::Failure, run::Event, world::World};
+use crate::{failure::Failure, progress::Event, world::World};
 
 impl Update<'_> {
     /// Removes images and dumps that neither what runs nor what ran before needs. What cannot go

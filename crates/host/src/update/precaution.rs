@@ -16,7 +16,7 @@ use super::{Proposal, Update, history, lock, see};
 use crate::{
     apply::proxmox::snapshot::all,
     failure::Failure,
-    run::Event,
+    progress::Event,
     snapshot::{self, Work},
 };
 

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     apply::{file, secret},
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::Program,
+    progress::Saying,
 };
 
 const LEFT: &str = "a part of it is there; `matrix-podman up --remove-failed` removes that and begins again";

@@ -1,8 +1,34 @@
-//! What a run tells whoever watches.
+//! What work tells whoever watches it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::guest::wire::Saying;
+/// Something about how a piece of work goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Saying {
+    /// A line that a program printed.
+    Line(String),
+    /// How far a piece of work is, in hundredths, and what it is at.
+    Share {
+        /// So much is done.
+        percent: u8,
+        /// What it is at.
+        at: String,
+    },
+    /// How far a transfer is, in bytes.
+    Bytes {
+        /// So much is done.
+        done: u64,
+        /// Of so much, when that is known.
+        total: Option<u64>,
+    },
+    /// What is being waited for.
+    WaitsFor(String),
+    /// What went wrong and is tried again, and when.
+    TriesAgain(String),
+}
+
+/// Who hears how a piece of work goes.
+pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
 
 /// Something that happened in a run.
 #[derive(Debug, Clone, Serialize)]
