@@ -17,8 +17,8 @@ use matrix_podman_core::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
     process::{Input, Program},
     synapse,
 };

@@ -17,8 +17,9 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::{file, lxc, network, proxmox},
+    apply::{lxc, network, proxmox},
     failure::{Doing, Failure},
+    file,
     process::Program,
     progress::Sink,
     world::World,

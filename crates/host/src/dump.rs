@@ -15,8 +15,8 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
     process::{Input, Program},
     progress::{Saying, Sink},
 };

@@ -23,11 +23,11 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::file,
     aside,
     backup::{self, Call, guest},
     bounded, dump,
     failure::{Doing, Failure},
+    file,
     progress::{Event, Saying},
     room,
     update::{Proposal, Update, lock, millis, schema_of, see},

@@ -17,13 +17,8 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::proxmox::snapshot,
-    dump::PSQL,
-    failure::Failure,
-    progress::Listener,
-    run::{self, Journal},
-    update::see,
-    world::World,
+    apply::proxmox::snapshot, dump::PSQL, failure::Failure, journal::Journal, progress::Listener, run,
+    update::see, world::World,
 };
 
 /// The name of this in events and the journal.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 use matrix_podman_core::{
     layout,

@@ -33,8 +33,9 @@ pub use outlived::room_runs_out;
 
 use crate::{
     failure::Failure,
+    journal::Journal,
     progress::{Event, Listener},
-    run::{self, Journal},
+    run,
     world::World,
 };
 

@@ -27,12 +27,13 @@ use crate::{
     apply,
     edge::{AskPerson, Edge},
     failure::{Doing, Failure},
+    file,
     guest::{Connection, Doorway, wire::Request},
     lane::LoadLane,
-    probe,
+    lock::{self, LockHolder, RunLock},
+    own_program, probe,
     progress::{Saying, Sink},
-    run::{self, LockHolder, RunLock},
-    synapse,
+    secret, synapse,
 };
 
 /// How many rounds of questions a look may take; each answers all that were
@@ -278,7 +279,7 @@ impl World {
                 // One that an earlier piece of work of this run took is no other run's.
                 own.take();
                 self.forget_images();
-                *own = Some(RunLock::take(&run::lock_file_here("guest"), holder, sink)?);
+                *own = Some(RunLock::take(&lock::file_here("guest"), holder, sink)?);
             }
             return Ok(());
         }
@@ -541,7 +542,7 @@ impl World {
             if self.mute.load(Ordering::SeqCst) {
                 return Ok(false);
             }
-            let own = run::own_digest()?;
+            let own = own_program::digest()?;
             Ok(self.guest()?.is_some_and(|guest| guest.digest == own))
         };
         // A guest that does not answer has no program that could.
@@ -598,7 +599,7 @@ impl World {
             {
                 // From here on it may hold data, and nothing removes it but `destroy`.
                 let claim = layout::container_claim(self.site.config.site());
-                apply::file::remove(claim.as_str().as_ref())?;
+                file::remove(claim.as_str().as_ref())?;
                 self.in_guest(effect, sink)
             }
             Effect::StartGuest { .. } | Effect::StopGuest { .. } => {
@@ -607,10 +608,10 @@ impl World {
             }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
             Effect::TakeSecret { secret, from } => {
-                let mut file = apply::secret::given(from.as_str().as_ref(), secret.title())?;
+                let mut file = secret::given(from.as_str().as_ref(), secret.title())?;
                 match self.guest()? {
                     Some(guest) => guest.send(&Request::PutSecret(*secret), &mut file, None, sink),
-                    None => apply::secret::put(*secret, file),
+                    None => secret::put(*secret, file),
                 }
             }
             Effect::Edge(act) => self.edge.act(act, sink),
@@ -650,7 +651,7 @@ impl World {
         // Other guests' disks are this machine's. A program of another version, as after
         // a rollback, may not know how.
         match (self.site.backend, self.open_connection()) {
-            (Backend::Proxmox, Some(guest)) if guest.digest == run::own_digest()? => {
+            (Backend::Proxmox, Some(guest)) if guest.digest == own_program::digest()? => {
                 guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {})
             }
             _ => Ok(()),
@@ -707,7 +708,9 @@ impl World {
     /// where it cannot yet, that comes when it is put there.
     fn await_boot(&self, sink: &Sink) -> Result<(), Failure> {
         match self.guest() {
-            Ok(Some(guest)) if guest.digest == run::own_digest()? => guest.apply(&Effect::AwaitBoot, sink),
+            Ok(Some(guest)) if guest.digest == own_program::digest()? => {
+                guest.apply(&Effect::AwaitBoot, sink)
+            }
             Ok(_) => Ok(()),
             Err(_) => {
                 // Asking once more would be a program of Perl's more.

@@ -10,8 +10,8 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     destroy,
     failure::Failure,
+    lock::{LockHolder, RunLock},
     progress::Event,
-    run::{LockHolder, RunLock},
     world::World,
 };
 

@@ -3,8 +3,8 @@
 
 use matrix_podman_host::{
     destroy::{self, Failed},
+    lock::{LockHolder, RunLock},
     progress::Event,
-    run::{LockHolder, RunLock},
     world::World,
 };
 

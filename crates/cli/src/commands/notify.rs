@@ -11,7 +11,7 @@ use matrix_podman_core::{
     resource::Backend,
 };
 use matrix_podman_host::{
-    apply::file,
+    file,
     notify::{self, Sent},
     update::room_runs_out,
     world::World,

@@ -20,9 +20,9 @@ use matrix_podman_core::{
     resource::{self, Resource, ResourceId, Risk},
 };
 use matrix_podman_host::{
-    apply::file,
     backup::{Incoming, Opened, Password, Repository, restore},
     failure::Failure,
+    file,
     progress::Sink,
     world::World,
 };

@@ -6,8 +6,8 @@ use std::{path::Path, time::Instant};
 use matrix_podman_core::{effect::Effect, service::Service, size::Seconds};
 use matrix_podman_host::{
     failure::Failure,
+    lock::{LockHolder, RunLock},
     progress::{Event, Listener},
-    run::{LockHolder, RunLock},
 };
 
 use crate::{args, error::Error, output, site};

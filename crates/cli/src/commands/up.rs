@@ -16,8 +16,10 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     check,
     failure::Failure,
+    journal::Journal,
+    lock::{LockHolder, RunLock},
     progress::{Event, Listener},
-    run::{self, Ended, Journal, LockHolder, RunLock},
+    run::{self, Ended},
     world::World,
 };
 

@@ -504,6 +504,6 @@ fn names(proposal: &Proposal) -> String {
 }
 
 fn by(command: &str) -> String {
-    let host = matrix_podman_host::run::LockHolder::this(command).host;
+    let host = matrix_podman_host::lock::LockHolder::this(command).host;
     format!("{command} on {host}")
 }

@@ -9,9 +9,9 @@ use std::{
 
 use matrix_podman_core::name::{AbsPath, Mode, Owner};
 
-use super::file;
 use crate::{
     failure::Failure,
+    file,
     process::Program,
     progress::{Saying, Sink},
 };

@@ -23,14 +23,12 @@ use matrix_podman_core::{
     update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
 
-use super::{
-    file,
-    podman::{Cluster, OneOff, make_cluster},
-};
+use super::podman::{Cluster, OneOff, make_cluster};
 use crate::{
     backup::guest::{self, Process, Session},
     dump::PSQL,
     failure::{Doing, Failure},
+    file,
     process::{Input, Program},
     progress::{Saying, Sink},
 };

@@ -14,9 +14,10 @@ use matrix_podman_core::{
 };
 use serde::Deserialize;
 
-use super::{file, storage::Writing};
+use super::storage::Writing;
 use crate::{
     failure::{Doing, Failure},
+    file,
     process::{Input, Program},
     progress::{Saying, Sink},
 };

@@ -16,9 +16,10 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{disk, file, network};
+use super::{disk, network};
 use crate::{
     failure::{Doing, Failure},
+    file,
     guest::Doorway,
     probe,
     process::Program,

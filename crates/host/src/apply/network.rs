@@ -20,10 +20,10 @@ use matrix_podman_core::{
 };
 use serde_json::Value as Json;
 
-use super::{file, names};
+use super::names;
 use crate::{
     failure::{Doing, Failure},
-    probe,
+    file, probe,
     process::{Input, Program},
     progress::{Saying, Sink},
 };

@@ -4,9 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::name::AbsPath;
 
-use super::{file, folder::Folder};
 use crate::{
     failure::{Doing, Failure},
+    file::{self, folder::Folder},
     process::Program,
     progress::{Saying, Sink},
 };

@@ -20,10 +20,10 @@ use matrix_podman_core::{
     update::{NewerPackage, RUNTIME},
 };
 
-use super::{apt, file};
+use super::apt;
 use crate::{
     failure::{Doing, Failure},
-    probe,
+    file, probe,
     process::Program,
     progress::{Saying, Sink},
 };

@@ -13,9 +13,10 @@ use matrix_podman_core::{
     storage::{self, Storage},
 };
 
-use super::{file, unit};
+use super::unit;
 use crate::{
     failure::{Doing, Failure},
+    file,
     process::Program,
     progress::{Saying, Sink},
 };

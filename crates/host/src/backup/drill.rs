@@ -24,9 +24,9 @@ use super::{
     restore::{self, Beside},
 };
 use crate::{
-    apply::file,
     aside,
     failure::{Doing, Failure},
+    file,
     process::Program,
     progress::{Saying, Sink},
     world::World,

@@ -21,10 +21,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::Call;
 use crate::{
-    apply::{folder::Folder, secret},
     dump::PSQL,
     failure::{Doing, Failure},
+    file::folder::Folder,
     process::STDOUT_ON_3_TOO,
+    secret,
 };
 
 /// Words before a command that is to leave the server its time.

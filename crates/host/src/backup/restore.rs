@@ -28,8 +28,8 @@ use super::{
     switch::{Incoming, Switch},
 };
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
     guest::wire::Request,
     progress::{Saying, Sink},
     room,

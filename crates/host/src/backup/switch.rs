@@ -19,8 +19,9 @@ use matrix_podman_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::{self, file},
+    apply,
     failure::{Doing, Failure},
+    file,
 };
 
 /// Begins names that only the program uses, which are never data of a server.

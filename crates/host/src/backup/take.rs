@@ -21,9 +21,9 @@ use serde::Serialize;
 
 use super::{Call, Opened, guest, lines, restore};
 use crate::{
-    apply::{file, folder::Folder},
     bounded,
     failure::{Doing, Failure},
+    file::{self, folder::Folder},
     progress::{Saying, Sink},
     world::World,
 };

@@ -20,10 +20,10 @@ use super::wire::{
 use crate::{
     apply, backup,
     failure::{Doing, Failure},
-    probe,
+    lock::{self, LockHolder, RunLock},
+    own_program, probe,
     progress::{Saying, Sink},
-    run::{self, RunLock},
-    synapse,
+    secret, synapse,
 };
 
 /// How many pieces of data may wait for a slow reader.
@@ -45,7 +45,7 @@ pub fn serve(
     let hello = Reply::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        digest: run::own_digest().map_err(io::Error::other)?,
+        digest: own_program::digest().map_err(io::Error::other)?,
     };
     say(&output, 0, &hello);
     let mut input = BufReader::with_capacity(CHUNK, input);
@@ -127,12 +127,12 @@ struct Held {
 }
 
 impl Held {
-    fn take(&self, holder: &run::LockHolder, sink: &Sink) -> Result<(), Failure> {
+    fn take(&self, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {
         if let Ok(mut lock) = self.lock.lock() {
             // One that an earlier piece of work of the same run took is no other run's.
             lock.take();
         }
-        let taken = RunLock::take(&run::lock_file_here("guest"), holder, sink)?;
+        let taken = RunLock::take(&lock::file_here("guest"), holder, sink)?;
         if let Ok(mut lock) = self.lock.lock() {
             *lock = Some(taken);
         }
@@ -180,7 +180,7 @@ fn answer(
         Request::Observe(facts) => Reply::Answers(probe::answer_all(&facts)),
         Request::Apply(effect) => done(apply::apply(&effect, &sink)),
         Request::LoadImage { tag } => done(apply::image::load(&tag, Box::new(data), &sink)),
-        Request::PutSecret(secret) => done(apply::secret::put(secret, data)),
+        Request::PutSecret(secret) => done(secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, data, output),
         Request::Restore(beside, step) => done(backup::restore::serve(beside, &step, data)),

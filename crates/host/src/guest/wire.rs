@@ -11,7 +11,7 @@ use std::{
 use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
-use crate::{backup, failure::Failure, progress::Saying, run::LockHolder};
+use crate::{backup, failure::Failure, lock::LockHolder, progress::Saying};
 
 /// Changes when the two sides would no longer understand each other.
 pub const PROTOCOL: u32 = 4;

@@ -32,10 +32,7 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    apply::{folder::Folder, secret},
-    process::Program,
-};
+use crate::{file::folder::Folder, process::Program, secret};
 
 /// Largest content that an answer carries.
 const MAX_CONTENT: u64 = 256 << 10;
@@ -109,7 +106,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::NameServer(address) => Ok(Value::Yes(ailment::name_server(*address))),
         Fact::SigningKeyOnDisk => ailment::signing_key_id().map(Value::Text),
         Fact::InstalledProgram => {
-            crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
+            crate::own_program::is_installed().map(Value::Yes).map_err(|failure| failure.to_string())
         }
         Fact::Http(question) => web::ask(question).map(|answer| Value::Http(Box::new(answer))),
         Fact::Addresses(name) => dns::addresses(name).map(Value::Addresses),

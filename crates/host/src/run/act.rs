@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use matrix_podman_core::{effect::Effect, fact::Side};
 
-use super::Journal;
 use crate::{
     failure::Failure,
+    journal::Journal,
     progress::{Event, Listener},
     world::World,
 };

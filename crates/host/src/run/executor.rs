@@ -14,9 +14,9 @@ use matrix_podman_core::{
     resource::{Diff, Resource, ResourceId, Risk, lower_first},
 };
 
-use super::Journal;
 use crate::{
     failure::Failure,
+    journal::Journal,
     progress::{Event, Listener},
     world::World,
 };

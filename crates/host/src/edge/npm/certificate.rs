@@ -20,8 +20,8 @@ use serde_json::{Value as Json, json};
 
 use super::{Method, Npm, Trouble};
 use crate::{
-    apply::file,
     failure::{Doing as _, Failure},
+    file,
     progress::{Saying, Sink},
 };
 

@@ -7,16 +7,17 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use matrix_podman_core::layout;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::folder::Folder,
     failure::{Doing, Failure},
+    file::folder::Folder,
     progress::{Saying, Sink},
 };
 
@@ -25,6 +26,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 600 });
 /// How long the guest's side of a killed run takes at most to notice that.
 const NOTICES: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1500 });
+
+/// The file whose lock keeps a second run of the same kind out.
+pub fn file_here(name: &str) -> PathBuf {
+    Path::new(layout::STATE).join(format!("{name}.lock"))
+}
 
 /// Who holds the lock.
 #[derive(Debug, Clone, Serialize, Deserialize)]

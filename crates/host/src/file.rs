@@ -1,21 +1,19 @@
 //! Files: written beside their place, flushed, then renamed over it.
 
+pub mod folder;
+
 use std::{
-    collections::BTreeSet,
     ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Read, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use matrix_podman_core::{
-    layout,
-    name::{Mode, Owner},
-};
+use matrix_podman_core::name::{Mode, Owner};
 
-use super::folder::Folder;
 use crate::failure::{Doing, Failure};
+use folder::Folder;
 
 /// Makes a folder, those above it as root's, or corrects its mode and owner.
 pub fn make_dir(path: &Path, mode: Mode, owner: Owner) -> Result<(), Failure> {
@@ -168,23 +166,6 @@ pub fn flush(path: &Path) -> Result<(), Failure> {
     let doing = || format!("have the disk hold what was written to {}", path.display());
     let folder = File::open(path).doing(doing)?;
     rustix::fs::syncfs(&folder).doing(doing)
-}
-
-/// Has the disks hold all that was written to the file systems that a site's
-/// things are on, on this side.
-pub fn flush_all() -> Result<(), Failure> {
-    let mut flushed = BTreeSet::new();
-    let folders = ["/", "/var/lib/lxc", "/var/lib/containers/storage", layout::STATE, layout::ROOT];
-    // What is on guests' disks goes into their images first.
-    for path in super::disk::mounted()?.iter().map(PathBuf::as_path).chain(folders.map(Path::new)) {
-        match fs::metadata(path) {
-            Ok(meta) if flushed.insert(meta.dev()) => flush(path)?,
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e).doing(|| format!("look at {}", path.display())),
-        }
-    }
-    Ok(())
 }
 
 /// Makes a rename in `folder` last through a power cut.

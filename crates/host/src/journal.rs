@@ -16,8 +16,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::folder::Folder,
     failure::{Doing, Failure},
+    file::folder::Folder,
 };
 
 /// From this size on, an old journal is put aside when a new run begins.

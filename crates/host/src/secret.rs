@@ -17,8 +17,10 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::file;
-use crate::failure::{Doing, Failure};
+use crate::{
+    failure::{Doing, Failure},
+    file,
+};
 
 const MODE: Mode = Mode(0o400);
 
