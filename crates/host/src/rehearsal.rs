@@ -24,10 +24,11 @@ use matrix_podman_core::{
 
 use crate::{
     aside,
-    backup::{self, Call, guest},
-    bounded, dump,
+    backup::{self, Call},
+    bounded,
     failure::{Doing, Failure},
-    file,
+    file, json_line,
+    postgres::{Session, dump, stream},
     progress::{Event, Saying},
     room,
     update::{Proposal, Update, lock, millis, schema_of, see},
@@ -130,19 +131,19 @@ pub(crate) fn serve(rehearsal: &Rehearsal, to: &mut dyn Write) -> Result<(), Fai
     let removed = aside::remove(&rehearsal.containers).and_then(|()| file::remove_partial(folder));
     let done = held?;
     removed?;
-    guest::json_line(to, &Progress::Ended(done)).doing(|| "tell what the rehearsal found")
+    json_line::write(to, &Progress::Ended(done)).doing(|| "tell what the rehearsal found")
 }
 
 fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehearsed, Failure> {
     let containers = &rehearsal.containers;
     // Whoever asked may be gone: then nothing is begun any more.
     let mut tell = |what: &str| {
-        guest::json_line(to, &Progress::WaitsFor(what.to_owned())).doing(|| "tell how the rehearsal goes")
+        json_line::write(to, &Progress::WaitsFor(what.to_owned())).doing(|| "tell how the rehearsal goes")
     };
     tell("what an earlier rehearsal left to be removed")?;
     aside::remove(containers)?;
     file::remove_partial(folder)?;
-    let size = guest::Session::open()?.one("SELECT pg_database_size(current_database())")?;
+    let size = Session::open()?.one("SELECT pg_database_size(current_database())")?;
     let size: u64 = size.parse().doing(|| "read the size of the database")?;
     // The dump, and the database that is made of it.
     room::check(folder, rehearsal_needs(size))?;
@@ -159,8 +160,8 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     aside::start_database(containers)?;
     aside::fill(containers, File::open(dump.as_str()).doing(|| format!("open {dump}"))?)?;
     file::remove(Path::new(dump.as_str()))?;
-    let mut session = guest::Session::of(&containers.aside.container(Service::Postgres), DATABASE)?;
-    done.before = guest::rows(&mut session)?;
+    let mut session = Session::of(&containers.aside.container(Service::Postgres), DATABASE)?;
+    done.before = stream::rows(&mut session)?;
     done.copy_millis = millis(started);
 
     let started = Instant::now();
@@ -182,7 +183,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     let number = |text: String| text.parse().ok();
     done.schema = number(session.one("SELECT version FROM schema_version")?);
     done.compat = number(session.one("SELECT compat_version FROM schema_compat_version")?);
-    done.after = guest::rows(&mut session)?;
+    done.after = stream::rows(&mut session)?;
     Ok(done)
 }
 

@@ -17,7 +17,7 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::proxmox::snapshot, dump::PSQL, failure::Failure, journal::Journal, progress::Listener, run,
+    apply::proxmox::snapshot, failure::Failure, journal::Journal, postgres::PSQL, progress::Listener, run,
     update::see, world::World,
 };
 

@@ -31,7 +31,7 @@ use matrix_podman_core::{
 
 pub use unit::stop_all;
 
-use crate::{dump, failure::Failure, file, progress::Sink, secret, synapse};
+use crate::{failure::Failure, file, postgres::dump, progress::Sink, secret, synapse};
 
 /// Does one effect here.
 pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {

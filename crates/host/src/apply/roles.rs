@@ -8,8 +8,8 @@ use matrix_podman_core::render::{
 };
 
 use crate::{
-    dump::{owner, psql},
     failure::Failure,
+    postgres::{owner, psql},
     progress::{Saying, Sink},
 };
 

@@ -26,7 +26,8 @@ use super::{
 use crate::{
     aside,
     failure::{Doing, Failure},
-    file,
+    file, json_line,
+    postgres::{Session, stream},
     process::Program,
     progress::{Saying, Sink},
     world::World,
@@ -120,7 +121,7 @@ pub fn serve(drill: &Containers, media: &[String], to: &mut dyn Write) -> Result
     let removed = aside::remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
     let came_back = held?;
     removed?;
-    guest::json_line(to, &came_back).doing(|| "tell what came back")
+    json_line::write(to, &came_back).doing(|| "tell what came back")
 }
 
 fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
@@ -130,7 +131,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     let dump = restore::drills_dump();
     aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
     let tables: BTreeMap<String, u64> =
-        guest::rows(&mut guest::Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
+        stream::rows(&mut Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
     file::remove(&dump)?;
     aside::start_synapse(drill, SYNAPSE_UP)?;
     let doing = "ask the drill's Synapse for its keys";

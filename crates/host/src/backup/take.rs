@@ -19,11 +19,12 @@ use matrix_podman_core::{
 use rustic_core::repofile::Node;
 use serde::Serialize;
 
-use super::{Call, Opened, guest, lines, restore};
+use super::{Call, Opened, lines, restore};
 use crate::{
     bounded,
     failure::{Doing, Failure},
     file::{self, folder::Folder},
+    postgres::{Process, in_container},
     progress::{Saying, Sink},
     world::World,
 };
@@ -199,22 +200,22 @@ pub(super) fn serve(room: &str, server: &ServerName) -> Result<RoomMedia, Failur
     let mut words = vec!["pg_restore", "--data-only", "--file=-"];
     let tables = room::TABLES.map(|table| format!("--table={table}"));
     words.extend(tables.iter().map(String::as_str));
-    let mut child = guest::Process(
-        guest::in_container(matrix_podman_core::service::Service::Postgres.name(), &words)
+    let mut child = Process::new(
+        in_container(matrix_podman_core::service::Service::Postgres.name(), &words)
             .stdin(dump)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .doing(doing)?,
     );
-    let out = child.0.stdout.take().ok_or_else(|| Failure::new(doing(), "pg_restore has no pipe"))?;
+    let out = child.stdout().ok_or_else(|| Failure::new(doing(), "pg_restore has no pipe"))?;
     let mut reader = Reader::new(room, server);
     // A row may be long, a whole event, and no longer than PostgreSQL lets it be.
     let mut out = BufReader::with_capacity(1 << 20, out);
     while let Some(line) = bounded::line(&mut out, LONGEST_ROW).doing(doing)? {
         reader.line(&line);
     }
-    let status = child.0.wait().doing(doing)?;
+    let status = child.wait().doing(doing)?;
     if !status.success() {
         return Err(Failure::new(doing(), format!("pg_restore ended with {status}"))
             .hint("PostgreSQL has to run for this: `matrix-podman status` says whether it does"));

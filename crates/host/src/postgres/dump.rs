@@ -8,12 +8,13 @@ use matrix_podman_core::{
     name::{AbsPath, Mode, Owner},
     render::{
         homeserver::DATABASE,
-        roles::{FILLING, LIKE_SYNAPSE, OWNER},
+        roles::{FILLING, LIKE_SYNAPSE},
     },
     service::Service,
     update,
 };
 
+use super::{PSQL, owner, psql, session::QUICK};
 use crate::{
     failure::{Doing, Failure},
     file,
@@ -23,8 +24,6 @@ use crate::{
 
 /// How long a dump or a restore may take: that of hundreds of gigabytes.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// How long one statement may take.
-const QUICK: Duration = Duration::from_secs(120);
 /// Keys that clients upload to be used once. Restored, they would be given out
 /// a second time, and what is encrypted to them could not be read; clients
 /// upload new ones by themselves.
@@ -160,43 +159,8 @@ pub fn checkpoint() -> Result<(), Failure> {
     psql(owner()?, "postgres", "CHECKPOINT;", doing, LONG).map(drop)
 }
 
-/// psql as a program asks it: nothing but the values, and no going on after an error.
-pub(crate) const PSQL: [&str; 6] =
-    ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"];
-
 /// Runs statements as the cluster's owner in the database that belongs to nobody; what they
 /// print.
 fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
     psql(owner()?, "postgres", statements, doing, QUICK)
-}
-
-/// The name of the cluster's owner: in one that an older version made and that was not taken over
-/// yet, it is that of Synapse's role.
-pub(crate) fn owner() -> Result<&'static str, Failure> {
-    match psql(OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
-        Ok(_) => Ok(OWNER),
-        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => Ok(DATABASE),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn is_not_there(line: &str) -> bool {
-    line.contains(&format!("role \"{OWNER}\" does not exist"))
-}
-
-/// Runs statements as a role in a database; what they print.
-pub(crate) fn psql(
-    role: &str,
-    database: &str,
-    statements: &str,
-    doing: &str,
-    within: Duration,
-) -> Result<String, Failure> {
-    let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
-        "--username",
-        role,
-        "--dbname",
-        database,
-    ]);
-    Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }
