@@ -5,8 +5,8 @@
 //! and carries a plan out with a lock and a journal ([`run`]). What should be
 //! is decided in the core, never here.
 
+pub mod agent;
 pub mod apply;
-mod aside;
 pub mod backup;
 pub(crate) mod bounded;
 pub mod check;

@@ -1,5 +1,7 @@
 //! What work tells whoever watches it.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 /// Something about how a piece of work goes.
@@ -89,4 +91,9 @@ pub trait Listener: Sync {
 /// Nobody watches.
 impl Listener for () {
     fn on(&self, _: &Event<'_>) {}
+}
+
+/// How long ago that was, in milliseconds.
+pub(crate) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

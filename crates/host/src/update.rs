@@ -34,7 +34,7 @@ pub use outlived::room_runs_out;
 use crate::{
     failure::Failure,
     journal::Journal,
-    progress::{Event, Listener},
+    progress::{Event, Listener, millis},
     run,
     world::World,
 };
@@ -491,8 +491,4 @@ fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
         id: image.id.clone(),
         version: image.version.clone(),
     }
-}
-
-pub(crate) fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use matrix_podman_host::{failure::Failure, guest::agent, own_program};
+use matrix_podman_host::{agent, failure::Failure, own_program};
 
 use crate::{error::Error, output};
 

@@ -11,7 +11,12 @@ use std::{
 use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
-use crate::{backup, failure::Failure, lock::LockHolder, progress::Saying};
+use crate::{
+    failure::Failure,
+    guest::calls::{Beside, Call, Step},
+    lock::LockHolder,
+    progress::Saying,
+};
 
 /// Changes when the two sides would no longer understand each other.
 pub const PROTOCOL: u32 = 4;
@@ -52,10 +57,10 @@ pub enum Request {
     /// Send something that a backup holds as data. The guest sends one piece
     /// for each byte of data that it gets, so that what comes faster than it is
     /// worked on waits in the guest.
-    Stream(backup::Call),
+    Stream(Call),
     /// Do one act with the files of a snapshot; what a file is to hold follows as
     /// data.
-    Restore(backup::restore::Beside, backup::restore::Step),
+    Restore(Beside, Step),
 }
 
 /// What the guest says back.

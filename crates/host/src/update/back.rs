@@ -15,10 +15,12 @@ use matrix_podman_core::{
 };
 
 use super::{
-    Change, Proposal, Report, Update, demanded, history, lock, major, millis, next, schema_of, see,
-    write_history,
+    Change, Proposal, Report, Update, demanded, history, lock, major, next, schema_of, see, write_history,
 };
-use crate::{failure::Failure, progress::Event};
+use crate::{
+    failure::Failure,
+    progress::{Event, millis},
+};
 
 impl Update<'_> {
     /// The way back to the images of `generation`, from what the lock names;

@@ -1,5 +1,7 @@
 //! The two sides of a site, as one thing to ask and to act on.
 
+pub(crate) mod stream;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::process::ExitStatusExt as _,

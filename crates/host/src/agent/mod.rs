@@ -1,5 +1,14 @@
 //! The side in the guest: reads requests, works on them side by side, answers.
 
+mod aside;
+mod calls;
+mod drill;
+mod files;
+mod rehearsal;
+mod restore;
+mod room_media;
+mod switch;
+
 use std::{
     collections::BTreeMap,
     io::{self, BufReader, Read, Write},
@@ -14,17 +23,20 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::wire::{
-    CHUNK, Envelope, Frame, PROTOCOL, PULSE, Reply, Request, read_frame, write_data, write_message,
-};
 use crate::{
-    apply, backup,
+    apply,
     failure::{Doing, Failure},
+    guest::wire::{
+        CHUNK, Envelope, Frame, PROTOCOL, PULSE, Reply, Request, read_frame, write_data, write_message,
+    },
     lock::{self, LockHolder, RunLock},
     own_program, probe,
     progress::{Saying, Sink},
     secret, synapse,
 };
+
+pub(crate) use calls::stream_here;
+pub(crate) use restore::serve as restore_here;
 
 /// How many pieces of data may wait for a slow reader.
 const PIECES_WAITING: usize = 8;
@@ -183,11 +195,11 @@ fn answer(
         Request::PutSecret(secret) => done(secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),
         Request::Follow(argv) => follow(id, &argv, data, output),
-        Request::Restore(beside, step) => done(backup::restore::serve(beside, &step, data)),
+        Request::Restore(beside, step) => done(restore::serve(beside, &step, data)),
         Request::Stream(call) => {
             let mut pieces = Pieces { id, output, asked: data, waiting: Vec::with_capacity(CHUNK) };
             done(
-                backup::guest::serve(&call, &mut pieces)
+                calls::serve(&call, &mut pieces)
                     .and_then(|()| pieces.flush().doing(|| "send what was asked for")),
             )
         }

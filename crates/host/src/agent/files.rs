@@ -1,11 +1,10 @@
-//! The guest's half of a backup: what is there, and what the database holds.
+//! The files that a backup holds: which there are, and what is in them.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt as _,
     path::Path,
-    thread::JoinHandle,
 };
 
 use matrix_podman_core::{
@@ -15,73 +14,19 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::Call;
 use crate::{
     failure::{Doing, Failure},
     file::folder::Folder,
     json_line,
-    postgres::{Session, stream},
 };
 
-/// Writes the answer to `call` into `to`.
-pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
-    match call {
-        Call::List => list(to),
-        Call::Digests(paths) => digests(paths, to),
-        Call::Read(path) => {
-            let mut file = open(&root()?, path)?;
-            io::copy(&mut file, to).doing(|| format!("read {path} in the guest")).map(drop)
-        }
-        Call::Dump => stream::send(to),
-        Call::Drill(drill, media) => super::drill::serve(drill, media, to),
-        Call::SetAside => {
-            json_line::write(to, &super::switch::set_aside()?).doing(|| "tell what is set aside")
-        }
-        Call::RoomMedia(room, server) => {
-            json_line::write(to, &super::take::serve(room, server)?).doing(|| "tell what was found")
-        }
-        Call::Rehearse(rehearsal) => crate::rehearsal::serve(rehearsal, to),
-        Call::Rows => json_line::write(to, &stream::rows(&mut Session::open()?)?).doing(|| "tell the rows"),
-    }
-}
-
-/// The same as something to read from, where machine and guest are one.
-pub fn stream_here(call: Call) -> Result<Here, Failure> {
-    let (from, mut to) = io::pipe().doing(|| "make a pipe")?;
-    let worker = std::thread::spawn(move || serve(&call, &mut to));
-    Ok(Here { from, worker: Some(worker) })
-}
-
-/// See [`stream_here`].
-pub struct Here {
-    from: io::PipeReader,
-    worker: Option<JoinHandle<Result<(), Failure>>>,
-}
-
-impl Read for Here {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        if count == 0
-            && !buffer.is_empty()
-            && let Some(worker) = self.worker.take()
-        {
-            // The end of the pipe is only the end when nothing went wrong.
-            match worker.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => return Err(io::Error::other(failure)),
-                Err(_) => return Err(io::Error::other("a thread failed")),
-            }
-        }
-        Ok(count)
-    }
-}
-
 /// The guest's data, below which nothing but folders and files is looked at.
-fn root() -> Result<Folder, Failure> {
+pub(super) fn root() -> Result<Folder, Failure> {
     Folder::open(Path::new(layout::ROOT)).doing(|| format!("look into {}", layout::ROOT))
 }
 
-fn list(to: &mut dyn Write) -> Result<(), Failure> {
+/// Lists what is saved: a line of JSON for each file or folder.
+pub(super) fn list(to: &mut dyn Write) -> Result<(), Failure> {
     list_below(&root()?, to)
 }
 
@@ -139,7 +84,7 @@ fn list_below(root: &Folder, to: &mut dyn Write) -> Result<(), Failure> {
 }
 
 /// Opens a file below `folder` that belongs into a backup, and no other.
-fn open(folder: &Folder, path: &str) -> Result<File, Failure> {
+pub(super) fn open(folder: &Folder, path: &str) -> Result<File, Failure> {
     let doing = || format!("read {path} in the guest");
     if !belongs(path) {
         return Err(Failure::new(doing(), "it does not belong into a backup"));
@@ -147,7 +92,8 @@ fn open(folder: &Folder, path: &str) -> Result<File, Failure> {
     folder.read_below(Path::new(path)).doing(doing)
 }
 
-fn digests(paths: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+/// The digests of files: a line of hexadecimal for each.
+pub(super) fn digests(paths: &[String], to: &mut dyn Write) -> Result<(), Failure> {
     let root = root()?;
     for path in paths {
         let digest = digest(&root, path)?;

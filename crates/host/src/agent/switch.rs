@@ -16,39 +16,16 @@ use matrix_podman_core::{
     layout,
     name::{Mode, Owner},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     apply,
     failure::{Doing, Failure},
     file,
+    guest::calls::{Incoming, Switch},
 };
 
 /// Begins names that only the program uses, which are never data of a server.
 const OWN: &str = ".matrix-podman-";
-
-/// What takes the place of what is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Incoming {
-    /// What a restore put beside it.
-    Restored,
-    /// What was set aside under this name.
-    SetAside(String),
-}
-
-/// A switch, as the marker has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Switch {
-    /// What comes.
-    pub incoming: Incoming,
-    /// The name under which is set aside what was there.
-    pub aside: String,
-    /// Whether a server may be there.
-    pub replace: bool,
-    /// Whether all that was there is set aside already.
-    #[serde(default)]
-    pub inwards: bool,
-}
 
 /// Does it, or goes on with the one that was cut off.
 pub(super) fn carry_out(wanted: &Switch) -> Result<(), Failure> {
