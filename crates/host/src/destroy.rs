@@ -20,6 +20,7 @@ use crate::{
     apply::{lxc, network, proxmox},
     failure::{Doing, Failure},
     file,
+    probe::lxc::LXC,
     process::Program,
     progress::Sink,
     world::World,
@@ -191,7 +192,7 @@ fn forget_timers(config: &Config) -> Result<(), Failure> {
 
 /// Takes the program's own bridge down when no guest is on it any more.
 fn leave_network(bridge: &str, guest: &str) -> Result<(), Failure> {
-    let used = fs::read_dir(lxc::LXC).is_ok_and(|guests| {
+    let used = fs::read_dir(LXC).is_ok_and(|guests| {
         guests.filter_map(Result::ok).any(|guest| {
             fs::read_to_string(guest.path().join("config")).is_ok_and(|config| {
                 config.lines().any(|line| line.replace(' ', "") == format!("lxc.net.0.link={bridge}"))

@@ -9,10 +9,10 @@ use std::{
 
 use matrix_podman_core::layout;
 
-use super::disk;
 use crate::{
     failure::{Doing, Failure},
     file,
+    probe::disk,
 };
 
 /// Has the disks hold all that was written to the file systems that a site's
