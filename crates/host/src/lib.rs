@@ -2,7 +2,7 @@
 //!
 //! It answers the core's questions ([`probe`]), does the acts that plans are
 //! made of ([`apply`]), speaks with the guest over one connection ([`guest`]),
-//! and carries a plan out with a lock and a journal ([`run`]). What should be
+//! and carries a plan out with a lock and a journal ([`work`]). What should be
 //! is decided in the core, never here.
 
 pub mod agent;
@@ -10,7 +10,6 @@ pub mod apply;
 pub mod backup;
 pub(crate) mod bounded;
 pub mod check;
-pub mod destroy;
 pub mod edge;
 pub mod failure;
 pub mod file;
@@ -29,14 +28,11 @@ pub mod probe;
 pub mod process;
 pub mod progress;
 mod proxy;
-mod rehearsal;
 pub mod remote;
 mod room;
-pub mod run;
 mod secret;
-pub mod snapshot;
 pub mod synapse;
 mod trust;
 pub mod unattended;
-pub mod update;
+pub mod work;
 pub mod world;

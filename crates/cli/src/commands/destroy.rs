@@ -8,10 +8,10 @@ use matrix_podman_core::{
     resource::{self, Backend, Place, Takedown},
 };
 use matrix_podman_host::{
-    destroy,
     failure::Failure,
     lock::{LockHolder, RunLock},
     progress::Event,
+    work::destroy,
     world::World,
 };
 

@@ -13,7 +13,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     file,
     notify::{self, Sent},
-    update::room_runs_out,
+    work::update::room_runs_out,
     world::World,
 };
 use serde_json::{Value as Json, json};

@@ -9,7 +9,7 @@ use matrix_podman_core::{
     size::Bytes,
     update::{NewerPackage, Note, Takes, Work, notable},
 };
-use matrix_podman_host::{failure::Failure, journal, update::Proposal, world::World};
+use matrix_podman_host::{failure::Failure, journal, work::update::Proposal, world::World};
 use serde::Serialize;
 
 use crate::{

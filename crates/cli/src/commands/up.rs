@@ -19,7 +19,7 @@ use matrix_podman_host::{
     journal::Journal,
     lock::{LockHolder, RunLock},
     progress::{Event, Listener},
-    run::{self, Ended},
+    work::{self, Ended},
     world::World,
 };
 
@@ -186,7 +186,7 @@ pub fn carry_out(
     json: bool,
 ) -> Result<(), Error> {
     let ended = at_work(world, found, command, json, |journal, listener| {
-        let ended = run::run(resources, plan, world, journal, allowed, listener)?;
+        let ended = work::run(resources, plan, world, journal, allowed, listener)?;
         journal.end(ended.failed.is_empty())?;
         Ok(ended)
     })?;

@@ -15,7 +15,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     failure::Failure,
     unattended,
-    update::{self, Proposal, Report, Update},
+    work::update::{self, Proposal, Report, Update},
     world::World,
 };
 use serde_json::json;

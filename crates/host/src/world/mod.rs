@@ -18,7 +18,7 @@ use matrix_podman_core::{
     effect::{Container, Effect, ImageSource, NewContainer},
     fact::{Fact, GuestState, Side, Suspension, Value},
     layout,
-    observed::{Answer, Gap, Observed},
+    observed::{Answer, Gap, Observed, Seen},
     people,
     proxmox::Question,
     resource::{self, Backend, Place, Site},
@@ -108,6 +108,18 @@ pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> 
             seen.insert(side, fact, answer);
         }
     })
+}
+
+fn unknown(doing: &str, gap: Gap) -> Failure {
+    match gap {
+        Gap::NotAsked => Failure::new(doing, "it was not looked at; this is a mistake in matrix-podman"),
+        Gap::Unknown(why) => Failure::new(doing, why),
+    }
+}
+
+/// Looks, and makes a gap a failure.
+pub(crate) fn see<T>(world: &World, doing: &str, look: impl Fn(&Observed) -> Seen<T>) -> Result<T, Failure> {
+    world.look(&mut Observed::default(), look)?.map_err(|gap| unknown(doing, gap))
 }
 
 impl World {

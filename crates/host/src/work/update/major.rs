@@ -14,8 +14,8 @@ use matrix_podman_core::{
     update::{self, Generation, Move, Precaution, Undo},
 };
 
-use super::{Change, Proposal, Update, lock, see};
-use crate::failure::Failure;
+use super::{Change, Proposal, Update, lock};
+use crate::{failure::Failure, world::see};
 
 /// What is left free besides the new cluster: its log of changes, and what the
 /// server goes on writing.

@@ -15,12 +15,13 @@ use matrix_podman_core::{
     update::{self as rules, Progress, Rehearsal, Rehearsed, Undo, rehearsal},
 };
 
+use super::update::{ID, Proposal, Update, lock, schema_of};
 use crate::{
     bounded,
     failure::{Doing, Failure},
     guest::calls::Call,
     progress::{Event, Saying, millis},
-    update::{Proposal, Update, lock, schema_of, see},
+    world::see,
 };
 
 impl Update<'_> {
@@ -37,8 +38,8 @@ impl Update<'_> {
         let rehearsal = rehearsal(&site.config, &images, &facts, within.as_secs())
             .map_err(|missing| Failure::new(doing, missing))?;
         let started = Instant::now();
-        self.listener.on(&Event::Started { id: crate::update::ID, what });
-        let act = self.journal.intent(crate::update::ID, doing)?;
+        self.listener.on(&Event::Started { id: ID, what });
+        let act = self.journal.intent(ID, doing)?;
         let result = self.hold(rehearsal).and_then(|done| match done.lost() {
             lost if lost.is_empty() => Ok(done),
             lost => Err(Failure::new(doing, "what people have would be lost").evidence(lost)),
@@ -52,11 +53,9 @@ impl Update<'_> {
         });
         self.journal.outcome(act, &result.as_ref().map(|_| ()).map_err(Failure::clone))?;
         match &result {
-            Ok(_) => {
-                self.listener.on(&Event::Finished { id: crate::update::ID, what, millis: millis(started) })
-            }
+            Ok(_) => self.listener.on(&Event::Finished { id: ID, what, millis: millis(started) }),
             Err(failure) => {
-                self.listener.on(&Event::Failed { id: crate::update::ID, what, why: failure.to_string() });
+                self.listener.on(&Event::Failed { id: ID, what, why: failure.to_string() });
             }
         }
         result
@@ -101,7 +100,7 @@ impl Update<'_> {
             match serde_json::from_str(&line).doing(|| "understand what the rehearsal said")? {
                 Progress::WaitsFor(what) => {
                     let saying = Saying::WaitsFor(what);
-                    self.listener.on(&Event::Said { id: crate::update::ID, saying: &saying });
+                    self.listener.on(&Event::Said { id: ID, saying: &saying });
                 }
                 Progress::Ended(done) => return Ok(done),
             }

@@ -15,11 +15,12 @@ use matrix_podman_core::{
 };
 
 use super::{
-    Change, Proposal, Report, Update, demanded, history, lock, major, next, schema_of, see, write_history,
+    Change, Proposal, Report, Update, demanded, history, lock, major, next, schema_of, write_history,
 };
 use crate::{
     failure::Failure,
     progress::{Event, millis},
+    world::see,
 };
 
 impl Update<'_> {

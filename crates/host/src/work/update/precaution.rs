@@ -12,13 +12,11 @@ use matrix_podman_core::{
     update::{self, Precaution},
 };
 
-use super::{Proposal, Update, history, lock, see};
-use crate::{
-    apply::proxmox::snapshot::all,
-    failure::Failure,
-    progress::Event,
-    snapshot::{self, Work},
+use super::{
+    super::snapshot::{self, Work},
+    Proposal, Update, history, lock,
 };
+use crate::{apply::proxmox::snapshot::all, failure::Failure, progress::Event, world::see};
 
 impl Proposal {
     /// Whether what keeps people's data is replaced.

@@ -22,7 +22,7 @@ use matrix_podman_core::{
     federation::Net,
     lock::{Lock, LockedImage},
     name::{AbsPath, Mode, Owner},
-    observed::{Gap, Observed, Seen},
+    observed::Observed,
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
@@ -35,8 +35,7 @@ use crate::{
     failure::Failure,
     journal::Journal,
     progress::{Event, Listener, millis},
-    run,
-    world::World,
+    world::{World, see},
 };
 
 /// How long checks that held before may take to hold again.
@@ -44,7 +43,7 @@ const SETTLES: Duration = Duration::from_secs(60);
 /// How many lines of a log a report shows.
 const LOG_LINES: usize = 12;
 /// The name of an update in events and the journal.
-pub(crate) const ID: &str = "update";
+pub(super) const ID: &str = "update";
 
 /// A run of an update.
 pub struct Update<'a> {
@@ -102,18 +101,6 @@ impl Report {
     fn of(generation: Generation) -> Self {
         Self { generation, still_ill: Vec::new(), without_snapshot: None, millis: 0 }
     }
-}
-
-fn unknown(doing: &str, gap: Gap) -> Failure {
-    match gap {
-        Gap::NotAsked => Failure::new(doing, "it was not looked at; this is a mistake in matrix-podman"),
-        Gap::Unknown(why) => Failure::new(doing, why),
-    }
-}
-
-/// Looks, and makes a gap a failure.
-pub(crate) fn see<T>(world: &World, doing: &str, look: impl Fn(&Observed) -> Seen<T>) -> Result<T, Failure> {
-    world.look(&mut Observed::default(), look)?.map_err(|gap| unknown(doing, gap))
 }
 
 /// The lock of a server that was made.
@@ -189,7 +176,7 @@ fn demanded(world: &World) -> Result<Option<u32>, Failure> {
 impl Update<'_> {
     /// Does one act, told and written down.
     pub fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
-        run::act(self.world, self.journal, self.listener, ID, what, effect)
+        super::act(self.world, self.journal, self.listener, ID, what, effect)
     }
 
     /// Gets the images that are wanted into the guest, and says what they would
@@ -409,7 +396,7 @@ impl Update<'_> {
         let resources: Vec<Box<dyn Resource>> =
             resource::all(site).into_iter().filter(|r| names.contains(&r.id().as_str())).collect();
         let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
-        let ended = run::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
+        let ended = super::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
         ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
     }
 

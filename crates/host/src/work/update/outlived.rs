@@ -12,8 +12,12 @@ use matrix_podman_core::{
     update::{self as rules, History},
 };
 
-use super::{Update, history, lock, see};
-use crate::{failure::Failure, progress::Event, world::World};
+use super::{Update, history, lock};
+use crate::{
+    failure::Failure,
+    progress::Event,
+    world::{World, see},
+};
 
 impl Update<'_> {
     /// Removes images and dumps that neither what runs nor what ran before needs. What cannot go

@@ -17,8 +17,12 @@ use matrix_podman_core::{
 };
 
 use crate::{
-    apply::proxmox::snapshot, failure::Failure, journal::Journal, postgres::PSQL, progress::Listener, run,
-    update::see, world::World,
+    apply::proxmox::snapshot,
+    failure::Failure,
+    journal::Journal,
+    postgres::PSQL,
+    progress::Listener,
+    world::{World, see},
 };
 
 /// The name of this in events and the journal.
@@ -40,7 +44,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     fn act(&self, what: &str, effect: &Effect) -> Result<(), Failure> {
-        run::act(self.world, self.journal, self.listener, ID, what, effect)
+        super::act(self.world, self.journal, self.listener, ID, what, effect)
     }
 
     fn synapse_runs(&self) -> Result<bool, Failure> {
