@@ -12,8 +12,8 @@ use matrix_podman_core::{
     name::{AbsPath, Domain, Mode, Owner},
 };
 use matrix_podman_host::{
-    apply::file,
     failure::Failure,
+    file,
     remote::{Handed, Remote},
 };
 use sha2::{Digest as _, Sha256};

@@ -15,7 +15,7 @@ use matrix_podman_core::{
     resource::{Backend, Site},
     status::Looked,
 };
-use matrix_podman_host::{apply::file, backup, failure::Failure, probe, run};
+use matrix_podman_host::{backup, failure::Failure, file, probe};
 
 use crate::{args::Settings, error::Error, remote};
 
@@ -223,7 +223,7 @@ pub fn state_folder(site: &Site) -> PathBuf {
 }
 
 fn sites_folder() -> PathBuf {
-    Path::new(run::STATE).join("sites")
+    Path::new(layout::STATE).join("sites")
 }
 
 /// The config files of the sites that were brought up from this machine.

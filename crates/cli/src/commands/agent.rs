@@ -2,13 +2,13 @@
 
 use std::io;
 
-use matrix_podman_host::{failure::Failure, guest::agent, run};
+use matrix_podman_host::{agent, failure::Failure, own_program};
 
 use crate::{error::Error, output};
 
 pub fn run(digest: bool) -> Result<u8, Error> {
     if digest {
-        output::data(&run::own_digest()?);
+        output::data(&own_program::digest()?);
         return super::OK;
     }
     agent::serve(io::stdin(), io::stdout(), || agent::until_gone(io::stdin()))

@@ -17,11 +17,10 @@ use matrix_podman_core::{
     resource,
 };
 use matrix_podman_host::{
-    apply::Sink,
     backup::{self, Made, Password, Place, Pruned, Repository, Snapshot},
     failure::Failure,
     priority,
-    run::Event,
+    progress::{Event, Sink},
     world::World,
 };
 use serde::Serialize;

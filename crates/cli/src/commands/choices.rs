@@ -9,7 +9,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{Backend, Diff},
 };
-use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use matrix_podman_host::{failure::Failure, file, world::World};
 
 use super::up::ask;
 use crate::{args, error::Error, output, site::Found};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use matrix_podman_core::update::Outcome;
-use matrix_podman_host::{failure::Failure, update};
+use matrix_podman_host::{failure::Failure, work::update};
 
 use crate::{
     args,

@@ -9,7 +9,7 @@ use matrix_podman_core::{
     prune::{Asked, Kind, Spared, Surplus, Thing, summary},
     status::human,
 };
-use matrix_podman_host::{failure::Failure, run, world::World};
+use matrix_podman_host::{failure::Failure, work, world::World};
 use serde_json::json;
 
 use super::{status, up};
@@ -51,7 +51,7 @@ pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
         let mut failed = None;
         for spared in &going {
             let what = format!("Remove {}", short(&spared.thing));
-            if let Err(failure) = run::act(&world, journal, listener, "prune", &what, &spared.effect) {
+            if let Err(failure) = work::act(&world, journal, listener, "prune", &what, &spared.effect) {
                 // One that cannot go keeps no other.
                 failed.get_or_insert(failure);
             }

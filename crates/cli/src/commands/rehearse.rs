@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use matrix_podman_core::{service::Service, update::Undo};
-use matrix_podman_host::update::{Proposal, Update};
+use matrix_podman_host::work::update::{Proposal, Update};
 use serde_json::json;
 
 use crate::{

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     resource::{self, decide_source, wanted},
     service::Service,
 };
-use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use matrix_podman_host::{failure::Failure, file, world::World};
 use sha2::{Digest as _, Sha256};
 
 use crate::{args, error::Error, output, site};

@@ -20,9 +20,11 @@ use matrix_podman_core::{
     resource::{self, Resource, ResourceId, Risk},
 };
 use matrix_podman_host::{
-    apply::{Sink, file},
-    backup::{Incoming, Opened, Password, Repository, restore},
+    backup::{Opened, Password, Repository, restore},
     failure::Failure,
+    file,
+    guest::calls::Incoming,
+    progress::Sink,
     world::World,
 };
 

@@ -10,7 +10,7 @@ use matrix_podman_core::{
     layout,
     plan::PlanText,
 };
-use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use matrix_podman_host::{failure::Failure, file, world::World};
 use serde_json::json;
 
 use super::plan;

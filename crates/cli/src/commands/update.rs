@@ -15,7 +15,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     failure::Failure,
     unattended,
-    update::{self, Proposal, Report, Update},
+    work::update::{self, Proposal, Report, Update},
     world::World,
 };
 use serde_json::json;
@@ -504,6 +504,6 @@ fn names(proposal: &Proposal) -> String {
 }
 
 fn by(command: &str) -> String {
-    let host = matrix_podman_host::run::LockHolder::this(command).host;
+    let host = matrix_podman_host::lock::LockHolder::this(command).host;
     format!("{command} on {host}")
 }

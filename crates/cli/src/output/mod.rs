@@ -11,7 +11,7 @@ mod terminal;
 use std::io::{IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use matrix_podman_host::run::Listener;
+use matrix_podman_host::progress::Listener;
 
 use crate::error::Error;
 

@@ -7,11 +7,10 @@ use matrix_podman_core::render::{
     roles::{self, OWNER},
 };
 
-use super::Sink;
 use crate::{
-    dump::{owner, psql},
     failure::Failure,
-    guest::wire::Saying,
+    postgres::{owner, psql},
+    progress::{Saying, Sink},
 };
 
 /// How long one attempt may take; a large number of tables changes hands within seconds.
