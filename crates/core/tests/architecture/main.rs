@@ -13,24 +13,7 @@ use source::Crate;
 const CIRCLES: [(&str, &[&str]); 4] = [
     ("core", &[]),
     ("images", &[]),
-    (
-        "host",
-        &[
-            "apply",
-            "aside",
-            "backup",
-            "dump",
-            "edge",
-            "guest",
-            "probe",
-            "rehearsal",
-            "run",
-            "snapshot",
-            "synapse",
-            "update",
-            "world",
-        ],
-    ),
+    ("host", &[]),
     ("cli", &["remote", "site"]),
 ];
 
