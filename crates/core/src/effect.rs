@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::Move,
     config::RootPassword,
     edge::Act,
     fact::{Edition, Side},
@@ -24,7 +25,6 @@ use crate::{
     render::postgres::NewCluster,
     service::Service,
     size::{Bytes, Seconds},
-    update::Move,
 };
 
 /// One primitive act.

@@ -1,8 +1,7 @@
 //! Where things are: the paths of DESIGN.md's contract, in one place.
 
 use crate::{
-    backup::RepositoryName,
-    name::{AbsPath, Owner},
+    name::{AbsPath, Owner, RepositoryName},
     service::Service,
 };
 

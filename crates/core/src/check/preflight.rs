@@ -41,7 +41,7 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
             )),
             Err(gap) => Some(Check::gap(id, gap)),
         })
-        .chain(resource::edge_checks(site, seen))
+        .chain(super::edge::edge_checks(site, seen))
         .collect();
     // One question that is not answered leaves many checks open, all for the
     // same reason.

@@ -194,14 +194,6 @@ fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
     block
 }
 
-/// Networks that a tunnel comes from where nobody named them: this machine and
-/// the private ones.
-pub fn usual_connectors() -> Vec<Cidr> {
-    [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
-        .map(|(a, b, prefix)| Cidr::known(a, b, prefix))
-        .to_vec()
-}
-
 /// Where a proxy finds its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

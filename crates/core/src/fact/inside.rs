@@ -8,8 +8,8 @@ use super::{Output, last_line, usage::ask_read_only};
 use crate::{
     name::Invalid,
     render::{homeserver, roles},
+    schema::Schema,
     service::Service,
-    update::Schema,
 };
 
 /// What PostgreSQL says.

@@ -2,12 +2,12 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
+    cluster::version_file,
     effect::Effect,
     fact::Side,
     observed::{Observed, Seen},
     render::postgres::NewCluster,
     service::Service,
-    update::version_file,
 };
 
 /// Major versions whose data could be there.

@@ -47,7 +47,7 @@ mod timer;
 mod update;
 
 pub use backups::is_outside;
-pub use edge::{Takedown, View, edge_checks, edge_takedown, edge_way, outside_question, outside_view};
+pub use edge::{Takedown, View, edge_takedown, edge_way, outside_question, outside_view};
 pub use guest::{foreign, guest_address, guest_state, lxc_spec};
 pub(crate) use guest_disk::{cannot_have_disk, is_away as disk_is_away, wanted_disk};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};

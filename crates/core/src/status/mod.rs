@@ -70,6 +70,25 @@ pub struct Guest {
     pub disk: Option<Room>,
     /// What its programs hold of memory.
     pub memory: Option<GuestMemory>,
+    /// What Proxmox has it locked for.
+    pub lock: Option<GuestLock>,
+}
+
+/// What Proxmox has a guest locked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuestLock {
+    /// What the lock means.
+    pub why: String,
+    /// Whether what took it was cut off, so that it stays until somebody removes it.
+    pub left: bool,
+    /// What to do about it.
+    pub way_out: String,
+}
+
+impl From<resource::Locked> for GuestLock {
+    fn from(locked: resource::Locked) -> Self {
+        Self { why: locked.reason(), left: locked.is_left(), way_out: locked.way_out() }
+    }
 }
 
 /// What a guest's programs hold of memory, in bytes.
@@ -219,6 +238,10 @@ impl Status {
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
         let held = Held::of(seen);
+        let guest_lock = match site.backend {
+            Backend::Proxmox => resource::container_lock(site, seen),
+            Backend::Lxc | Backend::ThisMachine => Ok(None),
+        };
         let timers = timers(site, seen);
         let last_found = LastFound {
             doctor: Found::last(site, Looked::Doctor, seen).unwrap_or_default(),
@@ -278,6 +301,7 @@ impl Status {
                 state: state.to_owned(),
                 disk: disk.ok().flatten(),
                 memory: memory.ok().map(|m| GuestMemory { used: m.used, total: may_hold(site, m.total) }),
+                lock: guest_lock.ok().flatten().map(GuestLock::from),
             },
             // For the moment of a snapshot it is held back from a next start only.
             held: held.ok().flatten().filter(|_| !runs),

@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use super::schema::numbers;
-use crate::{fact::Output, name::Invalid, service::Service, size::Bytes};
+use crate::{schema::numbers, service::Service, size::Bytes};
 
 /// What people who run a server should know of a release of Synapse.
 ///
@@ -190,7 +189,7 @@ impl NewerPackage {
         RUNTIME.contains(&self.name.as_str())
     }
 
-    /// Reads a line of [`parse_newer`].
+    /// Reads a line of [`Fact::NewerPackages`](crate::fact::Fact::NewerPackages).
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ').map(str::to_owned);
         Some(Self { name: words.next()?, from: words.next()?, to: words.next()? })
@@ -211,22 +210,6 @@ pub const RUNTIME: [&str; 10] = [
     "nftables",
     "podman",
 ];
-
-/// Reads what `apt-get --simulate upgrade` printed, a line for each package
-/// that would be upgraded: name, version that is there, newer version.
-pub(crate) fn parse_newer(output: &Output) -> Result<Vec<String>, Invalid> {
-    if output.status != Some(0) {
-        return Err(Invalid::new(crate::fact::last_line(&output.stderr)));
-    }
-    // Inst podman [5.4.2+ds1-2] (5.4.2+ds1-3 Debian:13.1/stable [amd64])
-    let text = String::from_utf8_lossy(&output.stdout);
-    let newer = text.lines().filter_map(|line| {
-        let (name, rest) = line.strip_prefix("Inst ")?.split_once(" [")?;
-        let (from, rest) = rest.split_once("] (")?;
-        Some(format!("{name} {from} {}", rest.split(' ').next()?))
-    });
-    Ok(newer.collect())
-}
 
 #[cfg(test)]
 mod tests {
@@ -281,17 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn apt_says_what_is_newer() {
-        let stdout = "Inst libc6 [2.41-12] (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n\
-            Inst podman [5.4.2+ds1-2+b1] (5.4.2+ds1-3 Debian:13.2/stable [amd64]) []\n\
-            Inst new-one (1.0 Debian:13.2/stable [amd64])\n\
-            Conf libc6 (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n";
-        let output = Output { status: Some(0), stdout: stdout.as_bytes().to_vec(), ..Output::default() };
-        let lines = parse_newer(&output).unwrap();
-        assert_eq!(lines, ["libc6 2.41-12 2.41-12+deb13u1", "podman 5.4.2+ds1-2+b1 5.4.2+ds1-3"]);
-        let newer: Vec<bool> =
-            lines.iter().filter_map(|line| NewerPackage::parse(line)).map(|p| p.is_runtime()).collect();
-        assert_eq!(newer, [false, true]);
-        assert!(parse_newer(&Output { status: Some(100), ..Output::default() }).is_err());
+    fn what_containers_run_by_is_known() {
+        let newer = |line| NewerPackage::parse(line).map(|p| p.is_runtime());
+        assert_eq!(newer("libc6 2.41-12 2.41-12+deb13u1"), Some(false));
+        assert_eq!(newer("podman 5.4.2+ds1-2+b1 5.4.2+ds1-3"), Some(true));
+        assert_eq!(newer("podman 5.4.2+ds1-2+b1"), None);
     }
 }

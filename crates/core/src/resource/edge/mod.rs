@@ -5,7 +5,6 @@
 
 mod cache;
 mod certificate;
-mod checks;
 mod cloudflare;
 mod conflict;
 mod host;
@@ -22,7 +21,6 @@ mod tests;
 mod tests_cloudflare;
 mod tunnel;
 
-pub use checks::edge_checks;
 pub use outside::{View, outside_question, outside_view};
 pub use takedown::{Takedown, edge_takedown};
 

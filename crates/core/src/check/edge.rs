@@ -1,7 +1,7 @@
 //! What at the edge will be in the way of people, and is not ours to change.
 
+use super::Check;
 use crate::{
-    check::Check,
     config::ZoneSetting,
     edge::{
         Question,

@@ -7,14 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    layout,
-    name::AbsPath,
-    observed::{Observed, Seen},
-    render::postgres::NewCluster,
-    resource,
-    service::Service,
-};
+use crate::{layout, name::AbsPath, render::postgres::NewCluster};
 
 /// Where they are, in the guest.
 pub const FOLDER: &str = "/opt/matrix/postgresdata";
@@ -135,15 +128,6 @@ pub fn clusters(folders: &[String], serves: u32) -> Vec<OldCluster> {
         .collect();
     old.sort_by(|a, b| (a.major, &a.name).cmp(&(b.major, &b.name)));
     old
-}
-
-/// The clusters in the guest that do not serve.
-pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
-    let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
-    let (folders, lock) = (folders?, lock?);
-    let serves = lock.and_then(|lock| lock.images.get(&Service::Postgres)?.major());
-    // Without a lock it is not known which one serves, so none is called old.
-    Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
 }
 
 /// The file that says of which version a cluster is; a cluster without it is none.

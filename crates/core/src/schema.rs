@@ -59,7 +59,7 @@ pub fn known(release: &str) -> Option<Schema> {
 }
 
 /// `v1.157.1`, `1.157.1`, `1.157.0rc1` → the three numbers.
-pub(super) fn numbers(release: &str) -> Option<(u32, u32, u32)> {
+pub(crate) fn numbers(release: &str) -> Option<(u32, u32, u32)> {
     let mut parts = release.trim_start_matches('v').splitn(3, '.').map(|part| {
         let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Undo;
 use crate::{
     layout,
     lock::{Lock, LockedImage},
     name::{AbsPath, SnapshotName},
+    schema::Undo,
     service::Service,
 };
 
