@@ -6,11 +6,11 @@ use std::{fs, path::Path, time::Duration};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
-    render::{
-        homeserver::DATABASE,
-        roles::{FILLING, LIKE_SYNAPSE, OWNER},
-    },
     service::Service,
+    stack::{
+        postgres::roles::{FILLING, LIKE_SYNAPSE, OWNER},
+        synapse::homeserver::DATABASE,
+    },
     update,
 };
 

@@ -16,9 +16,9 @@ use matrix_podman_core::{
     layout,
     lock::Lock,
     name::{AbsPath, Mode, Owner},
-    render::homeserver::DATABASE,
     resource,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
     update::{self as rules, Progress, Rehearsal, Rehearsed, Undo, rehearsal, rehearsal_needs},
 };
 

@@ -14,8 +14,8 @@ use matrix_podman_core::{
         MediaList,
         drill::{self, CameBack},
     },
-    render::homeserver::DATABASE,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
 };
 use rustic_core::jiff::Timestamp;
 

@@ -14,8 +14,8 @@ use matrix_podman_core::{
     backup::{Content, Entry, Kind, ONE_TIME_KEYS, belongs},
     layout,
     name::Digest,
-    render::homeserver::DATABASE,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
 };
 use sha2::{Digest as _, Sha256};
 

@@ -20,8 +20,8 @@ use matrix_podman_core::{
     fact::{Fact, Value},
     layout,
     observed::Answer as Observation,
-    render::homeserver,
     service::Service,
+    stack::synapse::homeserver,
 };
 use serde_json::Value as Json;
 
