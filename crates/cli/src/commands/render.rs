@@ -10,6 +10,7 @@ use matrix_podman_core::{
     render,
     resource::{self, decide_source, wanted},
     service::Service,
+    stack,
 };
 use matrix_podman_host::{failure::Failure, file, world::World};
 use sha2::{Digest as _, Sha256};
@@ -29,7 +30,7 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
         Some(lock) => lock,
         None => world.look(&mut seen, |seen| placeholder_lock(site, seen))?,
     };
-    let facts = facts.unwrap_or(render::Facts {
+    let facts = facts.unwrap_or(stack::Facts {
         guest_memory: site.config.guest.memory,
         cores: site.config.guest.cores,
         memory_limits: true,

@@ -7,8 +7,7 @@
 //! of its own has nothing that bounds a folder, so Python counts: a module that it loads at
 //! its start (`sitecustomize`, Python's manual, module `site`).
 
-use super::DesiredFile;
-use crate::{config::Config, layout, name::AbsPath, service::Service, size::Bytes};
+use crate::{config::Config, desired::DesiredFile, layout, name::AbsPath, service::ServiceId, size::Bytes};
 
 /// Where Synapse's container sees [`folder`].
 pub const IN_CONTAINER: &str = "/data/uploads";
@@ -52,7 +51,7 @@ pub(super) fn module(config: &Config) -> DesiredFile {
         .replace("@ROOM@", &room(config).0.to_string())
         .replace("@KEEP@", &KEEP.0.to_string());
     DesiredFile::read_by(
-        Service::Synapse,
+        ServiceId::Synapse.owner(),
         module_folder().join("sitecustomize.py"),
         content,
         "Bounds the room of uploads that are on their way",
@@ -62,7 +61,7 @@ pub(super) fn module(config: &Config) -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::default_config;
+    use crate::testing::default_config;
 
     #[test]
     fn room_for_uploads() {

@@ -7,10 +7,11 @@
 //!
 //! Format: PostgreSQL's manual, "The pg_hba.conf File" and "User Name Maps".
 
-use super::{DesiredFile, homeserver::DATABASE};
 use crate::{
+    desired::DesiredFile,
     layout::{self, Secret},
-    service::Service,
+    service::ServiceId,
+    stack::synapse::homeserver::DATABASE,
 };
 
 /// The cluster's owner: the superuser that a cluster is made with.
@@ -84,7 +85,12 @@ pub const LIKE_SYNAPSE: &str = "OWNER synapse TEMPLATE template0 ENCODING 'UTF8'
 pub fn files() -> Vec<DesiredFile> {
     let first: String = first_statements().iter().map(|statement| format!("{statement};\n")).collect();
     let file = |name: &str, content: String, why| {
-        DesiredFile::read_by(Service::Postgres, layout::in_root(&format!("postgres/{name}")), content, why)
+        DesiredFile::read_by(
+            ServiceId::Postgres.owner(),
+            layout::in_root(&format!("postgres/{name}")),
+            content,
+            why,
+        )
     };
     vec![
         file("pg_hba.conf", pg_hba(), "Who may come into the database, and from where"),

@@ -13,9 +13,9 @@ use crate::{
         AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
         Timezone,
     },
-    render::Facts,
-    service::Service,
+    service::ServiceId,
     size::{Bytes, Rate, Seconds},
+    stack::Facts,
 };
 
 fn image(reference: &str) -> ImageChoice {
@@ -139,7 +139,7 @@ pub(crate) fn changed_config() -> Config {
             custom_servers: true,
         },
         images: changed_images(default.images),
-        update: Updates { auto: false, hold: vec![Service::Redis], rehearse: true },
+        update: Updates { auto: false, hold: vec![ServiceId::Redis], rehearse: true },
         backup: changed_backup(),
         notify: Notify {
             on: NotifyOn::Always,
@@ -187,10 +187,10 @@ fn changed_images(mut images: Images) -> Images {
 pub(crate) fn lock() -> Lock {
     let mut lock = Lock::new(ServerName::parse("matrix.chat.home.arpa").unwrap());
     for (n, (service, name, version)) in [
-        (Service::Postgres, "docker.io/library/postgres", "18.1"),
-        (Service::Redis, "docker.io/library/redis", "8.6.4"),
-        (Service::Synapse, "ghcr.io/element-hq/synapse", "1.157.1"),
-        (Service::Web, "docker.io/vectorim/element-web", "1.12.0"),
+        (ServiceId::Postgres, "docker.io/library/postgres", "18.1"),
+        (ServiceId::Redis, "docker.io/library/redis", "8.6.4"),
+        (ServiceId::Synapse, "ghcr.io/element-hq/synapse", "1.157.1"),
+        (ServiceId::Web, "docker.io/vectorim/element-web", "1.12.0"),
     ]
     .into_iter()
     .enumerate()
@@ -211,7 +211,7 @@ pub(crate) fn lock() -> Lock {
 }
 
 /// Files one after the other, each under a line with its path, mode and owner.
-pub(super) fn show(files: &[crate::render::DesiredFile]) -> String {
+pub(crate) fn show(files: &[crate::desired::DesiredFile]) -> String {
     files
         .iter()
         .map(|f| {

@@ -6,12 +6,14 @@
 
 use serde::Serialize;
 
-use super::{DesiredFile, Facts, log_config, uploads, yaml};
+use super::{super::Facts, log_config, uploads};
 use crate::{
     config::{Config, Registration, Turn},
+    desired::DesiredFile,
+    document::yaml,
     layout::{self, Secret},
     name::{Cidr4, ServerName},
-    service::Service,
+    service::ServiceId,
     size::{Bytes, Seconds},
 };
 
@@ -276,7 +278,7 @@ impl<'a> Homeserver<'a> {
                 args: DatabaseArgs {
                     user: DATABASE,
                     dbname: DATABASE,
-                    host: Service::Postgres.name(),
+                    host: ServiceId::Postgres.name(),
                     passfile: Secret::Pgpass.in_container(),
                     cp_min: 5,
                     cp_max: 10,
@@ -288,8 +290,8 @@ impl<'a> Homeserver<'a> {
             },
             redis: Redis {
                 enabled: true,
-                host: Service::Redis.name(),
-                port: super::redis::PORT,
+                host: ServiceId::Redis.name(),
+                port: crate::stack::redis::PORT,
                 password_path: Secret::Redis.in_container(),
             },
             signing_key_path: Secret::SigningKey.in_container(),
@@ -377,7 +379,7 @@ fn event_cache_size(memory: Bytes) -> String {
 /// The password file of libpq for Synapse's role (PostgreSQL's manual, "The
 /// Password File"). The password is hexadecimal, so nothing in it wants escaping.
 pub fn pgpass_line(password: &str) -> String {
-    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", Service::Postgres)
+    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", ServiceId::Postgres)
 }
 
 /// It and the log config, readable by Synapse's user and by nobody else besides root.
@@ -385,13 +387,13 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";
     let mut files = vec![
         DesiredFile::read_by(
-            Service::Synapse,
+            ServiceId::Synapse.owner(),
             layout::in_root("synapse/homeserver.yaml"),
             yaml::to_string(HEADER, &Homeserver::of(config, facts)),
             "Synapse's configuration",
         ),
         DesiredFile::read_by(
-            Service::Synapse,
+            ServiceId::Synapse.owner(),
             layout::in_root("synapse/log.config"),
             yaml::to_string(HEADER, &log_config::of(config.synapse.log_level)),
             "What Synapse logs, to the journal",
@@ -400,7 +402,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     files.push(uploads::module(config));
     if let Some(certificates) = &config.synapse.federation_ca {
         files.push(DesiredFile::read_by(
-            Service::Synapse,
+            ServiceId::Synapse.owner(),
             layout::in_root(&format!("synapse/{FEDERATION_CA}")),
             certificates.clone(),
             "Certificates that other servers' are signed with",
@@ -412,7 +414,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, show, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, show, weak_facts};
 
     #[test]
     fn default() {

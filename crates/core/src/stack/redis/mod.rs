@@ -3,10 +3,15 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
-use super::DesiredFile;
+use super::{ContainerSpec, Facts, Health, Mount, Service, Tmpfs};
 use crate::{
+    config::Config,
+    desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
-    service::Service,
+    lock::LockedImage,
+    name::Owner,
+    service::ServiceId,
+    size::Bytes,
 };
 
 /// Port that Redis listens on in its container.
@@ -74,7 +79,7 @@ pub fn files() -> Vec<DesiredFile> {
         content.push('\n');
     }
     vec![DesiredFile::read_by(
-        Service::Redis,
+        ServiceId::Redis.owner(),
         layout::in_root("redis/redis.conf"),
         content,
         "Redis' configuration: a cache that keeps nothing",
@@ -97,10 +102,45 @@ pub fn health_command() -> Vec<String> {
         .to_vec()
 }
 
+/// Redis: caches and messages between Synapse's parts; nothing to keep.
+#[derive(Debug)]
+pub struct Redis;
+
+impl Service for Redis {
+    fn id(&self) -> ServiceId {
+        ServiceId::Redis
+    }
+
+    fn container(
+        &self,
+        spec: &mut ContainerSpec,
+        _: &Config,
+        _: &LockedImage,
+        _: &Facts,
+    ) -> Result<(), String> {
+        // The image's entry point would load every module that it ships.
+        spec.entrypoint = Some("redis-server");
+        spec.command = vec![CONF.to_owned()];
+        spec.mounts.push(Mount::read(layout::in_root("redis/redis.conf"), CONF));
+        spec.tmpfs.push(Tmpfs { target: "/data", size: Bytes::mib(1) });
+        spec.networks = vec![layout::DB_NETWORK];
+        spec.health = Health::of(health_command());
+        Ok(())
+    }
+
+    fn files(&self, _: &Config, _: &Facts) -> Vec<DesiredFile> {
+        files()
+    }
+
+    fn folders(&self) -> Vec<DesiredFolder> {
+        vec![DesiredFolder::new(layout::in_root("redis"), 0o755, Owner::ROOT)]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::show;
+    use crate::testing::show;
 
     #[test]
     fn conf() {

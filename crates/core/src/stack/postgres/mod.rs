@@ -1,12 +1,22 @@
-//! PostgreSQL: tuning and the making of a cluster; who may log in is in [`super::roles`].
+//! PostgreSQL: tuning and the making of a cluster; who may log in is in [`roles`].
 //!
 //! The tuning follows the guest's memory with the formulas of pgtune (web
 //! application, SSD), of which PostgreSQL gets half.
 
+pub mod roles;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, roles};
-use crate::{config::Config, lock::LockedImage, size::Bytes};
+use super::{ContainerSpec, Facts, Health, Mount, Service, Tmpfs};
+use crate::{
+    config::Config,
+    desired::{DesiredFile, DesiredFolder},
+    layout::{self, Secret},
+    lock::LockedImage,
+    name::Owner,
+    service::ServiceId,
+    size::{Bytes, Seconds},
+};
 
 /// Where the container sees `/opt/matrix/postgresdata`. Never `…/data`: the
 /// image of version 18 refuses to start when that is a mount.
@@ -120,10 +130,69 @@ impl NewCluster {
     }
 }
 
+/// PostgreSQL: everything that must not be lost but media and keys.
+#[derive(Debug)]
+pub struct Postgres;
+
+impl Service for Postgres {
+    fn id(&self) -> ServiceId {
+        ServiceId::Postgres
+    }
+
+    fn container(
+        &self,
+        spec: &mut ContainerSpec,
+        config: &Config,
+        image: &LockedImage,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let pgdata = pgdata(image)
+            .ok_or_else(|| format!("its version {:?} does not begin with a number", image.version))?;
+        spec.command = command(config, facts);
+        // These act only on an empty folder, and never hold the password itself.
+        spec.environment.extend([
+            ("PGDATA", pgdata),
+            ("POSTGRES_USER", roles::OWNER.to_owned()),
+            ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
+            ("POSTGRES_INITDB_ARGS", INITDB_ARGS.to_owned()),
+        ]);
+        spec.mounts.push(Mount::write(layout::in_root("postgresdata"), MOUNT));
+        for (name, target) in
+            [("pg_hba.conf", roles::HBA), ("pg_ident.conf", roles::IDENT), ("first.sql", roles::FIRST)]
+        {
+            spec.mounts.push(Mount::read(layout::in_root(&format!("postgres/{name}")), target));
+        }
+        spec.tmpfs.push(Tmpfs { target: SOCKETS, size: Bytes::mib(1) });
+        spec.networks = vec![layout::DB_NETWORK];
+        spec.health = Health::of(health_command());
+        // SIGTERM would wait for Synapse to hang up; SIGINT is a fast, clean end.
+        spec.stop_signal = Some("SIGINT");
+        spec.stop_timeout = Seconds(120);
+        // Recovery after a power cut replays at most `max_wal_size` twice.
+        spec.start_timeout = Seconds(15 * 60);
+        spec.shm_size = Some(Bytes::mib(256));
+        // Three eighths of the guest: its page cache counts, but can be taken back.
+        spec.limit(1024, Bytes::mib(facts.guest_memory.as_mib() * 3 / 8));
+        Ok(())
+    }
+
+    fn files(&self, _: &Config, _: &Facts) -> Vec<DesiredFile> {
+        roles::files()
+    }
+
+    fn folders(&self) -> Vec<DesiredFolder> {
+        let owner = self.id().owner();
+        vec![
+            DesiredFolder::new(layout::in_root("postgres"), 0o750, Owner { uid: 0, gid: owner.gid }),
+            DesiredFolder::new(layout::in_root("postgresdata"), 0o700, owner),
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, weak_facts};
 
     #[test]
     fn tuning_follows_memory() {

@@ -5,15 +5,15 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{
-    DesiredFile,
-    nginx::{self, Directive},
-};
+use super::{ContainerSpec, Facts, Health, Mount, Publish, Service};
 use crate::{
     config::{Config, Registration},
+    desired::DesiredFile,
+    document::nginx::{self, Directive},
     layout,
+    lock::LockedImage,
     name::ServerName,
-    service::Service,
+    service::ServiceId,
 };
 
 /// Port that nginx listens on in the container; the published one may differ.
@@ -143,7 +143,9 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     let json = serde_json::to_string_pretty(&element_config(config)).unwrap_or_default();
     let nginx =
         nginx::to_string("Written by matrix-podman; changes here are overwritten.", &[nginx_server()]);
-    let file = |name, content, why| DesiredFile::read_by(Service::Web, layout::in_root(name), content, why);
+    let file = |name, content, why| {
+        DesiredFile::read_by(ServiceId::Web.owner(), layout::in_root(name), content, why)
+    };
     vec![
         file(
             "element-config.json",
@@ -154,10 +156,51 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     ]
 }
 
+/// The web client behind its nginx.
+#[derive(Debug)]
+pub struct Element;
+
+impl Service for Element {
+    fn id(&self) -> ServiceId {
+        ServiceId::Web
+    }
+
+    fn container(
+        &self,
+        spec: &mut ContainerSpec,
+        config: &Config,
+        _: &LockedImage,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        spec.environment.extend([
+            ("ELEMENT_WEB_PORT", PORT.to_string()),
+            // The server below is complete; with a folder that is not there the
+            // image leaves its own template alone.
+            ("NGINX_ENVSUBST_TEMPLATE_DIR", "/nonexistent".to_owned()),
+        ]);
+        spec.mounts.extend([
+            Mount::read(layout::in_root("element-config.json"), CONFIG),
+            Mount::read(layout::in_root("element-nginx.conf"), NGINX),
+        ]);
+        spec.networks = vec![layout::edge_network(facts.ipv6)];
+        spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.web, container: PORT });
+        spec.health = Health::of(
+            ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+        Ok(())
+    }
+
+    fn files(&self, config: &Config, _: &Facts) -> Vec<DesiredFile> {
+        files(config)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, show};
+    use crate::testing::{changed_config, default_config, show};
 
     #[test]
     fn default() {

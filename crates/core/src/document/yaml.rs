@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 /// `document` as YAML below `header`, whose lines become comments.
-pub(super) fn to_string(header: &str, document: &impl Serialize) -> String {
+pub fn to_string(header: &str, document: &impl Serialize) -> String {
     let mut text: String = header.lines().map(|line| format!("# {line}\n")).collect();
     // Folding long strings over lines is valid but unkind to people who grep.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: false };
