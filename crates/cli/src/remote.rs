@@ -9,7 +9,7 @@ use std::{
 use matrix_podman_core::{
     config::{Config, Defaults, RootPassword, names_host},
     layout,
-    name::{AbsPath, Domain, Mode, Owner},
+    name::{Domain, Mode, Owner},
 };
 use matrix_podman_host::{
     failure::Failure,
