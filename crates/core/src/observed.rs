@@ -52,12 +52,6 @@ impl Observed {
         self.answers.insert((side, fact), answer);
     }
 
-    /// Forgets what `wanted` asks, so that it is asked again.
-    pub fn forget_all(&mut self) {
-        self.answers.clear();
-        self.wanted.borrow_mut().clear();
-    }
-
     /// The questions that were put to this and that it could not answer.
     pub fn take_wanted(&self) -> BTreeSet<(Side, Fact)> {
         std::mem::take(&mut *self.wanted.borrow_mut())

@@ -85,7 +85,7 @@ impl Journal {
     }
 
     /// Notes that an act begins; hands back its number.
-    pub fn intent(&self, resource: &str, effect: &str) -> Result<u64, Failure> {
+    fn intent(&self, resource: &str, effect: &str) -> Result<u64, Failure> {
         let act = match self.file.lock() {
             Ok(mut file) => {
                 file.1 += 1;
@@ -98,11 +98,24 @@ impl Journal {
     }
 
     /// Notes how an act ended.
-    pub fn outcome(&self, act: u64, result: &Result<(), Failure>) -> Result<(), Failure> {
-        self.write(match result {
-            Ok(()) => Entry::Done { act },
-            Err(failure) => Entry::Failed { act, why: failure.to_string() },
+    fn outcome(&self, act: u64, failure: Option<&Failure>) -> Result<(), Failure> {
+        self.write(match failure {
+            None => Entry::Done { act },
+            Some(failure) => Entry::Failed { act, why: failure.to_string() },
         })
+    }
+
+    /// Does one act, between a note that it begins and a note of how it ended.
+    pub fn around<T>(
+        &self,
+        resource: &str,
+        effect: &str,
+        act: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let number = self.intent(resource, effect)?;
+        let result = act();
+        self.outcome(number, result.as_ref().err())?;
+        result
     }
 
     /// Notes the end of the run.
@@ -228,8 +241,7 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         let (journal, before) = Journal::open(&path, "up").unwrap();
         assert_eq!(before, None);
-        let first = journal.intent("a", "write /a").unwrap();
-        journal.outcome(first, &Ok(())).unwrap();
+        journal.around("a", "write /a", || Ok(())).unwrap();
         journal.intent("b", "write /b").unwrap();
         // It was long ago, and power went away in the middle of a line.
         let text = std::fs::read_to_string(&path).unwrap().replace(&journal.run, "20200101T000000Z-1");
