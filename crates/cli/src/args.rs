@@ -5,6 +5,7 @@ mod backup;
 mod edge;
 mod everyday;
 mod guest;
+mod json;
 mod people;
 mod restore;
 mod update;
@@ -22,6 +23,7 @@ pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use guest::Guest;
+pub use json::{command, form};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,

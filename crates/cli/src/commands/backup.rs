@@ -45,7 +45,7 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
         ));
     }
     gives_way(args);
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     let desk = Desk::new(world, found)?;
     match args {
         args::Backup::Init(at) => desk.init(&desk.one(&at.which)?, at.output.json),

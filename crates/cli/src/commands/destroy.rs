@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let site_name = world.site().config.site().to_owned();
     let name = world.site().config.guest.name.to_string();
     let there = guest_is_there(&world, &site_name, &name)?;

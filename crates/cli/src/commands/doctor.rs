@@ -44,7 +44,7 @@ pub fn run(config: Option<&Path>, args: &args::Doctor) -> Result<u8, Error> {
 
 /// Looks at the world, and writes down what was found; changes nothing else.
 fn look(config: Option<&Path>, net: &Net) -> Result<Diagnosis, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let diagnosis = diagnose(&world, net)?;
     status::remember(&world, Looked::Doctor, &Found::by_doctor(&diagnosis, status::now()));
     Ok(diagnosis)
@@ -145,7 +145,12 @@ fn fix(config: Option<&Path>, args: &args::Doctor, net: &Net, first: Diagnosis) 
                         });
                     }
                 }
-                services::act(config, &[*service], services::Verb::Restart, false)?;
+                services::act(
+                    config,
+                    &[*service],
+                    services::Verb::Restart,
+                    &output::Reporter::new(output::Form::Words),
+                )?;
             }
             Mend::Type(_) => break,
         }

@@ -44,7 +44,7 @@ fn way(world: &World) -> Result<Way, Error> {
 }
 
 fn print_guide(config: Option<&Path>, args: &args::EdgeGuide) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let config = &world.site().config;
     let host = |url: &str| {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -70,7 +70,7 @@ fn print_guide(config: Option<&Path>, args: &args::EdgeGuide) -> Result<u8, Erro
 }
 
 fn print_config(config: Option<&Path>, args: &args::EdgeShow) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let tls = match (&args.certificate, &args.key) {
         (Some(certificate), Some(key)) => {
             Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
@@ -107,7 +107,7 @@ pub fn made_there(world: &World) -> Result<Takedown, Error> {
 }
 
 fn take_down(config: Option<&Path>, args: &args::EdgeRemove) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let edge = made_there(&world)?;
     if edge.acts.is_empty() {
         output::say("nothing at the edge was made for this server; nothing was changed");

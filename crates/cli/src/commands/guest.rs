@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub fn run(config: Option<&Path>, args: &args::Guest) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     on_proxmox(&world)?;
     let container = world.container()?;
     let there = snapshot::all(&container)?;

@@ -43,12 +43,13 @@ use matrix_podman_host::{apply::names, failure::Failure, world::World};
 use crate::{
     args::{Args, Command, Settings},
     error::{DONE, Error},
-    output, remote,
+    output::Reporter,
+    remote,
     site::{self, Found},
 };
 
 /// Does what was asked; the exit code.
-pub fn run(args: Args) -> Result<u8, Error> {
+pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
     let typed: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = remote::relay(&args, &typed)? {
         return Ok(code);
@@ -56,7 +57,7 @@ pub fn run(args: Args) -> Result<u8, Error> {
     let config = args.config.as_deref();
     match args.command {
         Command::Init(init) => init::run(config, &init),
-        Command::Schema => documents::schema(),
+        Command::Schema => documents::schema(out),
         Command::Plan(plan) => plan::run(config, &plan),
         Command::Up(up) => up::run(config, &up),
         Command::Status(status) => status::run(config, &status),
@@ -64,19 +65,19 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Prune(args) => prune::run(config, &args),
         Command::Doctor(doctor) => doctor::run(config, &doctor),
         Command::Verify(verify) => verify::run(config, &verify),
-        Command::Logs(logs) => logs::run(config, &logs),
-        Command::Restart(args) => services::run(config, &args, services::Verb::Restart),
-        Command::Stop(args) => services::run(config, &args, services::Verb::Stop),
-        Command::Start(args) => services::run(config, &args, services::Verb::Start),
-        Command::Exec(args) => exec::exec(config, &args),
-        Command::Psql(args) => exec::psql(config, &args),
-        Command::Open(args) => addresses::run(config, &args),
+        Command::Logs(logs) => logs::run(config, &logs, out),
+        Command::Restart(args) => services::run(config, &args, services::Verb::Restart, out),
+        Command::Stop(args) => services::run(config, &args, services::Verb::Stop, out),
+        Command::Start(args) => services::run(config, &args, services::Verb::Start, out),
+        Command::Exec(args) => exec::exec(config, &args, out),
+        Command::Psql(args) => exec::psql(config, &args, out),
+        Command::Open(_) => addresses::run(config, out),
         Command::Set(args) => set::run(config, &args),
         Command::Update(args) => update::update(config, &args),
         Command::Rollback(args) => update::rollback(config, &args),
-        Command::History(args) => history::run(config, &args),
+        Command::History(_) => history::run(config, out),
         Command::Notify(args) => notify::run(config, &args),
-        Command::Render(render) => render::run(config, &render),
+        Command::Render(render) => render::run(config, &render, out),
         Command::Destroy(destroy) => destroy::run(config, &destroy),
         Command::User(user) => people::user::run(config, &user),
         Command::Token(token) => people::token::run(config, &token),
@@ -84,11 +85,11 @@ pub fn run(args: Args) -> Result<u8, Error> {
         Command::Restore(args) => restore::run(config, &args),
         Command::Guest(guest) => guest::run(config, &guest),
         Command::Edge(edge) => edge::run(config, &edge),
-        Command::Completions { shell } => documents::completions(shell),
-        Command::Man { folder } => documents::man(&folder),
-        Command::Agent { digest } => agent::run(digest),
+        Command::Completions { shell } => documents::completions(shell, out),
+        Command::Man { folder } => documents::man(&folder, out),
+        Command::Agent { digest } => agent::run(digest, out),
         Command::Receive => remote::receive(),
-        Command::Motd => motd::run(),
+        Command::Motd => motd::run(out),
         Command::MachineStart => up::machine_start(config),
         Command::MachineNames { bridge, address } => {
             let address = Cidr4::parse(&address).map_err(|why| Failure::new("read the address", why))?;
@@ -100,18 +101,27 @@ pub fn run(args: Args) -> Result<u8, Error> {
 
 /// The world of the site that a command is about, found by its config file
 /// alone.
-fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
+fn world(config: Option<&Path>, out: &Reporter) -> Result<(World, Found), Error> {
     let found = site::find(config, &Settings::default(), site::Flags::MustAgree)?;
-    Ok((open(found.site.clone()), found))
+    Ok((open(found.site.clone(), out), found))
 }
 
 /// The world of a site; a person at a terminal may be asked for a code.
-fn open(site: resource::Site) -> World {
+fn open(site: resource::Site, out: &Reporter) -> World {
     let mut world = World::new(site);
-    if output::can_ask() {
-        world.ask_with(Box::new(|question| up::ask(question).ok().flatten()));
+    if out.can_ask() {
+        let out = out.clone();
+        world.ask_with(Box::new(move |question| out.ask(question).ok().flatten()));
     }
     world
+}
+
+fn world_in_words(config: Option<&Path>) -> Result<(World, Found), Error> {
+    world(config, &Reporter::new(crate::output::Form::Words))
+}
+
+fn open_in_words(site: resource::Site) -> World {
+    open(site, &Reporter::new(crate::output::Form::Words))
 }
 
 /// Everything that is known before a run.

@@ -75,7 +75,7 @@ pub fn run(config: Option<&Path>, args: &args::Notify) -> Result<u8, Error> {
         args::Notify::Test(args) => args,
         args::Notify::Check => return overdue::check(config),
     };
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     if world.site().config.notify.is_nobody() {
         return Err(Error::usage(
             "matrix.toml names nobody to be told",

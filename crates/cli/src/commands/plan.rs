@@ -17,7 +17,7 @@ use crate::{
 
 pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
     let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
-    let world = super::open(found.site);
+    let world = super::open_in_words(found.site);
     let look = super::look(&world)?;
     if args.output.json {
         let value = json!({"site": world.site().config.site(), "checks": look.checks, "plan": look.plan});

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     let media_before = args.remote_media.map(|age| status::now().saturating_sub(age.0).saturating_mul(1000));
     let asked = Asked { media_before, old_clusters: args.old_clusters };
     let surplus = look(&world, asked)?;

@@ -53,7 +53,7 @@ pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
             (site::of_text(proposal.text().to_owned(), &file)?, file, Some(proposal))
         }
     };
-    let world = super::open(found.site.clone());
+    let world = super::open_in_words(found.site.clone());
     Restoring {
         world,
         found,

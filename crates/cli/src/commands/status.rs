@@ -44,7 +44,7 @@ struct Notices {
 }
 
 pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     let shown = look(&world)?;
     if args.json {
         let text = serde_json::to_string(&shown).map_err(|e| Failure::new("print the status", e))?;

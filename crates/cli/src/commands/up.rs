@@ -30,10 +30,10 @@ use crate::{
 
 pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
     let mut found = site::find(config, &args.settings, Flags::MustAgree)?;
-    let mut world = super::open(found.site.clone());
+    let mut world = super::open_in_words(found.site.clone());
     if choices::choose(&world, &found, args)? {
         found = site::find(config, &args.settings, Flags::MustAgree)?;
-        world = super::open(found.site.clone());
+        world = super::open_in_words(found.site.clone());
     }
     failed::clear(&world, args)?;
     update::settle(&world, &found, args.output.json)?;
@@ -288,7 +288,7 @@ fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
 
 /// Brings up network and guest, and nothing else: at the machine's boot.
 pub fn machine_start(config: Option<&Path>) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     let wanted = ["machine/network", "guest/disk", "guest/running"];
     let resources: Vec<Box<dyn Resource>> =
         resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();

@@ -43,7 +43,7 @@ const BACK: Duration = Duration::from_secs(1800);
 const OWN: [&str; 7] = ["image/", "database", "unit/", "service/", "lock", "export/", "machine/program"];
 
 pub fn update(config: Option<&Path>, args: &args::Update) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     let Targets { requests, debian, held } = targets(args, &world.site().config.update.hold)?;
     if !args.output.json && !args.check && !held.is_empty() {
         output::say(&outlook::held_words(&held));
@@ -212,7 +212,7 @@ fn rehearses_itself(update: &Update, args: &args::Update, proposal: &Proposal) -
 }
 
 pub fn rollback(config: Option<&Path>, args: &args::Rollback) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+    let (world, found) = super::world_in_words(config)?;
     settle(&world, &found, args.output.json)?;
     let lock = update::lock(&world)?;
     let history = update::history(&world)?;

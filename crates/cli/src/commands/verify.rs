@@ -36,7 +36,7 @@ pub fn run(config: Option<&Path>, args: &Verify) -> Result<u8, Error> {
         only => only.iter().map(|name| Group::from(*name)).collect(),
     };
     let scope = Scope { groups, slow: args.slow, net: net(&args.net)? };
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     if args.slow && !args.output.json {
         output::say("This takes a minute or two: a sync has to wait for one, and large files are sent.");
     }
@@ -126,7 +126,7 @@ fn federation(config: Option<&Path>, server: Option<&Named>, net: &Net, json: bo
     let named = match server {
         Some(named) => named.clone(),
         None => {
-            let (world, _) = super::world(config)?;
+            let (world, _) = super::world_in_words(config)?;
             let name = world.site().config.server_name.to_string();
             name.parse().map_err(|why| Failure::new(format!("look for {name}"), why))?
         }

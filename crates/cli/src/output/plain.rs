@@ -11,20 +11,21 @@ use matrix_podman_host::{
     run::{Event, Listener},
 };
 
-use super::{duration, one_line, say};
+use super::{Reporter, duration, one_line};
 
 /// How often a long step says that it is still at work.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Prints beginnings, ends, and now and then what takes long.
 pub struct Plain {
+    out: Reporter,
     last: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Plain {
     /// A printer that has said nothing yet.
-    pub fn new() -> Self {
-        Self { last: Mutex::new(BTreeMap::new()) }
+    pub fn new(out: Reporter) -> Self {
+        Self { out, last: Mutex::new(BTreeMap::new()) }
     }
 
     /// Whether it is time for another word about `id`.
@@ -43,6 +44,7 @@ impl Plain {
 
 impl Listener for Plain {
     fn on(&self, event: &Event<'_>) {
+        let say = |text: &str| self.out.say(text);
         match event {
             Event::Started { id, what } => {
                 self.due(id);

@@ -30,7 +30,8 @@ impl Table {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    /// Its lines.
+    pub fn lines(&self) -> Vec<String> {
         let head: Vec<(String, Style)> = self.head.iter().map(|h| ((*h).to_owned(), DIM)).collect();
         let rows: Vec<&Vec<(String, Style)>> = std::iter::once(&head).chain(&self.rows).collect();
         let widths: Vec<usize> = (0..self.head.len())

@@ -30,7 +30,7 @@ const RUNS: [(Subject, &str); 3] =
     [(Subject::Backup, "backup"), (Subject::Drill, "drill"), (Subject::Update, "update")];
 
 pub(super) fn check(config: Option<&Path>) -> Result<u8, Error> {
-    let (world, _) = crate::commands::world(config)?;
+    let (world, _) = crate::commands::world_in_words(config)?;
     let site = world.site().config.site();
     let mut found = Vec::new();
     for (subject, what) in RUNS {

@@ -20,7 +20,7 @@ struct Desk {
 
 impl Desk {
     fn open(config: Option<&Path>) -> Result<Self, Error> {
-        let (world, _) = super::world(config)?;
+        let (world, _) = super::world_in_words(config)?;
         Ok(Self { world })
     }
 

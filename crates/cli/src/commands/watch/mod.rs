@@ -48,7 +48,7 @@ pub fn run(config: Option<&Path>, args: &args::Watch) -> Result<u8, Error> {
             "`matrix-podman status` says the same once, `matrix-podman status --json` says it to programs",
         ));
     }
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world_in_words(config)?;
     // A person at the screen cannot be asked on it.
     let world = matrix_podman_host::world::World::new(world.site().clone());
     let ended = Arc::new(AtomicBool::new(false));
