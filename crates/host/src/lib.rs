@@ -10,6 +10,7 @@ mod aside;
 pub mod backup;
 pub(crate) mod bounded;
 pub mod check;
+pub mod decide;
 pub mod destroy;
 pub mod dump;
 pub mod edge;
