@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 
-use crate::output::{Form, Reporter};
+use crate::output::{OutputForm, Reporter};
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
@@ -21,7 +21,7 @@ pub fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Whoever types the bare name wants to know where they are, not the options.
     if std::env::args_os().len() <= 1 {
-        let out = Reporter::new(Form::Words);
+        let out = Reporter::new(OutputForm::Words);
         return end(commands::overview::run(&out), &out);
     }
     let matches = args::command().get_matches();

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
 
 use super::Args;
-use crate::output::Form;
+use crate::output::OutputForm;
 
 /// Commands without data of their own, and why that is.
 pub const WITHOUT_DATA: [(&str, &str); 11] = [
@@ -44,12 +44,12 @@ fn with_json(mut command: Command, path: &str) -> Command {
 }
 
 /// How the command that was typed is to print.
-pub fn form(matches: &ArgMatches) -> Form {
+pub fn form(matches: &ArgMatches) -> OutputForm {
     match matches.subcommand() {
         Some((_, below)) => form(below),
         None => match matches.try_get_one::<bool>("json") {
-            Ok(Some(true)) => Form::Json,
-            _ => Form::Words,
+            Ok(Some(true)) => OutputForm::Json,
+            _ => OutputForm::Words,
         },
     }
 }
@@ -104,10 +104,10 @@ mod tests {
         for line in
             ["status --json", "backup list --json", "verify --json", "verify federation a.example --json"]
         {
-            assert_eq!(of(line), Ok(Form::Json), "{line}");
+            assert_eq!(of(line), Ok(OutputForm::Json), "{line}");
         }
         for line in ["status", "verify federation", "psql", "exec redis -- redis-cli --json"] {
-            assert_eq!(of(line), Ok(Form::Words), "{line}");
+            assert_eq!(of(line), Ok(OutputForm::Words), "{line}");
         }
         for line in ["psql --json", "token new --qr --json", "doctor --fix --json"] {
             assert!(of(line).is_err(), "{line}");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::up;
 use crate::{
     error::Error,
-    output::{Report, Reporter, Words},
+    output::{Printable, Reporter, Wording},
 };
 
 /// Where the server and its web client are.
@@ -48,9 +48,9 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     super::OK
 }
 
-impl Report for Addresses {
-    fn words(&self) -> Words {
-        let mut words = Words::default();
+impl Printable for Addresses {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
         let Some(here) = &self.here else { return words };
         words.data(format!("Web client   {}", here.client));
         words.data(format!("             {} from outside", self.public.client));

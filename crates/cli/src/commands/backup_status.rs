@@ -12,6 +12,8 @@ use matrix_podman_core::{
 use matrix_podman_host::backup::{self, Proof, Standing};
 use serde::Serialize;
 
+use crate::output::ago;
+
 /// How the backups in one repository are.
 #[derive(Debug, Serialize)]
 pub struct Backups {
@@ -82,9 +84,9 @@ impl Backups {
         let (tone, made) = match (&self.last, self.age_hours) {
             (Some(Record { why: Some(why), at, .. }), _) => (Tone::Bad, format!("failed at {at}: {why}")),
             (_, Some(hours)) if hours >= self.old_hours => {
-                (Tone::Bad, format!("the last one is {} old", age(hours)))
+                (Tone::Bad, format!("the last one was made {}", since(hours)))
             }
-            (_, Some(hours)) => (Tone::Good, format!("made {} ago", age(hours))),
+            (_, Some(hours)) => (Tone::Good, format!("made {}", since(hours))),
             _ => (Tone::Bad, "none was made yet".to_owned()),
         };
         let named = if self.name.is_main() { String::new() } else { format!(" ({})", self.name) };
@@ -169,13 +171,9 @@ fn problem(
     }
 }
 
-fn age(hours: i64) -> String {
-    match hours {
-        ..1 => "less than an hour".to_owned(),
-        1 => "an hour".to_owned(),
-        2..50 => format!("{hours} hours"),
-        _ => format!("{} days", hours / 24),
-    }
+/// So many hours, as people say how long ago something was.
+fn since(hours: i64) -> String {
+    ago(u64::try_from(hours).unwrap_or_default().saturating_mul(3600))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     error::{DONE, Error},
-    output::{DIM, GREEN, RED, Report, Reporter, Table, Words, YELLOW, one_line},
+    output::{DIM, GREEN, Printable, RED, Reporter, Table, Wording, YELLOW, one_line},
 };
 
 /// What ran, oldest first.
@@ -32,8 +32,8 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     Ok(DONE)
 }
 
-impl Report for Ran {
-    fn words(&self) -> Words {
+impl Printable for Ran {
+    fn words(&self) -> Wording {
         let mut table = Table::new(["#", "when", "outcome", "by", "versions"]);
         for generation in &self.generations {
             let runs = self.current == Some(generation.number);
@@ -57,7 +57,7 @@ impl Report for Ran {
                 (versions.join(", "), DIM),
             ]);
         }
-        let mut words = Words::default();
+        let mut words = Wording::default();
         words.table(&table);
         for generation in &self.generations {
             if let Outcome::Undone { why, .. } = &generation.outcome {

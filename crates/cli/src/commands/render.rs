@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     args,
     error::Error,
-    output::{Report, Reporter, Words},
+    output::{Printable, Reporter, Wording},
     site,
 };
 
@@ -65,9 +65,9 @@ pub fn run(config: Option<&Path>, args: &args::Render, out: &Reporter) -> Result
     super::OK
 }
 
-impl Report for Rendered {
-    fn words(&self) -> Words {
-        let mut words = Words::default();
+impl Printable for Rendered {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
         for path in &self.files {
             words.data(path.display().to_string());
         }

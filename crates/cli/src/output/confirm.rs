@@ -66,7 +66,7 @@ impl Confirmation<'_> {
 
 /// A question that is answered with the name of what will be gone for good.
 #[derive(Debug, Clone, Copy)]
-pub struct Name<'a> {
+pub struct NameToType<'a> {
     /// What has to be typed.
     pub name: &'a str,
     /// What for: `remove it`.
@@ -77,7 +77,7 @@ pub struct Name<'a> {
     pub otherwise: Otherwise<'a>,
 }
 
-impl Name<'_> {
+impl NameToType<'_> {
     pub(super) fn prompt(&self) -> String {
         format!("Type {} to {}: ", self.name, self.purpose)
     }

@@ -9,25 +9,24 @@ mod plain;
 mod qr;
 mod report;
 mod reporter;
+#[cfg(test)]
+mod rules;
 mod table;
 mod terminal;
 #[cfg(test)]
 pub mod testing;
 
-use std::io::IsTerminal as _;
-
 use anstyle::{AnsiColor, Style};
 use matrix_podman_core::status;
-use matrix_podman_host::run::Listener;
 
-pub use confirm::{AtStake, Confirmation, Name, Otherwise};
+pub use confirm::{AtStake, Confirmation, NameToType, Otherwise};
 pub use console::{passing, piped_line, piped_text, say};
 pub use foreign::{harmless, one_line};
 pub use json::JsonLines;
 pub use plain::Plain;
 pub use qr::lines as qr_lines;
-pub use report::{Report, Silent, Words};
-pub use reporter::{Form, Reporter};
+pub use report::{Printable, Wording};
+pub use reporter::{OutputForm, Reporter};
 pub use table::Table;
 pub use terminal::Terminal;
 
@@ -41,30 +40,6 @@ pub const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub const DIM: Style = Style::new().dimmed();
 /// What is more important.
 pub const BOLD: Style = Style::new().bold();
-
-/// The listener for a run, as the command was asked for.
-pub fn listener(json: bool) -> Box<dyn Listener> {
-    Reporter::new(form(json)).listener()
-}
-
-fn form(json: bool) -> Form {
-    if json { Form::Json } else { Form::Words }
-}
-
-/// Whether a person can be asked.
-pub fn can_ask() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// A line of data.
-pub fn data(text: &str) {
-    console::Console::data(&console::Streams, text);
-}
-
-/// Prints an error.
-pub fn error(error: &crate::error::Error, json: bool) {
-    Reporter::new(form(json)).error(error);
-}
 
 /// Text in a style; the stream leaves it out where colours are not wanted.
 pub fn styled(style: Style, text: &str) -> String {

@@ -11,7 +11,7 @@ use matrix_podman_host::{
     run::{Event, Listener},
 };
 
-use super::{Reporter, duration, one_line};
+use super::{Reporter, bytes, duration, one_line};
 
 /// How often a long step says that it is still at work.
 const EVERY: Duration = Duration::from_secs(15);
@@ -63,17 +63,17 @@ impl Listener for Plain {
                 Saying::TriesAgain(why) => say(&format!("       {id}: {}", one_line(why))),
                 Saying::WaitsFor(what) => say(&format!("       {id}: waits for {}", one_line(what))),
                 Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {}", one_line(at))),
-                Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),
+                Saying::Bytes { done, total } => say(&format!("       {id}: {}", share(*done, *total))),
             },
             Event::Said { .. } => {}
         }
     }
 }
 
-/// `120 of 480 MiB`
-fn bytes(done: u64, total: Option<u64>) -> String {
+/// `120 MiB of 480 MiB`
+fn share(done: u64, total: Option<u64>) -> String {
     match total {
-        Some(total) => format!("{} of {} MiB", done >> 20, total >> 20),
-        None => format!("{} MiB", done >> 20),
+        Some(total) => format!("{} of {}", bytes(done), bytes(total)),
+        None => bytes(done),
     }
 }

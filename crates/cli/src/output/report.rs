@@ -5,26 +5,14 @@ use serde::Serialize;
 use super::Table;
 
 /// A value that can be printed either way.
-pub trait Report: Serialize {
+pub trait Printable: Serialize {
     /// The same for a person.
-    fn words(&self) -> Words;
-}
-
-/// A document that is data for people as it is, and a value for programs.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct Silent<T: Serialize>(pub T);
-
-/// What a program is told of and a person sees by itself.
-impl<T: Serialize> Report for Silent<T> {
-    fn words(&self) -> Words {
-        Words::default()
-    }
+    fn words(&self) -> Wording;
 }
 
 /// A line and the stream that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ReportLine {
     /// Standard output: what was asked for.
     Data(String),
     /// Standard error: what a person should know besides.
@@ -33,11 +21,11 @@ pub enum Line {
 
 /// Lines for a person, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    lines: Vec<Line>,
+pub struct Wording {
+    lines: Vec<ReportLine>,
 }
 
-impl Words {
+impl Wording {
     /// Only this line of data.
     pub fn of(line: impl Into<String>) -> Self {
         let mut words = Self::default();
@@ -54,21 +42,21 @@ impl Words {
 
     /// A line of what was asked for.
     pub fn data(&mut self, line: impl Into<String>) {
-        self.lines.push(Line::Data(line.into()));
+        self.lines.push(ReportLine::Data(line.into()));
     }
 
     /// A line beside the data.
     pub fn say(&mut self, line: impl Into<String>) {
-        self.lines.push(Line::Said(line.into()));
+        self.lines.push(ReportLine::Said(line.into()));
     }
 
     /// A table as data.
     pub fn table(&mut self, table: &Table) {
-        self.lines.extend(table.lines().into_iter().map(Line::Data));
+        self.lines.extend(table.lines().into_iter().map(ReportLine::Data));
     }
 
     /// The lines in order.
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[ReportLine] {
         &self.lines
     }
 }

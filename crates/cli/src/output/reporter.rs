@@ -5,18 +5,18 @@ use std::{io::IsTerminal as _, sync::Arc};
 use matrix_podman_host::{failure::Failure, run::Listener};
 
 use super::{
-    BOLD, DIM, JsonLines, Plain, RED, Report, Terminal,
-    confirm::{Confirmation, Name},
+    BOLD, DIM, JsonLines, Plain, Printable, RED, Terminal,
+    confirm::{Confirmation, NameToType},
     console::{Console, Streams},
     harmless, one_line,
-    report::Line,
+    report::ReportLine,
     styled,
 };
 use crate::error::Error;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum OutputForm {
     /// For a person.
     Words,
     /// For a program: one JSON document or event a line.
@@ -26,39 +26,39 @@ pub enum Form {
 /// The one place that prints and asks.
 #[derive(Clone)]
 pub struct Reporter {
-    form: Form,
+    form: OutputForm,
     console: Arc<dyn Console>,
 }
 
 impl Reporter {
     /// On the process's own streams.
-    pub fn new(form: Form) -> Self {
+    pub fn new(form: OutputForm) -> Self {
         Self::on(form, Arc::new(Streams))
     }
 
     /// On streams of another kind.
-    pub fn on(form: Form, console: Arc<dyn Console>) -> Self {
+    pub fn on(form: OutputForm, console: Arc<dyn Console>) -> Self {
         Self { form, console }
     }
 
     /// Whether a person reads it, not a program.
     pub fn is_for_person(&self) -> bool {
-        self.form == Form::Words
+        self.form == OutputForm::Words
     }
 
     /// Prints what a command found or did.
-    pub fn report(&self, report: &impl Report) -> Result<(), Error> {
+    pub fn report(&self, report: &impl Printable) -> Result<(), Error> {
         match self.form {
-            Form::Json => {
+            OutputForm::Json => {
                 let text =
                     serde_json::to_string(report).map_err(|e| Failure::new("print the result as JSON", e))?;
                 self.console.data(&text);
             }
-            Form::Words => {
+            OutputForm::Words => {
                 for line in report.words().lines() {
                     match line {
-                        Line::Data(text) => self.console.data(text),
-                        Line::Said(text) => self.console.say(text),
+                        ReportLine::Data(text) => self.console.data(text),
+                        ReportLine::Said(text) => self.console.say(text),
                     }
                 }
             }
@@ -91,17 +91,17 @@ impl Reporter {
     /// Who shows how a run goes.
     pub fn listener(&self) -> Box<dyn Listener> {
         match self.form {
-            Form::Json => Box::new(JsonLines(self.clone())),
-            Form::Words if std::io::stderr().is_terminal() => Box::new(Terminal::new()),
-            Form::Words => Box::new(Plain::new(self.clone())),
+            OutputForm::Json => Box::new(JsonLines(self.clone())),
+            OutputForm::Words if std::io::stderr().is_terminal() => Box::new(Terminal::new()),
+            OutputForm::Words => Box::new(Plain::new(self.clone())),
         }
     }
 
     /// Prints why a command failed.
     pub fn error(&self, error: &Error) {
         match self.form {
-            Form::Json => self.console.data(&error_event(error).to_string()),
-            Form::Words => self.error_in_words(error),
+            OutputForm::Json => self.console.data(&error_event(error).to_string()),
+            OutputForm::Words => self.error_in_words(error),
         }
     }
 
@@ -154,7 +154,7 @@ impl Reporter {
     }
 
     /// Goes on only when somebody types the name of what will be gone.
-    pub fn confirm_name(&self, name: &Name<'_>) -> Result<(), Error> {
+    pub fn confirm_name(&self, name: &NameToType<'_>) -> Result<(), Error> {
         self.agreed(&name.prompt(), name.yes, &name.otherwise, |answer| name.accepts(answer))
     }
 
@@ -170,8 +170,8 @@ impl Reporter {
         }
         if !self.may_ask() {
             let why = match self.form {
-                Form::Json => "with --json nothing is asked, and this has to be confirmed",
-                Form::Words => "there is no terminal to ask on, and this has to be confirmed",
+                OutputForm::Json => "with --json nothing is asked, and this has to be confirmed",
+                OutputForm::Words => "there is no terminal to ask on, and this has to be confirmed",
             };
             return Err(Error::usage(why, otherwise.unasked));
         }
@@ -205,8 +205,8 @@ fn hint_label(error: &Error) -> &'static str {
 mod tests {
     use super::*;
     use crate::output::{
-        AtStake, Otherwise, Words,
-        testing::{Recorded, Said},
+        AtStake, Otherwise, Wording,
+        testing::{Heard, Recorded},
     };
 
     #[derive(serde::Serialize)]
@@ -215,9 +215,9 @@ mod tests {
         count: u8,
     }
 
-    impl Report for Made {
-        fn words(&self) -> Words {
-            let mut words = Words::of(format!("{} made", self.count));
+    impl Printable for Made {
+        fn words(&self) -> Wording {
+            let mut words = Wording::of(format!("{} made", self.count));
             words.say("next: nothing");
             words
         }
@@ -227,31 +227,34 @@ mod tests {
     fn a_report_is_words_or_json_and_never_both() {
         let made = Made { event: "made", count: 2 };
         let person = Recorded::new(&[]);
-        person.reporter(Form::Words).report(&made).unwrap();
+        person.reporter(OutputForm::Words).report(&made).unwrap();
         assert_eq!(
             person.said(),
-            [Said::Data("2 made".to_owned()), Said::Beside("next: nothing".to_owned())]
+            [Heard::Data("2 made".to_owned()), Heard::Beside("next: nothing".to_owned())]
         );
         let program = Recorded::new(&[]);
-        let reporter = program.reporter(Form::Json);
+        let reporter = program.reporter(OutputForm::Json);
         reporter.narrate("for a person");
         reporter.report(&made).unwrap();
-        assert_eq!(program.said(), [Said::Data(r#"{"event":"made","count":2}"#.to_owned())]);
+        assert_eq!(program.said(), [Heard::Data(r#"{"event":"made","count":2}"#.to_owned())]);
     }
 
     #[test]
     fn an_error_is_data_for_a_program_and_beside_them_for_a_person() {
         let error = Error::usage("it is wrong", "do it otherwise");
         let person = Recorded::new(&[]);
-        person.reporter(Form::Words).error(&error);
+        person.reporter(OutputForm::Words).error(&error);
         assert_eq!(
             person.said(),
-            [Said::Beside("error: it is wrong".to_owned()), Said::Beside("next: do it otherwise".to_owned())]
+            [
+                Heard::Beside("error: it is wrong".to_owned()),
+                Heard::Beside("next: do it otherwise".to_owned())
+            ]
         );
         let program = Recorded::new(&[]);
-        program.reporter(Form::Json).error(&error);
+        program.reporter(OutputForm::Json).error(&error);
         let expected = r#"{"event":"error","text":"it is wrong","hint":"do it otherwise"}"#;
-        assert_eq!(program.said(), [Said::Data(expected.to_owned())]);
+        assert_eq!(program.said(), [Heard::Data(expected.to_owned())]);
     }
 
     #[test]
@@ -261,7 +264,7 @@ mod tests {
         assert_eq!(hint_label(&own.of_guest(100).into()), "the guest suggests next:");
     }
 
-    fn confirmed(console: &Recorded, form: Form, at_stake: AtStake, yes: bool) -> Result<(), Error> {
+    fn confirmed(console: &Recorded, form: OutputForm, at_stake: AtStake, yes: bool) -> Result<(), Error> {
         let otherwise = Otherwise { summary: "nothing was changed", hint: "answer y", unasked: "add --yes" };
         console.reporter(form).confirm(&Confirmation { question: "Do this?", at_stake, yes, otherwise })
     }
@@ -279,23 +282,26 @@ mod tests {
             (AtStake::Something, None, false),
         ] {
             let console = Recorded::new(&[typed]);
-            let result = confirmed(&console, Form::Words, at_stake, false);
+            let result = confirmed(&console, OutputForm::Words, at_stake, false);
             assert_eq!(result.is_ok(), agrees, "{at_stake:?} {typed:?}");
             if let Err(error) = result {
                 assert_eq!((error.exit_code(), error.hint()), (1, Some("answer y")));
             }
             let prompt = if at_stake == AtStake::Nothing { "Do this? [Y/n] " } else { "Do this? [y/N] " };
-            assert_eq!(console.said(), [Said::Asked(prompt.to_owned())]);
+            assert_eq!(console.said(), [Heard::Asked(prompt.to_owned())]);
         }
     }
 
     #[test]
     fn nobody_is_asked_where_nobody_is_or_a_program_listens_or_yes_was_said() {
         let console = Recorded::new(&[Some("y")]);
-        assert_eq!(confirmed(&console, Form::Json, AtStake::Nothing, false).unwrap_err().exit_code(), 2);
-        confirmed(&console, Form::Json, AtStake::Something, true).unwrap();
+        assert_eq!(
+            confirmed(&console, OutputForm::Json, AtStake::Nothing, false).unwrap_err().exit_code(),
+            2
+        );
+        confirmed(&console, OutputForm::Json, AtStake::Something, true).unwrap();
         let nobody = Recorded::without_terminal();
-        let error = confirmed(&nobody, Form::Words, AtStake::Nothing, false).unwrap_err();
+        let error = confirmed(&nobody, OutputForm::Words, AtStake::Nothing, false).unwrap_err();
         assert_eq!((error.exit_code(), error.hint()), (2, Some("add --yes")));
         assert!(console.said().is_empty() && nobody.said().is_empty());
     }
@@ -308,8 +314,8 @@ mod tests {
             let console = Recorded::new(&[typed]);
             let otherwise =
                 Otherwise { summary: "nothing was removed", hint: "type it", unasked: "add --yes" };
-            let name = Name { name: "a.example", purpose: "remove it", yes: false, otherwise };
-            assert_eq!(console.reporter(Form::Words).confirm_name(&name).is_ok(), agrees, "{typed:?}");
+            let name = NameToType { name: "a.example", purpose: "remove it", yes: false, otherwise };
+            assert_eq!(console.reporter(OutputForm::Words).confirm_name(&name).is_ok(), agrees, "{typed:?}");
         }
     }
 }

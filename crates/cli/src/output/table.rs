@@ -4,7 +4,7 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{DIM, data, harmless, styled};
+use super::{DIM, harmless, styled};
 
 /// A table; columns are as wide as their widest cell.
 pub struct Table {
@@ -21,13 +21,6 @@ impl Table {
     /// A row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = (String, Style)>) {
         self.rows.push(cells.into_iter().map(|(text, style)| (harmless(&text), style)).collect());
-    }
-
-    /// Prints it as data.
-    pub fn print(&self) {
-        for line in self.lines() {
-            data(&line);
-        }
     }
 
     /// Its lines.

@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Form, Reporter, console::Console};
+use super::{OutputForm, Reporter, console::Console};
 
 /// Something that a person or a program would have seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Heard {
     /// On standard output.
     Data(String),
     /// On standard error.
@@ -25,7 +25,7 @@ pub struct Recorded(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
-    said: Mutex<Vec<Said>>,
+    said: Mutex<Vec<Heard>>,
     answers: Mutex<Option<VecDeque<Option<String>>>>,
 }
 
@@ -42,27 +42,27 @@ impl Recorded {
     }
 
     /// What a command prints and asks through.
-    pub fn reporter(&self, form: Form) -> Reporter {
+    pub fn reporter(&self, form: OutputForm) -> Reporter {
         Reporter::on(form, Arc::new(self.clone()))
     }
 
     /// What was said, without colours.
-    pub fn said(&self) -> Vec<Said> {
+    pub fn said(&self) -> Vec<Heard> {
         self.0.said.lock().unwrap().clone()
     }
 
-    fn keep(&self, said: fn(String) -> Said, text: &str) {
+    fn keep(&self, said: fn(String) -> Heard, text: &str) {
         self.0.said.lock().unwrap().push(said(anstream::adapter::strip_str(text).to_string()));
     }
 }
 
 impl Console for Recorded {
     fn data(&self, line: &str) {
-        self.keep(Said::Data, line);
+        self.keep(Heard::Data, line);
     }
 
     fn say(&self, line: &str) {
-        self.keep(Said::Beside, line);
+        self.keep(Heard::Beside, line);
     }
 
     fn can_ask(&self) -> bool {
@@ -70,7 +70,7 @@ impl Console for Recorded {
     }
 
     fn ask(&self, question: &str) -> io::Result<Option<String>> {
-        self.keep(Said::Asked, question);
+        self.keep(Heard::Asked, question);
         let mut answers = self.0.answers.lock().unwrap();
         answers.as_mut().and_then(VecDeque::pop_front).ok_or_else(|| io::Error::other("asked once too often"))
     }
