@@ -1,6 +1,6 @@
 //! `doctor`: what is wrong, and what mends it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use matrix_podman_core::{
     doctor::{Diagnosis, Finding, Mend, examine},
@@ -10,7 +10,7 @@ use matrix_podman_core::{
     resource,
     status::{Found as LastLook, Looked},
 };
-use matrix_podman_host::{failure::Failure, world::World};
+use matrix_podman_host::{decide::fix::Fixing, failure::Failure, world::World};
 use serde::Serialize;
 
 use super::{services, status, up, verify};
@@ -22,9 +22,6 @@ use crate::{
         harmless, styled,
     },
 };
-
-/// How many things are mended in one go; each changes what is seen next.
-const MENDS: usize = 6;
 
 pub fn run(config: Option<&Path>, args: &args::Doctor, out: &Reporter) -> Result<u8, Error> {
     let net = verify::net(&args.net)?;
@@ -120,19 +117,10 @@ fn fix(
     out: &Reporter,
 ) -> Result<Diagnosis, Error> {
     let mut diagnosis = first;
-    let mut tried = BTreeSet::new();
-    for _ in 0..MENDS {
-        if diagnosis.is_well() {
-            break;
-        }
+    let mut fixing = Fixing::default();
+    while let Some(finding) = fixing.next(&diagnosis) {
         out.report(&Diagnosed(&diagnosis))?;
-        let Some(finding) =
-            diagnosis.findings.iter().find(|f| f.mend.is_safe() && !tried.contains(&f.mend.command()))
-        else {
-            break;
-        };
-        let command = finding.mend.command();
-        out.say(&format!("\n{} {command}", styled(BOLD, "mending:")));
+        out.say(&format!("\n{} {}", styled(BOLD, "mending:"), finding.mend.command()));
         match &finding.mend {
             // It shows its plan and asks by itself.
             Mend::Up => {
@@ -150,7 +138,6 @@ fn fix(
             }
             Mend::Type(_) => break,
         }
-        tried.insert(command);
         diagnosis = look(config, net, out)?;
     }
     out.report(&Diagnosed(&diagnosis))?;
