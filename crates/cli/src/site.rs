@@ -15,7 +15,7 @@ use matrix_podman_core::{
     resource::{Backend, Site},
     status::Looked,
 };
-use matrix_podman_host::{apply::file, backup, failure::Failure, probe, run};
+use matrix_podman_host::{apply::file, backup, failure::Failure, probe, run, state};
 
 use crate::{args::Settings, error::Error, remote};
 
@@ -94,7 +94,10 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     let config = remote::with_handed_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
-    Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file), text })
+    let site = site(config, &machine, in_guest)?;
+    // Nothing may be concluded from what only a newer program understands.
+    state::written_by(site.config.site())?;
+    Ok(Found { site, file: Some(file), text })
 }
 
 /// The site of a config that is not written yet; it is going to be in `file`.

@@ -28,6 +28,7 @@ pub mod remote;
 mod room;
 pub mod run;
 pub mod snapshot;
+pub mod state;
 pub mod synapse;
 mod trust;
 pub mod unattended;
