@@ -2,7 +2,7 @@
 
 use std::io;
 
-use matrix_podman_core::disk;
+use matrix_podman_core::{disk, format::Unread};
 use serde::{Deserialize, Serialize};
 
 /// How many lines a guest may show.
@@ -38,6 +38,8 @@ pub enum Kind {
     Other,
     /// A disk is full.
     DiskFull,
+    /// The program in the guest speaks a newer protocol.
+    NewerProgram,
 }
 
 impl Kind {
@@ -73,6 +75,11 @@ impl Failure {
             Ok(failure) => failure,
             Err(error) => Self::new(doing, error),
         }
+    }
+
+    /// A failure to read a document, with what to do where a newer program wrote it.
+    pub fn unread(doing: impl Into<String>, why: &Unread) -> Self {
+        Self { hint: why.hint().map(str::to_owned), ..Self::new(doing, why) }
     }
 
     /// The same with what to do next.

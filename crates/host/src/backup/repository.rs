@@ -302,7 +302,7 @@ impl Opened {
     /// What it says of itself.
     pub fn manifest(&self) -> Result<Manifest, Failure> {
         let text = self.text(place::MANIFEST)?;
-        Manifest::parse(&text).map_err(|why| Failure::new(self.doing("read the manifest of"), why))
+        Manifest::parse(&text).map_err(|why| Failure::unread(self.doing("read the manifest of"), &why))
     }
 
     /// The digests of its media.
