@@ -43,7 +43,7 @@ fn a_new_site_is_made_beside_others_and_mistakes_are_told_as_such() {
     let guest = empty.guest().name;
     let new = ["plan", "--domain", &empty.domain, "--guest-name", &guest];
     let ran = empty.command(&new).within(patience).run();
-    ran.ok().says("Create the guest").never_says("several sites").never_says("ssh");
+    ran.ok().says("Create the guest").never_says("several sites").never_says("192.0.2.1");
     empty
         .run(&["up", "--domain", "example.com", "--yes"])
         .exits(2)
