@@ -5,6 +5,7 @@ mod backup;
 mod edge;
 mod everyday;
 mod guest;
+mod json;
 mod people;
 mod restore;
 mod update;
@@ -22,12 +23,13 @@ pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use guest::Guest;
+pub use json::{command, form};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
     UserList, UserLogout, UserServiceAccount, UserSetPassword,
 };
 pub use restore::Restore;
-pub use update::{History, Rollback, Update};
+pub use update::{Rollback, Update};
 
 /// Creates and keeps a self-hosted Matrix server.
 #[derive(Debug, Parser)]
@@ -58,7 +60,7 @@ pub enum Command {
     /// Create the server, apply changes, or resume
     Up(Up),
     /// Show the server's health
-    Status(Json),
+    Status,
     /// Live status screen, with the services' logs
     Watch(Watch),
     /// Diagnose problems and suggest fixes
@@ -78,7 +80,7 @@ pub enum Command {
     /// Open a psql shell
     Psql(Psql),
     /// Print the addresses of the server and its web client
-    Open(Json),
+    Open,
     /// Change one setting and preview the effect
     Set(Set),
     /// Remove what is no longer needed: old images, dumps, databases, copies of remote media
@@ -88,7 +90,7 @@ pub enum Command {
     /// Roll back to what ran before the last update
     Rollback(Rollback),
     /// Show which versions ran, since when, who updated them, and how it went
-    History(History),
+    History,
     /// Notifications about unattended jobs: updates, backups, drills
     #[command(subcommand)]
     Notify(Notify),
@@ -149,14 +151,6 @@ pub enum Command {
     },
 }
 
-/// How a command that has data prints it.
-#[derive(Debug, clap::Args)]
-pub struct Json {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 impl Args {
     /// The domain that is given as a flag.
     pub fn domain(&self) -> Option<&str> {
@@ -215,8 +209,6 @@ pub struct Plan {
     /// Leave out the lines that change in files
     #[arg(long)]
     pub brief: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `up`
@@ -230,8 +222,6 @@ pub struct Up {
     /// On Proxmox: remove a container whose making failed, if it never held a database
     #[arg(long)]
     pub remove_failed: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `doctor`
@@ -245,8 +235,6 @@ pub struct Doctor {
     pub yes: bool,
     #[command(flatten)]
     pub net: NetOptions,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// A group's name on the command line.
@@ -291,8 +279,6 @@ pub struct Verify {
     pub what: Option<VerifyWhat>,
     #[command(flatten)]
     pub net: NetOptions,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// What the operator says of a network with names or certificates of its own.
@@ -315,8 +301,6 @@ pub enum VerifyWhat {
         server: Option<federation::Named>,
         #[command(flatten)]
         net: NetOptions,
-        #[command(flatten)]
-        output: Json,
     },
 }
 
@@ -352,7 +336,7 @@ impl From<ServiceName> for Service {
 #[derive(Debug, Subcommand)]
 pub enum Notify {
     /// Send one to everybody whom matrix.toml names, from the machine and from the guest
-    Test(Json),
+    Test,
     /// Tell of backups, drills and updates that ended without a word or are overdue; timers run this
     Check,
 }
@@ -375,32 +359,4 @@ pub struct Destroy {
     /// Leave what was made at Cloudflare and Nginx Proxy Manager
     #[arg(long)]
     pub keep_edge: bool,
-}
-
-impl Args {
-    /// Whether the command was asked for JSON.
-    pub fn json(&self) -> bool {
-        match &self.command {
-            Command::Plan(plan) => plan.output.json,
-            Command::Up(up) => up.output.json,
-            Command::Status(json) | Command::Open(json) => json.json,
-            Command::Verify(Verify { what: Some(VerifyWhat::Federation { output, .. }), .. }) => output.json,
-            Command::Verify(verify) => verify.output.json,
-            Command::Logs(logs) => logs.json,
-            Command::Restart(args) | Command::Stop(args) | Command::Start(args) => args.output.json,
-            Command::Set(set) => set.output.json,
-            Command::Prune(prune) => prune.output.json,
-            Command::Notify(Notify::Test(json)) => json.json,
-            Command::Update(update) => update.output.json,
-            Command::Rollback(rollback) => rollback.output.json,
-            Command::History(history) => history.output.json,
-            Command::Doctor(doctor) => doctor.output.json,
-            Command::User(user) => user.json(),
-            Command::Token(token) => token.json(),
-            Command::Backup(backup) => backup.json(),
-            Command::Edge(Edge::Guide(guide)) => guide.output.json,
-            Command::Guest(Guest::Snapshots(json)) => json.json,
-            _ => false,
-        }
-    }
 }

@@ -11,7 +11,9 @@ mod site;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
+
+use crate::output::{OutputForm, Reporter};
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> ExitCode {
@@ -20,18 +22,23 @@ pub fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Whoever types the bare name wants to know where they are, not the options.
     if std::env::args_os().len() <= 1 {
-        return end(commands::overview::run(), false);
+        let out = Reporter::new(OutputForm::Words);
+        return end(commands::overview::run(&out), &out);
     }
-    let args = args::Args::parse();
-    let json = args.json();
-    end(commands::run(args), json)
+    let matches = args::command().get_matches();
+    let out = Reporter::new(args::form(&matches));
+    let args = match args::Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(error) => error.format(&mut args::command()).exit(),
+    };
+    end(commands::run(args, &out), &out)
 }
 
-fn end(result: Result<u8, error::Error>, json: bool) -> ExitCode {
+fn end(result: Result<u8, error::Error>, out: &Reporter) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::error(&error, json);
+            out.error(&error);
             ExitCode::from(error.exit_code())
         }
     }

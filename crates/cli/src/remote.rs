@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::{IsTerminal as _, Read as _, stderr, stdin, stdout},
+    io::{IsTerminal as _, stderr, stdin, stdout},
     path::Path,
 };
 
 use matrix_podman_core::{
     config::{Config, Defaults, RootPassword, names_host},
     layout,
-    name::{AbsPath, Domain, Mode, Owner},
+    name::{Domain, Mode, Owner},
 };
 use matrix_podman_host::{
     failure::Failure,
@@ -20,12 +20,14 @@ use matrix_podman_host::{
 use crate::{
     args::{Args, Command, Verify, VerifyWhat},
     error::Error,
-    handed, output, site,
+    handed,
+    output::{Reporter, piped_text},
+    site,
 };
 
 /// Runs the command on the machine that the config names, if it names one;
 /// mistakes in the config are told here.
-pub fn relay(args: &Args, typed: &[String]) -> Result<Option<u8>, Error> {
+pub fn relay(args: &Args, typed: &[String], out: &Reporter) -> Result<Option<u8>, Error> {
     if !concerns_a_site(&args.command) {
         return Ok(None);
     }
@@ -53,14 +55,14 @@ pub fn relay(args: &Args, typed: &[String]) -> Result<Option<u8>, Error> {
             "log in there and run it, or look with `matrix-podman plan`",
         ));
     }
-    let remote = Remote::open(&host, &|text| output::say(&text))?;
+    let remote = Remote::open(&host, &|text| out.say(&text))?;
     let handed = Handed { site: config.site().to_owned(), config: text, files: files(&config)? };
     remote.hand(&handed)?;
     let (mut words, input) = rewritten(typed)?;
     words.splice(0..0, ["--config".to_owned(), handed::config(config.site()).display().to_string()]);
     // Over a terminal of the other machine, both its streams are one.
     let terminal = input.is_none()
-        && !args.json()
+        && out.is_for_person()
         && stdin().is_terminal()
         && stdout().is_terminal()
         && stderr().is_terminal();
@@ -144,8 +146,7 @@ fn rewritten(typed: &[String]) -> Result<(Vec<String>, Option<Vec<u8>>), Error> 
 /// root can read.
 pub fn receive() -> Result<u8, Error> {
     let doing = "take over the config";
-    let mut text = String::new();
-    stdin().read_to_string(&mut text).map_err(|e| Failure::new(doing, e))?;
+    let text = piped_text().map_err(|e| Failure::new(doing, e))?;
     let handed: Handed = serde_json::from_str(&text).map_err(|e| Failure::new(doing, e))?;
     let site = Domain::parse(&handed.site).map_err(|e| Failure::new(doing, e))?;
     let folder = handed::folder(site.as_str());

@@ -23,7 +23,7 @@ use crate::{args::Settings, error::Error, handed};
 pub const FILE: &str = "matrix.toml";
 
 /// A site that a command found.
-pub struct Found {
+pub struct FoundSite {
     /// The site.
     pub site: Site,
     /// Its config file; `None` when it came from flags alone.
@@ -32,7 +32,7 @@ pub struct Found {
     pub text: String,
 }
 
-impl Found {
+impl FoundSite {
     /// Fails when the config file says something else by now: a plan made from
     /// what it said would undo what another run did since.
     pub fn is_still_so(&self) -> Result<(), Error> {
@@ -58,7 +58,7 @@ pub enum Flags {
 }
 
 /// Finds the site that a command is about and reads its config.
-pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<Found, Error> {
+pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<FoundSite, Error> {
     let machine = machine()?;
     let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
     let overrides = overrides(settings);
@@ -70,7 +70,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
             ));
         }
         let config = Config::parse_with("", "--domain", &overrides, &defaults)?;
-        return Ok(Found { site: site(config, &machine, false)?, file: None, text: String::new() });
+        return Ok(FoundSite { site: site(config, &machine, false)?, file: None, text: String::new() });
     };
     let text = fs::read_to_string(&file).map_err(|e| {
         Error::usage(format!("cannot read {}: {e}", file.display()), "name another file with --config")
@@ -94,15 +94,15 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     let config = handed::with_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
-    Ok(Found { site: site(config, &machine, in_guest)?, file: Some(file), text })
+    Ok(FoundSite { site: site(config, &machine, in_guest)?, file: Some(file), text })
 }
 
 /// The site of a config that is not written yet; it is going to be in `file`.
-pub fn of_text(text: String, file: &Path) -> Result<Found, Error> {
+pub fn of_text(text: String, file: &Path) -> Result<FoundSite, Error> {
     let machine = machine()?;
     let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
     let config = Config::parse_with(&text, &file.display().to_string(), &[], &defaults)?;
-    Ok(Found { site: site(config, &machine, false)?, file: Some(file.to_owned()), text })
+    Ok(FoundSite { site: site(config, &machine, false)?, file: Some(file.to_owned()), text })
 }
 
 /// Mode of a config that others may read.

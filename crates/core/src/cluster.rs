@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{layout, name::AbsPath, render::postgres::NewCluster};
+use crate::{layout, name::AbsPath, stack::postgres::NewCluster};
 
 /// Where they are, in the guest.
 pub const FOLDER: &str = "/opt/matrix/postgresdata";

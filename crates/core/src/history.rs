@@ -9,7 +9,7 @@ use crate::{
     lock::{Lock, LockedImage},
     name::{AbsPath, SnapshotName},
     schema::Undo,
-    service::Service,
+    service::ServiceId,
 };
 
 /// The file in the guest.
@@ -46,7 +46,7 @@ pub struct Generation {
     /// Who or what began it.
     pub by: String,
     /// All images of it.
-    pub images: BTreeMap<Service, LockedImage>,
+    pub images: BTreeMap<ServiceId, LockedImage>,
     /// The dump taken before it was tried.
     pub dump: Option<AbsPath>,
     /// The snapshot of the guest made before it was tried.
@@ -167,7 +167,7 @@ impl History {
 }
 
 /// Whether two sets of images run the same, whatever they were asked for as.
-fn same(one: &BTreeMap<Service, LockedImage>, other: &BTreeMap<Service, LockedImage>) -> bool {
+fn same(one: &BTreeMap<ServiceId, LockedImage>, other: &BTreeMap<ServiceId, LockedImage>) -> bool {
     one.len() == other.len()
         && one.iter().all(|(service, image)| other.get(service).is_some_and(|o| o.id == image.id))
 }
@@ -187,7 +187,7 @@ mod tests {
             id: digest,
             version: format!("1.{synapse}.0"),
         };
-        lock.images.insert(Service::Synapse, image);
+        lock.images.insert(ServiceId::Synapse, image);
         lock
     }
 

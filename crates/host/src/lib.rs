@@ -10,6 +10,7 @@ pub mod apply;
 pub mod backup;
 pub(crate) mod bounded;
 pub mod check;
+pub mod decide;
 pub mod edge;
 pub mod failure;
 pub mod file;

@@ -13,7 +13,7 @@ use matrix_podman_core::{
     fact::PublicKey,
     layout::{self, Secret},
     name::{Mode, Owner},
-    render::{homeserver, redis},
+    stack::{redis, synapse::homeserver},
 };
 use sha2::{Digest as _, Sha256};
 

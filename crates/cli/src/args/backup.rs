@@ -10,8 +10,6 @@ use jiff::{
 };
 use matrix_podman_core::size::Seconds;
 
-use super::Json;
-
 /// `backup`
 #[derive(Debug, Subcommand)]
 pub enum Backup {
@@ -48,8 +46,6 @@ pub struct Which {
 pub struct BackupWhere {
     #[command(flatten)]
     pub which: Which,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// What nobody watches.
@@ -70,8 +66,6 @@ pub struct BackupNow {
     pub which: Which,
     #[command(flatten)]
     pub by_itself: ByItself,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `backup show`
@@ -82,8 +76,6 @@ pub struct BackupShow {
     pub snapshot: String,
     #[command(flatten)]
     pub which: Which,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `backup drill`
@@ -96,8 +88,6 @@ pub struct BackupDrill {
     pub which: Which,
     #[command(flatten)]
     pub by_itself: ByItself,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `backup verify`
@@ -108,8 +98,6 @@ pub struct BackupVerify {
     pub quick: bool,
     #[command(flatten)]
     pub which: Which,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `backup restore`
@@ -139,8 +127,6 @@ pub struct BackupRestore {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// A moment that somebody names; one without a time is that day's end.
@@ -181,21 +167,6 @@ pub struct BackupKey {
     /// Ask for the password instead, and say whether what was noted is right
     #[arg(long)]
     pub test: bool,
-}
-
-impl Backup {
-    /// Whether JSON was asked for.
-    pub fn json(&self) -> bool {
-        match self {
-            Backup::Init(place) | Backup::List(place) | Backup::Prune(place) => place.output.json,
-            Backup::Now(now) => now.output.json,
-            Backup::Show(show) => show.output.json,
-            Backup::Drill(drill) => drill.output.json,
-            Backup::Restore(restore) => restore.output.json,
-            Backup::Verify(verify) => verify.output.json,
-            Backup::Key(_) => false,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Json;
-
 /// `edge`
 #[derive(Debug, Subcommand)]
 pub enum Edge {
@@ -35,8 +33,6 @@ pub struct EdgeGuide {
     /// Machine that Nginx Proxy Manager runs on [default: the one of edge.npm.address]
     #[arg(long, value_name = "ADDRESS")]
     pub npm: Option<String>,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// What a config is printed for.

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use matrix_podman_core::{config::schema, size::Seconds};
 
-use super::{Json, ServiceName};
+use super::ServiceName;
 
 /// `watch`
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,6 @@ pub struct Logs {
     /// Only the last lines
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     pub lines: u32,
-    /// One JSON object a line, in journald's own form
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `restart`, `stop`, `start`
@@ -37,8 +34,6 @@ pub struct Logs {
 pub struct Services {
     /// Which
     pub services: Vec<ServiceName>,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `exec`
@@ -72,8 +67,6 @@ pub struct Set {
     /// Leave the key out, so that its default holds
     #[arg(long, conflicts_with = "value")]
     pub default: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `prune`
@@ -91,8 +84,6 @@ pub struct Prune {
     /// Ask nothing
     #[arg(long, short, conflicts_with = "dry_run")]
     pub yes: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// A key of matrix.toml. Shells complete those that there are; any other is taken

@@ -3,15 +3,13 @@
 use clap::Subcommand;
 use matrix_podman_core::name::SnapshotName;
 
-use super::Json;
-
 /// `guest`
 #[derive(Debug, Subcommand)]
 pub enum Guest {
     /// Make a snapshot of the guest's disks while the server runs, before something risky
     Snapshot(GuestSnapshot),
     /// List the snapshots
-    Snapshots(Json),
+    Snapshots,
     /// Bring the whole guest back to a snapshot; what people wrote since is lost
     Rollback(GuestRollback),
     /// Remove a snapshot

@@ -10,8 +10,6 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::Json;
-
 /// `user`
 #[derive(Debug, Subcommand)]
 pub enum User {
@@ -46,8 +44,6 @@ pub enum User {
 pub struct Named {
     /// Name, or whole id with @ and server
     pub name: Person,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user add`
@@ -64,8 +60,6 @@ pub struct UserAdd {
     /// Read the password from the first line of a file; - is standard input
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user list`
@@ -76,8 +70,6 @@ pub struct UserList {
     /// Those that were deactivated too
     #[arg(long)]
     pub all: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user set-password`
@@ -91,8 +83,6 @@ pub struct UserSetPassword {
     /// Leave devices logged in
     #[arg(long)]
     pub keep_devices: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user deactivate`
@@ -106,8 +96,6 @@ pub struct UserDeactivate {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user logout`
@@ -118,8 +106,6 @@ pub struct UserLogout {
     /// Ids of the devices [default: all]
     #[arg(value_name = "DEVICE")]
     pub devices: Vec<String>,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `user service-account`
@@ -128,8 +114,6 @@ pub struct UserServiceAccount {
     /// End it; it is made again when it is needed
     #[arg(long)]
     pub remove: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `token`
@@ -138,7 +122,7 @@ pub enum Token {
     /// Make a token, and print what to send to the person invited
     New(TokenNew),
     /// List tokens
-    List(Json),
+    List,
     /// Show one token, and what to send with it
     Show(TokenShow),
     /// Change how often or how long a token can be used
@@ -162,8 +146,6 @@ pub struct TokenNew {
     /// Show it as a QR code too
     #[arg(long, conflicts_with = "json")]
     pub qr: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `token show`
@@ -174,8 +156,6 @@ pub struct TokenShow {
     /// Show it as a QR code too
     #[arg(long, conflicts_with = "json")]
     pub qr: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `token set`
@@ -190,8 +170,6 @@ pub struct TokenSet {
     /// When it ends: a span from now, a date, or `never`
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<Expires>,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `token delete`
@@ -199,8 +177,6 @@ pub struct TokenSet {
 pub struct TokenDelete {
     /// The token
     pub token: InviteToken,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// When something ends, as people write it.
@@ -229,39 +205,6 @@ impl FromStr for Expires {
             Ok(Seconds(0)) => Err("that is at once; `token delete` takes a token back".to_owned()),
             Ok(span) => Ok(Expires::After(span)),
             Err(_) => Err("write a span such as 12h or 7d, a date such as 2026-12-31, or never".to_owned()),
-        }
-    }
-}
-
-impl User {
-    /// Whether it was asked for JSON.
-    pub fn json(&self) -> bool {
-        match self {
-            User::Add(a) => a.output.json,
-            User::List(a) => a.output.json,
-            User::Show(a)
-            | User::Promote(a)
-            | User::Demote(a)
-            | User::Lock(a)
-            | User::Unlock(a)
-            | User::Devices(a) => a.output.json,
-            User::SetPassword(a) => a.output.json,
-            User::Deactivate(a) => a.output.json,
-            User::Logout(a) => a.output.json,
-            User::ServiceAccount(a) => a.output.json,
-        }
-    }
-}
-
-impl Token {
-    /// Whether it was asked for JSON.
-    pub fn json(&self) -> bool {
-        match self {
-            Token::New(a) => a.output.json,
-            Token::List(a) => a.json,
-            Token::Show(a) => a.output.json,
-            Token::Set(a) => a.output.json,
-            Token::Delete(a) => a.output.json,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use matrix_podman_core::{size::Seconds, update::Target};
 
-use super::{Json, ServiceName};
+use super::ServiceName;
 
 /// `update`
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,6 @@ pub struct Update {
     /// what people wrote, and write down what came of it
     #[arg(long, conflicts_with_all = ["check", "yes"])]
     pub unattended: bool,
-    #[command(flatten)]
-    pub output: Json,
 }
 
 /// `rollback`
@@ -42,15 +40,6 @@ pub struct Rollback {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub output: Json,
-}
-
-/// `history`
-#[derive(Debug, clap::Args)]
-pub struct History {
-    #[command(flatten)]
-    pub output: Json,
 }
 
 fn seconds(text: &str) -> Result<Seconds, String> {

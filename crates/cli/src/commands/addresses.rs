@@ -4,33 +4,58 @@ use std::path::Path;
 
 use matrix_podman_core::observed::Observed;
 use matrix_podman_host::failure::Failure;
-use serde_json::json;
+use serde::Serialize;
 
 use super::up;
-use crate::{args, error::Error, output};
+use crate::{
+    error::Error,
+    output::{Printable, Reporter, Wording},
+};
 
-pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+/// Where the server and its web client are.
+#[derive(Serialize)]
+struct Addresses {
+    /// Seen from this machine; none when the guest does not run.
+    here: Option<Pair>,
+    /// Seen from outside.
+    public: Pair,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    synapse: String,
+    client: String,
+}
+
+pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let site = world.site();
     let here = world.look(&mut Observed::default(), |seen| up::addresses(site, seen))?;
     let config = &site.config;
-    if args.json {
-        let here = here.map(|(synapse, web)| json!({"synapse": synapse, "client": web}));
-        let public = json!({"synapse": config.matrix_url, "client": config.chat_url});
-        output::data(&json!({"here": here, "public": public}).to_string());
-        return super::OK;
-    }
-    let Some((synapse, web)) = here else {
+    let found = Addresses {
+        here: here.map(|(synapse, client)| Pair { synapse, client }),
+        public: Pair { synapse: config.matrix_url.clone(), client: config.chat_url.clone() },
+    };
+    if found.here.is_none() && out.is_for_person() {
         return Err(Failure::new(
             "tell the addresses",
             format!("the guest {} does not run", config.guest.name),
         )
         .hint("`matrix-podman up` starts it")
         .into());
-    };
-    output::data(&format!("Web client   {web}"));
-    output::data(&format!("             {} from outside", config.chat_url));
-    output::data(&format!("Homeserver   {synapse}"));
-    output::data(&format!("             {} from outside", config.matrix_url));
+    }
+    out.report(&found)?;
     super::OK
+}
+
+impl Printable for Addresses {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        let Some(here) = &self.here else { return words };
+        words.data(format!("Web client   {}", here.client));
+        words.data(format!("             {} from outside", self.public.client));
+        words.data(format!("Homeserver   {}", here.synapse));
+        words.data(format!("             {} from outside", self.public.synapse));
+        words
+    }
 }

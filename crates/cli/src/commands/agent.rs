@@ -4,11 +4,11 @@ use std::io;
 
 use matrix_podman_host::{agent, failure::Failure, own_program};
 
-use crate::{error::Error, output};
+use crate::{error::Error, output::Reporter};
 
-pub fn run(digest: bool) -> Result<u8, Error> {
+pub fn run(digest: bool, out: &Reporter) -> Result<u8, Error> {
     if digest {
-        output::data(&own_program::digest()?);
+        out.document(&own_program::digest()?);
         return super::OK;
     }
     agent::serve(io::stdin(), io::stdout(), || agent::until_gone(io::stdin()))

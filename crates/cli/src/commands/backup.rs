@@ -1,39 +1,35 @@
 //! `backup`: snapshots of the server in repositories that only this machine reaches.
 
+mod drill;
+mod take;
 mod unattended;
+mod words;
 
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use matrix_podman_core::{
-    aside::{self, Aside},
-    backup::{Manifest, Repository as At, RepositoryName, place},
-    config::Config,
-    layout,
-    lock::Lock,
-    observed::Observed,
-    resource,
-};
+use matrix_podman_core::{backup::Repository as At, layout};
 use matrix_podman_host::{
-    backup::{self, Made, Password, Place, Pruned, Repository, Snapshot},
+    backup::{self, Made, Password, Place, Pruned, Repository},
     failure::Failure,
     priority,
     progress::{Event, Sink},
     world::World,
 };
-use serde::Serialize;
 
 use super::up;
 use crate::{
     args,
     error::{DONE, Error, FAILED},
-    output::{self, BOLD, GREEN, RED, Table, YELLOW, styled},
-    site::{self, Found},
+    output::{self, BOLD, Reporter, styled},
+    site::{self, FoundSite},
 };
 
-pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
+pub(super) use words::described;
+
+pub fn run(config: Option<&Path>, args: &args::Backup, out: &Reporter) -> Result<u8, Error> {
     if let Some(file) = site::locate(config, None)?
         && file == Path::new(layout::applied_config().as_str())
     {
@@ -43,57 +39,54 @@ pub fn run(config: Option<&Path>, args: &args::Backup) -> Result<u8, Error> {
             "type the same on the machine, in the folder of its matrix.toml or with --config",
         ));
     }
-    gives_way(args);
-    let (world, found) = super::world(config)?;
-    let desk = Desk::new(world, found)?;
+    gives_way(args, out);
+    let (world, found) = super::world(config, out)?;
+    let site = SiteBackups::new(world, found, out)?;
     match args {
-        args::Backup::Init(at) => desk.init(&desk.one(&at.which)?, at.output.json),
-        args::Backup::Now(now) if now.by_itself.unattended => unattended::now(&desk, now),
-        args::Backup::Now(now) => desk.each(&now.which, |at| desk.now(at, now.output.json)),
-        args::Backup::List(at) => desk.list(&desk.chosen(&at.which)?, at.output.json),
-        args::Backup::Show(show) => desk.show(&desk.one(&show.which)?, &show.snapshot, show.output.json),
-        args::Backup::Verify(verify) => {
-            desk.each(&verify.which, |at| desk.verify(at, !verify.quick, verify.output.json))
-        }
-        args::Backup::Drill(drill) if drill.by_itself.unattended => unattended::drill(&desk, drill),
-        args::Backup::Drill(drill) => {
-            desk.drill(&desk.open(&desk.one(&drill.which)?)?, &drill.snapshot, drill.output.json)
-        }
-        args::Backup::Restore(restore) => desk.restore(restore),
-        args::Backup::Prune(at) => desk.each(&at.which, |one| desk.prune(one, at.output.json)),
+        args::Backup::Init(at) => site.init(&site.one(&at.which)?),
+        args::Backup::Now(now) if now.by_itself.unattended => unattended::now(&site, now),
+        args::Backup::Now(now) => site.each(&now.which, |at| site.now(at)),
+        args::Backup::List(at) => site.list(&site.chosen(&at.which)?),
+        args::Backup::Show(show) => site.show(&site.one(&show.which)?, &show.snapshot),
+        args::Backup::Verify(verify) => site.each(&verify.which, |at| site.verify(at, !verify.quick)),
+        args::Backup::Drill(drill) if drill.by_itself.unattended => unattended::drill(&site, drill),
+        args::Backup::Drill(drill) => site.drill(&site.open(&site.one(&drill.which)?)?, &drill.snapshot),
+        args::Backup::Restore(restore) => site.restore(restore),
+        args::Backup::Prune(at) => site.each(&at.which, |one| site.prune(one)),
         args::Backup::Key(key) => {
-            desk.key(&desk.one(&args::Which { repository: key.repository.clone() })?, key.test)
+            site.key(&site.one(&args::Which { repository: key.repository.clone() })?, key.test)
         }
     }
 }
 
 /// What is done beside the server leaves it its time; for a restore somebody waits.
-fn gives_way(args: &args::Backup) {
+fn gives_way(args: &args::Backup, out: &Reporter) {
     let beside = matches!(
         args,
         args::Backup::Now(_) | args::Backup::Verify(_) | args::Backup::Prune(_) | args::Backup::Drill(_)
     );
     if beside && let Err(failure) = priority::give_way() {
         // It is done all the same, only not as quietly.
-        output::say(&format!("note: {}", output::one_line(&failure.to_string())));
+        out.note(&failure);
     }
 }
 
 /// The site and its repositories.
-pub(super) struct Desk {
+pub(super) struct SiteBackups {
     pub world: World,
-    pub found: Found,
+    pub found: FoundSite,
+    pub out: Reporter,
 }
 
-impl Desk {
-    fn new(world: World, found: Found) -> Result<Self, Error> {
+impl SiteBackups {
+    fn new(world: World, found: FoundSite, out: &Reporter) -> Result<Self, Error> {
         if world.site().config.backup.repositories.is_empty() {
             return Err(Error::usage(
                 "matrix.toml names no repository for backups",
                 "matrix-podman set backup.repository /mnt/DISK/matrix-backup",
             ));
         }
-        Ok(Self { world, found })
+        Ok(Self { world, found, out: out.clone() })
     }
 
     pub fn site(&self) -> &str {
@@ -137,12 +130,12 @@ impl Desk {
         let (mut worst, mut failed) = (DONE, Vec::new());
         for at in &chosen {
             if several {
-                output::say(&styled(BOLD, &format!("{} ({})", at.name, at.location)));
+                self.out.say(&styled(BOLD, &format!("{} ({})", at.name, at.location)));
             }
             match act(at) {
                 Ok(code) => worst = worst.max(code),
                 Err(error) if several => {
-                    output::error(&error, false);
+                    self.out.error(&error);
                     failed.push(at.name.as_str());
                 }
                 Err(error) => return Err(error),
@@ -169,38 +162,25 @@ impl Desk {
         Ok(Repository::open(at, &self.password(at)?, output::say)?)
     }
 
-    fn init(&self, at: &At, json: bool) -> Result<u8, Error> {
+    fn init(&self, at: &At) -> Result<u8, Error> {
         let file = self.password_file(at);
         let fresh = !file.exists();
         let password = Password::make(self.site(), &at.name)?;
         Repository::init(at, &password, output::say)?;
-        if json {
-            return print(&serde_json::json!({
-                "event": "backup-init",
-                "name": at.name,
-                "repository": at.location.to_string(),
-                "password_file": file,
-                "password_is_new": fresh,
-            }));
-        }
-        let named = if at.name.is_main() { String::new() } else { format!(" {}", at.name) };
-        output::say(&format!("{} The repository{named} is in {}.", styled(GREEN, "✓"), at.location));
-        output::say(&format!("Its password is in {}, for root alone.", file.display()));
-        output::say(&styled(
-            BOLD,
-            "Without the password nothing can ever be restored, not by anybody. If this machine is lost, so is this file.",
-        ));
-        output::say(&format!(
-            "Note it now, on paper or in a password safe: `matrix-podman backup key{named}` shows it."
-        ));
-        output::say("Then make the first backup: matrix-podman backup now");
+        self.out.report(&words::RepositoryCreated {
+            event: "backup-init",
+            name: &at.name,
+            repository: at.location.to_string(),
+            password_file: &file,
+            password_is_new: fresh,
+        })?;
         super::OK
     }
 
-    fn now(&self, at: &At, json: bool) -> Result<u8, Error> {
+    fn now(&self, at: &At) -> Result<u8, Error> {
         let place = Place::of(at, output::say).and_then(|place| place.is_there().map(|()| place));
         let unreachable = place.is_err();
-        let made = place.map_err(Error::from).and_then(|place| self.make(place, at, json));
+        let made = place.map_err(Error::from).and_then(|place| self.make(place, at));
         // A disk that is not there is a backup that failed, too.
         let failed = made.as_ref().err().map(|error| (error.to_string(), unreachable));
         backup::keep(
@@ -211,306 +191,114 @@ impl Desk {
             false,
         )?;
         self.tell_guest();
-        print_made(at, &made?.0, json)
+        self.out.report(&words::BackedUp::of(at, &made?.0))?;
+        super::OK
     }
 
     /// The guest shows how its backups are to whoever enters it. A guest that is not
     /// there is no reason for a backup to fail that was made.
     pub fn tell_guest(&self) {
         if let Err(failure) = backup::tell_guest(&self.world) {
-            output::say(&format!("note: {}", output::one_line(&failure.to_string())));
+            self.out.note(&failure);
         }
     }
 
-    pub fn make(&self, place: Place, at: &At, json: bool) -> Result<(Made, Repository), Error> {
+    pub fn make(&self, place: Place, at: &At) -> Result<(Made, Repository), Error> {
         let password = self.password(at)?;
         let what = format!("Back up {}", self.world.site().config.server_name);
         // An update under way would leave its old lock beside its new database.
-        up::at_work(&self.world, &self.found, "backup now", json, |journal, _| {
-            let made =
-                watched("backup", &what, json, |sink| backup::make(&self.world, place, &password, sink))?;
+        up::at_work(&self.world, &self.found, "backup now", &self.out, |journal, _| {
+            let made = watched("backup", &what, &self.out, |sink| {
+                backup::make(&self.world, place, &password, sink)
+            })?;
             journal.end(true)?;
             Ok(made)
         })
     }
 
-    fn list(&self, chosen: &[At], json: bool) -> Result<u8, Error> {
+    fn list(&self, chosen: &[At]) -> Result<u8, Error> {
         let mut all = Vec::new();
         for at in chosen {
             let snapshots = self.open(at)?.snapshots()?;
-            all.extend(snapshots.into_iter().map(|snapshot| Listed { repository: &at.name, snapshot }));
+            all.extend(
+                snapshots
+                    .into_iter()
+                    .map(|snapshot| words::StoredSnapshot { repository: &at.name, snapshot }),
+            );
         }
         all.sort_by(|a, b| a.snapshot.time.cmp(&b.snapshot.time));
-        if json {
-            return print(&all);
-        }
-        if all.is_empty() {
-            output::say("There is no snapshot yet; `matrix-podman backup now` makes one.");
-            return super::OK;
-        }
-        let mut table = Table::new(["SNAPSHOT", "MADE AT", "SERVER", "SIZE", "WRITTEN", "REPOSITORY"]);
-        for Listed { repository, snapshot: Snapshot { id, time, server_name, bytes: size, added } } in all {
-            let cells = [id, time, server_name, bytes(size), bytes(added), repository.to_string()];
-            table.row(cells.map(|cell| (cell, anstyle::Style::new())));
-        }
-        table.print();
+        self.out.report(&words::StoredSnapshots(all))?;
         super::OK
     }
 
-    fn show(&self, at: &At, wanted: &str, json: bool) -> Result<u8, Error> {
+    fn show(&self, at: &At, wanted: &str) -> Result<u8, Error> {
         let opened = self.open(at)?.snapshot(wanted)?;
-        let (snapshot, manifest) = (opened.described(), opened.manifest()?);
-        if json {
-            return print(&serde_json::json!({"snapshot": snapshot, "manifest": manifest}));
-        }
-        output::data(&format!("Snapshot {} of {}", styled(BOLD, &snapshot.id), snapshot.time));
-        for line in described(&manifest) {
-            output::data(&format!("  {line}"));
-        }
+        self.out
+            .report(&words::SnapshotShown { snapshot: opened.described(), manifest: opened.manifest()? })?;
         super::OK
     }
 
-    fn verify(&self, at: &At, all_data: bool, json: bool) -> Result<u8, Error> {
+    fn verify(&self, at: &At, all_data: bool) -> Result<u8, Error> {
         let repository = self.open(at)?;
         let what = format!("Verify {}", at.location);
-        let found = watched("verify", &what, json, |sink| repository.verify(all_data, sink))?;
+        let found = watched("verify", &what, &self.out, |sink| repository.verify(all_data, sink))?;
         let code = if found.wrong.is_empty() { DONE } else { FAILED };
-        if json {
-            print(&serde_json::json!({"event": "backup-verify", "repository": at.name, "found": found}))?;
-            return Ok(code);
-        }
-        for line in &found.wrong {
-            output::data(&format!("{} {}", styled(RED, "✗"), output::harmless(line)));
-        }
-        let count = found.snapshots;
-        if found.wrong.is_empty() {
-            let how = if all_data { "every byte was read" } else { "the content of files was not read" };
-            output::data(&format!("{} {count} snapshots, all whole; {how}", styled(GREEN, "✓")));
-            return Ok(code);
-        }
-        output::say(&format!(
-            "{} the repository is damaged. Do not prune it. Make a new backup into another folder now \
-             (`matrix-podman set backup.repository FOLDER`, `backup init`, `backup now`), look after the disk, and see \
-             https://restic.readthedocs.io/en/stable/077_troubleshooting.html for what can be saved of this one.",
-            styled(BOLD, "next:")
-        ));
+        self.out.report(&words::RepositoryVerified {
+            event: "backup-verify",
+            repository: &at.name,
+            found,
+            all_data,
+        })?;
         Ok(code)
     }
 
-    pub fn drill(&self, repository: &Repository, wanted: &str, json: bool) -> Result<u8, Error> {
-        let opened = repository.snapshot(wanted)?;
-        let config = Config::parse_with(
-            &opened.guests_config()?,
-            "the snapshot's matrix.toml",
-            &[],
-            &site::defaults()?,
-        )?;
-        let doing = "prepare a drill";
-        let lock = Lock::parse(&opened.text(&format!("{}/matrix.lock", place::FILES))?)
-            .map_err(|why| Failure::new(doing, why))?;
-        let facts = self
-            .world
-            .look(&mut Observed::default(), |seen| resource::render_facts(self.world.site(), seen))?
-            .map_err(|_| {
-                Failure::new(doing, "the guest does not say what it is").hint("matrix-podman status")
-            })?;
-        let drill = aside::containers(Aside::Drill, &config, &lock, &facts)
-            .map_err(|why| Failure::new(doing, why))?;
-        let what = format!("Drill with snapshot {}", opened.described().id);
-        let proof = up::at_work(&self.world, &self.found, "backup drill", json, |journal, _| {
-            let proof = watched("drill", &what, json, |sink| {
-                backup::drill::hold(&self.world, repository, &opened, &drill, sink)
-            })?;
-            journal.end(true)?;
-            Ok(proof)
-        });
-        self.tell_guest();
-        let proof = proof?;
-        let code = if proof.is_good() { DONE } else { FAILED };
-        if json {
-            print(&serde_json::json!({"event": "backup-drill", "proof": proof}))?;
-            return Ok(code);
-        }
-        let snapshot = &proof.snapshot;
-        for line in &proof.wrong {
-            output::data(&format!("{} {}", styled(RED, "✗"), output::harmless(line)));
-        }
-        if let (true, Some((id, key))) = (proof.is_good(), &proof.signing_key) {
-            output::data(&format!(
-                "{} Snapshot {} of {} came back whole, in {} s: {} tables and {} media files are as they were, and \
-                 Synapse started on them, signs with {id} {key}, and a test user logged in.",
-                styled(GREEN, "✓"),
-                snapshot.id,
-                snapshot.time,
-                proof.seconds,
-                proof.tables,
-                proof.media
-            ));
-            if let Some(signed) = &proof.signature {
-                output::say(&format!(
-                    "Its proof is {}, signed with this machine's key, ed25519 {}.",
-                    layout::backup_drill(self.site(), repository.name()),
-                    signed.key
-                ));
-            }
-        } else {
-            output::say(&format!(
-                "{} this snapshot would not bring the server back as it was. Make a new one (`matrix-podman backup \
-                 now`), drill again, and see `matrix-podman backup verify` for whether the repository is whole.",
-                styled(BOLD, "next:")
-            ));
-        }
-        Ok(code)
-    }
-
-    fn restore(self, args: &args::BackupRestore) -> Result<u8, Error> {
-        if let Some(name) = &args.back {
-            return super::restore::back(self.world, &self.found, name, args.yes);
-        }
-        let mut at = self.one(&args.which)?;
-        at.terms.limits.download = None;
-        let repository = self.open(&at)?;
-        let Some(to) = &args.to else {
-            return super::restore::in_place(self.world, self.found, &repository, args);
-        };
-        if args.file.is_empty() && args.room.is_none() {
-            return Err(Error::usage(
-                "nothing is named that is to be taken out",
-                "add --file PATH or --room ROOM",
-            ));
-        }
-        let opened = super::restore::chosen(&repository, &args.snapshot, args.at)?;
-        let json = args.output.json;
-        let what = format!("Take out of snapshot {}", opened.described().id);
-        let (found, taken) = match &args.room {
-            None => {
-                let mut taken = backup::take::Taken::default();
-                watched("take", &what, json, |sink| {
-                    args.file
-                        .iter()
-                        .try_for_each(|path| backup::take::path(&opened, path, to, &mut taken, sink))
-                })?;
-                (None, taken)
-            }
-            Some(room) => {
-                let both = up::at_work(&self.world, &self.found, "backup restore", json, |journal, _| {
-                    let both = watched("take", &what, json, |sink| {
-                        backup::take::room(&self.world, &opened, room, to, sink)
-                    })?;
-                    journal.end(true)?;
-                    Ok(both)
-                })?;
-                (Some(both.0), both.1)
-            }
-        };
-        if json {
-            print(&serde_json::json!({"event": "backup-taken", "taken": taken, "room": found}))?;
-        } else {
-            output::data(&format!(
-                "{} files, {}, are in {} now, for root alone",
-                taken.files.len(),
-                bytes(taken.bytes),
-                to.display()
-            ));
-        }
-        let Some(room) = found else { return super::OK };
-        if room.events == 0 {
-            return Err(Error::Told {
-                summary: "the snapshot has no event of that room".to_owned(),
-                hint: "a room's id begins with ! and stands in its settings in the client".to_owned(),
-            });
-        }
-        if room.encrypted {
-            output::say(
-                "The room is encrypted: which media were sent in it since then is known to its members' clients alone. \
-                 They are in the snapshot, below synapse/media_store (--file).",
-            );
-        }
-        super::OK
-    }
-
-    fn prune(&self, at: &At, json: bool) -> Result<u8, Error> {
+    fn prune(&self, at: &At) -> Result<u8, Error> {
         let repository = self.open(at)?;
-        let pruned = self.pruned(at, &repository, json)?;
-        if json {
-            return print(
-                &serde_json::json!({"event": "backup-prune", "repository": at.name, "pruned": pruned}),
-            );
-        }
-        output::data(&format!("{} snapshots are kept, {} were removed", pruned.kept, pruned.removed.len()));
+        let pruned = self.pruned(at, &repository)?;
+        self.out.report(&words::RepositoryPruned { event: "backup-prune", repository: &at.name, pruned })?;
         super::OK
     }
 
-    pub fn pruned(&self, at: &At, repository: &Repository, json: bool) -> Result<Pruned, Error> {
+    pub fn pruned(&self, at: &At, repository: &Repository) -> Result<Pruned, Error> {
         let server_name = &self.world.site().config.server_name;
-        watched("prune", &format!("Prune {}", at.location), json, |sink| {
+        watched("prune", &format!("Prune {}", at.location), &self.out, |sink| {
             repository.prune(server_name.as_str(), at.terms.keep, sink)
         })
     }
 
     fn key(&self, at: &At, test: bool) -> Result<u8, Error> {
         let password = self.password(at)?;
-        let named = if at.name.is_main() { String::new() } else { format!(" {}", at.name) };
         if !test {
-            output::say(&format!("The password of {}:", at.location));
-            output::data(password.reveal());
-            output::say(&styled(
-                YELLOW,
-                "Keep it where this machine is not. Without it nothing can be restored.",
-            ));
-            output::say(&format!(
-                "`matrix-podman backup key{named} --test` says later whether what you noted is right."
-            ));
+            self.out.report(&words::RepositoryKey {
+                repository: &at.name,
+                location: at.location.to_string(),
+                password: password.reveal(),
+            })?;
             return super::OK;
         }
-        if !output::can_ask() {
+        if !self.out.can_ask() {
             return Err(Error::usage("nobody can be asked for the password", "type this on a terminal"));
         }
-        let typed = rpassword::prompt_password("The password, as you noted it: ")
-            .map_err(|e| Failure::new("ask for the password", e))?;
+        let typed = self.out.ask_secret("The password, as you noted it: ")?;
         if typed.trim() == password.reveal() {
-            output::say(&format!("{} That is the password.", styled(GREEN, "✓")));
+            self.out.report(&words::KeyIsRight { right: true })?;
             return super::OK;
         }
         Err(Error::Told {
             summary: "that is not the password".to_owned(),
-            hint: format!("`matrix-podman backup key{named}` shows it; note it anew"),
+            hint: format!("`matrix-podman backup key{}` shows it; note it anew", words::named(&at.name)),
         })
     }
-}
-
-/// A snapshot, and where it is.
-#[derive(Serialize)]
-struct Listed<'a> {
-    repository: &'a RepositoryName,
-    #[serde(flatten)]
-    snapshot: Snapshot,
-}
-
-pub(super) fn print_made(at: &At, made: &Made, json: bool) -> Result<u8, Error> {
-    if json {
-        return print(&serde_json::json!({"event": "backup", "repository": at.name, "backup": made}));
-    }
-    output::data(&format!("Snapshot {} of {}", styled(BOLD, &made.snapshot.id), made.snapshot.time));
-    for line in described(&made.manifest) {
-        output::data(&format!("  {line}"));
-    }
-    output::data(&format!(
-        "  {} in all, of which {} had to be written",
-        bytes(made.snapshot.bytes),
-        bytes(made.snapshot.added)
-    ));
-    super::OK
 }
 
 /// Does `work` with somebody watching.
 pub(super) fn watched<T>(
     id: &str,
     what: &str,
-    json: bool,
+    out: &Reporter,
     work: impl FnOnce(&Sink<'_>) -> Result<T, Failure>,
 ) -> Result<T, Error> {
-    let listener = output::listener(json);
+    let listener = out.listener();
     let started = Instant::now();
     listener.on(&Event::Started { id, what });
     let result = work(&|saying| listener.on(&Event::Said { id, saying: &saying }));
@@ -522,52 +310,4 @@ pub(super) fn watched<T>(
         Err(failure) => listener.on(&Event::Failed { id, what, why: failure.to_string() }),
     }
     Ok(result?)
-}
-
-pub(super) fn described(manifest: &Manifest) -> Vec<String> {
-    let version = manifest.versions.get("synapse").map(String::as_str).unwrap_or("of unknown version");
-    vec![
-        format!("{} with Synapse {version}, schema {}", manifest.server_name, manifest.content.schema),
-        format!(
-            "{} users, {} rooms, {} events",
-            manifest.rows("users"),
-            manifest.rows("rooms"),
-            manifest.rows("events")
-        ),
-        format!("{} media files, {}", manifest.media.files, bytes(manifest.media.bytes)),
-        format!("signing key {} {}", manifest.content.signing_key.0, manifest.content.signing_key.1),
-    ]
-}
-
-/// Bytes as people say them.
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut tenths = count.saturating_mul(10);
-    let mut unit = "bytes";
-    for larger in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = larger;
-    }
-    if unit == "bytes" { format!("{count} bytes") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-}
-
-fn print<T: Serialize>(value: &T) -> Result<u8, Error> {
-    let text = serde_json::to_string(value).map_err(|e| Failure::new("print the answer", e))?;
-    output::data(&text);
-    super::OK
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn bytes_are_said_in_the_unit_that_fits() {
-        for (count, said) in
-            [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
-        {
-            assert_eq!(super::bytes(count), said);
-        }
-    }
 }

@@ -4,13 +4,18 @@
 use std::path::Path;
 
 use matrix_podman_core::{
-    backup::{News, Record, RepositoryName, Schedule},
+    backup::{News, Record, RepositoryName},
     config::Config,
     render::backups::{Chore, cron_file},
     status::{Piece, Row, Tone},
 };
-use matrix_podman_host::backup::{self, Proof, Standing};
+use matrix_podman_host::{
+    backup::{self, Proof, Standing},
+    decide::backups::{self, Health},
+};
 use serde::Serialize;
+
+use crate::output::ago;
 
 /// How the backups in one repository are.
 #[derive(Debug, Serialize)]
@@ -52,14 +57,18 @@ impl Backups {
                     .as_ref()
                     .and_then(|last| last.snapshot.as_ref()?.time.parse::<jiff::Timestamp>().ok())
                     .map(|at| jiff::Timestamp::now().duration_since(at).as_hours());
-                let drill_old = drill.as_ref().is_some_and(|drill| missed(&at.terms.drill, &drill.at));
-                let old_hours = old_hours(&at.terms.schedule);
-                let problem = problem(
-                    last.as_ref().map(|last| last.why.is_some()),
-                    age_hours.map(|hours| hours >= old_hours),
-                    drill.as_ref().map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
+                let now = jiff::Timestamp::now();
+                let drill_old =
+                    drill.as_ref().is_some_and(|drill| backups::missed(&at.terms.drill, &drill.at, now));
+                let old_hours = backups::old_hours(&at.terms.schedule);
+                let health = Health {
+                    failed: last.as_ref().map(|last| last.why.is_some()),
+                    old: age_hours.map(|hours| hours >= old_hours),
+                    proven: drill
+                        .as_ref()
+                        .map(|proof| proof.is_good() && drill_proof == Some(Standing::Holds)),
                     drill_old,
-                );
+                };
                 Self {
                     name: at.name.clone(),
                     repository: at.location.to_string(),
@@ -71,7 +80,7 @@ impl Backups {
                     drill,
                     drill_old,
                     drill_proof,
-                    problem,
+                    problem: health.problem(),
                 }
             })
             .collect()
@@ -82,9 +91,9 @@ impl Backups {
         let (tone, made) = match (&self.last, self.age_hours) {
             (Some(Record { why: Some(why), at, .. }), _) => (Tone::Bad, format!("failed at {at}: {why}")),
             (_, Some(hours)) if hours >= self.old_hours => {
-                (Tone::Bad, format!("the last one is {} old", age(hours)))
+                (Tone::Bad, format!("the last one was made {}", since(hours)))
             }
-            (_, Some(hours)) => (Tone::Good, format!("made {} ago", age(hours))),
+            (_, Some(hours)) => (Tone::Good, format!("made {}", since(hours))),
             _ => (Tone::Bad, "none was made yet".to_owned()),
         };
         let named = if self.name.is_main() { String::new() } else { format!(" ({})", self.name) };
@@ -136,86 +145,7 @@ pub fn told(news: &News) -> Row {
     Row::new("backup", tone, news.line(&now))
 }
 
-/// From how many hours on a backup is old: one was missed, and a few hours are let pass.
-fn old_hours(schedule: &Schedule) -> i64 {
-    // Where nothing makes them but people, two days without one are told of.
-    schedule.missed_after().and_then(|seconds| i64::try_from(seconds / 3600).ok()).unwrap_or(50)
-}
-
-/// Whether one was missed since the time `last`.
-fn missed(schedule: &Schedule, last: &str) -> bool {
-    let since = last.parse::<jiff::Timestamp>().map(|at| jiff::Timestamp::now().duration_since(at).as_secs());
-    match (since.map(u64::try_from), schedule.missed_after()) {
-        (Ok(Ok(seconds)), Some(after)) => seconds >= after,
-        _ => false,
-    }
-}
-
-/// What is to be done, most urgent first.
-fn problem(
-    failed: Option<bool>,
-    old: Option<bool>,
-    drill: Option<bool>,
-    drill_old: bool,
-) -> Option<&'static str> {
-    match (failed, old, drill) {
-        (Some(true), ..) => Some("`matrix-podman backup now` tries again, and says what is wrong"),
-        (None, ..) | (_, None, _) => Some("`matrix-podman backup init`, then `matrix-podman backup now`"),
-        (_, Some(true), _) => Some("`matrix-podman backup now`; then see why nothing makes backups any more"),
-        (.., Some(false)) => Some("`matrix-podman backup now`, then `matrix-podman backup drill`"),
-        (.., None) => Some("`matrix-podman backup drill` tries out whether it would help"),
-        _ if drill_old => Some("`matrix-podman backup drill`; then see why nothing tries them out any more"),
-        _ => None,
-    }
-}
-
-fn age(hours: i64) -> String {
-    match hours {
-        ..1 => "less than an hour".to_owned(),
-        1 => "an hour".to_owned(),
-        2..50 => format!("{hours} hours"),
-        _ => format!("{} days", hours / 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use matrix_podman_core::backup::Schedule;
-
-    use super::{missed, old_hours, problem};
-
-    #[test]
-    fn what_is_wrong_with_backups_is_said_once_and_most_urgent_first() {
-        let next = |failed, old, drill| problem(failed, old, drill, false).unwrap_or("nothing");
-        assert!(next(None, None, None).contains("backup init"));
-        assert!(next(Some(true), Some(false), Some(true)).contains("tries again"));
-        assert!(next(Some(false), Some(true), Some(true)).contains("any more"));
-        assert!(next(Some(false), Some(false), Some(false)).contains("backup now`, then"));
-        assert!(next(Some(false), Some(false), None).contains("drill"));
-        assert_eq!(next(Some(false), Some(false), Some(true)), "nothing");
-        assert!(problem(Some(false), Some(false), Some(true), true).unwrap().contains("tries them out"));
-    }
-
-    #[test]
-    fn a_drill_that_was_missed_shows() {
-        let monthly = Schedule::parse("1 05:00").unwrap();
-        let ago =
-            |days: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24)).to_string();
-        assert!(!missed(&monthly, &ago(32)));
-        assert!(missed(&monthly, &ago(33)));
-        assert!(!missed(&Schedule::NEVER, &ago(400)));
-    }
-
-    #[test]
-    fn a_backup_is_old_when_one_was_missed() {
-        for (schedule, hours) in [
-            ("03:30", 50),
-            ("Sun 04:00", 7 * 24 + 26),
-            ("Mon,Thu 04:00", 4 * 24 + 26),
-            ("1 04:00", 31 * 24 + 26),
-        ] {
-            assert_eq!(old_hours(&Schedule::parse(schedule).unwrap()), hours);
-        }
-        assert_eq!(old_hours(&Schedule::NEVER), 50);
-    }
+/// So many hours, as people say how long ago something was.
+fn since(hours: i64) -> String {
+    ago(u64::try_from(hours).unwrap_or_default().saturating_mul(3600))
 }

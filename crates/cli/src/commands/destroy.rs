@@ -14,17 +14,18 @@ use matrix_podman_host::{
     work::destroy,
     world::World,
 };
+use serde::Serialize;
 
-use super::{edge, up::ask};
+use super::edge;
 use crate::{
     args,
     error::Error,
-    output::{self, RED, styled},
+    output::{NameToType, Otherwise, Printable, RED, Reporter, Wording, styled},
     site,
 };
 
-pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+pub fn run(config: Option<&Path>, args: &args::Destroy, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let site_name = world.site().config.site().to_owned();
     let name = world.site().config.guest.name.to_string();
     let there = guest_is_there(&world, &site_name, &name)?;
@@ -33,54 +34,68 @@ pub fn run(config: Option<&Path>, args: &args::Destroy) -> Result<u8, Error> {
     let made = if args.keep_edge { Takedown::default() } else { made_at_the_edge(&world)? };
     if !there && !begun && made.acts.is_empty() {
         site::forget(world.site());
-        output::say(&format!("there is no guest {name}; nothing was changed"));
+        out.report(&Destroyed { event: "destroyed", site: &site_name, guest: &name, was_there: false })?;
         return super::OK;
     }
     if begun {
-        output::say(
+        out.narrate(
             "An earlier `matrix-podman destroy`, or the making of a guest, was cut off. This finishes it.",
         );
     }
-    output::say(&styled(RED, &format!("This removes {site_name} for good:")));
+    out.narrate(&styled(RED, &format!("This removes {site_name} for good:")));
     let losses = match (there, begun) {
         (true, _) => destroy::losses(&world),
         (false, true) => vec![format!("what is left of the guest {name}, its keys and its database")],
         (false, false) => Vec::new(),
     };
     for line in losses.iter().chain(made.acts.iter().map(|(what, _)| what)).filter(|line| !line.is_empty()) {
-        output::say(&format!("  - {line}"));
+        out.narrate(&format!("  - {line}"));
     }
-    output::say(match world.site().backend {
+    out.narrate(match world.site().backend {
         Backend::Proxmox => "Kept: matrix.toml, the journal, the template, and backups that Proxmox made.",
         _ => "Kept: matrix.toml, the journal, images and root file systems made for the next guest.",
     });
     for line in &made.stays {
-        output::say(&format!("Kept: {line}."));
+        out.narrate(&format!("Kept: {line}."));
     }
-    if !args.yes {
-        if !output::can_ask() {
-            return Err(Error::usage("nobody can be asked whether to remove all this", "add --yes"));
-        }
-        let answer = ask(&format!("Type {site_name} to remove it: "))?;
-        if answer.as_deref().map(str::trim) != Some(site_name.as_str()) {
-            return Err(Error::Told {
-                summary: "nothing was removed".to_owned(),
-                hint: "type the site's name exactly, or add --yes".to_owned(),
-            });
-        }
-    }
+    out.confirm_name(&NameToType {
+        name: &site_name,
+        purpose: "remove it",
+        yes: args.yes,
+        otherwise: Otherwise::unremoved("type the site's name exactly, or add --yes"),
+    })?;
     let holder = LockHolder::this("destroy");
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     // The way in goes first, so that nobody comes to a closed door.
-    edge::carry_out(&world, &made)?;
+    edge::carry_out(&world, &made, out)?;
     if there || begun {
-        let listener = output::listener(false);
+        let listener = out.listener();
         let said = |saying| listener.on(&Event::Said { id: "destroy", saying: &saying });
         destroy::destroy(&world, &said)?;
     }
     site::forget(world.site());
-    output::say(&format!("{site_name} is removed."));
+    out.report(&Destroyed { event: "destroyed", site: &site_name, guest: &name, was_there: true })?;
     super::OK
+}
+
+/// What is gone.
+#[derive(Serialize)]
+struct Destroyed<'a> {
+    event: &'static str,
+    site: &'a str,
+    guest: &'a str,
+    /// Whether there was anything to remove.
+    was_there: bool,
+}
+
+impl Printable for Destroyed<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(if self.was_there {
+            format!("{} is removed.", self.site)
+        } else {
+            format!("there is no guest {}; nothing was changed", self.guest)
+        })
+    }
 }
 
 /// Whether there is a guest; one of somebody else's is an error.

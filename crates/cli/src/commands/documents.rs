@@ -2,22 +2,21 @@
 
 use std::{fs, io, path::Path};
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 use matrix_podman_core::config::schema;
 use matrix_podman_host::failure::Failure;
 
-use crate::{args::Args, error::Error, output};
+use crate::{args, error::Error, output::Reporter};
 
-pub fn schema() -> Result<u8, Error> {
+pub fn schema(out: &Reporter) -> Result<u8, Error> {
     let text = serde_json::to_string_pretty(&schema::json_schema())
         .map_err(|e| Failure::new("write the schema", e))?;
-    output::data(&text);
+    out.document(&text);
     super::OK
 }
 
-pub fn completions(shell: Shell) -> Result<u8, Error> {
-    output::data(script(shell).trim_end());
+pub fn completions(shell: Shell, out: &Reporter) -> Result<u8, Error> {
+    out.document(&script(shell));
     super::OK
 }
 
@@ -29,18 +28,18 @@ fn script(shell: Shell) -> String {
     const PLAIN: &str = "matrixpodman";
     let mut script = Vec::new();
     if shell != Shell::Bash {
-        clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
+        clap_complete::generate(shell, &mut args::command(), NAME, &mut script);
         return String::from_utf8_lossy(&script).into_owned();
     }
-    clap_complete::generate(shell, &mut Args::command().name(PLAIN), PLAIN, &mut script);
+    clap_complete::generate(shell, &mut args::command().name(PLAIN), PLAIN, &mut script);
     let last_word = format!(" default {PLAIN}\n");
     String::from_utf8_lossy(&script).replace(&last_word, &format!(" default {NAME}\n"))
 }
 
-pub fn man(folder: &Path) -> Result<u8, Error> {
+pub fn man(folder: &Path, out: &Reporter) -> Result<u8, Error> {
     let failed = |e: io::Error| Failure::new(format!("write the manual pages to {}", folder.display()), e);
     fs::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(Args::command(), folder).map_err(failed)?;
-    output::say(&format!("the manual pages are in {}", folder.display()));
+    clap_mangen::generate_to(args::command(), folder).map_err(failed)?;
+    out.say(&format!("the manual pages are in {}", folder.display()));
     super::OK
 }

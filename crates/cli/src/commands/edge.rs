@@ -1,6 +1,6 @@
 //! `edge`: the way in, for a person, for another proxy, or taken down again.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use matrix_podman_core::{
     edge::{
@@ -17,19 +17,20 @@ use matrix_podman_host::{
     lock::{LockHolder, RunLock},
     world::World,
 };
+use serde::Serialize;
 
-use super::up::ask;
 use crate::{
     args::{self, GuideFormat, ProxyName},
     error::Error,
-    output, site,
+    output::{AtStake, Confirmation, Otherwise, Printable, Reporter, Wording},
+    site,
 };
 
-pub fn run(config: Option<&Path>, args: &args::Edge) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Edge, out: &Reporter) -> Result<u8, Error> {
     match args {
-        args::Edge::Guide(guide) => print_guide(config, guide),
-        args::Edge::Show(show) => print_config(config, show),
-        args::Edge::Remove(remove) => take_down(config, remove),
+        args::Edge::Guide(guide) => print_guide(config, guide, out),
+        args::Edge::Show(show) => print_config(config, show, out),
+        args::Edge::Remove(remove) => take_down(config, remove, out),
     }
 }
 
@@ -43,8 +44,8 @@ fn way(world: &World) -> Result<Way, Error> {
     })
 }
 
-fn print_guide(config: Option<&Path>, args: &args::EdgeGuide) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+fn print_guide(config: Option<&Path>, args: &args::EdgeGuide, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let config = &world.site().config;
     let host = |url: &str| {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -59,18 +60,12 @@ fn print_guide(config: Option<&Path>, args: &args::EdgeGuide) -> Result<u8, Erro
         ));
     };
     let made = guide::guide(config, &way(&world)?, &proxy);
-    let text = match args.format {
-        _ if args.output.json => serde_json::to_string(&made).unwrap_or_default(),
-        GuideFormat::Terminal => guide::terminal(&made),
-        GuideFormat::Markdown => guide::markdown(&made),
-        GuideFormat::Html => guide::html(&made),
-    };
-    output::data(text.trim_end());
+    out.report(&Guided { guide: &made, format: args.format })?;
     super::OK
 }
 
-fn print_config(config: Option<&Path>, args: &args::EdgeShow) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+fn print_config(config: Option<&Path>, args: &args::EdgeShow, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let tls = match (&args.certificate, &args.key) {
         (Some(certificate), Some(key)) => {
             Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
@@ -83,13 +78,12 @@ fn print_config(config: Option<&Path>, args: &args::EdgeShow) -> Result<u8, Erro
         ProxyName::Traefik => Proxy::Traefik,
         ProxyName::Haproxy => Proxy::Haproxy,
         ProxyName::WellKnown => {
-            for document in well_known::documents(&world.site().config) {
-                output::data(&format!("{}\n{}", document.path, document.json));
-            }
+            let documents = well_known::documents(&world.site().config);
+            out.report(&WellKnownDocuments(documents.into_iter().map(|d| (d.path, d.json)).collect()))?;
             return super::OK;
         }
     };
-    output::data(show::show(&way(&world)?, proxy, tls.as_ref()).trim_end());
+    out.report(&ProxyConfig { config: show::show(&way(&world)?, proxy, tls.as_ref()) })?;
     super::OK
 }
 
@@ -106,47 +100,108 @@ pub fn made_there(world: &World) -> Result<Takedown, Error> {
     Err(Failure::new("see what was made at the edge", why).hint(format!("{hint}nothing was removed")).into())
 }
 
-fn take_down(config: Option<&Path>, args: &args::EdgeRemove) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+fn take_down(config: Option<&Path>, args: &args::EdgeRemove, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let edge = made_there(&world)?;
     if edge.acts.is_empty() {
-        output::say("nothing at the edge was made for this server; nothing was changed");
+        out.report(&EdgeRemoved { event: "edge-removed", removed: Vec::new() })?;
         return super::OK;
     }
-    output::say("This takes the way in down; the server itself stays:");
-    for (what, _) in edge.acts.iter().filter(|(what, _)| !what.is_empty()) {
-        output::say(&format!("  - {what}"));
+    out.narrate("This takes the way in down; the server itself stays:");
+    for what in words_of(&edge) {
+        out.narrate(&format!("  - {what}"));
     }
     for line in &edge.stays {
-        output::say(&format!("Kept: {line}."));
+        out.narrate(&format!("Kept: {line}."));
     }
-    if !args.yes {
-        if !output::can_ask() {
-            return Err(Error::usage("nobody can be asked whether to remove this", "add --yes"));
-        }
-        let answer = ask("Do this? [y/N] ")?;
-        if !answer.is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")) {
-            return Err(Error::Told {
-                summary: "nothing was removed".to_owned(),
-                hint: "`matrix-podman plan` shows how the way in is".to_owned(),
-            });
-        }
-    }
+    out.confirm(&Confirmation {
+        question: "Do this?",
+        at_stake: AtStake::Something,
+        yes: args.yes,
+        otherwise: Otherwise::unremoved("`matrix-podman plan` shows how the way in is"),
+    })?;
     let holder = LockHolder::this("edge remove");
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
-    carry_out(&world, &edge)?;
-    output::say(
-        "The way in is taken down. `matrix-podman up` makes it again, unless [edge] is taken out of matrix.toml.",
-    );
+    carry_out(&world, &edge, out)?;
+    out.report(&EdgeRemoved { event: "edge-removed", removed: words_of(&edge) })?;
     super::OK
 }
 
+/// What is removed, in words.
+fn words_of(edge: &Takedown) -> Vec<&str> {
+    edge.acts.iter().map(|(what, _)| what.as_str()).filter(|what| !what.is_empty()).collect()
+}
+
+/// The guide, and what it is printed for.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Guided<'a> {
+    guide: &'a guide::Guide,
+    #[serde(skip)]
+    format: GuideFormat,
+}
+
+impl Printable for Guided<'_> {
+    fn words(&self) -> Wording {
+        let text = match self.format {
+            GuideFormat::Terminal => guide::terminal(self.guide),
+            GuideFormat::Markdown => guide::markdown(self.guide),
+            GuideFormat::Html => guide::html(self.guide),
+        };
+        Wording::of(text.trim_end())
+    }
+}
+
+/// What stands in the config of a proxy.
+#[derive(Serialize)]
+struct ProxyConfig {
+    config: String,
+}
+
+impl Printable for ProxyConfig {
+    fn words(&self) -> Wording {
+        Wording::of(self.config.trim_end())
+    }
+}
+
+/// What any web server may answer.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct WellKnownDocuments(BTreeMap<&'static str, String>);
+
+impl Printable for WellKnownDocuments {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        for (path, json) in &self.0 {
+            words.data(format!("{path}\n{json}"));
+        }
+        words
+    }
+}
+
+/// What was removed at the edge.
+#[derive(Serialize)]
+struct EdgeRemoved<'a> {
+    event: &'static str,
+    removed: Vec<&'a str>,
+}
+
+impl Printable for EdgeRemoved<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(if self.removed.is_empty() {
+            "nothing at the edge was made for this server; nothing was changed"
+        } else {
+            "The way in is taken down. `matrix-podman up` makes it again, unless [edge] is taken out of matrix.toml."
+        })
+    }
+}
+
 /// Does what `made_there` found, in order.
-pub fn carry_out(world: &World, edge: &Takedown) -> Result<(), Error> {
+pub fn carry_out(world: &World, edge: &Takedown, out: &Reporter) -> Result<(), Error> {
     for (what, effect) in &edge.acts {
         world.apply(effect, &|_| {})?;
         if !what.is_empty() {
-            output::say(&format!("removed {what}"));
+            out.narrate(&format!("removed {what}"));
         }
     }
     Ok(())

@@ -6,24 +6,24 @@ use std::{
     path::Path,
 };
 
-use matrix_podman_core::{render::homeserver, service::Service};
+use matrix_podman_core::{service::Service, stack::synapse::homeserver};
 
-use crate::{args, error::Error};
+use crate::{args, error::Error, output::Reporter};
 
-pub fn exec(config: Option<&Path>, args: &args::Exec) -> Result<u8, Error> {
-    inside(config, args.service.into(), &args.command)
+pub fn exec(config: Option<&Path>, args: &args::Exec, out: &Reporter) -> Result<u8, Error> {
+    inside(config, args.service.into(), &args.command, out)
 }
 
-pub fn psql(config: Option<&Path>, args: &args::Psql) -> Result<u8, Error> {
+pub fn psql(config: Option<&Path>, args: &args::Psql, out: &Reporter) -> Result<u8, Error> {
     let database = homeserver::DATABASE;
     let mut command: Vec<String> =
         ["psql", "--username", database, "--dbname", database].map(str::to_owned).to_vec();
     command.extend(args.arguments.iter().cloned());
-    inside(config, Service::Postgres, &command)
+    inside(config, Service::Postgres, &command, out)
 }
 
-fn inside(config: Option<&Path>, service: Service, command: &[String]) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+fn inside(config: Option<&Path>, service: Service, command: &[String], out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let mut argv = vec!["podman".to_owned(), "exec".to_owned(), "--interactive".to_owned()];
     if stdin().is_terminal() && stdout().is_terminal() {
         argv.push("--tty".to_owned());

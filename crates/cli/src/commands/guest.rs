@@ -10,7 +10,6 @@ use matrix_podman_core::{
     name::SnapshotName,
     proxmox::{Snapshot, why_no_snapshots},
     resource::Backend,
-    status::ago,
 };
 use matrix_podman_host::{
     apply::proxmox::{self, snapshot},
@@ -18,25 +17,27 @@ use matrix_podman_host::{
     work::snapshot::{Work, since},
     world::World,
 };
-use serde_json::json;
+use serde::Serialize;
 
 use super::up;
 use crate::{
     args,
     error::Error,
-    output::{self, BOLD, GREEN, RED, Table, styled},
-    site::Found,
+    output::{
+        AtStake, BOLD, Confirmation, GREEN, Otherwise, Printable, RED, Reporter, Table, Wording, ago, styled,
+    },
+    site::FoundSite,
 };
 
-pub fn run(config: Option<&Path>, args: &args::Guest) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+pub fn run(config: Option<&Path>, args: &args::Guest, out: &Reporter) -> Result<u8, Error> {
+    let (world, found) = super::world(config, out)?;
     on_proxmox(&world)?;
     let container = world.container()?;
     let there = snapshot::all(&container)?;
-    let guest = Guest { world, found, container, there };
+    let guest = Snapshots { world, found, container, there, out: out.clone() };
     match args {
         args::Guest::Snapshot(args) => guest.make(args.name.clone()),
-        args::Guest::Snapshots(args) => guest.list(args.json),
+        args::Guest::Snapshots => guest.list(),
         args::Guest::Rollback(args) => guest.roll_back(&args.name, args.yes),
         args::Guest::RemoveSnapshot(args) => guest.remove(&args.name, args.yes),
     }
@@ -60,20 +61,22 @@ fn on_proxmox(world: &World) -> Result<(), Error> {
     })
 }
 
-struct Guest {
+/// The snapshots of a guest.
+struct Snapshots {
+    out: Reporter,
     world: World,
-    found: Found,
+    found: FoundSite,
     container: Container,
     there: Vec<Snapshot>,
 }
 
-impl Guest {
+impl Snapshots {
     fn at_work(
         &self,
         command: &str,
         work: impl FnOnce(&Work<'_>) -> Result<(), Failure>,
     ) -> Result<(), Error> {
-        up::at_work(&self.world, &self.found, command, false, |journal, listener| {
+        up::at_work(&self.world, &self.found, command, &self.out, |journal, listener| {
             work(&Work { world: &self.world, journal, listener, container: &self.container })?;
             Ok(journal.end(true)?)
         })
@@ -112,57 +115,23 @@ impl Guest {
             });
         }
         self.at_work("guest snapshot", |work| work.make(&name, None))?;
-        output::data(&format!("{} Snapshot {} is made.", styled(GREEN, "✓"), styled(BOLD, name.as_str())));
-        output::say(&format!(
-            "`matrix-podman guest rollback {name}` goes back to it. It is no backup: it is on the same disk."
-        ));
+        self.out.report(&SnapshotMade { event: "guest-snapshot", name: &name })?;
         super::OK
     }
 
-    fn list(&self, json: bool) -> Result<u8, Error> {
-        if json {
-            let all: Vec<_> = self
-                .there
-                .iter()
-                .map(|s| {
-                    json!({"name": s.name, "made_at": moment(s.at), "ours": s.is_held(),
-                           "before_update": s.before_update(), "under_way": s.under_way,
-                           "description": s.description})
-                })
-                .collect();
-            output::data(&json!(all).to_string());
-            return super::OK;
-        }
-        if self.there.is_empty() {
-            output::say("There is no snapshot; `matrix-podman guest snapshot` makes one.");
-            return super::OK;
-        }
-        let mut table = Table::new(["SNAPSHOT", "MADE AT", "BY"]);
-        for snapshot in &self.there {
-            let by = match (&snapshot.under_way, snapshot.before_update(), snapshot.is_held()) {
-                (Some(state), ..) => format!("not whole ({state})"),
-                (None, Some(number), _) => format!("matrix-podman, before update {number}"),
-                (None, None, true) => "matrix-podman".to_owned(),
-                (None, None, false) => "somebody else".to_owned(),
-            };
-            let cells = [snapshot.name.to_string(), moment(snapshot.at), by];
-            table.row(cells.map(|cell| (cell, Style::new())));
-        }
-        table.print();
-        if self.there.iter().any(|snapshot| snapshot.before_update().is_some()) {
-            output::say(
-                "What an update made goes when a later one does; to keep it, write something else as its description \
-                 in Proxmox.",
-            );
-        }
-        for left in self.there.iter().filter(|snapshot| snapshot.under_way.is_some()) {
-            output::say(&format!(
-                "{0} is being made or removed, or was cut off at that; then `matrix-podman guest remove-snapshot {0}` \
-                 removes it.",
-                left.name
-            ));
-        }
+    fn list(&self) -> Result<u8, Error> {
+        let listed = self.there.iter().map(ShownSnapshot::of).collect();
+        self.out.report(&SnapshotList { listed, there: &self.there })?;
         super::OK
+    }
+
+    fn agree(&self, yes: bool) -> Result<(), Error> {
+        self.out.confirm(&Confirmation {
+            question: "Go on?",
+            at_stake: AtStake::Something,
+            yes,
+            otherwise: Otherwise::unchanged("the snapshot stays"),
+        })
     }
 
     fn roll_back(self, name: &SnapshotName, yes: bool) -> Result<u8, Error> {
@@ -186,21 +155,13 @@ impl Guest {
         let file =
             self.found.file.clone().ok_or_else(|| Error::usage("there is no matrix.toml", "add --config"))?;
         for line in self.losses(snapshot) {
-            output::say(&line);
+            self.out.narrate(&line);
         }
-        agree(yes)?;
+        self.agree(yes)?;
         self.at_work("guest rollback", |work| work.roll_back(name))?;
         // It holds the guest's lock, which `up` takes for itself.
         drop(self.world);
-        up::run(
-            Some(&file),
-            &args::Up {
-                settings: args::Settings::default(),
-                yes: true,
-                remove_failed: false,
-                output: args::Json { json: false },
-            },
-        )
+        up::to_the_end(&file, &self.out)
     }
 
     /// What a rollback takes away.
@@ -250,19 +211,112 @@ impl Guest {
 
     fn remove(&self, name: &SnapshotName, yes: bool) -> Result<u8, Error> {
         let snapshot = self.named(name)?;
-        output::say(&format!("This removes the snapshot {name}, made {}.", moment(snapshot.at)));
-        agree(yes)?;
+        self.out.narrate(&format!("This removes the snapshot {name}, made {}.", moment(snapshot.at)));
+        self.agree(yes)?;
         self.at_work("guest remove-snapshot", |work| work.remove(name))?;
-        output::say(&format!("{} Snapshot {name} is removed.", styled(GREEN, "✓")));
+        self.out.report(&SnapshotGone { event: "guest-snapshot-removed", name })?;
         super::OK
     }
 }
 
-fn agree(yes: bool) -> Result<(), Error> {
-    if up::agrees(yes)? {
-        return Ok(());
+/// A snapshot that is new.
+#[derive(Serialize)]
+struct SnapshotMade<'a> {
+    event: &'static str,
+    name: &'a SnapshotName,
+}
+
+impl Printable for SnapshotMade<'_> {
+    fn words(&self) -> Wording {
+        let name = self.name;
+        let mut words =
+            Wording::of(format!("{} Snapshot {} is made.", styled(GREEN, "✓"), styled(BOLD, name.as_str())));
+        words.say(format!(
+            "`matrix-podman guest rollback {name}` goes back to it. It is no backup: it is on the same disk."
+        ));
+        words
     }
-    Err(Error::Told { summary: "nothing was changed".to_owned(), hint: "the snapshot stays".to_owned() })
+}
+
+/// A snapshot that is gone.
+#[derive(Serialize)]
+struct SnapshotGone<'a> {
+    event: &'static str,
+    name: &'a SnapshotName,
+}
+
+impl Printable for SnapshotGone<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(format!("{} Snapshot {} is removed.", styled(GREEN, "✓"), self.name))
+    }
+}
+
+/// A snapshot, as programs read it.
+#[derive(Serialize)]
+struct ShownSnapshot {
+    name: SnapshotName,
+    made_at: String,
+    ours: bool,
+    before_update: Option<u32>,
+    under_way: Option<String>,
+    description: String,
+}
+
+impl ShownSnapshot {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            name: snapshot.name.clone(),
+            made_at: moment(snapshot.at),
+            ours: snapshot.is_held(),
+            before_update: snapshot.before_update(),
+            under_way: snapshot.under_way.clone(),
+            description: snapshot.description.clone(),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct SnapshotList<'a> {
+    listed: Vec<ShownSnapshot>,
+    #[serde(skip)]
+    there: &'a [Snapshot],
+}
+
+impl Printable for SnapshotList<'_> {
+    fn words(&self) -> Wording {
+        if self.there.is_empty() {
+            return Wording::saying("There is no snapshot; `matrix-podman guest snapshot` makes one.");
+        }
+        let mut table = Table::new(["SNAPSHOT", "MADE AT", "BY"]);
+        for snapshot in self.there {
+            let by = match (&snapshot.under_way, snapshot.before_update(), snapshot.is_held()) {
+                (Some(state), ..) => format!("not whole ({state})"),
+                (None, Some(number), _) => format!("matrix-podman, before update {number}"),
+                (None, None, true) => "matrix-podman".to_owned(),
+                (None, None, false) => "somebody else".to_owned(),
+            };
+            let cells = [snapshot.name.to_string(), moment(snapshot.at), by];
+            table.row(cells.map(|cell| (cell, Style::new())));
+        }
+        let mut words = Wording::default();
+        words.table(&table);
+        if self.there.iter().any(|snapshot| snapshot.before_update().is_some()) {
+            words.say(
+                "What an update made goes when a later one does; to keep it, write something else as its description \
+                 in Proxmox.",
+            );
+        }
+        for left in self.there.iter().filter(|snapshot| snapshot.under_way.is_some()) {
+            words.say(format!(
+                "{0} is being made or removed, or was cut off at that; then `matrix-podman guest remove-snapshot {0}` \
+                 removes it.",
+                left.name
+            ));
+        }
+        words
+    }
 }
 
 fn moment(at: u64) -> String {

@@ -1,18 +1,19 @@
 //! `logs`: what the services say.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use matrix_podman_core::{layout, service::Service};
 
-use crate::{args, error::Error, output::Washed};
+use crate::{
+    args,
+    error::Error,
+    output::{Reporter, passing},
+};
 
-pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Logs, out: &Reporter) -> Result<u8, Error> {
     let mut argv: Vec<String> = ["journalctl", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
     argv.push(format!("--lines={}", args.lines));
-    argv.push(format!("--output={}", if args.json { "json" } else { "short-iso" }));
+    argv.push(format!("--output={}", if out.is_for_person() { "short-iso" } else { "json" }));
     if args.follow {
         argv.push("--follow".to_owned());
     }
@@ -26,15 +27,9 @@ pub fn run(config: Option<&Path>, args: &args::Logs) -> Result<u8, Error> {
             argv.push(format!("--unit={}", layout::STACK_UNIT));
         }
     }
-    let (world, _) = super::world(config)?;
-    let mut out = std::io::stdout().lock();
-    let (terminal, mut washed) = (out.is_terminal(), Washed::default());
-    let status = world.follow(argv, &mut |bytes| {
-        // On a terminal, nothing that was logged may act on it; a program gets the bytes.
-        let shown = if terminal { washed.wash(bytes).into_bytes() } else { bytes.to_vec() };
-        // Whoever closed the pipe has read enough.
-        let _ = out.write_all(&shown).and_then(|()| out.flush());
-    })?;
+    let (world, _) = super::world(config, out)?;
+    let mut shown = passing();
+    let status = world.follow(argv, &mut |bytes| shown(bytes))?;
     Ok(u8::from(status != Some(0)))
 }
 

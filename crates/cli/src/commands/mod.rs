@@ -29,7 +29,6 @@ mod runtime;
 mod services;
 mod set;
 mod status;
-mod targets;
 mod up;
 mod update;
 mod verify;
@@ -43,53 +42,54 @@ use matrix_podman_host::{apply::names, failure::Failure, world::World};
 use crate::{
     args::{Args, Command, Settings},
     error::{DONE, Error},
-    output, remote,
-    site::{self, Found},
+    output::Reporter,
+    remote,
+    site::{self, FoundSite},
 };
 
 /// Does what was asked; the exit code.
-pub fn run(args: Args) -> Result<u8, Error> {
+pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
     let typed: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) = remote::relay(&args, &typed)? {
+    if let Some(code) = remote::relay(&args, &typed, out)? {
         return Ok(code);
     }
     let config = args.config.as_deref();
     match args.command {
-        Command::Init(init) => init::run(config, &init),
-        Command::Schema => documents::schema(),
-        Command::Plan(plan) => plan::run(config, &plan),
-        Command::Up(up) => up::run(config, &up),
-        Command::Status(status) => status::run(config, &status),
-        Command::Watch(args) => watch::run(config, &args),
-        Command::Prune(args) => prune::run(config, &args),
-        Command::Doctor(doctor) => doctor::run(config, &doctor),
-        Command::Verify(verify) => verify::run(config, &verify),
-        Command::Logs(logs) => logs::run(config, &logs),
-        Command::Restart(args) => services::run(config, &args, services::Verb::Restart),
-        Command::Stop(args) => services::run(config, &args, services::Verb::Stop),
-        Command::Start(args) => services::run(config, &args, services::Verb::Start),
-        Command::Exec(args) => exec::exec(config, &args),
-        Command::Psql(args) => exec::psql(config, &args),
-        Command::Open(args) => addresses::run(config, &args),
-        Command::Set(args) => set::run(config, &args),
-        Command::Update(args) => update::update(config, &args),
-        Command::Rollback(args) => update::rollback(config, &args),
-        Command::History(args) => history::run(config, &args),
-        Command::Notify(args) => notify::run(config, &args),
-        Command::Render(render) => render::run(config, &render),
-        Command::Destroy(destroy) => destroy::run(config, &destroy),
-        Command::User(user) => people::user::run(config, &user),
-        Command::Token(token) => people::token::run(config, &token),
-        Command::Backup(backup) => backup::run(config, &backup),
-        Command::Restore(args) => restore::run(config, &args),
-        Command::Guest(guest) => guest::run(config, &guest),
-        Command::Edge(edge) => edge::run(config, &edge),
-        Command::Completions { shell } => documents::completions(shell),
-        Command::Man { folder } => documents::man(&folder),
-        Command::Agent { digest } => agent::run(digest),
+        Command::Init(init) => init::run(config, &init, out),
+        Command::Schema => documents::schema(out),
+        Command::Plan(plan) => plan::run(config, &plan, out),
+        Command::Up(up) => up::run(config, &up, out),
+        Command::Status => status::run(config, out),
+        Command::Watch(args) => watch::run(config, &args, out),
+        Command::Prune(args) => prune::run(config, &args, out),
+        Command::Doctor(doctor) => doctor::run(config, &doctor, out),
+        Command::Verify(verify) => verify::run(config, &verify, out),
+        Command::Logs(logs) => logs::run(config, &logs, out),
+        Command::Restart(args) => services::run(config, &args, services::Verb::Restart, out),
+        Command::Stop(args) => services::run(config, &args, services::Verb::Stop, out),
+        Command::Start(args) => services::run(config, &args, services::Verb::Start, out),
+        Command::Exec(args) => exec::exec(config, &args, out),
+        Command::Psql(args) => exec::psql(config, &args, out),
+        Command::Open => addresses::run(config, out),
+        Command::Set(args) => set::run(config, &args, out),
+        Command::Update(args) => update::update(config, &args, out),
+        Command::Rollback(args) => update::rollback(config, &args, out),
+        Command::History => history::run(config, out),
+        Command::Notify(args) => notify::run(config, &args, out),
+        Command::Render(render) => render::run(config, &render, out),
+        Command::Destroy(destroy) => destroy::run(config, &destroy, out),
+        Command::User(user) => people::user::run(config, &user, out),
+        Command::Token(token) => people::token::run(config, &token, out),
+        Command::Backup(backup) => backup::run(config, &backup, out),
+        Command::Restore(args) => restore::run(config, &args, out),
+        Command::Guest(guest) => guest::run(config, &guest, out),
+        Command::Edge(edge) => edge::run(config, &edge, out),
+        Command::Completions { shell } => documents::completions(shell, out),
+        Command::Man { folder } => documents::man(&folder, out),
+        Command::Agent { digest } => agent::run(digest, out),
         Command::Receive => remote::receive(),
-        Command::Motd => motd::run(),
-        Command::MachineStart => up::machine_start(config),
+        Command::Motd => motd::run(out),
+        Command::MachineStart => up::machine_start(config, out),
         Command::MachineNames { bridge, address } => {
             let address = Cidr4::parse(&address).map_err(|why| Failure::new("read the address", why))?;
             names::keep(&bridge, address)?;
@@ -100,16 +100,17 @@ pub fn run(args: Args) -> Result<u8, Error> {
 
 /// The world of the site that a command is about, found by its config file
 /// alone.
-fn world(config: Option<&Path>) -> Result<(World, Found), Error> {
+fn world(config: Option<&Path>, out: &Reporter) -> Result<(World, FoundSite), Error> {
     let found = site::find(config, &Settings::default(), site::Flags::MustAgree)?;
-    Ok((open(found.site.clone()), found))
+    Ok((open(found.site.clone(), out), found))
 }
 
 /// The world of a site; a person at a terminal may be asked for a code.
-fn open(site: resource::Site) -> World {
+fn open(site: resource::Site, out: &Reporter) -> World {
     let mut world = World::new(site);
-    if output::can_ask() {
-        world.ask_with(Box::new(|question| up::ask(question).ok().flatten()));
+    if out.can_ask() {
+        let out = out.clone();
+        world.ask_with(Box::new(move |question| out.ask(question).ok().flatten()));
     }
     world
 }

@@ -2,11 +2,11 @@
 
 use matrix_podman_host::motd;
 
-use crate::{error::Error, output};
+use crate::{error::Error, output::Reporter};
 
-pub fn run() -> Result<u8, Error> {
+pub fn run(out: &Reporter) -> Result<u8, Error> {
     if let Some(text) = motd::greeting() {
-        output::data(text.trim_end());
+        out.document(&text);
     }
     super::OK
 }

@@ -13,7 +13,7 @@ use matrix_podman_host::{failure::Failure, journal, work::update::Proposal, worl
 use serde::Serialize;
 
 use crate::{
-    output::{self, BOLD, DIM, YELLOW, styled},
+    output::{BOLD, DIM, Printable, Wording, YELLOW, styled},
     site,
 };
 
@@ -86,48 +86,46 @@ impl Outlook {
             },
         })
     }
+}
 
-    pub fn print(&self, json: bool) -> Result<(), Failure> {
-        if json {
-            let text = serde_json::to_string(self).map_err(|e| Failure::new("print the outlook", e))?;
-            output::data(&text);
-            return Ok(());
-        }
+impl Printable for Outlook {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
         for note in &self.notable {
-            output::say(&format!("  Synapse {}: {}", styled(BOLD, &note.version), note.what));
+            words.say(format!("  Synapse {}: {}", styled(BOLD, &note.version), note.what));
         }
         if let Some(read) = self.read {
-            output::say(&styled(DIM, &format!("  What else is new, its makers say: {read}")));
+            words.say(styled(DIM, &format!("  What else is new, its makers say: {read}")));
         }
         if let Some(takes) = &self.takes {
-            output::say(&takes.words());
+            words.say(takes.words());
         }
         if !self.held.is_empty() {
-            output::say(&held_words(&self.held));
+            words.say(held_words(&self.held));
         }
         if let Some(timer) = self.timer {
-            output::say(timer);
+            words.say(timer);
         }
         let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
         if !others.is_empty() {
-            output::say(&format!(
+            words.say(format!(
                 "Debian: {} newer, which the guest installs by itself: {}",
                 count(others.len()),
                 names(&others)
             ));
         }
         if !runtime.is_empty() {
-            output::say(&format!(
+            words.say(format!(
                 "Debian: {} newer that containers run by, which the guest does not install by itself: {}",
                 count(runtime.len()),
                 names(&runtime)
             ));
         }
         if self.debian.is_empty() {
-            output::say("Debian: no package in the guest is known to have a newer version.");
+            words.say("Debian: no package in the guest is known to have a newer version.");
         }
         let version = self.program.version;
-        output::say(&match self.program.guest_has_it {
+        words.say(match self.program.guest_has_it {
             Some(false) => styled(
                 YELLOW,
                 &format!(
@@ -138,7 +136,7 @@ impl Outlook {
                 format!("matrix-podman: {version}; whether a newer one was published is not asked anywhere.")
             }
         });
-        Ok(())
+        words
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     error::Error,
-    output,
+    output::Reporter,
     site::{self, Remembered},
 };
 
@@ -17,14 +17,14 @@ struct Here {
 }
 
 /// Says it.
-pub fn run() -> Result<u8, Error> {
+pub fn run(out: &Reporter) -> Result<u8, Error> {
     let here = Here {
         root: rustix::process::geteuid().is_root(),
         guest: site::is_guest(),
         config: Path::new(site::FILE).exists(),
         servers: site::remembered()?,
     };
-    output::data(&text(&here));
+    out.document(&text(&here));
     super::OK
 }
 

@@ -4,51 +4,70 @@ use std::path::Path;
 
 use matrix_podman_core::{
     check::{Check, Verdict},
-    plan::PlanText,
+    plan::{Plan, PlanText},
 };
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     args,
     error::{CHANGES, DONE, Error},
-    output::{self, RED, YELLOW, styled},
+    output::{Printable, RED, Reporter, Wording, YELLOW, styled},
     site,
 };
 
-pub fn run(config: Option<&Path>, args: &args::Plan) -> Result<u8, Error> {
+/// What `up` would do.
+#[derive(Serialize)]
+struct Planned<'a> {
+    site: &'a str,
+    checks: &'a [Check],
+    plan: &'a Plan,
+    /// Whether the lines that change in files are shown.
+    #[serde(skip)]
+    diffs: bool,
+}
+
+pub fn run(config: Option<&Path>, args: &args::Plan, out: &Reporter) -> Result<u8, Error> {
     let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
-    let world = super::open(found.site);
+    let world = super::open(found.site, out);
     let look = super::look(&world)?;
-    if args.output.json {
-        let value = json!({"site": world.site().config.site(), "checks": look.checks, "plan": look.plan});
-        output::data(&value.to_string());
-    } else {
-        checks(&look.checks, &output::data);
-        let text = PlanText { plan: &look.plan, reasons: true, diffs: !args.brief, settled: true };
-        output::data(text.to_string().trim_end());
-        if look.plan.is_settled() {
-            output::data("Nothing to do: the server is what the config says.");
-        }
-    }
-    super::up::refuse(&world, &look)?;
+    let site = world.site().config.site();
+    out.report(&Planned { site, checks: &look.checks, plan: &look.plan, diffs: !args.brief })?;
+    super::up::refuse(&world, &look, out)?;
     Ok(if args.exit_code && !look.plan.is_settled() { CHANGES } else { DONE })
 }
 
-/// Prints the checks that say something.
-pub fn checks(checks: &[Check], print: &dyn Fn(&str)) {
+impl Printable for Planned<'_> {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        for line in check_lines(self.checks) {
+            words.data(line);
+        }
+        let text = PlanText { plan: self.plan, reasons: true, diffs: self.diffs, settled: true };
+        words.data(text.to_string().trim_end());
+        if self.plan.is_settled() {
+            words.data("Nothing to do: the server is what the config says.");
+        }
+        words
+    }
+}
+
+/// The checks that say something, in lines.
+pub fn check_lines(checks: &[Check]) -> Vec<String> {
+    let mut lines = Vec::new();
     for check in checks {
         match &check.verdict {
             Verdict::Pass { .. } | Verdict::LeftOut { .. } => {}
             Verdict::Weaker { missing, consequence } => {
-                print(&format!("{} {missing}: {consequence}", styled(YELLOW, "note:")));
+                lines.push(format!("{} {missing}: {consequence}", styled(YELLOW, "note:")));
             }
             Verdict::Fail { why, hint } => {
-                print(&format!("{} {why}", styled(RED, "cannot begin:")));
-                print(&format!("      {hint}"));
+                lines.push(format!("{} {why}", styled(RED, "cannot begin:")));
+                lines.push(format!("      {hint}"));
             }
             Verdict::Unknown { why } => {
-                print(&format!("{} {} could not be checked: {why}", styled(YELLOW, "note:"), check.id));
+                lines.push(format!("{} {} could not be checked: {why}", styled(YELLOW, "note:"), check.id));
             }
         }
     }
+    lines
 }

@@ -7,47 +7,71 @@ use matrix_podman_core::{
     layout,
     observed::{Gap, Observed},
     prune::{Asked, Kind, Spared, Surplus, Thing, summary},
-    status::human,
 };
-use matrix_podman_host::{failure::Failure, work, world::World};
-use serde_json::json;
+use matrix_podman_host::{decide::prune, failure::Failure, work, world::World};
+use serde::Serialize;
 
 use super::{status, up};
 use crate::{
     args,
     error::{DONE, Error},
-    output::{self, DIM, GREEN, Table, harmless, styled},
+    output::{
+        AtStake, Confirmation, DIM, GREEN, Otherwise, Printable, Reporter, Table, Wording, bytes, harmless,
+        styled,
+    },
 };
 
-pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+/// What can go and what stays.
+#[derive(Serialize)]
+struct Prunable<'a> {
+    #[serde(flatten)]
+    surplus: &'a Surplus,
+    /// Whether other servers' media were looked for, too.
+    #[serde(skip)]
+    with_media: bool,
+}
+
+impl<'a> Prunable<'a> {
+    fn of(surplus: &'a Surplus, args: &args::Prune) -> Self {
+        let with_media = args.remote_media.is_some();
+        Self { surplus, with_media }
+    }
+}
+
+/// What went.
+#[derive(Serialize)]
+struct ThingsRemoved<'a> {
+    event: &'static str,
+    removed: Vec<&'a Thing>,
+    gained: u64,
+}
+
+pub fn run(config: Option<&Path>, args: &args::Prune, out: &Reporter) -> Result<u8, Error> {
+    let (world, found) = super::world(config, out)?;
     let media_before = args.remote_media.map(|age| status::now().saturating_sub(age.0).saturating_mul(1000));
     let asked = Asked { media_before, old_clusters: args.old_clusters };
     let surplus = look(&world, asked)?;
-    let json = args.output.json;
     if args.dry_run || surplus.removable.is_empty() {
-        if json {
-            output::data(&json!({"removable": surplus.removable, "kept": surplus.kept}).to_string());
-        } else {
-            show(&surplus, args);
-        }
+        out.report(&Prunable::of(&surplus, args))?;
         return Ok(DONE);
     }
-    if !json {
-        show(&surplus, args);
+    // A program that says --yes wants to know what went, not what could.
+    if out.is_for_person() {
+        out.report(&Prunable::of(&surplus, args))?;
     }
-    confirm(args)?;
+    out.confirm(&Confirmation {
+        question: "Remove this?",
+        at_stake: AtStake::Something,
+        yes: args.yes,
+        otherwise: Otherwise {
+            unasked: "add --yes, or look with --dry-run",
+            ..Otherwise::unremoved("answer y, or add --yes")
+        },
+    })?;
     let before = room(&world);
-    let removed = up::at_work(&world, &found, "prune", json, |journal, listener| {
+    let removed = up::at_work(&world, &found, "prune", out, |journal, listener| {
         // While somebody thought, something may have come to be needed.
-        let now = look(&world, asked)?;
-        let agreed = |spared: &Spared| {
-            surplus
-                .removable
-                .iter()
-                .any(|s| (s.thing.kind, &s.thing.name) == (spared.thing.kind, &spared.thing.name))
-        };
-        let going: Vec<Spared> = now.removable.into_iter().filter(agreed).collect();
+        let going = prune::agreed(look(&world, asked)?, &surplus);
         let mut failed = None;
         for spared in &going {
             let what = format!("Remove {}", short(&spared.thing));
@@ -59,39 +83,23 @@ pub fn run(config: Option<&Path>, args: &args::Prune) -> Result<u8, Error> {
         journal.end(failed.is_none())?;
         failed.map_or(Ok(going), |failure| Err(failure.into()))
     })?;
-    let gained = room(&world).saturating_sub(before);
-    if json {
-        let things: Vec<&Thing> = removed.iter().map(|spared| &spared.thing).collect();
-        output::data(&json!({"event": "pruned", "removed": things, "gained": gained}).to_string());
-    } else {
-        output::say(&format!(
-            "{} {} removed; there is {} more room on the disk.",
-            styled(GREEN, "✓"),
-            match removed.len() {
-                1 => "One thing is".to_owned(),
-                count => format!("{count} things are"),
-            },
-            human(gained)
-        ));
-    }
+    let removed = removed.iter().map(|spared| &spared.thing).collect();
+    out.report(&ThingsRemoved { event: "pruned", removed, gained: room(&world).saturating_sub(before) })?;
     Ok(DONE)
 }
 
-fn confirm(args: &args::Prune) -> Result<(), Error> {
-    if args.yes {
-        return Ok(());
+impl Printable for ThingsRemoved<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(format!(
+            "{} {} removed; there is {} more room on the disk.",
+            styled(GREEN, "✓"),
+            match self.removed.len() {
+                1 => "One thing is".to_owned(),
+                count => format!("{count} things are"),
+            },
+            bytes(self.gained)
+        ))
     }
-    if args.output.json || !output::can_ask() {
-        return Err(Error::usage(
-            "there is something that can go, and nobody can be asked whether it should",
-            "add --yes, or look with --dry-run",
-        ));
-    }
-    // What goes does not come back: silence is no.
-    if up::ask("Remove this? [y/N] ")?.is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")) {
-        return Ok(());
-    }
-    Err(Error::Told { summary: "nothing was removed".to_owned(), hint: "answer y, or add --yes".to_owned() })
 }
 
 fn look(world: &World, asked: Asked) -> Result<Surplus, Failure> {
@@ -111,29 +119,33 @@ fn room(world: &World) -> u64 {
     looked.ok().and_then(Result::ok).flatten().map_or(0, |room| room.free)
 }
 
-fn show(surplus: &Surplus, args: &args::Prune) {
-    if surplus.removable.is_empty() {
-        output::data("Nothing can go.");
-    } else {
-        let mut table = Table::new(["what", "size", "why"]);
-        for Spared { thing, .. } in &surplus.removable {
-            let plain = |text: String| (text, anstyle::Style::new());
-            table.row([plain(short(thing)), plain(human(thing.bytes)), (thing.why.clone(), DIM)]);
+impl Printable for Prunable<'_> {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        if self.surplus.removable.is_empty() {
+            words.data("Nothing can go.");
+        } else {
+            let mut table = Table::new(["what", "size", "why"]);
+            for Spared { thing, .. } in &self.surplus.removable {
+                let plain = |text: String| (text, anstyle::Style::new());
+                table.row([plain(short(thing)), plain(bytes(thing.bytes)), (thing.why.clone(), DIM)]);
+            }
+            words.table(&table);
+            words.data(format!("{}.", summary(self.surplus)));
         }
-        table.print();
-        output::data(&format!("{}.", summary(surplus)));
-    }
-    for thing in &surplus.kept {
-        let text = format!("stays: {} ({}): {}", short(thing), human(thing.bytes), thing.why);
-        output::data(&styled(DIM, &harmless(&text)));
-    }
-    if surplus.kept.iter().any(|thing| thing.kind == Kind::Cluster) {
-        output::say("note: `--old-clusters` adds PostgreSQL's clusters that updates left");
-    }
-    if args.remote_media.is_none() {
-        output::say(
-            "note: `--remote-media 30d` adds copies of other servers' media that nobody looked at for so long",
-        );
+        for thing in &self.surplus.kept {
+            let text = format!("stays: {} ({}): {}", short(thing), bytes(thing.bytes), thing.why);
+            words.data(styled(DIM, &harmless(&text)));
+        }
+        if self.surplus.kept.iter().any(|thing| thing.kind == Kind::Cluster) {
+            words.say("note: `--old-clusters` adds PostgreSQL's clusters that updates left");
+        }
+        if !self.with_media {
+            words.say(
+                "note: `--remote-media 30d` adds copies of other servers' media that nobody looked at for so long",
+            );
+        }
+        words
     }
 }
 

@@ -1,6 +1,6 @@
 //! `render`: every file of the guest, to read or compare.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use matrix_podman_core::{
     layout,
@@ -10,13 +10,28 @@ use matrix_podman_core::{
     render,
     resource::{self, decide_source, wanted},
     service::Service,
+    stack,
 };
 use matrix_podman_host::{failure::Failure, file, world::World};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{args, error::Error, output, site};
+use crate::{
+    args,
+    error::Error,
+    output::{Printable, Reporter, Wording},
+    site,
+};
 
-pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
+/// The files that were written.
+#[derive(Serialize)]
+struct Rendered {
+    files: Vec<PathBuf>,
+    /// Whether the images in them are those that run; there is no lock yet otherwise.
+    has_lock: bool,
+}
+
+pub fn run(config: Option<&Path>, args: &args::Render, out: &Reporter) -> Result<u8, Error> {
     let found = site::find(config, &args.settings, site::Flags::WhatIf)?;
     let site = &found.site;
     let world = World::new(site.clone());
@@ -29,7 +44,7 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
         Some(lock) => lock,
         None => world.look(&mut seen, |seen| placeholder_lock(site, seen))?,
     };
-    let facts = facts.unwrap_or(render::Facts {
+    let facts = facts.unwrap_or(stack::Facts {
         guest_memory: site.config.guest.memory,
         cores: site.config.guest.cores,
         memory_limits: true,
@@ -41,18 +56,30 @@ pub fn run(config: Option<&Path>, args: &args::Render) -> Result<u8, Error> {
         render::stack_files(&site.config, &lock, &facts).map_err(|e| Failure::new("render the stack", e))?;
     files.extend(render::system::files(&site.config, &facts));
     let me = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    let mut written = Vec::new();
     for desired in &files {
         let path = args.folder.join(desired.path.as_str().trim_start_matches('/'));
         file::write(&path, desired.content.as_bytes(), Mode(0o644), me)?;
-        output::data(&path.display().to_string());
+        written.push(path);
     }
-    if !has_lock {
-        output::say(&format!(
-            "note: there is no {} yet, so the image ids in these files are made up",
-            layout::lock_file()
-        ));
-    }
+    out.report(&Rendered { files: written, has_lock })?;
     super::OK
+}
+
+impl Printable for Rendered {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        for path in &self.files {
+            words.data(path.display().to_string());
+        }
+        if !self.has_lock {
+            words.say(format!(
+                "note: there is no {} yet, so the image ids in these files are made up",
+                layout::lock_file()
+            ));
+        }
+        words
+    }
 }
 
 /// A lock that names images as they would be called, with made-up digests.

@@ -3,24 +3,23 @@
 mod config;
 
 use std::{
-    collections::BTreeSet,
     fs,
-    io::{IsTerminal as _, Read as _, stdin},
     path::{Path, PathBuf},
 };
 
 use matrix_podman_core::{
-    backup::{Location, Repository as At, RepositoryName, Terms},
+    backup::{Location, Manifest, Repository as At, RepositoryName, Terms},
     config::Config,
     fact::Side,
     layout,
     name::{AbsPath, Mode, Owner},
-    observed::Observed,
+    observed::{Gap, Observed},
     plan::Plan,
-    resource::{self, Resource, ResourceId, Risk},
+    resource::{self, Risk},
 };
 use matrix_podman_host::{
-    backup::{Opened, Password, Repository, restore},
+    backup::{Opened, Password, Repository, Snapshot, restore},
+    decide::restore::{Reached, RestoreStep, Traces, needed_for},
     failure::Failure,
     file,
     guest::calls::Incoming,
@@ -36,12 +35,12 @@ use super::{
 use crate::{
     args,
     error::Error,
-    output::{self, BOLD, styled},
-    site::{self, Flags, Found},
+    output::{self, AtStake, BOLD, Confirmation, Otherwise, Reporter, piped_text, styled},
+    site::{self, Flags, FoundSite},
 };
 
-pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
-    let password = password(args)?;
+pub fn run(config: Option<&Path>, args: &args::Restore, out: &Reporter) -> Result<u8, Error> {
+    let password = password(args, out)?;
     let at = place(&args.from)?;
     let repository = Repository::open(&at, &password, output::say)?;
     let opened = chosen(&repository, &args.snapshot, args.at)?;
@@ -55,8 +54,9 @@ pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
             (site::of_text(proposal.text().to_owned(), &file)?, file, Some(proposal))
         }
     };
-    let world = super::open(found.site.clone());
+    let world = super::open(found.site.clone(), out);
     Restoring {
+        out: out.clone(),
         world,
         found,
         file,
@@ -72,13 +72,15 @@ pub fn run(config: Option<&Path>, args: &args::Restore) -> Result<u8, Error> {
 /// `backup restore`: into the guest of this site, whatever is there.
 pub(super) fn in_place(
     world: World,
-    found: Found,
+    found: FoundSite,
     repository: &Repository,
     args: &args::BackupRestore,
+    out: &Reporter,
 ) -> Result<u8, Error> {
     let file = file_of(&found)?;
     let opened = chosen(repository, &args.snapshot, args.at)?;
     Restoring {
+        out: out.clone(),
         world,
         found,
         file,
@@ -105,8 +107,9 @@ pub(super) fn chosen(
 
 /// A restore, from the choice of a snapshot on.
 struct Restoring {
+    out: Reporter,
     world: World,
-    found: Found,
+    found: FoundSite,
     file: PathBuf,
     /// What is going to be matrix.toml, where there is none.
     proposal: Option<Box<Proposal>>,
@@ -121,14 +124,12 @@ struct Restoring {
 
 impl Restoring {
     fn carry_out(self, repository: &Repository, mut opened: Opened) -> Result<u8, Error> {
-        let (world, found) = (&self.world, &self.found);
-        let begun = Begun::of(found);
+        let (world, found, out) = (&self.world, &self.found, &self.out);
+        let begun = RestoreBegun::of(found);
         let mut begun_before = begun.snapshot();
-        let mut before = reached(world, begun_before.is_some())?;
-        if before == Reached::Server && begun_before.is_some() {
-            output::say(
-                "An earlier restore was cut off before anything was changed: the data are the old ones.",
-            );
+        let mut reached = look(world, begun_before.is_some())?;
+        if reached.changed_nothing(begun_before.is_some()) {
+            out.say("An earlier restore was cut off before anything was changed: the data are the old ones.");
             begun.end()?;
             begun_before = None;
         }
@@ -147,83 +148,110 @@ impl Restoring {
                 "run this in an empty folder: matrix.toml is then taken from the snapshot",
             ));
         }
-        let goes_on = begun_before.is_some() || matches!(before, Reached::Switching | Reached::Files);
         let guest = &found.site.config.guest.name;
-        if before == Reached::Server && !self.replace {
+        if reached.is_in_the_way(self.replace) {
             return Err(is_there(guest.as_str()));
         }
-        output::say(&format!(
-            "{} snapshot {} of {} into {} {guest}:",
-            styled(BOLD, if goes_on { "Going on to restore" } else { "Restoring" }),
-            snapshot.id,
-            snapshot.time,
-            if goes_on || before == Reached::Server { "the guest" } else { "a new guest" },
-        ));
-        for line in described(&manifest) {
-            output::say(&format!("  {line}"));
-        }
-        if before == Reached::Server {
-            output::say(&format!(
-                "What was said and sent since {} is not in it. The present data are set aside in the guest, not deleted; \
-                 `matrix-podman backup restore --back` brings them back. The server is away meanwhile.",
-                snapshot.time
-            ));
-        } else if !self.replace {
-            output::say("The server that it is a copy of must not run any more: two with one key harm both.");
-        }
+        self.show(&snapshot, &manifest, reached, begun_before.is_some());
+        agree(self.yes, out)?;
         if let Some(proposal) = &self.proposal {
-            proposal.show();
-        }
-        agree(self.yes)?;
-        if let Some(proposal) = &self.proposal {
-            proposal.write()?;
+            proposal.write(out)?;
         }
         if let Some((from, password)) = &self.from {
             keep_password(&found.site.config, from, password)?;
         }
-        if before != Reached::Server {
+        if reached != Reached::Server {
             begun.note(&snapshot.id)?;
         }
-        carry_out(world, found, "server-name")?;
+        carry_out(world, found, "server-name", out)?;
         // What a guest holds that did not run is known only now.
-        before = reached(world, begun_before.is_some()).inspect_err(|_| {
+        reached = look(world, begun_before.is_some()).inspect_err(|_| {
             if begun_before.is_none() {
                 let _ = begun.end();
             }
         })?;
-        if before == Reached::Server && !self.replace {
+        if reached.is_in_the_way(self.replace) {
             if begun_before.is_none() {
                 begun.end()?;
             }
             return Err(is_there(guest.as_str()));
         }
-        if matches!(before, Reached::Nothing | Reached::Server) {
-            at_work(world, found, "Put files and media back", |sink| restore::put(world, &opened, sink))?;
-            begun.note(&snapshot.id)?;
-        }
-        if matches!(before, Reached::Nothing | Reached::Server | Reached::Switching) {
-            let what = if before == Reached::Server {
-                "Set the present data aside"
-            } else {
-                "Give them their place"
-            };
-            at_work(world, found, what, |sink| {
-                restore::switch(world, Incoming::Restored, self.replace, sink)
-            })?;
-            before = reached(world, true)?;
-        }
-        if before != Reached::Filled {
-            carry_out(world, found, "service/postgres_db")?;
-            at_work(world, found, "Fill the database and count what came back", |sink| {
-                restore::fill(world, &opened, sink)
-            })?;
+        for step in reached.remaining() {
+            self.take(*step, reached, &begun, &opened)?;
+            // What took its place may have been a whole server, set aside before.
+            if *step == RestoreStep::Switch && look(world, true)? == Reached::Filled {
+                break;
+            }
         }
         site::remember(world.site(), &self.file)?;
         begun.end()?;
-        let file = self.file;
+        let Self { file, world, out, .. } = self;
         // It holds the guest's lock, which `up` takes for itself.
-        drop(self.world);
-        up(&file)
+        drop(world);
+        up::to_the_end(&file, &out)
+    }
+
+    fn take(
+        &self,
+        step: RestoreStep,
+        reached: Reached,
+        begun: &RestoreBegun,
+        opened: &Opened,
+    ) -> Result<(), Error> {
+        let (world, found, out) = (&self.world, &self.found, &self.out);
+        match step {
+            RestoreStep::Put => {
+                at_work(world, found, "Put files and media back", out, |sink| {
+                    restore::put(world, opened, sink)
+                })?;
+                begun.note(&opened.described().id)?;
+            }
+            RestoreStep::Switch => {
+                let what = if reached == Reached::Server {
+                    "Set the present data aside"
+                } else {
+                    "Give them their place"
+                };
+                at_work(world, found, what, out, |sink| {
+                    restore::switch(world, Incoming::Restored, self.replace, sink)
+                })?;
+            }
+            RestoreStep::Fill => {
+                carry_out(world, found, "service/postgres_db", out)?;
+                at_work(world, found, "Fill the database and count what came back", out, |sink| {
+                    restore::fill(world, opened, sink)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows what is going to be done.
+    fn show(&self, snapshot: &Snapshot, manifest: &Manifest, reached: Reached, begun: bool) {
+        let (out, continues) = (&self.out, reached.continues(begun));
+        out.narrate(&format!(
+            "{} snapshot {} of {} into {} {}:",
+            styled(BOLD, if continues { "Going on to restore" } else { "Restoring" }),
+            snapshot.id,
+            snapshot.time,
+            if continues || reached == Reached::Server { "the guest" } else { "a new guest" },
+            self.found.site.config.guest.name,
+        ));
+        for line in described(manifest) {
+            out.narrate(&format!("  {line}"));
+        }
+        if reached == Reached::Server {
+            out.narrate(&format!(
+                "What was said and sent since {} is not in it. The present data are set aside in the guest, not deleted; \
+                 `matrix-podman backup restore --back` brings them back. The server is away meanwhile.",
+                snapshot.time
+            ));
+        } else if !self.replace {
+            out.narrate("The server that it is a copy of must not run any more: two with one key harm both.");
+        }
+        if let Some(proposal) = &self.proposal {
+            proposal.show(out);
+        }
     }
 
     /// The snapshot that was begun with: what is in the guest is of that one.
@@ -250,12 +278,18 @@ fn is_there(guest: &str) -> Error {
     )
 }
 
-fn file_of(found: &Found) -> Result<PathBuf, Error> {
+fn file_of(found: &FoundSite) -> Result<PathBuf, Error> {
     found.file.clone().ok_or_else(|| Error::usage("there is no matrix.toml", "add --config"))
 }
 
 /// `backup restore --back`: brings back what a restore set aside; no repository is needed for it.
-pub(super) fn back(world: World, found: &Found, name: &str, yes: bool) -> Result<u8, Error> {
+pub(super) fn back(
+    world: World,
+    found: &FoundSite,
+    name: &str,
+    yes: bool,
+    out: &Reporter,
+) -> Result<u8, Error> {
     let file = file_of(found)?;
     let all = restore::set_aside(&world)?;
     let chosen = if name.is_empty() { all.last() } else { all.iter().find(|aside| *aside == name) };
@@ -271,52 +305,40 @@ pub(super) fn back(world: World, found: &Found, name: &str, yes: bool) -> Result
         };
         return Err(Error::usage(why, hint));
     };
-    output::say(&format!(
+    out.narrate(&format!(
         "{} the data that were set aside at {chosen}. The present data are set aside in their place, not deleted. The \
          server is away meanwhile.",
         styled(BOLD, "Bringing back")
     ));
-    agree(yes)?;
-    at_work(&world, found, "Bring back what was set aside", |sink| {
+    agree(yes, out)?;
+    at_work(&world, found, "Bring back what was set aside", out, |sink| {
         restore::switch(&world, Incoming::SetAside(chosen.clone()), true, sink)
     })?;
-    Begun::of(found).end()?;
+    RestoreBegun::of(found).end()?;
     drop(world);
-    up(&file)
-}
-
-/// Makes the rest of the server what the config says.
-fn up(file: &Path) -> Result<u8, Error> {
-    up::run(
-        Some(file),
-        &args::Up {
-            settings: args::Settings::default(),
-            yes: true,
-            remove_failed: false,
-            output: args::Json { json: false },
-        },
-    )
+    up::to_the_end(&file, out)
 }
 
 /// Does `work` under the locks of both sides, with somebody watching.
 fn at_work(
     world: &World,
-    found: &Found,
+    found: &FoundSite,
     what: &str,
+    out: &Reporter,
     work: impl FnOnce(&Sink<'_>) -> Result<(), Failure>,
 ) -> Result<(), Error> {
-    up::at_work(world, found, "restore", false, |journal, _| {
-        watched("restore", what, false, work)?;
+    up::at_work(world, found, "restore", out, |journal, _| {
+        watched("restore", what, out, work)?;
         Ok(journal.end(true)?)
     })
 }
 
 /// The note that a restore has begun, on this machine: until it is done, nothing
 /// but a restore goes on with the guest.
-struct Begun(PathBuf);
+struct RestoreBegun(PathBuf);
 
-impl Begun {
-    fn of(found: &Found) -> Self {
+impl RestoreBegun {
+    fn of(found: &FoundSite) -> Self {
         Self(PathBuf::from(layout::restore_begun(found.site.config.site()).as_str()))
     }
 
@@ -334,38 +356,16 @@ impl Begun {
     }
 }
 
-/// What is in the guest.
-#[derive(Clone, Copy, PartialEq)]
-enum Reached {
-    /// Nothing of a server.
-    Nothing,
-    /// A server.
-    Server,
-    /// Some of the old data and some of the new; nothing runs on them.
-    Switching,
-    /// Files and dump are in their place.
-    Files,
-    /// The database is filled too, and was found right.
-    Filled,
-}
-
 /// What is in the guest; `begun` says whether a restore was begun on this machine.
-fn reached(world: &World, begun: bool) -> Result<Reached, Error> {
+fn look(world: &World, begun: bool) -> Result<Reached, Error> {
     let seen = world.look(&mut Observed::default(), |seen| {
         let [dump, switch, hold, lock] =
             [layout::restore_dump(), layout::switch(), layout::hold(), layout::lock_file()]
                 .map(|path| seen.meta(Side::Guest, &path).map(|meta| meta.is_some()));
-        Ok::<_, matrix_podman_core::observed::Gap>((switch?, dump?, hold?, lock?))
+        Ok::<_, Gap>(Traces { switch: switch?, dump: dump?, hold: hold?, lock: lock? })
     })?;
-    Ok(match seen {
-        Ok((true, ..)) => Reached::Switching,
-        Ok((_, true, ..)) => Reached::Files,
-        // The dump is removed at the very end, and what holds Synapse back only then.
-        Ok((.., true, true)) if begun => Reached::Filled,
-        Ok((.., true)) => Reached::Server,
-        // A guest that does not run yet is started before anything is put there.
-        Ok(_) | Err(_) => Reached::Nothing,
-    })
+    // A guest that does not run yet is started before anything is put there.
+    Ok(Reached::of(seen.unwrap_or_default(), begun))
 }
 
 /// The repository that was typed; a folder may be named from where one stands.
@@ -388,34 +388,26 @@ fn place(from: &str) -> Result<At, Error> {
     Ok(At { name: RepositoryName::main(), location, terms: Terms::default() })
 }
 
-fn password(args: &args::Restore) -> Result<Password, Error> {
-    if let Some(path) = &args.password_file
-        && path != Path::new("-")
-    {
-        return Ok(Password::of_file(path)?);
-    }
-    let typed = if args.password_file.is_none() && stdin().is_terminal() {
-        rpassword::prompt_password("The repository's password: ")
-            .map_err(|e| Failure::new("ask for the password", e))?
-    } else if args.password_file.is_some() {
-        let mut text = String::new();
-        stdin().read_to_string(&mut text).map_err(|e| Failure::new("read the password", e))?;
-        text
-    } else {
-        return Err(Error::usage("nobody can be asked for the password", "add --password-file FILE"));
+fn password(args: &args::Restore, out: &Reporter) -> Result<Password, Error> {
+    let typed = match args.password_file.as_deref() {
+        Some(path) if path != Path::new("-") => return Ok(Password::of_file(path)?),
+        Some(_) => piped_text().map_err(|e| Failure::new("read the password", e))?,
+        None if out.can_ask() => out.ask_secret("The repository's password: ")?,
+        None => {
+            return Err(Error::usage("nobody can be asked for the password", "add --password-file FILE"));
+        }
     };
     Ok(Password::typed(&typed))
 }
 
-fn agree(yes: bool) -> Result<(), Error> {
-    if up::agrees(yes)? {
-        return Ok(());
-    }
-    Err(Error::Told {
-        summary: "nothing was changed".to_owned(),
-        hint:
-            "to restore with another config (guest, network): write matrix.toml here, then run the same again"
-                .to_owned(),
+fn agree(yes: bool, out: &Reporter) -> Result<(), Error> {
+    out.confirm(&Confirmation {
+        question: "Go on?",
+        at_stake: AtStake::Something,
+        yes,
+        otherwise: Otherwise::unchanged(
+            "to restore with another config (guest, network): write matrix.toml here, then run the same again",
+        ),
     })
 }
 
@@ -431,24 +423,11 @@ fn keep_password(config: &Config, from: &Location, password: &Password) -> Resul
 
 /// Makes all that `last` needs, and itself, what it should be. The resource that
 /// keeps others out while a restore is under way is not asked.
-fn carry_out(world: &World, found: &Found, last: &str) -> Result<(), Error> {
-    let all = resource::all(world.site());
-    let needs = |id: &ResourceId| {
-        all.iter().find(|resource| resource.id() == *id).map(|resource| resource.needs()).unwrap_or_default()
-    };
-    let mut wanted: BTreeSet<ResourceId> = BTreeSet::new();
-    let mut open = vec![ResourceId::new(last)];
-    while let Some(id) = open.pop() {
-        if wanted.insert(id.clone()) {
-            open.extend(needs(&id));
-        }
-    }
-    wanted.remove(&ResourceId::new("server-name"));
-    let resources: Vec<Box<dyn Resource>> =
-        all.into_iter().filter(|resource| wanted.contains(&resource.id())).collect();
+fn carry_out(world: &World, found: &FoundSite, last: &str, out: &Reporter) -> Result<(), Error> {
+    let resources = needed_for(last, resource::all(world.site()));
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
     if let Some((id, why, hint)) = plan.blocked().next() {
         return Err(Failure::new(format!("restore, because of {id}"), why).hint(hint).into());
     }
-    up::carry_out(world, found, &resources, &plan, Risk::Outage, "restore", false)
+    up::carry_out(world, found, &resources, &plan, Risk::Outage, "restore", out)
 }

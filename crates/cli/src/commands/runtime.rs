@@ -14,25 +14,30 @@ use matrix_podman_host::{
     work::update::{self, Update},
     world::World,
 };
-use serde_json::json;
+use serde::Serialize;
 
 use super::up;
 use crate::{
     error::Error,
-    output::{self, GREEN, styled},
-    site::Found,
+    output::{GREEN, Printable, Reporter, Wording, styled},
+    site::FoundSite,
 };
 
 /// Tries newer versions of what containers run by, and installs them when a
 /// container ran with them; which those are, in words, none when there were none.
-pub fn upgrade(world: &World, found: &Found, by: String, json: bool) -> Result<Option<String>, Error> {
+pub fn upgrade(
+    world: &World,
+    found: &FoundSite,
+    by: String,
+    out: &Reporter,
+) -> Result<Option<String>, Error> {
     let lock = update::lock(world)?;
     let image = lock.images.get(&Service::Redis).map(|image| image.run.clone()).ok_or_else(|| {
         Failure::new("try newer packages", "matrix.lock does not know Redis, whose image would be run")
             .hint("`matrix-podman up` writes it")
     })?;
     let before = versions(world)?;
-    up::at_work(world, found, "update", json, |journal, listener| {
+    up::at_work(world, found, "update", out, |journal, listener| {
         let update = Update { world, journal, listener, by };
         update.act("Try newer packages that containers run by", &Effect::UpgradeRuntime { image })?;
         Ok(journal.end(true)?)
@@ -56,19 +61,31 @@ fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
     })
 }
 
-/// Says what came of it.
-pub fn tell(installed: Option<&str>, json: bool) {
-    match (json, installed) {
-        (true, installed) => output::data(&json!({"event": "debian", "installed": installed}).to_string()),
-        (false, Some(installed)) => output::data(&format!(
-            "{} Containers run by {installed} from their next start on; one was run with it before and after.",
-            styled(GREEN, "✓")
-        )),
-        (false, None) => {
-            output::say(&format!(
+/// What was installed, in words; none when there was nothing newer.
+#[derive(Serialize)]
+pub struct PackagesUpgraded {
+    event: &'static str,
+    installed: Option<String>,
+}
+
+impl PackagesUpgraded {
+    /// What [`upgrade`] installed.
+    pub fn of(installed: Option<String>) -> Self {
+        Self { event: "debian", installed }
+    }
+}
+
+impl Printable for PackagesUpgraded {
+    fn words(&self) -> Wording {
+        match &self.installed {
+            Some(installed) => Wording::of(format!(
+                "{} Containers run by {installed} from their next start on; one was run with it before and after.",
+                styled(GREEN, "✓")
+            )),
+            None => Wording::saying(format!(
                 "{} Nothing that containers run by has a newer version.",
                 styled(GREEN, "✓")
-            ));
+            )),
         }
     }
 }

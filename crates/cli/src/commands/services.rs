@@ -10,7 +10,7 @@ use matrix_podman_host::{
     progress::{Event, Listener},
 };
 
-use crate::{args, error::Error, output, site};
+use crate::{args, error::Error, output::Reporter, site};
 
 /// As long as a unit may take to start.
 const PATIENCE: Seconds = Seconds(2100);
@@ -42,16 +42,16 @@ impl Verb {
     }
 }
 
-pub fn run(config: Option<&Path>, args: &args::Services, verb: Verb) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Services, verb: Verb, out: &Reporter) -> Result<u8, Error> {
     let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
-    act(config, &named, verb, args.output.json)?;
+    act(config, &named, verb, out)?;
     super::OK
 }
 
 /// Does it with `named`, or with all when none is.
-pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, json: bool) -> Result<(), Error> {
-    let (world, _) = super::world(config)?;
-    let listener = output::listener(json);
+pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, out: &Reporter) -> Result<(), Error> {
+    let (world, _) = super::world(config, out)?;
+    let listener = out.listener();
     let holder = LockHolder::this(&format!("{verb:?}").to_lowercase());
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     world.hold(&holder, &|_| {})?;

@@ -1,27 +1,25 @@
 //! `set`: change one key of matrix.toml and show what that would do.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use matrix_podman_core::{
+    check::Check,
     config::edit::{Edit, edit},
     layout,
-    plan::PlanText,
+    plan::{Plan, PlanText},
 };
 use matrix_podman_host::{failure::Failure, file, world::World};
-use serde_json::json;
+use serde::Serialize;
 
 use super::plan;
 use crate::{
     args::{self, Settings},
     error::{DONE, Error},
-    output::{self, GREEN, styled},
+    output::{GREEN, Printable, Reporter, Wording, styled},
     site::{self, Flags},
 };
 
-pub fn run(config: Option<&Path>, args: &args::Set) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Set, out: &Reporter) -> Result<u8, Error> {
     let found = site::find(config, &Settings::default(), Flags::MustAgree)?;
     let Some(path) = &found.file else {
         return Err(Error::usage("there is no matrix.toml to change", "`matrix-podman init` writes one"));
@@ -44,17 +42,27 @@ pub fn run(config: Option<&Path>, args: &args::Set) -> Result<u8, Error> {
         ));
     }
     if changed == text {
-        tell(args, &path, false, None);
+        out.report(&SettingChanged {
+            file: &path,
+            key: &args.key,
+            changed: false,
+            checks: None,
+            plan: None,
+        })?;
         return Ok(DONE);
     }
     file::replace(&path, changed.as_bytes())?;
-    if !args.output.json {
-        output::say(&format!("{} {shown} is changed.", styled(GREEN, "✓")));
-    }
+    out.narrate(&format!("{} {shown} is changed.", styled(GREEN, "✓")));
     let world = World::new(site::find(Some(&path), &Settings::default(), Flags::MustAgree)?.site);
     let look = super::look(&world)?;
-    tell(args, &path, true, Some(&look));
-    super::up::refuse(&world, &look)?;
+    out.report(&SettingChanged {
+        file: &path,
+        key: &args.key,
+        changed: true,
+        checks: Some(&look.checks),
+        plan: Some(&look.plan),
+    })?;
+    super::up::refuse(&world, &look, out)?;
     Ok(DONE)
 }
 
@@ -73,30 +81,33 @@ fn quoted(value: &str) -> String {
 }
 
 /// What became of the file, and what that would do.
-fn tell(args: &args::Set, path: &PathBuf, changed: bool, look: Option<&super::Look>) {
-    if args.output.json {
-        let value = json!({
-            "file": path,
-            "key": args.key,
-            "changed": changed,
-            "checks": look.map(|look| &look.checks),
-            "plan": look.map(|look| &look.plan),
+#[derive(Serialize)]
+struct SettingChanged<'a> {
+    file: &'a Path,
+    key: &'a str,
+    changed: bool,
+    checks: Option<&'a [Check]>,
+    plan: Option<&'a Plan>,
+}
+
+impl Printable for SettingChanged<'_> {
+    fn words(&self) -> Wording {
+        let (Some(checks), Some(plan)) = (self.checks, self.plan) else {
+            return Wording::saying(format!("{} says so already; nothing was changed.", self.file.display()));
+        };
+        let mut words = Wording::default();
+        for line in plan::check_lines(checks) {
+            words.data(line);
+        }
+        let text = PlanText { plan, reasons: true, diffs: true, settled: false };
+        words.data(text.to_string().trim_end());
+        words.say(if plan.is_settled() {
+            "That changes nothing on the server."
+        } else {
+            "`matrix-podman up` does this."
         });
-        output::data(&value.to_string());
-        return;
+        words
     }
-    let Some(look) = look else {
-        output::say(&format!("{} says so already; nothing was changed.", path.display()));
-        return;
-    };
-    plan::checks(&look.checks, &output::data);
-    let text = PlanText { plan: &look.plan, reasons: true, diffs: true, settled: false };
-    output::data(text.to_string().trim_end());
-    output::say(if look.plan.is_settled() {
-        "That changes nothing on the server."
-    } else {
-        "`matrix-podman up` does this."
-    });
 }
 
 #[cfg(test)]

@@ -19,15 +19,14 @@ use serde::Serialize;
 
 use super::backup_status::{Backups, told};
 use crate::{
-    args,
     error::{DONE, Error, FAILED},
-    output::{self, BOLD, DIM, GREEN, RED, YELLOW, harmless, styled},
+    output::{BOLD, DIM, GREEN, Printable, RED, Reporter, Wording, YELLOW, harmless, styled},
     site,
 };
 
 /// What `status --json` prints.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct FullStatus {
     #[serde(flatten)]
     pub status: Status,
     /// How the backups in each repository are; none in the guest.
@@ -43,20 +42,15 @@ struct Notices {
     last: Vec<Record>,
 }
 
-pub fn run(config: Option<&Path>, args: &args::Json) -> Result<u8, Error> {
-    let (world, _) = super::world(config)?;
+pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = super::world(config, out)?;
     let shown = look(&world)?;
-    if args.json {
-        let text = serde_json::to_string(&shown).map_err(|e| Failure::new("print the status", e))?;
-        output::data(&text);
-    } else {
-        shown.print();
-    }
+    out.report(&shown)?;
     Ok(if shown.status.is_well() { DONE } else { FAILED })
 }
 
 /// How the server of `world` is now.
-pub fn look(world: &World) -> Result<Shown, Failure> {
+pub fn look(world: &World) -> Result<FullStatus, Failure> {
     let at = now();
     let site = world.site();
     let (told, news, status) = world.look(&mut Observed::default(), |seen| {
@@ -65,7 +59,7 @@ pub fn look(world: &World) -> Result<Shown, Failure> {
     let own = Record::last(site.config.site()).filter(|_| site.backend != Backend::ThisMachine);
     let notices = Notices { last: own.into_iter().chain(told.unwrap_or_default()).collect() };
     let backups = if is_outside(site) { Backups::of(&site.config) } else { Vec::new() };
-    Ok(Shown { status, backups, backup_news: news.unwrap_or_default(), notices })
+    Ok(FullStatus { status, backups, backup_news: news.unwrap_or_default(), notices })
 }
 
 /// What the guest was told of its backups, where it is the guest that is asked.
@@ -90,7 +84,7 @@ pub fn now() -> u64 {
 
 /// Writes down what was found, for the next `status`. That it cannot be written
 /// is no reason not to tell what was found.
-pub fn remember(world: &World, looked: Looked, found: &Found) {
+pub fn remember(world: &World, looked: Looked, found: &Found, out: &Reporter) {
     let path = looked.file(world.site().config.site());
     let of_a_server = site::state_folder(world.site()).exists() || site::is_guest();
     if !of_a_server {
@@ -101,11 +95,11 @@ pub fn remember(world: &World, looked: Looked, found: &Found) {
         .map_err(|e| Failure::new(format!("write {path}"), e))
         .and_then(|text| file::write(path.as_str().as_ref(), text.as_bytes(), Mode(0o600), Owner::ROOT));
     if let Err(failure) = written {
-        output::say(&format!("note: `status` will not know of this: {failure}"));
+        out.say(&format!("note: `status` will not know of this: {failure}"));
     }
 }
 
-impl Shown {
+impl FullStatus {
     /// A status and nothing beside it.
     #[cfg(test)]
     pub fn alone(status: Status) -> Self {
@@ -126,10 +120,18 @@ impl Shown {
         rows
     }
 
-    fn print(&self) {
+    /// What to type next, where something is not as it should be.
+    pub fn next(&self) -> Option<String> {
+        let backup = || self.backups.iter().find_map(Backups::next).map(str::to_owned);
+        self.status.next().or_else(backup)
+    }
+}
+
+impl Printable for FullStatus {
+    fn words(&self) -> Wording {
         let status = &self.status;
-        output::data(&styled(BOLD, &status.server_name));
-        output::data(&format!("  {}", harmless(&status.guest_line())));
+        let mut words = Wording::of(styled(BOLD, &status.server_name));
+        words.data(format!("  {}", harmless(&status.guest_line())));
         for service in &status.services {
             let version = service.version.as_deref().unwrap_or("");
             let mut line = format!(
@@ -142,24 +144,19 @@ impl Shown {
                 line.push_str("  ");
                 line.push_str(&toned(&piece));
             }
-            output::data(line.trim_end());
+            words.data(line.trim_end());
         }
         for row in self.rows() {
             let text: String = row.pieces.iter().map(toned).collect();
-            output::data(&format!("  {:<12} {text}", row.label));
+            words.data(format!("  {:<12} {text}", row.label));
         }
         if let Some(problem) = &status.problem {
-            output::say(&format!("note: {}", harmless(problem)));
+            words.say(format!("note: {}", harmless(problem)));
         }
         if let Some(next) = self.next() {
-            output::say(&format!("next: {next}"));
+            words.say(format!("next: {next}"));
         }
-    }
-
-    /// What to type next, where something is not as it should be.
-    pub fn next(&self) -> Option<String> {
-        let backup = || self.backups.iter().find_map(Backups::next).map(str::to_owned);
-        self.status.next().or_else(backup)
+        words
     }
 }
 

@@ -1,13 +1,13 @@
 //! `up`: make the server what the config says.
 
-use std::{
-    io::{Write as _, stderr, stdin},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use matrix_podman_core::{
     check::Check,
-    config::init::{InitAnswers, render_init},
+    config::{
+        Config,
+        init::{InitAnswers, render_init},
+    },
     layout,
     observed::Observed,
     plan::{Plan, PlanText},
@@ -22,59 +22,75 @@ use matrix_podman_host::{
     work::{self, Ended},
     world::World,
 };
+use serde::Serialize;
 
 use super::{Look, choices, failed, look, plan, update};
 use crate::{
     args,
     error::{DONE, Error},
-    output::{self, BOLD, GREEN, styled},
-    site::{self, Flags, Found},
+    output::{AtStake, BOLD, Confirmation, GREEN, Otherwise, Printable, Reporter, Wording, one_line, styled},
+    site::{self, Flags, FoundSite},
 };
 
-pub fn run(config: Option<&Path>, args: &args::Up) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8, Error> {
     let mut found = site::find(config, &args.settings, Flags::MustAgree)?;
-    let mut world = super::open(found.site.clone());
-    if choices::choose(&world, &found, args)? {
+    let mut world = super::open(found.site.clone(), out);
+    if choices::choose(&world, &found, args, out)? {
         found = site::find(config, &args.settings, Flags::MustAgree)?;
-        world = super::open(found.site.clone());
+        world = super::open(found.site.clone(), out);
     }
-    failed::clear(&world, args)?;
-    update::settle(&world, &found, args.output.json)?;
+    failed::clear(&world, args, out)?;
+    update::settle(&world, &found, out)?;
     let now = look(&world)?;
-    refuse(&world, &now)?;
+    refuse(&world, &now, out)?;
     if now.plan.is_settled() {
-        return nothing_to_do(&world, &found, &now, args);
+        return nothing_to_do(&world, &found, &now, out);
     }
-    if !args.output.json {
-        plan::checks(&now.checks, &output::say);
-        let text = PlanText { plan: &now.plan, reasons: false, diffs: false, settled: false };
-        output::say(text.to_string().trim_end());
+    for line in plan::check_lines(&now.checks) {
+        out.narrate(&line);
     }
-    confirm(&now.plan, args)?;
-    choices::root_password(&world, &now.plan, args)?;
-    let file = config_file(&found, args)?;
+    let text = PlanText { plan: &now.plan, reasons: false, diffs: false, settled: false };
+    out.narrate(text.to_string().trim_end());
+    out.confirm(&confirmation(now.plan.risk(), args.yes))?;
+    choices::root_password(&world, &now.plan, out)?;
+    let file = config_file(&found, args, out)?;
     let resources = resource::all(world.site());
     let agreed = now.plan.agreed();
-    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, "up", args.output.json);
+    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, "up", out);
     let mut done = work(&now.plan);
     // What was cut off together with the guest shows only once that runs.
-    if done.is_err() && update::settle(&world, &found, args.output.json)? {
+    if done.is_err() && update::settle(&world, &found, out)? {
         done = work(&look(&world)?.plan);
     }
-    done.or_else(|error| failed::offer(&world, args).and(Err(error)))?;
+    done.or_else(|error| failed::offer(&world, args, out).and(Err(error)))?;
     site::remember(world.site(), &file)?;
     // What was being removed is there again.
     let _ = std::fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_ref())?;
-    summary(world.site(), urls, args.output.json);
+    let led = world.site().config.edge.cloudflare.is_some() || world.site().config.edge.npm.is_some();
+    let urls = urls.map(|(synapse, client)| HereUrls { synapse, client });
+    out.report(&ServerUp {
+        event: "up",
+        site: world.site().config.site(),
+        urls,
+        config: &world.site().config,
+        led,
+    })?;
     Ok(DONE)
 }
 
+/// Makes the rest of the server what the config in `file` says, without a question.
+pub fn to_the_end(file: &Path, out: &Reporter) -> Result<u8, Error> {
+    run(Some(file), &args::Up { settings: args::Settings::default(), yes: true, remove_failed: false }, out)
+}
+
 /// Refuses what cannot be done, before anything is changed.
-pub fn refuse(world: &World, look: &Look) -> Result<(), Error> {
+pub fn refuse(world: &World, look: &Look, out: &Reporter) -> Result<(), Error> {
     if look.checks.iter().any(Check::stops) {
-        plan::checks(&look.checks, &output::say);
+        for line in plan::check_lines(&look.checks) {
+            out.say(&line);
+        }
         return Err(Error::Told {
             summary: "nothing was changed".to_owned(),
             hint: "mend what is named above, then run the same again".to_owned(),
@@ -94,74 +110,28 @@ pub fn refuse(world: &World, look: &Look) -> Result<(), Error> {
     Ok(())
 }
 
-fn nothing_to_do(world: &World, found: &Found, look: &Look, args: &args::Up) -> Result<u8, Error> {
+fn nothing_to_do(world: &World, found: &FoundSite, look: &Look, out: &Reporter) -> Result<u8, Error> {
     if let Some(file) = &found.file {
         site::remember(world.site(), file)?;
     }
-    if args.output.json {
-        output::data(
-            &serde_json::json!({"event": "settled", "site": world.site().config.site()}).to_string(),
-        );
-    } else {
-        let count = look.plan.entries.len();
-        output::say(&format!(
-            "{} Nothing to do: all {count} things are as matrix.toml says.",
-            styled(GREEN, "✓")
-        ));
-    }
+    let count = look.plan.entries.len();
+    out.report(&AlreadySettled { event: "settled", site: world.site().config.site(), count })?;
     Ok(DONE)
 }
 
-fn confirm(plan: &Plan, args: &args::Up) -> Result<(), Error> {
-    if args.yes {
-        return Ok(());
-    }
-    if args.output.json || !output::can_ask() {
-        return Err(Error::usage(
-            "there is something to do, and nobody can be asked whether it should be done",
-            "add --yes",
-        ));
-    }
-    let question = match plan.risk() {
-        Risk::None => "Do this?",
-        Risk::Interrupts => "Do this, and have a service away for some seconds?",
-        Risk::Outage => "Do this, and have the server away for some seconds?",
+/// Nobody notices what stops nothing; anything else wants a yes that is typed.
+fn confirmation(risk: Risk, yes: bool) -> Confirmation<'static> {
+    let (question, at_stake) = match risk {
+        Risk::None => ("Do this?", AtStake::Nothing),
+        Risk::Interrupts => ("Do this, and have a service away for some seconds?", AtStake::Something),
+        Risk::Outage => ("Do this, and have the server away for some seconds?", AtStake::Something),
     };
-    if ask(&format!("{question} [Y/n] "))?
-        .is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
-    {
-        return Ok(());
-    }
-    Err(Error::Told {
-        summary: "nothing was changed".to_owned(),
-        hint: "`matrix-podman plan` shows every line that would change".to_owned(),
-    })
-}
-
-/// Whether somebody agrees to what is shown, to which no is the usual answer.
-pub fn agrees(yes: bool) -> Result<bool, Error> {
-    if yes {
-        return Ok(true);
-    }
-    if !output::can_ask() {
-        return Err(Error::usage("nobody can be asked whether to do this", "add --yes"));
-    }
-    let answer = ask("Go on? [y/N] ")?;
-    Ok(answer.as_deref().is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
-}
-
-/// Asks a question on the terminal; `None` at the end of input.
-pub fn ask(question: &str) -> Result<Option<String>, Error> {
-    let failed = |e: std::io::Error| Failure::new("ask on the terminal", e);
-    let mut err = stderr();
-    write!(err, "{question}").and_then(|()| err.flush()).map_err(failed)?;
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer).map_err(failed)?;
-    Ok((read > 0).then(|| answer.trim_end_matches('\n').to_owned()))
+    let otherwise = Otherwise::unchanged("`matrix-podman plan` shows every line that would change");
+    Confirmation { question, at_stake, yes, otherwise }
 }
 
 /// The config file; one is written when the site came from flags alone.
-fn config_file(found: &Found, args: &args::Up) -> Result<PathBuf, Error> {
+fn config_file(found: &FoundSite, args: &args::Up, out: &Reporter) -> Result<PathBuf, Error> {
     if let Some(file) = &found.file {
         return Ok(file.clone());
     }
@@ -169,39 +139,37 @@ fn config_file(found: &Found, args: &args::Up) -> Result<PathBuf, Error> {
     let chosen = site::overrides(&args.settings).iter().map(|o| o.key.clone()).collect();
     let text = render_init(&InitAnswers { config: found.site.config.clone(), chosen });
     site::create(&file, &text, site::SHARED)?;
-    if !args.output.json {
-        output::say(&format!("wrote {}: it is the site's config from now on", file.display()));
-    }
+    out.narrate(&format!("wrote {}: it is the site's config from now on", file.display()));
     Ok(file)
 }
 
 /// Runs resources under the lock, with the journal.
 pub fn carry_out(
     world: &World,
-    found: &Found,
+    found: &FoundSite,
     resources: &[Box<dyn Resource>],
     plan: &Plan,
     allowed: Risk,
     command: &str,
-    json: bool,
+    out: &Reporter,
 ) -> Result<(), Error> {
-    let ended = at_work(world, found, command, json, |journal, listener| {
+    let ended = at_work(world, found, command, out, |journal, listener| {
         let ended = work::run(resources, plan, world, journal, allowed, listener)?;
         journal.end(ended.failed.is_empty())?;
         Ok(ended)
     })?;
-    told(ended, command)
+    told(ended, command, out)
 }
 
 /// Works under the locks of both sides, with the journal.
 pub fn at_work<T>(
     world: &World,
-    found: &Found,
+    found: &FoundSite,
     command: &str,
-    json: bool,
+    out: &Reporter,
     work: impl FnOnce(&Journal, &dyn Listener) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let listener = output::listener(json);
+    let listener = out.listener();
     let folder = site::state_folder(world.site());
     let holder = LockHolder::this(command);
     let note = |text: String| listener.on(&Event::Note { text });
@@ -231,11 +199,11 @@ pub fn at_work<T>(
     result
 }
 
-fn told(ended: Ended, command: &str) -> Result<(), Error> {
+fn told(ended: Ended, command: &str, out: &Reporter) -> Result<(), Error> {
     let mut failed = ended.failed.into_iter();
     let Some((_, first)) = failed.next() else { return Ok(()) };
     for (id, failure) in failed {
-        output::say(&format!("also: {id}: {}", output::one_line(&failure.to_string())));
+        out.say(&format!("also: {id}: {}", one_line(&failure.to_string())));
     }
     let again = match command {
         "restore" => "what is there is left as it is; run the same `matrix-podman restore` again to go on",
@@ -262,40 +230,76 @@ pub fn addresses(site: &Site, seen: &Observed) -> Option<(String, String)> {
     Some((format!("http://{address}:{}", ports.synapse), format!("http://{address}:{}", ports.web)))
 }
 
-fn summary(site: &Site, addresses: Option<(String, String)>, json: bool) {
-    if json {
-        let urls = addresses.map(|(synapse, web)| serde_json::json!({"synapse": synapse, "client": web}));
-        output::data(
-            &serde_json::json!({"event": "up", "site": site.config.site(), "urls": urls}).to_string(),
-        );
-        return;
+/// There was nothing to do.
+#[derive(Serialize)]
+struct AlreadySettled<'a> {
+    event: &'static str,
+    site: &'a str,
+    #[serde(skip)]
+    count: usize,
+}
+
+impl Printable for AlreadySettled<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(format!(
+            "{} Nothing to do: all {} things are as matrix.toml says.",
+            styled(GREEN, "✓"),
+            self.count
+        ))
     }
-    let config = &site.config;
-    output::data(&format!("\n{}", styled(BOLD, &format!("{} is up.", config.server_name))));
-    output::data(&format!("  User ids      {}", config.user_id("anna")));
-    if let Some((synapse, web)) = &addresses {
-        output::data(&format!("  Web client    {web}"));
-        output::data(&format!("  Homeserver    {synapse}"));
-        if config.edge.cloudflare.is_some() || config.edge.npm.is_some() {
-            output::data(&format!("  From outside  {}, led to {}", config.chat_url, config.matrix_url));
-        } else {
-            output::data(&format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
-            output::data(&format!("  {} to the web client (matrix-podman edge guide)", config.chat_url));
+}
+
+/// Where a server is, seen from this machine.
+#[derive(Serialize)]
+struct HereUrls {
+    synapse: String,
+    client: String,
+}
+
+/// A server that is up.
+#[derive(Serialize)]
+struct ServerUp<'a> {
+    event: &'static str,
+    site: &'a str,
+    urls: Option<HereUrls>,
+    #[serde(skip)]
+    config: &'a Config,
+    /// Whether the way in is the program's to make.
+    #[serde(skip)]
+    led: bool,
+}
+
+impl Printable for ServerUp<'_> {
+    fn words(&self) -> Wording {
+        let config = self.config;
+        let mut words = Wording::of(format!("\n{}", styled(BOLD, &format!("{} is up.", config.server_name))));
+        words.data(format!("  User ids      {}", config.user_id("anna")));
+        if let Some(HereUrls { synapse, client }) = &self.urls {
+            words.data(format!("  Web client    {client}"));
+            words.data(format!("  Homeserver    {synapse}"));
+            if self.led {
+                words.data(format!("  From outside  {}, led to {}", config.chat_url, config.matrix_url));
+            } else {
+                words
+                    .data(format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
+                words.data(format!("  {} to the web client (matrix-podman edge guide)", config.chat_url));
+            }
         }
+        words.data(format!("\n{}", styled(BOLD, "Next")));
+        words.data("  matrix-podman user add NAME --admin   make yourself an account");
+        words.data("  matrix-podman status                  see how the server is");
+        words.data("  matrix-podman plan                    see what a change of matrix.toml would do");
+        words
     }
-    output::data(&format!("\n{}", styled(BOLD, "Next")));
-    output::data("  matrix-podman user add NAME --admin   make yourself an account");
-    output::data("  matrix-podman status                  see how the server is");
-    output::data("  matrix-podman plan                    see what a change of matrix.toml would do");
 }
 
 /// Brings up network and guest, and nothing else: at the machine's boot.
-pub fn machine_start(config: Option<&Path>) -> Result<u8, Error> {
-    let (world, found) = super::world(config)?;
+pub fn machine_start(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
+    let (world, found) = super::world(config, out)?;
     let wanted = ["machine/network", "guest/disk", "guest/running"];
     let resources: Vec<Box<dyn Resource>> =
         resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
-    carry_out(&world, &found, &resources, &plan, Risk::None, "machine-start", false)?;
+    carry_out(&world, &found, &resources, &plan, Risk::None, "machine-start", out)?;
     super::OK
 }

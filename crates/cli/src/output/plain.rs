@@ -8,20 +8,21 @@ use std::{
 
 use matrix_podman_host::progress::{Event, Listener, Saying};
 
-use super::{duration, one_line, say};
+use super::{Reporter, bytes, duration, one_line};
 
 /// How often a long step says that it is still at work.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Prints beginnings, ends, and now and then what takes long.
 pub struct Plain {
+    out: Reporter,
     last: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Plain {
     /// A printer that has said nothing yet.
-    pub fn new() -> Self {
-        Self { last: Mutex::new(BTreeMap::new()) }
+    pub fn new(out: Reporter) -> Self {
+        Self { out, last: Mutex::new(BTreeMap::new()) }
     }
 
     /// Whether it is time for another word about `id`.
@@ -40,6 +41,7 @@ impl Plain {
 
 impl Listener for Plain {
     fn on(&self, event: &Event<'_>) {
+        let say = |text: &str| self.out.say(text);
         match event {
             Event::Started { id, what } => {
                 self.due(id);
@@ -58,17 +60,17 @@ impl Listener for Plain {
                 Saying::TriesAgain(why) => say(&format!("       {id}: {}", one_line(why))),
                 Saying::WaitsFor(what) => say(&format!("       {id}: waits for {}", one_line(what))),
                 Saying::Share { percent, at } => say(&format!("       {id}: {percent} %: {}", one_line(at))),
-                Saying::Bytes { done, total } => say(&format!("       {id}: {}", bytes(*done, *total))),
+                Saying::Bytes { done, total } => say(&format!("       {id}: {}", share(*done, *total))),
             },
             Event::Said { .. } => {}
         }
     }
 }
 
-/// `120 of 480 MiB`
-fn bytes(done: u64, total: Option<u64>) -> String {
+/// `120 MiB of 480 MiB`
+fn share(done: u64, total: Option<u64>) -> String {
     match total {
-        Some(total) => format!("{} of {} MiB", done >> 20, total >> 20),
-        None => format!("{} MiB", done >> 20),
+        Some(total) => format!("{} of {}", bytes(done), bytes(total)),
+        None => bytes(done),
     }
 }

@@ -4,7 +4,7 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{DIM, data, harmless, styled};
+use super::{DIM, harmless, styled};
 
 /// A table; columns are as wide as their widest cell.
 pub struct Table {
@@ -23,14 +23,8 @@ impl Table {
         self.rows.push(cells.into_iter().map(|(text, style)| (harmless(&text), style)).collect());
     }
 
-    /// Prints it as data.
-    pub fn print(&self) {
-        for line in self.lines() {
-            data(&line);
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
+    /// Its lines.
+    pub fn lines(&self) -> Vec<String> {
         let head: Vec<(String, Style)> = self.head.iter().map(|h| ((*h).to_owned(), DIM)).collect();
         let rows: Vec<&Vec<(String, Style)>> = std::iter::once(&head).chain(&self.rows).collect();
         let widths: Vec<usize> = (0..self.head.len())

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     config::Config,
+    document::nginx::{self, Directive},
     name::Cidr,
-    render::nginx::{self, Directive},
     size::Bytes,
 };
 

@@ -206,7 +206,37 @@ impl Fact {
             Fact::StoredImages => spare::parse_images(output).map(Value::StoredImages),
             Fact::Spare { .. } => spare::parse_spare(output).map(Value::Spare),
             Fact::FolderSizes(_) => spare::parse_sizes(output).map(Value::Files),
-            _ => Err(Invalid::new("this fact is not found by running a command")),
+            Fact::File(_)
+            | Fact::Meta(_)
+            | Fact::Edition(_)
+            | Fact::Commands(_)
+            | Fact::System
+            | Fact::LxcGuest(_)
+            | Fact::GuestRoot(_)
+            | Fact::GuestDisk(_)
+            | Fact::LxcNeighbours
+            | Fact::Interface(_)
+            | Fact::Ways(_)
+            | Fact::Process(_)
+            | Fact::TakenPorts(_)
+            | Fact::GuestProgram
+            | Fact::InstalledProgram
+            | Fact::Edge(_)
+            | Fact::Room(_)
+            | Fact::Newest(_)
+            | Fact::OomKills(_)
+            | Fact::RedisPing
+            | Fact::NameServer(_)
+            | Fact::SigningKeyOnDisk
+            | Fact::Http(_)
+            | Fact::Addresses(_)
+            | Fact::Srv(_)
+            | Fact::Clock
+            | Fact::SigningKey
+            | Fact::Trial(_)
+            | Fact::Memory(_)
+            | Fact::Files(_)
+            | Fact::Reachable(_) => Err(Invalid::new("this fact is not found by running a command")),
         }
     }
 

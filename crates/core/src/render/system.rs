@@ -1,10 +1,13 @@
 //! The guest's own settings: kernel, Podman, logs, updates, time and language.
 
-use super::{
-    DesiredFile, Facts, signatures,
-    unit::{self, Section},
+use super::signatures;
+use crate::{
+    config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
+    name::AbsPath,
+    stack::Facts,
 };
-use crate::{config::Config, name::AbsPath};
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 
@@ -66,6 +69,10 @@ pub fn sysctl_settings(facts: &Facts) -> Vec<(String, u32)> {
             ("send_redirects", 0),
             ("accept_source_route", 0),
             ("rp_filter", 1),
+            // With 0, the address that a running guest is given beside its old one goes
+            // when the old one is removed. Debian 13 has 1 in a package that a guest
+            // need not have (linux-sysctl-defaults).
+            ("promote_secondaries", 1),
         ] {
             settings.push((format!("net.ipv4.conf.{which}.{name}"), value));
         }
@@ -249,7 +256,7 @@ fn locale() -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, show, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, show, weak_facts};
 
     #[test]
     fn default() {

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Config,
+    desired::DesiredFile,
     effect::Effect,
     fact::Side,
     lock::LockedImage,
     name::AbsPath,
     observed::{Observed, Seen},
-    render::DesiredFile,
-    service::Service,
+    service::ServiceId,
 };
 
 mod backups;
@@ -90,7 +90,7 @@ pub struct Site {
     /// The backend, decided.
     pub backend: Backend,
     /// Images that are tried in place of those that the lock names.
-    pub trial: BTreeMap<Service, LockedImage>,
+    pub trial: BTreeMap<ServiceId, LockedImage>,
 }
 
 impl Site {

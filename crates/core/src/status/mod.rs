@@ -22,7 +22,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     render::{backups::Chore, timer},
     resource::{self, Backend, Place, Site},
-    service::Service,
+    service::ServiceId,
     update::{self, History, Unattended},
 };
 
@@ -181,7 +181,7 @@ pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
     /// What is held back.
-    pub hold: Vec<Service>,
+    pub hold: Vec<ServiceId>,
     /// What came of the last time that it did.
     pub last: Option<Unattended>,
     /// The last generation that was begun, whoever began it.
@@ -232,8 +232,8 @@ impl Status {
         let found = resource::guest_state(site, seen);
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
-        let synapse = seen.container(Service::Synapse.name());
-        let units = || Service::ALL.map(Service::unit);
+        let synapse = seen.container(ServiceId::Synapse.name());
+        let units = || ServiceId::ALL.map(ServiceId::unit);
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
@@ -256,7 +256,7 @@ impl Status {
         };
         let address = address.ok().flatten().filter(|_| state == "running");
         let lock = lock.unwrap_or_default();
-        let services: Vec<ServiceStatus> = Service::ALL
+        let services: Vec<ServiceStatus> = ServiceId::ALL
             .into_iter()
             .map(|service| {
                 let locked = lock.as_ref().and_then(|l| l.images.get(&service));
@@ -278,7 +278,7 @@ impl Status {
                 }
             })
             .collect();
-        let runs = services.iter().any(|s| s.name == Service::Synapse.name() && s.is_well());
+        let runs = services.iter().any(|s| s.name == ServiceId::Synapse.name() && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,

@@ -30,7 +30,7 @@ use crate::{
     name::AbsPath,
     observed::{Observed, Seen},
     resource,
-    service::Service,
+    service::ServiceId,
 };
 
 /// The dump that is taken before the generation `number` is tried.
@@ -58,7 +58,7 @@ pub fn is_kept_database(name: &str) -> bool {
 }
 
 /// The local name of the image that `service` has in the generation `number`.
-pub fn tag_of(service: Service, number: u32) -> String {
+pub fn tag_of(service: ServiceId, number: u32) -> String {
     format!("localhost/matrix-podman/{service}:generation-{number}")
 }
 
@@ -66,7 +66,7 @@ pub fn tag_of(service: Service, number: u32) -> String {
 pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
     let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
     let (folders, lock) = (folders?, lock?);
-    let serves = lock.and_then(|lock| lock.images.get(&Service::Postgres)?.major());
+    let serves = lock.and_then(|lock| lock.images.get(&ServiceId::Postgres)?.major());
     // Without a lock it is not known which one serves, so none is called old.
     Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
 }

@@ -11,8 +11,8 @@ use std::{
 use matrix_podman_core::{
     aside::{self, Containers},
     name::{Digest, Mode, Owner},
-    render::homeserver,
     service::Service,
+    stack::synapse::homeserver,
 };
 use serde_json::{Value as Json, json};
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs::File, io::Write, time::Duration};
 use matrix_podman_core::{
     aside::Containers,
     backup::drill::{self, CameBack},
-    render::homeserver::DATABASE,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
 };
 
 use super::{aside, files};

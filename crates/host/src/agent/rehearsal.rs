@@ -13,8 +13,8 @@ use matrix_podman_core::{
     aside::Aside,
     layout,
     name::{AbsPath, Mode, Owner},
-    render::homeserver::DATABASE,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
     update::{Progress, Rehearsal, Rehearsed, rehearsal_needs},
 };
 

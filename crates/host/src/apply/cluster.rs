@@ -14,12 +14,14 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{Mode, Owner},
-    render::{
-        homeserver::DATABASE,
-        postgres,
-        roles::{self, LIKE_SYNAPSE},
-    },
     service::Service,
+    stack::{
+        postgres::{
+            self,
+            roles::{self, LIKE_SYNAPSE},
+        },
+        synapse::homeserver::DATABASE,
+    },
     update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
 

@@ -9,8 +9,8 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
-    render::postgres::NewCluster,
     service::Service,
+    stack::postgres::NewCluster,
 };
 
 use crate::{

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use matrix_podman_core::render::{
-    homeserver::DATABASE,
-    roles::{self, OWNER},
+use matrix_podman_core::stack::{
+    postgres::roles::{self, OWNER},
+    synapse::homeserver::DATABASE,
 };
 
 use crate::{

@@ -6,11 +6,11 @@ use std::{fs, path::Path, time::Duration};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
-    render::{
-        homeserver::DATABASE,
-        roles::{FILLING, LIKE_SYNAPSE},
-    },
     service::Service,
+    stack::{
+        postgres::roles::{FILLING, LIKE_SYNAPSE},
+        synapse::homeserver::DATABASE,
+    },
     update,
 };
 

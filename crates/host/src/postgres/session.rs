@@ -8,8 +8,8 @@ use std::{
 };
 
 use matrix_podman_core::{
-    render::{homeserver::DATABASE, roles::OWNER},
     service::Service,
+    stack::{postgres::roles::OWNER, synapse::homeserver::DATABASE},
 };
 
 use crate::{

@@ -9,8 +9,8 @@ use std::{
 
 use matrix_podman_core::{
     backup::{Content, ONE_TIME_KEYS},
-    render::homeserver::DATABASE,
     service::Service,
+    stack::synapse::homeserver::DATABASE,
 };
 
 use super::{Process, Session, session::QUIETLY};

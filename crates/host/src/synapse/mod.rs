@@ -19,8 +19,8 @@ use matrix_podman_core::{
     config::Config,
     fact::{Fact, Value},
     layout,
-    render::homeserver,
     service::Service,
+    stack::synapse::homeserver,
 };
 use serde_json::Value as Json;
 

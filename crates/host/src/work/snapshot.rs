@@ -11,9 +11,9 @@ use matrix_podman_core::{
     layout,
     name::{Mode, Owner, SnapshotName},
     observed::{Observed, Seen},
-    render::homeserver::DATABASE,
     service::Service,
     size::Seconds,
+    stack::synapse::homeserver::DATABASE,
 };
 
 use crate::{

@@ -14,11 +14,12 @@ use matrix_podman_host::{
     unattended::{self, Watch},
     world::World,
 };
+use serde::Serialize;
 
 use super::tell;
 use crate::{
     error::{DONE, Error},
-    output,
+    output::{Printable, Reporter, Wording, one_line},
 };
 
 /// Updates are made on the 1st and the 15th: this long after one the next was missed,
@@ -29,8 +30,8 @@ const UPDATE_MISSED: u64 = 19 * 86_400;
 const RUNS: [(Subject, &str); 3] =
     [(Subject::Backup, "backup"), (Subject::Drill, "drill"), (Subject::Update, "update")];
 
-pub(super) fn check(config: Option<&Path>) -> Result<u8, Error> {
-    let (world, _) = crate::commands::world(config)?;
+pub(super) fn check(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
+    let (world, _) = crate::commands::world(config, out)?;
     let site = world.site().config.site();
     let mut found = Vec::new();
     for (subject, what) in RUNS {
@@ -41,14 +42,32 @@ pub(super) fn check(config: Option<&Path>) -> Result<u8, Error> {
     let mut watch = Watch::of(site);
     found.extend(overdue(&world, &mut watch));
     watch.keep(site)?;
+    let report = Missed { event: "overdue", found: found.iter().map(|(_, what)| what.as_str()).collect() };
+    out.report(&report)?;
     for (subject, what) in &found {
-        output::say(&output::one_line(what));
-        tell(&world, *subject, false, what);
-    }
-    if found.is_empty() {
-        output::data("Nothing is overdue.");
+        tell(&world, *subject, false, what, out);
     }
     Ok(DONE)
+}
+
+/// What ended without a word, or did not take place.
+#[derive(Serialize)]
+struct Missed<'a> {
+    event: &'static str,
+    found: Vec<&'a str>,
+}
+
+impl Printable for Missed<'_> {
+    fn words(&self) -> Wording {
+        if self.found.is_empty() {
+            return Wording::of("Nothing is overdue.");
+        }
+        let mut words = Wording::default();
+        for what in &self.found {
+            words.say(one_line(what));
+        }
+        words
+    }
 }
 
 /// What is said of a run that could not say itself what came of it.

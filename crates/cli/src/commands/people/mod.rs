@@ -9,18 +9,17 @@ use std::path::Path;
 
 use matrix_podman_core::people::{Answer, Call};
 use matrix_podman_host::{failure::Failure, world::World};
-use serde::Serialize;
 
-use crate::{error::Error, output};
+use crate::{error::Error, output::Reporter};
 
 /// The site's world, and a way to ask Synapse about people.
-struct Desk {
+struct AdminApi {
     world: World,
 }
 
-impl Desk {
-    fn open(config: Option<&Path>) -> Result<Self, Error> {
-        let (world, _) = super::world(config)?;
+impl AdminApi {
+    fn open(config: Option<&Path>, out: &Reporter) -> Result<Self, Error> {
+        let (world, _) = super::world(config, out)?;
         Ok(Self { world })
     }
 
@@ -32,11 +31,4 @@ impl Desk {
 /// An answer of another kind than the question has.
 fn unexpected(answer: &Answer) -> Error {
     Failure::new("understand the guest's answer", format!("it is {answer:?}")).into()
-}
-
-/// One JSON document as data.
-fn json<T: Serialize>(value: &T) -> Result<(), Error> {
-    let text = serde_json::to_string(value).map_err(|e| Failure::new("print the answer", e))?;
-    output::data(&text);
-    Ok(())
 }

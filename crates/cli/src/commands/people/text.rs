@@ -3,6 +3,8 @@
 use jiff::{Timestamp, tz::TimeZone};
 use matrix_podman_core::people::Millis;
 
+use crate::output;
+
 /// Now, as Synapse counts time.
 pub fn now() -> Millis {
     Millis(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default())
@@ -36,13 +38,11 @@ pub fn day(moment: Option<Millis>) -> String {
 /// For people: how long ago.
 pub fn ago(now: Millis, moment: Option<Millis>) -> String {
     let Some(moment) = moment else { return "never".to_owned() };
-    let minutes = now.0.saturating_sub(moment.0) / 60_000;
-    match minutes {
+    let seconds = now.0.saturating_sub(moment.0) / 1000;
+    match seconds {
         // Synapse notes it every few minutes only.
-        0..=4 => "now".to_owned(),
-        5..=119 => format!("{minutes} min ago"),
-        120..=2879 => format!("{} hours ago", minutes / 60),
-        2880..=86_399 => format!("{} days ago", minutes / 1440),
+        0..300 => "now".to_owned(),
+        300..5_184_000 => output::ago(seconds),
         _ => day(Some(moment)),
     }
 }

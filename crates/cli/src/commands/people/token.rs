@@ -10,14 +10,14 @@ use matrix_podman_core::{
     layout,
     lock::Lock,
     observed::Observed,
-    people::{Answer, Call, Expiry, Invitation, Millis},
+    people::{Answer, Call, Expiry, Invitation, InviteToken, Millis},
     service::Service,
 };
 use matrix_podman_host::failure::Failure;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 
 use super::{
-    Desk,
+    AdminApi,
     text::{local, now, rfc3339},
     unexpected,
 };
@@ -25,28 +25,28 @@ use crate::{
     args::{Expires, Token, TokenDelete, TokenNew, TokenSet, TokenShow},
     commands::OK,
     error::Error,
-    output::{self, BOLD, DIM, GREEN, Table, qr_lines, styled},
+    output::{BOLD, DIM, GREEN, Printable, Reporter, Table, Wording, qr_lines, styled},
 };
 
-pub fn run(config: Option<&Path>, token: &Token) -> Result<u8, Error> {
-    let desk = Desk::open(config)?;
+pub fn run(config: Option<&Path>, token: &Token, out: &Reporter) -> Result<u8, Error> {
+    let admin = AdminApi::open(config, out)?;
     match token {
-        Token::New(args) => new(&desk, args),
-        Token::List(args) => list(&desk, args.json),
-        Token::Show(args) => show(&desk, args),
-        Token::Set(args) => set(&desk, args),
-        Token::Delete(args) => delete(&desk, args),
+        Token::New(args) => new(&admin, args, out),
+        Token::List => list(&admin, out),
+        Token::Show(args) => show(&admin, args, out),
+        Token::Set(args) => set(&admin, args, out),
+        Token::Delete(args) => delete(&admin, args, out),
     }
 }
 
 /// The moment that was meant, in the site's time zone.
-fn expiry(desk: &Desk, expires: Expires) -> Result<Expiry, Error> {
+fn expiry(admin: &AdminApi, expires: Expires) -> Result<Expiry, Error> {
     let now = now();
     let moment = match expires {
         Expires::Never => return Ok(Expiry(None)),
         Expires::After(span) => now.after(span),
         Expires::On(date) => {
-            let zone = TimeZone::get(desk.world.site().config.timezone.as_str())
+            let zone = TimeZone::get(admin.world.site().config.timezone.as_str())
                 .unwrap_or_else(|_| TimeZone::system());
             let end = date
                 .tomorrow()
@@ -63,11 +63,11 @@ fn expiry(desk: &Desk, expires: Expires) -> Result<Expiry, Error> {
     })
 }
 
-fn new(desk: &Desk, args: &TokenNew) -> Result<u8, Error> {
-    let expires = expiry(desk, args.expires)?;
+fn new(admin: &AdminApi, args: &TokenNew, out: &Reporter) -> Result<u8, Error> {
+    let expires = expiry(admin, args.expires)?;
     let call = Call::NewToken { token: args.token.clone(), uses: args.uses, expires };
-    let made = one(desk.ask(&call)?)?;
-    print(desk, &made, args.output.json, args.qr, Some("The token is made. To send:"))
+    let made = one(admin.ask(&call)?)?;
+    tell(admin, &made, args.qr, Some("The token is made. To send:"), out)
 }
 
 fn one(answer: Answer) -> Result<Invitation, Error> {
@@ -77,85 +77,166 @@ fn one(answer: Answer) -> Result<Invitation, Error> {
     }
 }
 
-fn show(desk: &Desk, args: &TokenShow) -> Result<u8, Error> {
-    let found = one(desk.ask(&Call::ShowToken(args.token.clone()))?)?;
-    print(desk, &found, args.output.json, args.qr, None)
+fn show(admin: &AdminApi, args: &TokenShow, out: &Reporter) -> Result<u8, Error> {
+    let found = one(admin.ask(&Call::ShowToken(args.token.clone()))?)?;
+    tell(admin, &found, args.qr, None, out)
 }
 
-fn set(desk: &Desk, args: &TokenSet) -> Result<u8, Error> {
-    let expires = args.expires.map(|expires| expiry(desk, expires)).transpose()?;
+fn set(admin: &AdminApi, args: &TokenSet, out: &Reporter) -> Result<u8, Error> {
+    let expires = args.expires.map(|expires| expiry(admin, expires)).transpose()?;
     let call = Call::SetToken { token: args.token.clone(), uses: args.uses, expires };
-    let changed = one(desk.ask(&call)?)?;
-    if args.output.json {
-        super::json(&invitation_json(desk, &changed))?;
-    } else {
-        output::say(&format!("{} {} {}.", styled(GREEN, "✓"), changed.token, terms(&changed)));
-    }
+    let changed = one(admin.ask(&call)?)?;
+    out.report(&TokenChanged { to: ShownToken::of(admin, &changed), terms: terms(&changed) })?;
     OK
 }
 
-fn delete(desk: &Desk, args: &TokenDelete) -> Result<u8, Error> {
-    desk.ask(&Call::DeleteToken(args.token.clone()))?;
-    if args.output.json {
-        super::json(&json!({"token": args.token, "deleted": true}))?;
-    } else {
-        output::say(&format!(
-            "{} {} can no longer be used; accounts made with it stay.",
-            styled(GREEN, "✓"),
-            args.token
-        ));
-    }
+fn delete(admin: &AdminApi, args: &TokenDelete, out: &Reporter) -> Result<u8, Error> {
+    admin.ask(&Call::DeleteToken(args.token.clone()))?;
+    out.report(&TokenDeleted { token: &args.token, deleted: true })?;
     OK
 }
 
-fn list(desk: &Desk, as_json: bool) -> Result<u8, Error> {
-    let mut all = match desk.ask(&Call::Tokens)? {
+fn list(admin: &AdminApi, out: &Reporter) -> Result<u8, Error> {
+    let mut all = match admin.ask(&Call::Tokens)? {
         Answer::Invitations(all) => all,
         other => return Err(unexpected(&other)),
     };
     all.sort_by(|a, b| a.token.cmp(&b.token));
-    if as_json {
-        super::json(&all.iter().map(|one| invitation_json(desk, one)).collect::<Vec<_>>())?;
-        return OK;
-    }
-    if all.is_empty() {
-        output::say("there are no tokens: `matrix-podman token new` makes one");
-        return OK;
-    }
-    let now = now();
-    let mut table = Table::new(["token", "state", "used", "ends"]);
-    for one in &all {
-        let state = one.state(now);
-        let style = if state == "valid" { Style::new() } else { DIM };
-        let used = match one.uses_allowed {
-            Some(allowed) => format!("{} of {allowed}", one.completed),
-            None => format!("{}, any number", one.completed),
-        };
-        let ends = one.expires.map_or("never".to_owned(), local);
-        table.row([one.token.clone(), state.to_owned(), used, ends].map(|cell| (cell, style)));
-    }
-    table.print();
+    let listed = all.iter().map(|one| ShownToken::of(admin, one)).collect();
+    out.report(&TokenList { listed, all: &all })?;
     OK
 }
 
 /// Where people go with it: the web client, and the name to type into an app.
-fn ways(desk: &Desk) -> (String, String) {
-    let config = &desk.world.site().config;
+fn ways(admin: &AdminApi) -> (String, String) {
+    let config = &admin.world.site().config;
     (config.chat_url.clone(), config.matrix_url.trim_start_matches("https://").to_owned())
 }
 
-fn invitation_json(desk: &Desk, one: &Invitation) -> Json {
-    let (web, server) = ways(desk);
-    json!({
-        "token": one.token,
-        "state": one.state(now()),
-        "uses_allowed": one.uses_allowed,
-        "pending": one.pending,
-        "completed": one.completed,
-        "expires": one.expires.and_then(rfc3339),
-        "web_client": web,
-        "server": server,
-    })
+/// A token, as programs read it.
+#[derive(Serialize)]
+struct ShownToken {
+    token: String,
+    state: &'static str,
+    uses_allowed: Option<u64>,
+    pending: u64,
+    completed: u64,
+    expires: Option<String>,
+    web_client: String,
+    server: String,
+}
+
+impl ShownToken {
+    fn of(admin: &AdminApi, one: &Invitation) -> Self {
+        let (web_client, server) = ways(admin);
+        Self {
+            token: one.token.clone(),
+            state: one.state(now()),
+            uses_allowed: one.uses_allowed,
+            pending: one.pending,
+            completed: one.completed,
+            expires: one.expires.and_then(rfc3339),
+            web_client,
+            server,
+        }
+    }
+}
+
+/// All tokens.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct TokenList<'a> {
+    listed: Vec<ShownToken>,
+    #[serde(skip)]
+    all: &'a [Invitation],
+}
+
+impl Printable for TokenList<'_> {
+    fn words(&self) -> Wording {
+        if self.all.is_empty() {
+            return Wording::saying("there are no tokens: `matrix-podman token new` makes one");
+        }
+        let mut table = Table::new(["token", "state", "used", "ends"]);
+        for (one, ShownToken { state, .. }) in self.all.iter().zip(&self.listed) {
+            let style = if *state == "valid" { Style::new() } else { DIM };
+            let used = match one.uses_allowed {
+                Some(allowed) => format!("{} of {allowed}", one.completed),
+                None => format!("{}, any number", one.completed),
+            };
+            let ends = one.expires.map_or("never".to_owned(), local);
+            table.row([one.token.clone(), (*state).to_owned(), used, ends].map(|cell| (cell, style)));
+        }
+        let mut words = Wording::default();
+        words.table(&table);
+        words
+    }
+}
+
+/// A token that is another now.
+#[derive(Serialize)]
+struct TokenChanged {
+    #[serde(flatten)]
+    to: ShownToken,
+    #[serde(skip)]
+    terms: String,
+}
+
+impl Printable for TokenChanged {
+    fn words(&self) -> Wording {
+        Wording::saying(format!("{} {} {}.", styled(GREEN, "✓"), self.to.token, self.terms))
+    }
+}
+
+/// A token that is gone.
+#[derive(Serialize)]
+struct TokenDeleted<'a> {
+    token: &'a InviteToken,
+    deleted: bool,
+}
+
+impl Printable for TokenDeleted<'_> {
+    fn words(&self) -> Wording {
+        Wording::saying(format!(
+            "{} {} can no longer be used; accounts made with it stay.",
+            styled(GREEN, "✓"),
+            self.token
+        ))
+    }
+}
+
+/// What to send to whoever is invited.
+#[derive(Serialize)]
+struct ToSend {
+    #[serde(flatten)]
+    shown: ShownToken,
+    #[serde(skip)]
+    head: Option<&'static str>,
+    #[serde(skip)]
+    terms: String,
+    #[serde(skip)]
+    picture: Vec<String>,
+    #[serde(skip)]
+    notes: Vec<&'static str>,
+}
+
+impl Printable for ToSend {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        if let Some(head) = self.head {
+            words.say(format!("{} {head}", styled(GREEN, "✓")));
+        }
+        words.data(format!("  Token        {}", styled(BOLD, &self.shown.token)));
+        words.data(format!("  Web client   {}", self.shown.web_client));
+        words.data(format!("  Server       {}", self.shown.server));
+        words.data(format!("  It {}.", self.terms));
+        for line in &self.picture {
+            words.data(line);
+        }
+        for note in &self.notes {
+            words.say(format!("note: {note}"));
+        }
+        words
+    }
 }
 
 /// `makes 3 accounts, until …`
@@ -175,35 +256,30 @@ fn terms(one: &Invitation) -> String {
     }
 }
 
-fn print(desk: &Desk, one: &Invitation, as_json: bool, qr: bool, head: Option<&str>) -> Result<u8, Error> {
-    if as_json {
-        super::json(&invitation_json(desk, one))?;
-        return OK;
-    }
-    if let Some(head) = head {
-        output::say(&format!("{} {head}", styled(GREEN, "✓")));
-    }
-    let (web, server) = ways(desk);
-    output::data(&format!("  Token        {}", styled(BOLD, &one.token)));
-    output::data(&format!("  Web client   {web}"));
-    output::data(&format!("  Server       {server}"));
-    output::data(&format!("  It {}.", terms(one)));
-    if qr {
-        let text = format!("{web}\nServer: {server}\nToken: {}", one.token);
-        for line in qr_lines(&text).map_err(|e| Failure::new("draw the QR code", e))? {
-            output::data(&line);
-        }
-    }
-    for note in notes(desk) {
-        output::say(&format!("note: {note}"));
-    }
+fn tell(
+    admin: &AdminApi,
+    one: &Invitation,
+    qr: bool,
+    head: Option<&'static str>,
+    out: &Reporter,
+) -> Result<u8, Error> {
+    let shown = ShownToken::of(admin, one);
+    let picture = if qr {
+        let text = format!("{}\nServer: {}\nToken: {}", shown.web_client, shown.server, one.token);
+        qr_lines(&text).map_err(|e| Failure::new("draw the QR code", e))?
+    } else {
+        Vec::new()
+    };
+    // A program is told the state, and need not wait for what the guest's lock says.
+    let notes = if out.is_for_person() { notes(admin) } else { Vec::new() };
+    out.report(&ToSend { shown, head, terms: terms(one), picture, notes })?;
     OK
 }
 
 /// What keeps people from using a token here.
-fn notes(desk: &Desk) -> Vec<&'static str> {
+fn notes(admin: &AdminApi) -> Vec<&'static str> {
     let mut notes = Vec::new();
-    match desk.world.site().config.synapse.registration {
+    match admin.world.site().config.synapse.registration {
         Registration::Token => {}
         Registration::Closed => notes.push(
             "matrix.toml keeps registration closed, so no token can be used: synapse.registration = \"token\"",
@@ -212,9 +288,9 @@ fn notes(desk: &Desk) -> Vec<&'static str> {
             notes.push("matrix.toml lets anybody make an account, so nobody is asked for a token");
         }
     }
-    if client_cannot_register(desk) {
+    if client_cannot_register(admin) {
         notes.push(
-            "the web client here is Hydrogen, which cannot make accounts: people make theirs in Element (web or desktop) with this server's name",
+            "the web client here is Hydrogen, which cannot make accounts: people make theirs in Element (web or admintop) with this server's name",
         );
     }
     notes
@@ -222,9 +298,9 @@ fn notes(desk: &Desk) -> Vec<&'static str> {
 
 /// Hydrogen, which is built where no registry can be reached, has no page for
 /// making an account.
-fn client_cannot_register(desk: &Desk) -> bool {
+fn client_cannot_register(admin: &AdminApi) -> bool {
     let mut seen = Observed::default();
-    let lock = desk.world.look(&mut seen, |seen| {
+    let lock = admin.world.look(&mut seen, |seen| {
         let file = seen.file(Side::Guest, &layout::lock_file()).ok().flatten()?;
         Lock::parse(file.content.as_deref().unwrap_or_default()).ok()
     });

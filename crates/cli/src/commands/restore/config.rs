@@ -12,7 +12,7 @@ use matrix_podman_host::{backup::Opened, failure::Failure};
 use crate::{
     args,
     error::Error,
-    output::{self, BOLD, styled},
+    output::{BOLD, Reporter, styled},
     site,
 };
 
@@ -71,38 +71,38 @@ impl Proposal {
     }
 
     /// Shows what it says, before anybody agrees to it.
-    pub(super) fn show(&self) {
+    pub(super) fn show(&self, out: &Reporter) {
         let whose = match self.origin {
             Origin::Machine => "as the machine applied it",
             Origin::Guest => "as the guest says",
         };
         let file = self.file.display();
-        output::say(&format!("{file} {} written from the snapshot, {whose}:", styled(BOLD, "will be")));
+        out.narrate(&format!("{file} {} written from the snapshot, {whose}:", styled(BOLD, "will be")));
         for setting in &self.restored.differs {
             let Setting { key, value, note } = setting;
-            output::say(&format!("  {key} = {value}   (default: {note})"));
+            out.narrate(&format!("  {key} = {value}   (default: {note})"));
         }
         if self.restored.differs.is_empty() {
-            output::say("  every default");
+            out.narrate("  every default");
         }
         if self.origin == Origin::Guest {
-            output::say(
+            out.narrate(
                 "  The machine that made this backup did not sign its config: anybody who was in the guest can have \
                  written this. What concerns this machine is left out.",
             );
         }
         if !self.restored.left_out.is_empty() {
-            output::say("  Not taken over; write what is right for this machine into the file afterwards:");
+            out.narrate("  Not taken over; write what is right for this machine into the file afterwards:");
         }
         for Setting { key, value, note } in &self.restored.left_out {
-            output::say(&format!("  {key} = {value}   ({note})"));
+            out.narrate(&format!("  {key} = {value}   ({note})"));
         }
     }
 
     /// Writes it, for its owner alone, and not over another one.
-    pub(super) fn write(&self) -> Result<(), Failure> {
+    pub(super) fn write(&self, out: &Reporter) -> Result<(), Failure> {
         site::create(&self.file, &self.text, site::SECRET)?;
-        output::say(&format!("wrote {}", self.file.display()));
+        out.narrate(&format!("wrote {}", self.file.display()));
         Ok(())
     }
 }

@@ -34,6 +34,7 @@ use super::status;
 use crate::{
     args,
     error::{DONE, Error},
+    output::Reporter,
 };
 
 /// How often keys and news are looked for.
@@ -41,14 +42,14 @@ const TICK: Duration = Duration::from_millis(100);
 /// The exit code after a signal: 128 and its number, as shells have it.
 const ENDED: u8 = 128 + 15;
 
-pub fn run(config: Option<&Path>, args: &args::Watch) -> Result<u8, Error> {
+pub fn run(config: Option<&Path>, args: &args::Watch, out: &Reporter) -> Result<u8, Error> {
     if !stdin().is_terminal() || !stdout().is_terminal() {
         return Err(Error::usage(
             "watch draws on a terminal, and here is none",
             "`matrix-podman status` says the same once, `matrix-podman status --json` says it to programs",
         ));
     }
-    let (world, _) = super::world(config)?;
+    let (world, _) = super::world(config, out)?;
     // A person at the screen cannot be asked on it.
     let world = matrix_podman_host::world::World::new(world.site().clone());
     let ended = Arc::new(AtomicBool::new(false));

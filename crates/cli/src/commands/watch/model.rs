@@ -4,7 +4,7 @@ use matrix_podman_core::service::Service;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::worker::{News, Question};
-use crate::commands::status::Shown;
+use crate::commands::status::FullStatus;
 
 /// What the screen shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Model {
     /// Whether there are colours.
     pub colours: bool,
     /// How the server is.
-    pub shown: Option<Shown>,
+    pub shown: Option<FullStatus>,
     /// Why the last question had no answer.
     pub trouble: Option<String>,
     /// Which service is chosen.

@@ -3,7 +3,7 @@
 
 use matrix_podman_core::{
     service::Service,
-    status::{Piece, Row, Tone, ago},
+    status::{Piece, Row, Tone},
 };
 use ratatui::{
     Frame,
@@ -14,7 +14,10 @@ use ratatui::{
 };
 
 use super::model::{Model, Page};
-use crate::{commands::status::Shown, output::harmless};
+use crate::{
+    commands::status::FullStatus,
+    output::{ago, harmless},
+};
 
 /// Answers that are older than so many questions are not those of now.
 const MISSED: u64 = 3;
@@ -139,7 +142,7 @@ fn status(frame: &mut Frame<'_>, model: &Model, paint: &Paint, area: Rect) {
 }
 
 /// What stands below everything else.
-fn notes(model: &Model, shown: &Shown) -> Vec<(&'static str, String)> {
+fn notes(model: &Model, shown: &FullStatus) -> Vec<(&'static str, String)> {
     let problem = model.trouble.clone().or_else(|| shown.status.problem.clone());
     let mut notes: Vec<_> = problem.map(|problem| ("note", problem)).into_iter().collect();
     notes.extend(shown.next().map(|next| ("to do", next)));
@@ -277,7 +280,7 @@ mod tests {
 
     fn model() -> Model {
         let mut model = Model::new("matrix.family.home.arpa".to_owned(), 2, true);
-        model.shown = Some(Shown::alone(status()));
+        model.shown = Some(FullStatus::alone(status()));
         model.now = 10_001;
         model
     }

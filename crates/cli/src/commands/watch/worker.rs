@@ -11,7 +11,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::world::World;
 
-use crate::commands::status::{self, Shown};
+use crate::commands::status::{self, FullStatus};
 
 /// What the screen wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Question {
 /// What was found out.
 pub enum News {
     /// How the server is.
-    Status(Box<Shown>),
+    Status(Box<FullStatus>),
     /// The last lines of a service's log.
     Log(Service, Vec<String>),
     /// Nothing could be found out.

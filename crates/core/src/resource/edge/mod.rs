@@ -35,7 +35,7 @@ use crate::{
     fact::Side,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -44,7 +44,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The edge comes last: a door is opened when there is something behind it.
 fn behind_the_stack() -> Vec<ResourceId> {
-    vec![service::id(Service::Synapse), service::id(Service::Web)]
+    vec![service::id(ServiceId::Synapse), service::id(ServiceId::Web)]
 }
 
 /// Why a comparison ends early.

@@ -1,0 +1,78 @@
+//! What an update is about: what was named, else all but what is held back.
+
+use matrix_podman_core::{
+    service::Service,
+    update::{Request, Target},
+};
+
+/// What an update is about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// The services.
+    pub requests: Vec<Request>,
+    /// Whether Debian's packages that containers run by are.
+    pub debian: bool,
+    /// What stays as it is.
+    pub held: Vec<Service>,
+}
+
+/// A service that is both to be updated and to be held back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Both(pub Service);
+
+/// What is to be updated when `named` was typed and `hold` beside it, where the config
+/// holds `always` back. A service that is named is meant.
+pub fn targets(named: &[Target], hold: &[Service], always: &[Service]) -> Result<Targets, Both> {
+    let mut requests = Vec::new();
+    let mut debian = named.is_empty();
+    for target in named {
+        match target {
+            Target::Service(request) if hold.contains(&request.service) => return Err(Both(request.service)),
+            Target::Service(request) => requests.push(request.clone()),
+            Target::Debian => debian = true,
+        }
+    }
+    if !named.is_empty() {
+        return Ok(Targets { requests, debian, held: Vec::new() });
+    }
+    let mut held: Vec<Service> = hold.iter().chain(always).copied().collect();
+    held.sort_unstable();
+    held.dedup();
+    let all = Service::ALL.into_iter().filter(|service| !held.contains(service));
+    let requests = all.map(|service| Request { service, version: None }).collect();
+    Ok(Targets { requests, debian, held })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(
+        named: &[&str],
+        hold: &[Service],
+        always: &[Service],
+    ) -> Result<(Vec<Service>, bool, Vec<Service>), Both> {
+        let named: Vec<Target> = named.iter().map(|name| name.parse().unwrap()).collect();
+        targets(&named, hold, always)
+            .map(|t| (t.requests.iter().map(|r| r.service).collect(), t.debian, t.held))
+    }
+
+    #[test]
+    fn what_is_held_back_is_left_out_unless_it_is_named() {
+        use Service::{Postgres, Redis, Synapse, Web};
+        let all = || vec![Postgres, Redis, Synapse, Web];
+        for (named, hold, always, expected) in [
+            (&[][..], &[][..], &[][..], (all(), true, vec![])),
+            (&[], &[], &[Synapse], (vec![Postgres, Redis, Web], true, vec![Synapse])),
+            (&[], &[Redis], &[Synapse], (vec![Postgres, Web], true, vec![Redis, Synapse])),
+            (&[], &[Redis], &[Redis], (vec![Postgres, Synapse, Web], true, vec![Redis])),
+            (&["synapse"], &[], &[Synapse, Redis], (vec![Synapse], false, vec![])),
+            (&["debian"], &[], &[Synapse], (vec![], true, vec![])),
+            (&["debian", "redis"], &[], &[], (vec![Redis], true, vec![])),
+            (&[], &[], &all(), (vec![], true, all())),
+        ] {
+            assert_eq!(of(named, hold, always), Ok(expected), "{named:?} {hold:?} {always:?}");
+        }
+        assert_eq!(of(&["redis"], &[Redis], &[]), Err(Both(Redis)));
+    }
+}
