@@ -1,0 +1,120 @@
+//! A guest of plain LXC's, on this machine.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use matrix_podman_core::{
+    config::{Config, Network},
+    effect::Effect,
+    fact::GuestState,
+    render::machine,
+};
+
+use super::Keeper;
+use crate::{
+    apply::{self, lxc, network},
+    failure::Failure,
+    file,
+    guest::{Connection, Doorway, wire::Request},
+    lock::LockHolder,
+    probe::lxc::LXC,
+    process::Program,
+    progress::Sink,
+    world::World,
+};
+
+/// How long removing one thing may take.
+const QUICK: Duration = Duration::from_secs(300);
+
+/// See [`Keeper`].
+pub(super) struct PlainLxc;
+
+impl Keeper for PlainLxc {
+    fn doorway(&self, world: &World) -> Result<Option<Doorway>, Failure> {
+        Ok(Some(lxc::doorway(world.site.config.guest.name.as_str())))
+    }
+
+    fn hold(&self, world: &World, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {
+        world.note_holder(Some(holder));
+        // Somebody else may have changed them until now.
+        world.forget_images();
+        if let Some(open) = world.open_connection() {
+            let locked = open.call(&Request::Lock(holder.clone()), sink);
+            // One that broke while somebody thought about the plan says nothing
+            // about the guest as it is now.
+            if locked.is_ok() || !open.is_cut() {
+                return locked;
+            }
+        }
+        world.hang_up();
+        if let (Ok(Some(doorway)), Ok(GuestState::Running { .. })) = (self.doorway(world), world.guest_state())
+            // A guest that does not answer yet is locked once it does.
+            && let Ok(connection) = Connection::open(&doorway)
+        {
+            connection.call(&Request::Lock(holder.clone()), sink)?;
+            if let Ok(mut slot) = world.guest.write() {
+                *slot = Some(Arc::new(connection));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>> {
+        match effect {
+            Effect::PushProgram { .. } => {
+                world.hang_up();
+                let pushed = apply::program::push(&lxc::doorway(world.site.config.guest.name.as_str()));
+                Some(pushed.and_then(|()| world.guest().map(drop)))
+            }
+            Effect::StartGuest { .. } | Effect::StopGuest { .. } => {
+                world.hang_up();
+                Some(apply::apply(effect, sink))
+            }
+            _ => None,
+        }
+    }
+
+    fn losses(&self, world: &World) -> String {
+        format!("the guest {} with everything in it", world.site.config.guest.name)
+    }
+
+    fn is_half_removed(&self, config: &Config) -> bool {
+        lxc::is_half_removed(config.guest.name.as_str(), config.site())
+    }
+
+    fn remove(&self, world: &World, _: &Sink) -> Result<(), Failure> {
+        let config = &world.site.config;
+        let guest = config.guest.name.as_str();
+        world.hang_up();
+        forget_boot(&machine::boot_unit(config))?;
+        lxc::destroy(guest)?;
+        match &config.guest.network {
+            Network::Own { bridge, .. } => leave_network(bridge.as_str(), guest),
+            Network::Existing { .. } => Ok(()),
+        }
+    }
+}
+
+/// Removes the unit that brings the guest up at the machine's boot.
+fn forget_boot(unit: &str) -> Result<(), Failure> {
+    let file = Path::new("/etc/systemd/system").join(unit);
+    if !file.exists() {
+        return Ok(());
+    }
+    // Not stopped: what it would stop is removed next.
+    Program::new(["systemctl", "disable", "--", unit]).deadline(QUICK).output();
+    file::remove(&file)?;
+    Program::new(["systemctl", "daemon-reload"]).deadline(QUICK).output();
+    Ok(())
+}
+
+/// Takes the program's own bridge down when no guest is on it any more.
+fn leave_network(bridge: &str, guest: &str) -> Result<(), Failure> {
+    let used = fs::read_dir(LXC).is_ok_and(|guests| {
+        guests.filter_map(Result::ok).any(|guest| {
+            fs::read_to_string(guest.path().join("config")).is_ok_and(|config| {
+                config.lines().any(|line| line.replace(' ', "") == format!("lxc.net.0.link={bridge}"))
+            })
+        })
+    });
+    network::leave(bridge, guest, used)
+}

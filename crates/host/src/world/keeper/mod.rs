@@ -1,0 +1,74 @@
+//! Who keeps a guest: plain LXC, Proxmox VE, or this machine, which then is the guest.
+//! Each reaches, holds, changes and removes it in a way of its own.
+
+mod here;
+mod lxc;
+mod proxmox;
+
+use matrix_podman_core::{config::Config, effect::Effect, fact::Fact, observed::Answer, resource::Backend};
+
+use super::World;
+use crate::{failure::Failure, guest::Doorway, lock::LockHolder, probe, progress::Sink};
+
+/// What the keepers of guests do each in a way of its own.
+pub(super) trait Keeper: Send + Sync {
+    /// The way into the guest; `None` where there is no door between.
+    fn doorway(&self, world: &World) -> Result<Option<Doorway>, Failure>;
+
+    /// What LXC calls the guest, where that can be found out.
+    fn name_in_lxc(&self, world: &World) -> String {
+        world.site.config.guest.name.to_string()
+    }
+
+    /// Answers questions to the guest.
+    fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
+        world.observe_guest(facts)
+    }
+
+    /// Answers a question to Proxmox.
+    fn ask_proxmox(&self, fact: &Fact) -> Answer {
+        probe::answer(fact)
+    }
+
+    /// Holds the guest's lock for `holder`, if there is a guest, and from now on.
+    fn hold(&self, world: &World, holder: &LockHolder, sink: &Sink) -> Result<(), Failure>;
+
+    /// Does an act that this keeper does in a way of its own; `None` for any other.
+    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>>;
+
+    /// Has the guest's disks hold all that was done, where they are not this machine's.
+    fn flush_guest(&self, _: &World) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Whether the guest was seen to have no program that can be spoken to.
+    fn is_mute(&self) -> bool {
+        false
+    }
+
+    /// Root's password in a guest that is to be made, which somebody typed.
+    fn give_root_password(&self, _: String) {}
+
+    /// Guests were changed in another way than by an act.
+    fn forget_guests(&self) {}
+
+    /// What of the guest is lost with the site, in words.
+    fn losses(&self, world: &World) -> String;
+
+    /// Whether the guest shows that its removal was cut off.
+    fn is_half_removed(&self, _: &Config) -> bool {
+        false
+    }
+
+    /// Removes the guest, or the stack where there is none.
+    fn remove(&self, world: &World, sink: &Sink) -> Result<(), Failure>;
+}
+
+/// Who keeps the guest of a site.
+pub(super) fn of(backend: Backend) -> Box<dyn Keeper> {
+    match backend {
+        Backend::Lxc => Box::new(lxc::PlainLxc),
+        Backend::Proxmox => Box::<proxmox::ProxmoxVe>::default(),
+        Backend::ThisMachine => Box::<here::ThisMachine>::default(),
+    }
+}

@@ -1,0 +1,263 @@
+//! A container of Proxmox VE's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use matrix_podman_core::{
+    config::RootPassword,
+    effect::{Container, Effect, NewContainer},
+    fact::{Fact, Side},
+    layout,
+    observed::{Answer, Gap, Observed},
+    proxmox::Question,
+    resource::{self, Place},
+    size::Bytes,
+};
+
+use super::Keeper;
+use crate::{
+    apply::{self, proxmox},
+    failure::Failure,
+    file,
+    guest::{Doorway, wire::Request},
+    lock::LockHolder,
+    own_program, probe,
+    progress::Sink,
+    world::{World, look::unknown_all},
+};
+
+/// See [`Keeper`].
+#[derive(Default)]
+pub(super) struct ProxmoxVe {
+    /// What Proxmox answered since something was last changed there: each of
+    /// its answers costs the start of a large program.
+    known: Mutex<BTreeMap<Fact, Answer>>,
+    root_password: Mutex<Option<String>>,
+    /// Whether the container was seen to have no program that can be spoken to.
+    mute: AtomicBool,
+}
+
+impl Keeper for ProxmoxVe {
+    fn doorway(&self, world: &World) -> Result<Option<Doorway>, Failure> {
+        Ok(Some(proxmox::doorway(world.container()?.id)))
+    }
+
+    fn name_in_lxc(&self, world: &World) -> String {
+        match world.container() {
+            Ok(container) => container.id.to_string(),
+            Err(_) => world.site.config.guest.name.to_string(),
+        }
+    }
+
+    fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
+        // Whether a container of Proxmox's runs is dear to ask; one that is
+        // spoken with does.
+        let Some(open) = world.open_connection() else { return world.observe_guest(facts) };
+        open.observe(facts).unwrap_or_else(|failure| {
+            world.hang_up();
+            self.forget_guests();
+            unknown_all(facts, &failure.to_string())
+        })
+    }
+
+    /// Asks it, unless the answer is known and still holds.
+    fn ask_proxmox(&self, fact: &Fact) -> Answer {
+        // Held while it is asked: whoever wants to know the same waits for it.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known.get(fact) {
+            return answer.clone();
+        }
+        let answer = probe::answer(fact);
+        if matches!(answer, Answer::Known(_)) {
+            known.insert(fact.clone(), answer.clone());
+        }
+        answer
+    }
+
+    fn hold(&self, world: &World, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {
+        world.note_holder(Some(holder));
+        // Somebody may have thought for a while before agreeing.
+        self.forget_guests();
+        world.forget_images();
+        // Opening a connection starts a Perl process, so the one that looked is kept.
+        match world.open_connection() {
+            Some(open) => open.call(&Request::Lock(holder.clone()), sink),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>> {
+        Some(match effect {
+            Effect::PushProgram { .. } => self.push_program(world, sink),
+            Effect::CreateContainer(new) => {
+                let done = self.create(new, sink);
+                self.forget_guests();
+                done
+            }
+            Effect::FetchTemplate { .. } => {
+                let done = apply::apply(effect, sink);
+                self.forget(Question::is_about_templates);
+                done
+            }
+            Effect::GrowDisk { container, volume, size } => {
+                let inside = || file_system(world, volume);
+                let done = proxmox::grow(container, volume, *size, &inside, sink);
+                self.forget_guests();
+                done
+            }
+            Effect::SetContainer { .. }
+            | Effect::SnapshotContainer { .. }
+            | Effect::RemoveSnapshot { .. } => {
+                let done = apply::apply(effect, sink);
+                self.forget_guests();
+                done
+            }
+            Effect::RollBackContainer { .. } => {
+                world.hang_up();
+                let done = apply::apply(effect, sink);
+                self.forget_guests();
+                done
+            }
+            Effect::StartContainer { .. } | Effect::RebootContainer { .. } => {
+                world.hang_up();
+                let done = apply::apply(effect, sink);
+                self.forget(Question::is_about_one_guest);
+                done.and_then(|()| self.await_boot(world, sink))
+            }
+            Effect::InitDatabase { .. } | Effect::StartService { .. } => {
+                // From here on it may hold data, and nothing removes it but `destroy`.
+                let claim = layout::container_claim(world.site.config.site());
+                file::remove(claim.as_str().as_ref()).and_then(|()| world.in_guest(effect, sink))
+            }
+            _ => return None,
+        })
+    }
+
+    fn flush_guest(&self, world: &World) -> Result<(), Failure> {
+        // A program of another version, as after a rollback, may not know how.
+        match world.open_connection() {
+            Some(guest) if guest.digest == own_program::digest()? => {
+                guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {})
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_mute(&self) -> bool {
+        self.mute.load(Ordering::SeqCst)
+    }
+
+    fn give_root_password(&self, password: String) {
+        if let Ok(mut slot) = self.root_password.lock() {
+            *slot = Some(password);
+        }
+    }
+
+    fn forget_guests(&self) {
+        self.forget(Question::is_about_guests);
+    }
+
+    fn losses(&self, world: &World) -> String {
+        let id = world.container().map(|container| container.id.to_string()).unwrap_or_default();
+        let name = &world.site.config.guest.name;
+        format!("the container {id} ({name}) with its disks and everything on them")
+    }
+
+    fn remove(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
+        let place = world.look(&mut Observed::default(), |seen| {
+            resource::find_container(&world.site, seen).map(|place| place == Place::Absent)
+        })?;
+        if place == Ok(true) {
+            // A removal that was cut off came that far.
+            return Ok(());
+        }
+        let container = world.container()?;
+        world.hang_up();
+        proxmox::destroy(&container, false, sink)
+    }
+}
+
+impl ProxmoxVe {
+    /// What was heard and `stale` may no longer hold.
+    fn forget(&self, stale: impl Fn(&Question) -> bool) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|fact, _| !matches!(fact, Fact::Proxmox(question) if stale(question)));
+    }
+
+    fn push_program(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
+        world.hang_up();
+        proxmox::push(world.container()?.id, sink)?;
+        self.mute.store(false, Ordering::SeqCst);
+        world.guest()?;
+        self.await_boot(world, sink)
+    }
+
+    fn create(&self, new: &NewContainer, sink: &Sink) -> Result<(), Failure> {
+        let password = match &new.root_password {
+            RootPassword::Locked => None,
+            RootPassword::File(path) => Some(proxmox::password_from(path.as_str())?),
+            RootPassword::Ask => match self.root_password.lock().map(|slot| slot.clone()) {
+                Ok(Some(password)) => Some(password),
+                _ => {
+                    return Err(Failure::new("create the container", "root's password was not asked for")
+                        .hint(
+                            "run `matrix-podman up` on a terminal, or name a file with proxmox.root_password",
+                        ));
+                }
+            },
+        };
+        proxmox::create(new, password.as_deref(), sink)
+    }
+
+    /// Waits until the guest has booted, if the program in it can be spoken to;
+    /// where it cannot yet, that comes when it is put there.
+    fn await_boot(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
+        match world.guest() {
+            Ok(Some(guest)) if guest.digest == own_program::digest()? => {
+                guest.apply(&Effect::AwaitBoot, sink)
+            }
+            Ok(_) => Ok(()),
+            Err(_) => {
+                // Asking once more would start one more Perl process.
+                self.mute.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The size of the file system on a disk of a container, as the guest sees it: when the
+/// guest can be asked, and it is one that fills a disk of its own.
+fn file_system(world: &World, volume: &str) -> Option<Bytes> {
+    let seen = world.look(&mut Observed::default(), |seen| resource::file_system_size(seen, volume));
+    seen.ok()?.ok()?
+}
+
+impl World {
+    /// The site's container of Proxmox's.
+    pub fn container(&self) -> Result<Container, Failure> {
+        let doing = "find this site's container";
+        let (refused, hint) = match self.look(&mut Observed::default(), |seen| {
+            resource::find_container(&self.site, seen).map(|place| match place {
+                Place::Here { container, .. } => Ok(container),
+                Place::Refused { why, hint } => Err((why, hint)),
+                Place::Absent => Err(("there is none".to_owned(), "`matrix-podman up` makes it".to_owned())),
+                Place::Unfinished { container } => Err((
+                    format!("the creation of the container {} was cut off", container.id),
+                    "`matrix-podman up` says what can be done".to_owned(),
+                )),
+            })
+        })? {
+            Ok(Ok(container)) => return Ok(container),
+            Ok(Err(told)) => told,
+            Err(Gap::Unknown(why)) => return Err(Failure::new(doing, why)),
+            Err(Gap::NotAsked) => return Err(Failure::new(doing, "it was not looked for")),
+        };
+        Err(Failure::new(doing, refused).hint(hint))
+    }
+}
