@@ -188,6 +188,17 @@ fn permissions(s: &mut Scenario, site: &Site) {
         site.afresh();
         site.lab.set("[edge.npm]", "identity", "\"admin@home.arpa\"");
     });
+    s.test("a code that NPM does not take is told, and asked for again a few times", || {
+        site.npm.state().options.code = Some("246810".to_owned());
+        let again = "NPM did not take that code. Code for admin@home.arpa";
+        let typed = [("Code for admin@home.arpa", "111111"), (again, "246810")];
+        site.lab.on_terminal(&["plan"], &typed).ok();
+        let never = [("Code for admin@home.arpa", "1"), (again, "2"), (again, "3")];
+        site.lab.on_terminal(&["plan"], &never).exits(1).says("took none of 3 codes");
+        // Without a terminal nobody is asked, and nothing waits.
+        site.run(&["plan"]).exits(1).says("nobody can be asked for it");
+        site.npm.state().options.code = None;
+    });
     s.test("what is not NPM gets no password, and an NPM that is down is told with the next step", || {
         let other = Webhook::at("127.0.0.1");
         site.lab.set("[edge.npm]", "address", &format!("{:?}", other.url()));

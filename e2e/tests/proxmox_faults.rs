@@ -317,6 +317,7 @@ fn walked(s: &mut Scenario, site: &Site) {
         site.up().ok().says("Nothing to do").says("a backup of it was cut off").says("pct unlock 100");
         let found = site.node.command(&site.lab, &["doctor", "--json"]).quietly().run().exits(1).json();
         assert_eq!(found["findings"][0]["cause"], "guest/locked", "{found}");
+        site.node.run(&site.lab, &["status"]).says("a backup of it was cut off").says("pct unlock 100");
         site.lab.set("[guest]", "cores", "3");
         site.up().exits(1).says("a backup of it was cut off").says("pct unlock 100");
         // While it is at work, it is waited for.

@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod error;
+mod handed;
 mod output;
 mod remote;
 mod site;

@@ -3,24 +3,24 @@
 use std::{
     fs,
     io::{IsTerminal as _, stderr, stdin, stdout},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use matrix_podman_core::{
     config::{Config, Defaults, RootPassword, names_host},
     layout,
-    name::{AbsPath, Domain, Mode, Owner},
+    name::{Domain, Mode, Owner},
 };
 use matrix_podman_host::{
-    apply::file,
     failure::Failure,
+    file,
     remote::{Handed, Remote},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     args::{Args, Command, Verify, VerifyWhat},
     error::Error,
+    handed,
     output::{Reporter, piped_text},
     site,
 };
@@ -39,7 +39,7 @@ pub fn relay(args: &Args, typed: &[String], out: &Reporter) -> Result<Option<u8>
     // Which site it is, is said by the domain too. What is wrong with that is told by
     // the command itself.
     let Some(file) = site::locate(args.config.as_deref(), args.domain())? else { return Ok(None) };
-    if is_handed(&file) || file == Path::new(layout::applied_config().as_str()) {
+    if handed::is_handed(&file) || file == Path::new(layout::applied_config().as_str()) {
         return Ok(None);
     }
     // What cannot be read is told about by the command itself.
@@ -59,7 +59,7 @@ pub fn relay(args: &Args, typed: &[String], out: &Reporter) -> Result<Option<u8>
     let handed = Handed { site: config.site().to_owned(), config: text, files: files(&config)? };
     remote.hand(&handed)?;
     let (mut words, input) = rewritten(typed)?;
-    words.splice(0..0, ["--config".to_owned(), handed_config(config.site()).display().to_string()]);
+    words.splice(0..0, ["--config".to_owned(), handed::config(config.site()).display().to_string()]);
     // Over a terminal of the other machine, both its streams are one.
     let terminal = input.is_none()
         && out.is_for_person()
@@ -142,57 +142,6 @@ fn rewritten(typed: &[String]) -> Result<(Vec<String>, Option<Vec<u8>>), Error> 
     Ok((words, input))
 }
 
-/// Folder of what was handed to this machine for a site.
-fn handed_folder(site: &str) -> PathBuf {
-    PathBuf::from(layout::machine_state(site).as_str()).join("handed")
-}
-
-fn handed_config(site: &str) -> PathBuf {
-    handed_folder(site).join("matrix.toml")
-}
-
-fn handed_file(site: &str, path: &str) -> PathBuf {
-    let digest = Sha256::digest(path.as_bytes());
-    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    handed_folder(site).join(name)
-}
-
-/// Whether a config was handed to this machine, which then is the one that it
-/// is about.
-fn is_handed(file: &Path) -> bool {
-    file.starts_with(layout::STATE) && file.ends_with("handed/matrix.toml")
-}
-
-/// Paths of files that were handed over together with the config stand for
-/// where they are now.
-pub fn with_handed_files(mut config: Config, file: &Path) -> Config {
-    if !is_handed(file) {
-        return config;
-    }
-    let site = config.site().to_owned();
-    let here = |path: &mut AbsPath| {
-        let handed = handed_file(&site, path.as_str());
-        if handed.exists()
-            && let Ok(handed) = AbsPath::parse(&handed.display().to_string())
-        {
-            *path = handed;
-        }
-    };
-    if let RootPassword::File(path) = &mut config.proxmox.root_password {
-        here(path);
-    }
-    if let Some(turn) = &mut config.turn {
-        here(&mut turn.secret_file);
-    }
-    if let Some(path) = &mut config.proxmox.ssh_keys {
-        here(path);
-    }
-    if let Some(path) = &mut config.notify.webhook_file {
-        here(path);
-    }
-    config
-}
-
 /// `receive`: takes config and files from standard input into a place that only
 /// root can read.
 pub fn receive() -> Result<u8, Error> {
@@ -200,12 +149,12 @@ pub fn receive() -> Result<u8, Error> {
     let text = piped_text().map_err(|e| Failure::new(doing, e))?;
     let handed: Handed = serde_json::from_str(&text).map_err(|e| Failure::new(doing, e))?;
     let site = Domain::parse(&handed.site).map_err(|e| Failure::new(doing, e))?;
-    let folder = handed_folder(site.as_str());
+    let folder = handed::folder(site.as_str());
     file::make_dir(&folder, Mode(0o700), Owner::ROOT)?;
     for (path, content) in &handed.files {
-        file::write(&handed_file(site.as_str(), path), content.as_bytes(), Mode(0o600), Owner::ROOT)?;
+        file::write(&handed::file(site.as_str(), path), content.as_bytes(), Mode(0o600), Owner::ROOT)?;
     }
-    file::write(&handed_config(site.as_str()), handed.config.as_bytes(), Mode(0o600), Owner::ROOT)?;
+    file::write(&handed::config(site.as_str()), handed.config.as_bytes(), Mode(0o600), Owner::ROOT)?;
     Ok(crate::error::DONE)
 }
 

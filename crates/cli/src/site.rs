@@ -15,9 +15,9 @@ use matrix_podman_core::{
     resource::{Backend, Site},
     status::Looked,
 };
-use matrix_podman_host::{apply::file, backup, failure::Failure, probe, run};
+use matrix_podman_host::{backup, failure::Failure, file, probe};
 
-use crate::{args::Settings, error::Error, remote};
+use crate::{args::Settings, error::Error, handed};
 
 /// The config's usual name.
 pub const FILE: &str = "matrix.toml";
@@ -92,7 +92,7 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
         }
     }
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
-    let config = remote::with_handed_files(config, &file);
+    let config = handed::with_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
     Ok(FoundSite { site: site(config, &machine, in_guest)?, file: Some(file), text })
 }
@@ -223,7 +223,7 @@ pub fn state_folder(site: &Site) -> PathBuf {
 }
 
 fn sites_folder() -> PathBuf {
-    Path::new(run::STATE).join("sites")
+    Path::new(layout::STATE).join("sites")
 }
 
 /// The config files of the sites that were brought up from this machine.

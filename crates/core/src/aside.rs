@@ -9,9 +9,13 @@ use crate::{
     layout::{self, Secret},
     lock::Lock,
     name::{AbsPath, Mode, Owner},
-    render::{self, Facts, MissingImage, homeserver, quadlet, stack, uploads},
-    service::Service,
+    render::quadlet,
+    service::ServiceId,
     size::Bytes,
+    stack::{
+        self, Facts, MissingImage,
+        synapse::{homeserver, uploads},
+    },
 };
 
 /// For what something is run beside the server.
@@ -41,7 +45,7 @@ impl Aside {
     }
 
     /// The name of its container of `service`.
-    pub fn container(self, service: Service) -> String {
+    pub fn container(self, service: ServiceId) -> String {
         format!("matrix-{}-{}", self.name(), service.name())
     }
 
@@ -94,19 +98,19 @@ pub fn containers(
     facts: &Facts,
 ) -> Result<Containers, MissingImage> {
     let facts = Facts { guest_memory: Bytes::mib((facts.guest_memory.as_mib() / 4).max(512)), ..*facts };
-    let database = stack::container(Service::Postgres, config, lock, &facts)?;
-    let synapse = stack::container(Service::Synapse, config, lock, &facts)?;
+    let database = stack::container(ServiceId::Postgres, config, lock, &facts)?;
+    let synapse = stack::container(ServiceId::Synapse, config, lock, &facts)?;
     // Both see one network, which has nothing but themselves in it; Podman tells
     // a container on it no names.
     let hosts = AbsPath::known(format!("{}/hosts", aside.folder()));
-    let names = format!("127.0.0.1 localhost {} {}\n", Service::Postgres, Service::Redis);
+    let names = format!("127.0.0.1 localhost {} {}\n", ServiceId::Postgres, ServiceId::Redis);
     let alone = ["--network=none".to_owned()];
     let together = [
-        format!("--network=container:{}", aside.container(Service::Postgres)),
+        format!("--network=container:{}", aside.container(ServiceId::Postgres)),
         format!("--volume={hosts}:/etc/hosts:ro"),
     ];
-    let owner = Service::Postgres.owner();
-    let exec = |service: Service, words: &[&str]| -> Vec<String> {
+    let owner = ServiceId::Postgres.owner();
+    let exec = |service: ServiceId, words: &[&str]| -> Vec<String> {
         ["podman", "exec", "--interactive"]
             .into_iter()
             .map(str::to_owned)
@@ -118,7 +122,7 @@ pub fn containers(
         let words: Vec<&str> = spec.health.command.iter().map(String::as_str).collect();
         exec(spec.service, &words)
     };
-    let remove = |service: Service| -> Vec<String> {
+    let remove = |service: ServiceId| -> Vec<String> {
         ["podman", "rm", "--force", "--ignore", "--time=10", "--volumes", "--"]
             .into_iter()
             .map(str::to_owned)
@@ -131,26 +135,27 @@ pub fn containers(
         aside,
         folders: vec![
             (aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner),
-            (aside.moved(&uploads::folder()), Mode(0o700), Service::Synapse.owner()),
+            (aside.moved(&uploads::folder()), Mode(0o700), ServiceId::Synapse.owner()),
         ],
-        files: render::service_files(Service::Postgres, config, &facts)
+        files: stack::room(ServiceId::Postgres)
+            .files(config, &facts)
             .into_iter()
             .map(|file| (aside.moved(&file.path), file.content, file.mode, file.owner))
             .collect(),
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
-        fill: exec(Service::Postgres, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
+        fill: exec(ServiceId::Postgres, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
         synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(
-            Service::Synapse,
+            ServiceId::Synapse,
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
-        ask: exec(Service::Synapse, &["curl", "--silent", "--show-error", "--config", "-"]),
+        ask: exec(ServiceId::Synapse, &["curl", "--silent", "--show-error", "--config", "-"]),
         registration_secret: aside.moved(&layout::secret(Secret::Registration)),
         // Synapse first: it is in the other's network.
-        remove: [Service::Synapse, Service::Postgres].map(remove).to_vec(),
+        remove: [ServiceId::Synapse, ServiceId::Postgres].map(remove).to_vec(),
     })
 }
 
@@ -223,7 +228,7 @@ fn run(aside: Aside, spec: &stack::ContainerSpec, network: &[String], cpu_weight
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{default_config, facts, lock};
+    use crate::testing::{default_config, facts, lock};
 
     #[test]
     fn nothing_of_it_reaches_the_server_or_a_network() {

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::Move,
     config::RootPassword,
     edge::Act,
     fact::{Edition, Side},
@@ -21,10 +22,9 @@ use crate::{
         AbsPath, Cidr4, Cidr6, ContainerId, Digest, ImageRef, Mode, Owner, SnapshotName, StorageName,
         TemplateName,
     },
-    render::postgres::NewCluster,
-    service::Service,
+    service::ServiceId,
     size::{Bytes, Seconds},
-    update::Move,
+    stack::postgres::NewCluster,
 };
 
 /// One primitive act.
@@ -144,7 +144,7 @@ pub enum Effect {
     /// Starts or restarts a service of the stack and waits until it is ready.
     StartService {
         /// Which.
-        service: Service,
+        service: ServiceId,
         /// Whether it is stopped first when it runs.
         restart: bool,
         /// How long it may take.
@@ -153,7 +153,7 @@ pub enum Effect {
     /// Stops a service of the stack; systemd starts it again at the guest's next boot.
     StopService {
         /// Which.
-        service: Service,
+        service: ServiceId,
     },
     /// Lets root use a range of ids for containers (/etc/subuid, /etc/subgid).
     AllowIds {
@@ -303,7 +303,7 @@ pub enum Effect {
     /// Makes sure that the guest's Podman has an image, under the name `tag`.
     ObtainImage {
         /// For which service.
-        service: Service,
+        service: ServiceId,
         /// From where.
         from: ImageSource,
         /// The local name that it gets.

@@ -1,9 +1,8 @@
 //! Where things are: the paths of DESIGN.md's contract, in one place.
 
 use crate::{
-    backup::RepositoryName,
-    name::{AbsPath, Owner},
-    service::Service,
+    name::{AbsPath, Owner, RepositoryName},
+    service::ServiceId,
 };
 
 /// Folder of everything that belongs to the stack, in the guest.
@@ -190,13 +189,13 @@ pub fn admin_token() -> AbsPath {
 }
 
 /// The Quadlet file of `service`.
-pub fn container_file(service: Service) -> AbsPath {
+pub fn container_file(service: ServiceId) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{service}.container"))
 }
 
 /// The file of labels that the container of `service` gets when it starts.
 /// Quadlet leaves names with this ending alone.
-pub fn labels_file(service: Service) -> AbsPath {
+pub fn labels_file(service: ServiceId) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{service}.labels"))
 }
 
@@ -275,12 +274,12 @@ impl Secret {
     }
 
     /// The service that reads it; none where only the program does.
-    pub const fn reader(self) -> Option<Service> {
+    pub const fn reader(self) -> Option<ServiceId> {
         match self {
-            Secret::Postgres => Some(Service::Postgres),
-            Secret::RedisAcl => Some(Service::Redis),
+            Secret::Postgres => Some(ServiceId::Postgres),
+            Secret::RedisAcl => Some(ServiceId::Redis),
             Secret::Webhook => None,
-            _ => Some(Service::Synapse),
+            _ => Some(ServiceId::Synapse),
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     name::{Digest, ServerName},
-    service::Service,
+    service::ServiceId,
 };
 
 /// What `matrix.lock` in the guest says. Its truth is the guest's.
@@ -19,7 +19,7 @@ pub struct Lock {
     pub server_name: ServerName,
     /// The image of each service.
     #[serde(default)]
-    pub images: BTreeMap<Service, LockedImage>,
+    pub images: BTreeMap<ServiceId, LockedImage>,
 }
 
 /// One image, as it runs.

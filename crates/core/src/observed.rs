@@ -14,7 +14,7 @@ use crate::{
     },
     name::AbsPath,
     proxmox,
-    update::Schema,
+    schema::Schema,
 };
 
 /// An answer, or why there is none.

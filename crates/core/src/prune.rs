@@ -16,7 +16,7 @@ use crate::{
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
     resource,
-    service::Service,
+    service::ServiceId,
     status::human,
     update::{self, Generation, History, OldCluster, Was},
 };
@@ -270,8 +270,8 @@ pub fn outlived(surplus: Surplus, except: Option<u32>) -> Vec<Spared> {
 }
 
 /// The major version of PostgreSQL among these images.
-fn postgres(images: &BTreeMap<Service, LockedImage>) -> Option<u32> {
-    images.get(&Service::Postgres)?.major()
+fn postgres(images: &BTreeMap<ServiceId, LockedImage>) -> Option<u32> {
+    images.get(&ServiceId::Postgres)?.major()
 }
 
 fn needed_images(lock: &Lock, before: Option<&Generation>) -> BTreeSet<Digest> {

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Owner;
 
+/// The name under which the services were known; to be replaced by [`ServiceId`].
+pub use ServiceId as Service;
+
 /// One service of the stack; its container and its unit are named after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Service {
+pub enum ServiceId {
     /// PostgreSQL: everything that must not be lost but media and keys.
     #[serde(rename = "postgres_db")]
     Postgres,
@@ -23,18 +26,19 @@ pub enum Service {
     Web,
 }
 
-impl Service {
+impl ServiceId {
     /// All services, in the order in which they start.
-    pub const ALL: [Service; 4] = [Service::Postgres, Service::Redis, Service::Synapse, Service::Web];
+    pub const ALL: [ServiceId; 4] =
+        [ServiceId::Postgres, ServiceId::Redis, ServiceId::Synapse, ServiceId::Web];
 
     /// Name of the container, of the Quadlet file and of the unit (without
     /// `.service`). A contract: people's notes and habits depend on it.
     pub const fn name(self) -> &'static str {
         match self {
-            Service::Postgres => "postgres_db",
-            Service::Redis => "redis",
-            Service::Synapse => "synapse",
-            Service::Web => "element-web",
+            ServiceId::Postgres => "postgres_db",
+            ServiceId::Redis => "redis",
+            ServiceId::Synapse => "synapse",
+            ServiceId::Web => "element-web",
         }
     }
 
@@ -46,30 +50,30 @@ impl Service {
     /// What a person calls it.
     pub const fn title(self) -> &'static str {
         match self {
-            Service::Postgres => "PostgreSQL",
-            Service::Redis => "Redis",
-            Service::Synapse => "Synapse",
-            Service::Web => "the web client",
+            ServiceId::Postgres => "PostgreSQL",
+            ServiceId::Redis => "Redis",
+            ServiceId::Synapse => "Synapse",
+            ServiceId::Web => "the web client",
         }
     }
 
     /// The user that its image runs as.
     pub const fn owner(self) -> Owner {
         match self {
-            Service::Postgres => Owner::same(70),
-            Service::Redis => Owner { uid: 999, gid: 1000 },
-            Service::Synapse => Owner::same(991),
-            Service::Web => Owner::same(101),
+            ServiceId::Postgres => Owner::same(70),
+            ServiceId::Redis => Owner { uid: 999, gid: 1000 },
+            ServiceId::Synapse => Owner::same(991),
+            ServiceId::Web => Owner::same(101),
         }
     }
 
     /// The service called `name`.
-    pub fn by_name(name: &str) -> Option<Service> {
-        Service::ALL.into_iter().find(|service| service.name() == name)
+    pub fn by_name(name: &str) -> Option<ServiceId> {
+        ServiceId::ALL.into_iter().find(|service| service.name() == name)
     }
 }
 
-impl fmt::Display for Service {
+impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

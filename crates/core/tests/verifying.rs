@@ -23,7 +23,7 @@ use matrix_podman_core::{
     name::{Digest, Mode, Owner},
     observed::{Answer, Observed},
     resource::{Backend, Site},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
 };
 use serde_json::json;
@@ -61,7 +61,7 @@ fn scope(groups: &[Group]) -> Scope {
     Scope { groups: groups.to_vec(), slow: false, net: Net::default() }
 }
 
-fn digest(service: Service) -> Digest {
+fn digest(service: ServiceId) -> Digest {
     Digest::of_sha256(&[u8::try_from(service.name().len()).unwrap(); 32])
 }
 
@@ -87,7 +87,7 @@ fn healthy(site: &Site, side: Side, fact: &Fact) -> Value {
                 .collect(),
         ),
         Fact::Containers => Value::Containers(
-            Service::ALL
+            ServiceId::ALL
                 .into_iter()
                 .map(|service| ContainerState {
                     name: service.name().to_owned(),
@@ -101,7 +101,7 @@ fn healthy(site: &Site, side: Side, fact: &Fact) -> Value {
         ),
         Fact::File(path) if path.as_str().ends_with("matrix.lock") => {
             let mut lock = Lock::new(site.config.server_name.clone());
-            for service in Service::ALL {
+            for service in ServiceId::ALL {
                 lock.images.insert(
                     service,
                     LockedImage {

@@ -62,6 +62,14 @@ impl Failure {
         }
     }
 
+    /// The failure that a reader's error carries; where it carries none, the error itself.
+    pub(crate) fn carried(error: io::Error, doing: &str) -> Self {
+        match error.downcast::<Failure>() {
+            Ok(failure) => failure,
+            Err(error) => Self::new(doing, error),
+        }
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

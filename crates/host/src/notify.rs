@@ -19,9 +19,8 @@ use matrix_podman_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
-    proxy, trust,
+    file, proxy, trust,
     world::World,
 };
 

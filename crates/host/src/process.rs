@@ -3,6 +3,7 @@
 
 mod drive;
 mod lines;
+mod question;
 
 use std::{
     collections::VecDeque,
@@ -17,6 +18,7 @@ use matrix_podman_core::fact::Output;
 use drive::End;
 pub(crate) use drive::{end_group, leave, spawn, wait};
 pub(crate) use lines::Lines;
+pub(crate) use question::ask;
 
 use crate::failure::{Doing, Failure};
 

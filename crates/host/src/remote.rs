@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     failure::{Doing, Failure},
-    run,
+    own_program,
 };
 
 /// What ssh ends with when the connection itself failed.
@@ -82,7 +82,7 @@ impl Remote {
             return Err(Failure::new(doing(), "ssh logs in there as somebody else than root")
                 .hint(format!("name root: host = \"ssh://root@{}\"", host.host())));
         }
-        let digest = run::own_digest()?;
+        let digest = own_program::digest()?;
         if line("digest ").split_whitespace().next() != Some(digest.as_str()) {
             note(format!("copying this program to {host}"));
             remote.push(&digest)?;

@@ -13,10 +13,6 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    apply::file,
-    failure::{Doing, Failure},
-};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
@@ -26,6 +22,11 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::{Doing, Failure},
+    file,
+};
 
 /// How times are written: in UTC, so that they compare as text.
 const FORM: &str = "%Y-%m-%dT%H:%M:%SZ";

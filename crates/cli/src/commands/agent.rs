@@ -2,13 +2,13 @@
 
 use std::io;
 
-use matrix_podman_host::{failure::Failure, guest::agent, run};
+use matrix_podman_host::{agent, failure::Failure, own_program};
 
 use crate::{error::Error, output::Reporter};
 
 pub fn run(digest: bool, out: &Reporter) -> Result<u8, Error> {
     if digest {
-        out.document(&run::own_digest()?);
+        out.document(&own_program::digest()?);
         return super::OK;
     }
     agent::serve(io::stdin(), io::stdout(), || agent::until_gone(io::stdin()))

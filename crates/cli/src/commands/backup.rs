@@ -12,11 +12,10 @@ use std::{
 
 use matrix_podman_core::{backup::Repository as At, layout};
 use matrix_podman_host::{
-    apply::Sink,
     backup::{self, Made, Password, Place, Pruned, Repository},
     failure::Failure,
     priority,
-    run::Event,
+    progress::{Event, Sink},
     world::World,
 };
 

@@ -12,7 +12,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{Backend, Diff},
 };
-use matrix_podman_host::{apply::file, world::World};
+use matrix_podman_host::{file, world::World};
 
 use crate::{args, error::Error, output::Reporter, site::FoundSite};
 

@@ -8,9 +8,10 @@ use matrix_podman_core::{
     resource::{self, Backend, Place, Takedown},
 };
 use matrix_podman_host::{
-    destroy,
     failure::Failure,
-    run::{Event, LockHolder, RunLock},
+    lock::{LockHolder, RunLock},
+    progress::Event,
+    work::destroy,
     world::World,
 };
 use serde::Serialize;

@@ -14,7 +14,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     failure::Failure,
-    run::{LockHolder, RunLock},
+    lock::{LockHolder, RunLock},
     world::World,
 };
 use serde::Serialize;

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use matrix_podman_core::{render::homeserver, service::Service};
+use matrix_podman_core::{service::Service, stack::synapse::homeserver};
 
 use crate::{args, error::Error, output::Reporter};
 

@@ -2,8 +2,9 @@
 //! a database. It is removed only when somebody says so.
 
 use matrix_podman_host::{
-    destroy::{self, Failed},
-    run::{Event, LockHolder, RunLock},
+    lock::{LockHolder, RunLock},
+    progress::Event,
+    work::destroy::{self, Failed},
     world::World,
 };
 

@@ -14,7 +14,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     apply::proxmox::{self, snapshot},
     failure::Failure,
-    snapshot::{Work, since},
+    work::snapshot::{Work, since},
     world::World,
 };
 use serde::Serialize;

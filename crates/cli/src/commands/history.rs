@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use matrix_podman_core::update::{Generation, Outcome};
-use matrix_podman_host::update;
+use matrix_podman_host::work::update;
 use serde::Serialize;
 
 use crate::{

@@ -9,7 +9,7 @@ use matrix_podman_core::{
     },
     name::{Domain, Mode, Owner},
 };
-use matrix_podman_host::apply::file;
+use matrix_podman_host::file;
 use serde::Serialize;
 
 use crate::{

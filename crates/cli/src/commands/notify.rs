@@ -11,9 +11,9 @@ use matrix_podman_core::{
     resource::Backend,
 };
 use matrix_podman_host::{
-    apply::file,
+    file,
     notify::{self, Sent},
-    update::room_runs_out,
+    work::update::room_runs_out,
     world::World,
 };
 use serde::Serialize;

@@ -9,7 +9,7 @@ use matrix_podman_core::{
     size::Bytes,
     update::{NewerPackage, Note, Takes, Work, notable},
 };
-use matrix_podman_host::{failure::Failure, run, update::Proposal, world::World};
+use matrix_podman_host::{failure::Failure, journal, work::update::Proposal, world::World};
 use serde::Serialize;
 
 use crate::{
@@ -64,7 +64,7 @@ impl Outlook {
         let by = world.look(&mut Observed::default(), |seen| updates_by(world.site(), seen))?;
         let (debian, size, same) = world.look(&mut Observed::default(), look)?;
         let journal = site::state_folder(world.site()).join("journal.jsonl");
-        let took = |words: &str| run::last_took(&journal, "update", words);
+        let took = |words: &str| journal::last_took(&journal, "update", words);
         let takes = proposal.map(|proposal| {
             Takes::estimate(&work(proposal, &took), took("dump the database"), size.unwrap_or(Bytes(0)))
         });

@@ -8,7 +8,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     prune::{Asked, Kind, Spared, Surplus, Thing, summary},
 };
-use matrix_podman_host::{decide::prune, failure::Failure, run, world::World};
+use matrix_podman_host::{decide::prune, failure::Failure, work, world::World};
 use serde::Serialize;
 
 use super::{status, up};
@@ -75,7 +75,7 @@ pub fn run(config: Option<&Path>, args: &args::Prune, out: &Reporter) -> Result<
         let mut failed = None;
         for spared in &going {
             let what = format!("Remove {}", short(&spared.thing));
-            if let Err(failure) = run::act(&world, journal, listener, "prune", &what, &spared.effect) {
+            if let Err(failure) = work::act(&world, journal, listener, "prune", &what, &spared.effect) {
                 // One that cannot go keeps no other.
                 failed.get_or_insert(failure);
             }

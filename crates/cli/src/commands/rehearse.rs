@@ -5,7 +5,7 @@ use std::time::Duration;
 use matrix_podman_core::update::{Rehearsed, Undo};
 use matrix_podman_host::{
     decide::update::touches_data,
-    update::{Proposal, Update},
+    work::update::{Proposal, Update},
 };
 use serde::Serialize;
 

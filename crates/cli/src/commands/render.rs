@@ -10,8 +10,9 @@ use matrix_podman_core::{
     render,
     resource::{self, decide_source, wanted},
     service::Service,
+    stack,
 };
-use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use matrix_podman_host::{failure::Failure, file, world::World};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -43,7 +44,7 @@ pub fn run(config: Option<&Path>, args: &args::Render, out: &Reporter) -> Result
         Some(lock) => lock,
         None => world.look(&mut seen, |seen| placeholder_lock(site, seen))?,
     };
-    let facts = facts.unwrap_or(render::Facts {
+    let facts = facts.unwrap_or(stack::Facts {
         guest_memory: site.config.guest.memory,
         cores: site.config.guest.cores,
         memory_limits: true,

@@ -18,10 +18,12 @@ use matrix_podman_core::{
     resource::{self, Risk},
 };
 use matrix_podman_host::{
-    apply::{Sink, file},
-    backup::{Incoming, Opened, Password, Repository, Snapshot, restore},
+    backup::{Opened, Password, Repository, Snapshot, restore},
     decide::restore::{Reached, RestoreStep, Traces, needed_for},
     failure::Failure,
+    file,
+    guest::calls::Incoming,
+    progress::Sink,
     world::World,
 };
 

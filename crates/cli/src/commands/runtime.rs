@@ -11,7 +11,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     failure::Failure,
-    update::{self, Update},
+    work::update::{self, Update},
     world::World,
 };
 use serde::Serialize;

@@ -6,7 +6,8 @@ use std::{path::Path, time::Instant};
 use matrix_podman_core::{effect::Effect, service::Service, size::Seconds};
 use matrix_podman_host::{
     failure::Failure,
-    run::{Event, Listener, LockHolder, RunLock},
+    lock::{LockHolder, RunLock},
+    progress::{Event, Listener},
 };
 
 use crate::{args, error::Error, output::Reporter, site};

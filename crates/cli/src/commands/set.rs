@@ -8,7 +8,7 @@ use matrix_podman_core::{
     layout,
     plan::{Plan, PlanText},
 };
-use matrix_podman_host::{apply::file, failure::Failure, world::World};
+use matrix_podman_host::{failure::Failure, file, world::World};
 use serde::Serialize;
 
 use super::plan;

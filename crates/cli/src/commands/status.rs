@@ -14,7 +14,7 @@ use matrix_podman_core::{
     resource::{Backend, Site, is_outside},
     status::{Found, Looked, Piece, Row, Status, Tone},
 };
-use matrix_podman_host::{apply::file, failure::Failure, notify::Record, world::World};
+use matrix_podman_host::{failure::Failure, file, notify::Record, world::World};
 use serde::Serialize;
 
 use super::backup_status::{Backups, told};

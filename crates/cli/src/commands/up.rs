@@ -16,7 +16,10 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     check,
     failure::Failure,
-    run::{self, Ended, Event, Journal, Listener, LockHolder, RunLock},
+    journal::Journal,
+    lock::{LockHolder, RunLock},
+    progress::{Event, Listener},
+    work::{self, Ended},
     world::World,
 };
 use serde::Serialize;
@@ -151,7 +154,7 @@ pub fn carry_out(
     out: &Reporter,
 ) -> Result<(), Error> {
     let ended = at_work(world, found, command, out, |journal, listener| {
-        let ended = run::run(resources, plan, world, journal, allowed, listener)?;
+        let ended = work::run(resources, plan, world, journal, allowed, listener)?;
         journal.end(ended.failed.is_empty())?;
         Ok(ended)
     })?;

@@ -19,7 +19,7 @@ use matrix_podman_host::{
     },
     failure::Failure,
     unattended,
-    update::{self, Proposal, Report, Update},
+    work::update::{self, Proposal, Report, Update},
     world::World,
 };
 
@@ -306,6 +306,6 @@ fn by_of(asked: UpdateAsked) -> String {
 }
 
 fn by(command: &str) -> String {
-    let host = matrix_podman_host::run::LockHolder::this(command).host;
+    let host = matrix_podman_host::lock::LockHolder::this(command).host;
     format!("{command} on {host}")
 }

@@ -1,6 +1,6 @@
 //! A run as JSON, one event a line.
 
-use matrix_podman_host::run::{Event, Listener};
+use matrix_podman_host::progress::{Event, Listener};
 
 use super::Reporter;
 

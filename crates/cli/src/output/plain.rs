@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_host::{
-    guest::wire::Saying,
-    run::{Event, Listener},
-};
+use matrix_podman_host::progress::{Event, Listener, Saying};
 
 use super::{Reporter, bytes, duration, one_line};
 

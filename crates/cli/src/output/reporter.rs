@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal as _, sync::Arc};
 
-use matrix_podman_host::{failure::Failure, run::Listener};
+use matrix_podman_host::{failure::Failure, progress::Listener};
 
 use super::{
     BOLD, DIM, JsonLines, Plain, Printable, RED, Terminal,

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use matrix_podman_host::{
-    guest::wire::Saying,
-    run::{Event, Listener},
-};
+use matrix_podman_host::progress::{Event, Listener, Saying};
 
 use super::{DIM, GREEN, RED, YELLOW, duration, foreign::on_terminal, one_line, styled};
 

@@ -1,5 +1,6 @@
 //! Checks: named questions with answers that a person can act on.
 
+pub(crate) mod edge;
 mod preflight;
 mod proxmox;
 mod verify;

@@ -7,7 +7,7 @@ use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site, guest_state},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
 };
 
@@ -41,7 +41,7 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
             )),
             Err(gap) => Some(Check::gap(id, gap)),
         })
-        .chain(resource::edge_checks(site, seen))
+        .chain(super::edge::edge_checks(site, seen))
         .collect();
     // One question that is not answered leaves many checks open, all for the
     // same reason.
@@ -72,7 +72,7 @@ const QUESTIONS: [(&str, Question); 12] = [
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend {
         Backend::Proxmox | Backend::Lxc => Ok(guest_state(site, seen)? == GuestState::Absent),
-        Backend::ThisMachine => Ok(seen.container(Service::Synapse.name())?.is_none()),
+        Backend::ThisMachine => Ok(seen.container(ServiceId::Synapse.name())?.is_none()),
     }
 }
 
@@ -262,7 +262,7 @@ fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     let taken = seen.taken_ports(Side::Guest, ports)?;
     // One that our own service listens on, after a run that was cut off, say,
     // is in the right hands.
-    let ours = [Service::Synapse, Service::Web]
+    let ours = [ServiceId::Synapse, ServiceId::Web]
         .map(|service| Ok(seen.container(service.name())?.is_some_and(|c| c.state == "running")));
     let mut others = Vec::new();
     for (port, ours) in ports.into_iter().zip(ours) {

@@ -37,7 +37,7 @@ use crate::{
         AbsPath, Cidr, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
         SshHost, Timezone,
     },
-    service::Service,
+    service::ServiceId,
     size::{Bytes, Seconds},
 };
 
@@ -322,7 +322,7 @@ pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
     /// What stays as it is unless it is named.
-    pub hold: Vec<Service>,
+    pub hold: Vec<ServiceId>,
     /// Whether an update is tried on a copy of the data first.
     pub rehearse: bool,
 }

@@ -442,7 +442,7 @@ file = "/root/.ssh/authorized_keys"
 
     #[test]
     fn the_machines_own_copy_comes_back_but_for_what_is_local() {
-        let changed = crate::render::testing::changed_config();
+        let changed = crate::testing::changed_config();
         let got = restored(&changed.to_applied_toml(), Origin::Machine);
         assert_eq!(got.config.synapse, changed.synapse);
         assert_eq!(got.config.guest, changed.guest);

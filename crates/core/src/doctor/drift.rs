@@ -3,7 +3,7 @@
 use super::{Case, Found, Mend};
 use crate::{
     resource::{Diff, STORAGE, lower_first},
-    service::Service,
+    service::ServiceId,
 };
 
 /// What `up` could not make right.
@@ -22,12 +22,12 @@ pub(super) fn blocked(case: &Case<'_>) -> Found {
 /// What `up` would change, beside starting what other causes are about.
 pub(super) fn drift(case: &Case<'_>) -> Found {
     let explained = |id: &str| {
-        Service::ALL.into_iter().any(|service| {
+        ServiceId::ALL.into_iter().any(|service| {
             let family = match service {
-                Service::Postgres => "database/",
-                Service::Redis => "redis/",
-                Service::Synapse => "synapse/",
-                Service::Web => "web/",
+                ServiceId::Postgres => "database/",
+                ServiceId::Redis => "redis/",
+                ServiceId::Synapse => "synapse/",
+                ServiceId::Web => "web/",
             };
             id == format!("service/{service}")
                 && (case.has(family)

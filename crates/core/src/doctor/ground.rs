@@ -9,7 +9,7 @@ use crate::{
     name::AbsPath,
     observed::Seen,
     resource::{Backend, read_lock},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
 };
 
@@ -132,7 +132,8 @@ pub(super) fn memory(case: &Case<'_>) -> Found {
 fn trial<'a>(case: &Case<'a>, networks: &[&str], name: &str) -> Seen<Option<&'a Ran>> {
     // Synapse's image has `getent` in it, official and built alike.
     let lock = read_lock(case.seen)?;
-    let Some(image) = lock.and_then(|lock| lock.images.get(&Service::Synapse).map(|i| i.run.clone())) else {
+    let Some(image) = lock.and_then(|lock| lock.images.get(&ServiceId::Synapse).map(|i| i.run.clone()))
+    else {
         return Ok(None);
     };
     case.seen.canary(&image, networks, name).map(Some)
@@ -167,22 +168,22 @@ fn tail(trial: &Ran) -> Vec<String> {
 
 /// Whether containers find each other by name.
 pub(super) fn container_names(case: &Case<'_>) -> Found {
-    let runs = |service: Service| -> Seen<bool> {
+    let runs = |service: ServiceId| -> Seen<bool> {
         Ok(case.seen.container(service.name())?.is_some_and(|c| c.state == "running"))
     };
-    if case.has("runtime/") || !runs(Service::Postgres)? {
+    if case.has("runtime/") || !runs(ServiceId::Postgres)? {
         return Ok(None);
     }
-    let postgres = Service::Postgres.name();
+    let postgres = ServiceId::Postgres.name();
     // A trial container would make Podman start the name server anew, so one
     // that runs already is asked where there is one.
-    let (trial, who) = if runs(Service::Synapse)? {
-        (case.seen.lookup(Service::Synapse.name(), postgres)?, Service::Synapse.name())
+    let (trial, who) = if runs(ServiceId::Synapse)? {
+        (case.seen.lookup(ServiceId::Synapse.name(), postgres)?, ServiceId::Synapse.name())
     } else {
         match trial(case, &[layout::DB_NETWORK], postgres)? {
             Some(trial) if could_not_run(trial) => {
                 let what = "Containers cannot be connected to the stack's networks.".to_owned();
-                return Ok(Some((what, tail(trial), Mend::Restart(Service::Postgres))));
+                return Ok(Some((what, tail(trial), Mend::Restart(ServiceId::Postgres))));
             }
             Some(trial) => (trial, "a trial container"),
             None => return Ok(None),
@@ -193,7 +194,7 @@ pub(super) fn container_names(case: &Case<'_>) -> Found {
         Some(2) => Some((
             "Containers cannot find each other by name.".to_owned(),
             vec![format!("{who} does not find {postgres} in the network {}", layout::DB_NETWORK)],
-            Mend::Restart(Service::Synapse),
+            Mend::Restart(ServiceId::Synapse),
         )),
         _ => None,
     })

@@ -27,7 +27,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     plan::Plan,
     resource::{Backend, Place, Site, find_container},
-    service::Service,
+    service::ServiceId,
 };
 
 /// Something that is wrong.
@@ -50,7 +50,7 @@ pub enum Mend {
     /// `matrix-podman up`, which shows a plan and asks.
     Up,
     /// Restarting a service.
-    Restart(Service),
+    Restart(ServiceId),
     /// What a person has to type or decide.
     Type(String),
 }
@@ -209,8 +209,8 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
         }
     }
     let case = Case { site, seen, plan, found: &[] };
-    if case.is_well(Service::Synapse) == Ok(true)
-        && case.is_well(Service::Web) == Ok(true)
+    if case.is_well(ServiceId::Synapse) == Ok(true)
+        && case.is_well(ServiceId::Web) == Ok(true)
         && outside::reached(site, net, seen, &mut diagnosis)
     {
         outside::look(site, net, seen, &mut diagnosis);
@@ -243,7 +243,7 @@ impl Case<'_> {
     }
 
     /// Whether `service` runs and answers.
-    fn is_well(&self, service: Service) -> Seen<bool> {
+    fn is_well(&self, service: ServiceId) -> Seen<bool> {
         let container = self.seen.container(service.name())?;
         Ok(container.is_some_and(|c| c.state == "running" && c.health == Health::Healthy))
     }
@@ -288,13 +288,13 @@ mod tests {
 
     #[test]
     fn what_only_a_person_may_do_is_not_safe() {
-        assert!(Mend::Up.is_safe() && Mend::Restart(Service::Redis).is_safe());
+        assert!(Mend::Up.is_safe() && Mend::Restart(ServiceId::Redis).is_safe());
         assert!(!Mend::Type("rm -r /".to_owned()).is_safe());
         let json = serde_json::to_value(Finding {
             cause: "x/y",
             what: "It is so.".to_owned(),
             evidence: vec!["a line".to_owned()],
-            mend: Mend::Restart(Service::Web),
+            mend: Mend::Restart(ServiceId::Web),
         })
         .unwrap();
         assert_eq!(json["command"], "matrix-podman restart element-web");

@@ -5,15 +5,15 @@ use crate::{
     doctor::service::{journal, last_words},
     fact::Fact,
     layout::{self, Secret},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn stopped(case: &Case<'_>) -> Found {
-    let runs = case.seen.container(Service::Redis.name())?.is_some_and(|c| c.state == "running");
+    let runs = case.seen.container(ServiceId::Redis.name())?.is_some_and(|c| c.state == "running");
     if runs || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = journal(case, Service::Redis)?;
+    let log = journal(case, ServiceId::Redis)?;
     Ok(Some(("Redis does not run.".to_owned(), last_words(log), Mend::Up)))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn refuses(case: &Case<'_>) -> Found {
             case.in_guest(&format!("rm {acl}"))
         ))
     } else {
-        Mend::Restart(Service::Redis)
+        Mend::Restart(ServiceId::Redis)
     };
     Ok(Some(("Redis refuses Synapse.".to_owned(), vec![format!("it answers: {answer}")], mend)))
 }

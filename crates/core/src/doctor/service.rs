@@ -1,7 +1,7 @@
 //! What any service may suffer from.
 
 use super::{Case, Found, Mend};
-use crate::{fact::Health, observed::Seen, service::Service};
+use crate::{fact::Health, observed::Seen, service::ServiceId};
 
 /// How many lines of a log are shown.
 const LINES: usize = 3;
@@ -12,7 +12,7 @@ const WIDTH: usize = 240;
 pub(super) fn ports(case: &Case<'_>) -> Found {
     let config = &case.site.config.ports;
     for (service, port, key) in
-        [(Service::Synapse, config.synapse.get(), "synapse"), (Service::Web, config.web.get(), "web")]
+        [(ServiceId::Synapse, config.synapse.get(), "synapse"), (ServiceId::Web, config.web.get(), "web")]
     {
         if case.is_well(service)?
             || case.seen.container(service.name())?.is_some_and(|c| c.state == "running")
@@ -41,14 +41,14 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
     if case.has("runtime/broken") {
         return Ok(None);
     }
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         let explained = match service {
-            Service::Postgres => case.has("database/"),
-            Service::Redis => case.has("redis/"),
-            Service::Synapse => {
-                case.has("synapse/") || case.has("database/") || !case.is_well(Service::Postgres)?
+            ServiceId::Postgres => case.has("database/"),
+            ServiceId::Redis => case.has("redis/"),
+            ServiceId::Synapse => {
+                case.has("synapse/") || case.has("database/") || !case.is_well(ServiceId::Postgres)?
             }
-            Service::Web => case.has("web/"),
+            ServiceId::Web => case.has("web/"),
         };
         let container = case.seen.container(service.name())?;
         if explained || case.is_well(service)? {
@@ -92,7 +92,7 @@ fn upper(title: &str) -> String {
 
 /// What a service's log has of the tries since it last came up: what stands
 /// before that was overcome.
-pub(super) fn latest(log: &[String], service: Service) -> &[String] {
+pub(super) fn latest(log: &[String], service: ServiceId) -> &[String] {
     let up = format!("Started {}", service.unit());
     match log.iter().rposition(|line| line.starts_with(&up)) {
         Some(at) => &log[at + 1..],
@@ -101,7 +101,7 @@ pub(super) fn latest(log: &[String], service: Service) -> &[String] {
 }
 
 /// The log of `service` since it last came up.
-pub(super) fn journal<'a>(case: &Case<'a>, service: Service) -> Seen<&'a [String]> {
+pub(super) fn journal<'a>(case: &Case<'a>, service: ServiceId) -> Seen<&'a [String]> {
     Ok(latest(case.seen.journal(&service.unit())?, service))
 }
 
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn what_was_overcome_is_left_out() {
         let log = ["FATAL: old", "Started redis.service - Matrix: Redis.", "FATAL: new"].map(str::to_owned);
-        assert_eq!(latest(&log, Service::Redis), ["FATAL: new"]);
-        assert_eq!(latest(&log, Service::Web).len(), 3);
+        assert_eq!(latest(&log, ServiceId::Redis), ["FATAL: new"]);
+        assert_eq!(latest(&log, ServiceId::Web).len(), 3);
     }
 
     #[test]

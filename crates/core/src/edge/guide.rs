@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{CertificateChoice, Config},
-    name::idn,
+    name::{Cidr, idn},
 };
 
 /// A guide.
@@ -60,7 +60,7 @@ fn fields<const N: usize>(all: [(&str, &str); N]) -> Part {
 pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
     let tunnelled = config.edge.npm.is_none() || config.edge.connectors.is_some();
     let way = Way {
-        tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(proxy::usual_connectors)),
+        tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(Cidr::private_networks)),
         ..way.clone()
     };
     let plain = tunnelled && service(config, proxy_host).starts_with("http://");

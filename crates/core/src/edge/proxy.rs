@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     config::Config,
+    document::nginx::{self, Directive},
     name::Cidr,
-    render::nginx::{self, Directive},
     size::Bytes,
 };
 
@@ -192,14 +192,6 @@ fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
     block.push(Directive::block("location", ["=", "/"], vec![Directive::simple("return", ["302", &home])]));
     block.push(Directive::block("location", ["/"], vec![Directive::simple("return", ["404"])]));
     block
-}
-
-/// Networks that a tunnel comes from where nobody named them: this machine and
-/// the private ones.
-pub fn usual_connectors() -> Vec<Cidr> {
-    [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
-        .map(|(a, b, prefix)| Cidr::known(a, b, prefix))
-        .to_vec()
 }
 
 /// Where a proxy finds its certificate.

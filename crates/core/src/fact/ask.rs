@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ask, Fact, Output, Value, ailment, inside, last_line, link, podman, spare, system, usage};
+use super::{Ask, Fact, Output, Value, ailment, apt, inside, last_line, link, podman, spare, system, usage};
 use crate::{
     firewall,
     name::{AbsPath, Invalid},
@@ -141,7 +141,7 @@ impl Fact {
             Fact::ImageSchema(image) => inside::ask_image(image),
             Fact::Clusters => argv(&[
                 "find",
-                crate::update::FOLDER,
+                crate::cluster::FOLDER,
                 "-mindepth",
                 "1",
                 "-maxdepth",
@@ -199,7 +199,7 @@ impl Fact {
                 Some(0) => Ok(Value::Lines(ailment::parse_lines(&output.stdout))),
                 _ => Err(Invalid::new(last_line(&output.stderr))),
             },
-            Fact::NewerPackages => crate::update::parse_newer(output).map(Value::Lines),
+            Fact::NewerPackages => apt::parse_newer(output).map(Value::Lines),
             Fact::RegistryTags(_) => podman::parse_tags(output).map(Value::Lines),
             Fact::Contents => usage::parse_contents(output).map(Value::Contents),
             Fact::Timers => usage::parse_timers(output).map(Value::Timers),

@@ -5,6 +5,7 @@
 //! ([`Fact::parse`]), so that `plan` and `status` cannot change anything.
 
 mod ailment;
+mod apt;
 mod ask;
 mod guest_disk;
 mod inside;
@@ -37,10 +38,13 @@ pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, Suspension, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};
 
+pub use crate::output::Output;
 use crate::{
     edge::{Question, Reply},
     name::{AbsPath, Digest, Mode, Owner, ServerName},
+    output::last_line,
     proxmox,
+    schema::Schema,
 };
 
 /// Where a question is asked or an act is done.
@@ -205,17 +209,6 @@ pub enum Ask {
     Builtin,
 }
 
-/// What a command of a probe left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Output {
-    /// Exit status; `None` when it could not be started or was ended by a signal.
-    pub status: Option<i32>,
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: Vec<u8>,
-}
-
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
@@ -324,7 +317,7 @@ pub enum Value {
     /// To [`Fact::InsideSynapse`].
     InsideSynapse(InsideSynapse),
     /// To [`Fact::ImageSchema`]: `None` when the program does not say it.
-    ImageSchema(Option<crate::update::Schema>),
+    ImageSchema(Option<Schema>),
     /// To [`Fact::Clock`].
     Clock(Clock),
     /// To [`Fact::SigningKey`]: `None` when there is none.
@@ -358,9 +351,4 @@ pub struct Neighbour {
     pub ids: Option<(u32, u32)>,
     /// Its fixed address.
     pub address: Option<Ipv4Addr>,
-}
-
-pub(crate) fn last_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
 }

@@ -80,19 +80,18 @@ macro_rules! known {
     };
 }
 
-pub(crate) use checked_string;
-pub(crate) use known;
-
 mod file;
 pub mod idn;
 mod image;
 mod net;
 mod proxmox;
+mod repository;
 
 pub use file::{AbsPath, Mode, Owner};
 pub use image::{Digest, ImageRef};
 pub use net::{Cidr, Cidr4, Cidr6, InterfaceName, Port, SshHost};
 pub use proxmox::{ContainerId, MacAddress, PoolName, SnapshotName, StorageName, Tag, TemplateName};
+pub use repository::RepositoryName;
 
 checked_string!(
     /// A DNS name of at least two labels, in lower case: `example.com`. Letters

@@ -175,7 +175,15 @@ impl Cidr {
         }
     }
 
-    pub(crate) const fn known(a: u8, b: u8, prefix: u8) -> Self {
+    /// This machine and the private networks: where a tunnel comes from unless
+    /// somebody says otherwise.
+    pub fn private_networks() -> Vec<Self> {
+        [(127, 0, 8), (10, 0, 8), (172, 16, 12), (192, 168, 16)]
+            .map(|(a, b, prefix)| Self::known(a, b, prefix))
+            .to_vec()
+    }
+
+    const fn known(a: u8, b: u8, prefix: u8) -> Self {
         Self { address: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix }
     }
 }

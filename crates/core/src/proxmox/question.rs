@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Answer};
 use crate::{
-    fact::{Output, last_line},
     name::{ContainerId, Invalid, StorageName},
+    output::{Output, last_line},
 };
 
 /// A question to Proxmox. Few and broad: each costs the start of a large Perl

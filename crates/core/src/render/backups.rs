@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    DesiredFile,
-    unit::{self, Section},
-};
 use crate::{
     backup::{Repository, Schedule},
     config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
     layout,
     name::AbsPath,
 };
@@ -224,7 +222,7 @@ pub fn cron_lines(config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, show};
+    use crate::testing::{changed_config, show};
 
     #[test]
     fn timers_and_cron() {

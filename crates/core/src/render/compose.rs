@@ -8,18 +8,17 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{
-    DesiredFile, Facts, MissingImage, quadlet,
-    stack::{self, ContainerSpec},
-    yaml,
-};
+use super::quadlet;
 use crate::{
     config::Config,
+    desired::DesiredFile,
+    document::yaml,
     layout,
     lock::Lock,
     name::{Mode, Owner},
-    service::Service,
+    service::ServiceId,
     size::Seconds,
+    stack::{self, ContainerSpec, Facts, MissingImage},
 };
 
 /// Name of the project.
@@ -112,12 +111,12 @@ struct Logging {
 }
 
 /// The variable of `.env` with a service's image.
-const fn image_variable(service: Service) -> &'static str {
+const fn image_variable(service: ServiceId) -> &'static str {
     match service {
-        Service::Postgres => "MATRIX_POSTGRES_IMAGE",
-        Service::Redis => "MATRIX_REDIS_IMAGE",
-        Service::Synapse => "MATRIX_SYNAPSE_IMAGE",
-        Service::Web => "MATRIX_WEB_IMAGE",
+        ServiceId::Postgres => "MATRIX_POSTGRES_IMAGE",
+        ServiceId::Redis => "MATRIX_REDIS_IMAGE",
+        ServiceId::Synapse => "MATRIX_SYNAPSE_IMAGE",
+        ServiceId::Web => "MATRIX_WEB_IMAGE",
     }
 }
 
@@ -211,7 +210,7 @@ pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, lock, show, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, lock, show, weak_facts};
 
     #[test]
     fn default() {

@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use super::DesiredFile;
-use crate::name::AbsPath;
+use crate::{desired::DesiredFile, name::AbsPath};
 
 /// Where ifupdown2 looks for what the operator wants of its modules.
 const POLICY: &str = "/etc/network/ifupdown2/policy.d/matrix-podman.json";

@@ -5,8 +5,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::DesiredFile;
 use crate::{
+    desired::DesiredFile,
     name::{AbsPath, Cidr4, GuestName, InterfaceName},
     size::Bytes,
 };
@@ -186,7 +186,7 @@ pub fn file(spec: &LxcSpec) -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::show;
+    use crate::testing::show;
 
     fn spec() -> LxcSpec {
         LxcSpec {

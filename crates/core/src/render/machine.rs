@@ -1,10 +1,12 @@
 //! What stands on the machine so that the guest comes back with it.
 
-use super::{
-    DesiredFile,
-    unit::{self, Section},
+use crate::{
+    config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
+    layout,
+    name::AbsPath,
 };
-use crate::{config::Config, layout, name::AbsPath};
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 /// Folder of what the machine remembers of its sites.
@@ -55,7 +57,7 @@ pub fn boot_files(config: &Config) -> [DesiredFile; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{default_config, show};
+    use crate::testing::{default_config, show};
 
     #[test]
     fn boot() {

@@ -1,11 +1,9 @@
 //! The guest's own filter: who may speak to its published ports.
 
-use super::{
-    DesiredFile,
-    unit::{self, Section},
-};
 use crate::{
     config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
     firewall::{self, Source},
     name::AbsPath,
 };
@@ -59,7 +57,7 @@ pub fn files(config: &Config, callers: &[Source]) -> [DesiredFile; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, show};
+    use crate::testing::{changed_config, show};
 
     #[test]
     fn the_unit() {

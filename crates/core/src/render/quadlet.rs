@@ -3,27 +3,25 @@
 //! Format: podman-systemd.unit(5) of Podman 5.4, Debian 13's; a key that it
 //! does not know makes a unit fail, so a test holds the keys to its list.
 
-use super::{
-    DesiredFile, Facts, MissingImage,
-    stack::{self, ContainerSpec},
-    unit::{self, Section},
-};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
     layout,
     lock::Lock,
     name::{AbsPath, Digest},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
+    stack::{self, ContainerSpec, Facts, MissingImage},
 };
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
 
 /// The units of all four services.
 pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
-    let both = Service::ALL.into_iter().map(|service| container(service, config, lock, facts));
+    let both = ServiceId::ALL.into_iter().map(|service| container(service, config, lock, facts));
     Ok(both.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
@@ -32,17 +30,17 @@ pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<Des
 /// The label that changes with every setting is in a file of its own, so that
 /// the unit stays as it is and systemd need not read all units anew for it.
 pub fn container(
-    service: Service,
+    service: ServiceId,
     config: &Config,
     lock: &Lock,
     facts: &Facts,
 ) -> Result<[DesiredFile; 2], MissingImage> {
     let spec = stack::container(service, config, lock, facts)?;
     let why = match service {
-        Service::Postgres => "How systemd and Podman run PostgreSQL",
-        Service::Redis => "How systemd and Podman run Redis",
-        Service::Synapse => "How systemd and Podman run Synapse",
-        Service::Web => "How systemd and Podman run the web client",
+        ServiceId::Postgres => "How systemd and Podman run PostgreSQL",
+        ServiceId::Redis => "How systemd and Podman run Redis",
+        ServiceId::Synapse => "How systemd and Podman run Synapse",
+        ServiceId::Web => "How systemd and Podman run the web client",
     };
     let unit = unit::to_string(HEADER, &container_sections(&spec));
     let label = format!("{}={}\n", layout::CONFIG_LABEL, full_digest(&unit, &spec).hex());
@@ -59,7 +57,7 @@ pub fn container(
 /// The label that the container of `service` has when it was made from this
 /// very unit, image and config ([`layout::CONFIG_LABEL`]).
 pub fn config_label(
-    service: Service,
+    service: ServiceId,
     config: &Config,
     lock: &Lock,
     facts: &Facts,
@@ -77,7 +75,7 @@ fn full_digest(unit: &str, spec: &ContainerSpec) -> Digest {
 
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
     // Synapse alone hands out keys that may be used only once.
-    let hold = (spec.service == Service::Synapse).then(|| format!("!{}", layout::HOLD));
+    let hold = (spec.service == ServiceId::Synapse).then(|| format!("!{}", layout::HOLD));
     // `Wants`, not `Requires`: a dependency that fails once at boot would leave
     // the service down for good, and a restart of the database would restart
     // Synapse, which connects again by itself.
@@ -218,7 +216,7 @@ pub fn stack_unit() -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, lock, show, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, lock, show, weak_facts};
 
     /// Keys of `[Container]` in Podman 5.4.2 that could be of use here.
     const CONTAINER_KEYS: [&str; 34] = [

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{DesiredFile, yaml};
-use crate::{config::Config, name::AbsPath};
+use crate::{config::Config, desired::DesiredFile, document::yaml, name::AbsPath};
 
 /// The policy; not there where no image has to be signed.
 pub const POLICY: &str = "/etc/containers/matrix-podman-policy.json";
@@ -97,7 +96,7 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{default_config, show};
+    use crate::testing::{default_config, show};
 
     #[test]
     fn a_policy_names_the_repository_and_its_key() {

@@ -1,10 +1,13 @@
 //! The guest's own settings: kernel, Podman, logs, updates, time and language.
 
-use super::{
-    DesiredFile, Facts, signatures,
-    unit::{self, Section},
+use super::signatures;
+use crate::{
+    config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
+    name::AbsPath,
+    stack::Facts,
 };
-use crate::{config::Config, name::AbsPath};
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 
@@ -249,7 +252,7 @@ fn locale() -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{changed_config, default_config, facts, show, weak_facts};
+    use crate::testing::{changed_config, default_config, facts, show, weak_facts};
 
     #[test]
     fn default() {

@@ -1,11 +1,13 @@
 //! The timers that have a server updated by itself: one in the guest where the guest can get all
 //! images, else one on the machine, which builds them.
 
-use super::{
-    DesiredFile,
-    unit::{self, Section},
+use crate::{
+    config::Config,
+    desired::DesiredFile,
+    document::unit::{self, Section},
+    layout,
+    name::AbsPath,
 };
-use crate::{config::Config, layout, name::AbsPath};
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten.";
 /// When, as systemd writes it.
@@ -147,7 +149,7 @@ pub fn cron_file(config: &Config) -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{default_config, show};
+    use crate::testing::{default_config, show};
 
     #[test]
     fn twice_a_month() {

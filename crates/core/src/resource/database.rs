@@ -2,12 +2,12 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
+    cluster::version_file,
     effect::Effect,
     fact::Side,
     observed::{Observed, Seen},
-    render::postgres::NewCluster,
-    service::Service,
-    update::version_file,
+    service::ServiceId,
+    stack::postgres::NewCluster,
 };
 
 /// Major versions whose data could be there.
@@ -27,7 +27,7 @@ impl Resource for Cluster {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("secrets"), ResourceId::new("stack/files"), image::id(Service::Postgres)]
+        vec![ResourceId::new("secrets"), ResourceId::new("stack/files"), image::id(ServiceId::Postgres)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -41,7 +41,7 @@ impl Resource for Cluster {
                 there.push(major);
             }
         }
-        let Some(image) = image::resolved(&self.site, Service::Postgres, seen)? else {
+        let Some(image) = image::resolved(&self.site, ServiceId::Postgres, seen)? else {
             return Ok(Diff::later(
                 "Make an empty PostgreSQL cluster",
                 "the image of PostgreSQL is not there yet",
@@ -55,8 +55,8 @@ impl Resource for Cluster {
         };
         // Only the lock says which of several clusters has the data; one that was
         // left, or never served, is not gone back to by itself.
-        let trying = self.site.trial.contains_key(&Service::Postgres);
-        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&Service::Postgres)?.major());
+        let trying = self.site.trial.contains_key(&ServiceId::Postgres);
+        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&ServiceId::Postgres)?.major());
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
             return Ok(Diff::Blocked {
                 why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),

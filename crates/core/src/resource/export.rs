@@ -3,12 +3,13 @@
 
 use super::{Diff, Resource, ResourceId, Site, files::compare, image, stack::render_facts};
 use crate::{
+    desired::DesiredFile,
     layout,
     lock::Lock,
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
-    render::{DesiredFile, compose},
-    service::Service,
+    render::compose,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -31,7 +32,7 @@ impl Resource for Compose {
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
         let mut lock = Lock::new(self.site.config.server_name.clone());
-        for service in Service::ALL {
+        for service in ServiceId::ALL {
             let Some(image) = image::resolved(&self.site, service, seen)? else {
                 return Ok(Diff::later(
                     "Write docker-compose.yml and .env",

@@ -5,11 +5,13 @@ use super::{
     write,
 };
 use crate::{
+    desired::{DesiredFile, DesiredFolder},
     effect::Effect,
     fact::{FileKind, Side},
     name::AbsPath,
     observed::{Observed, Seen},
-    render::{self, DesiredFile, DesiredFolder, signatures, system},
+    render::{signatures, system},
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -292,12 +294,12 @@ impl Resource for StackFiles {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
-        let files: Vec<DesiredFile> = crate::service::Service::ALL
-            .into_iter()
-            .flat_map(|service| render::service_files(service, &self.site.config, &facts))
+        let files: Vec<DesiredFile> = stack::ALL
+            .iter()
+            .flat_map(|room| room.files(&self.site.config, &facts))
             .filter(|file| !super::synapse::is_checked(&file.path))
             .collect();
-        let difference = compare(&render::folders(), &files, seen)?;
+        let difference = compare(&stack::folders(), &files, seen)?;
         if difference.is_empty() {
             return Ok(Diff::settled(as_they_should_be(&files)));
         }

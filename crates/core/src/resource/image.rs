@@ -11,44 +11,44 @@ use crate::{
     lock::{Lock, LockedImage},
     name::{AbsPath, Digest, ImageRef},
     observed::{Gap, Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     // The largest first: everything else has time until it is there.
-    [Service::Synapse, Service::Postgres, Service::Redis, Service::Web]
+    [ServiceId::Synapse, ServiceId::Postgres, ServiceId::Redis, ServiceId::Web]
         .into_iter()
         .map(|service| Box::new(Image { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
 }
 
 /// The id of the resource that sees to the image of `service`.
-pub(super) fn id(service: Service) -> ResourceId {
+pub(super) fn id(service: ServiceId) -> ResourceId {
     ResourceId::new(format!("image/{service}"))
 }
 
 /// What the config says of the image of `service`.
-pub fn image_choice(site: &Site, service: Service) -> &ImageChoice {
+pub fn image_choice(site: &Site, service: ServiceId) -> &ImageChoice {
     let images = &site.config.images;
     match service {
-        Service::Postgres => &images.postgres,
-        Service::Redis => &images.redis,
-        Service::Synapse => &images.synapse,
-        Service::Web => &images.web,
+        ServiceId::Postgres => &images.postgres,
+        ServiceId::Redis => &images.redis,
+        ServiceId::Synapse => &images.synapse,
+        ServiceId::Web => &images.web,
     }
 }
 
 /// Where the packages of a built image come from.
-fn origins(service: Service) -> &'static str {
+fn origins(service: ServiceId) -> &'static str {
     match service {
-        Service::Postgres | Service::Redis => "Debian",
-        Service::Synapse => "Debian and PyPI",
-        Service::Web => "Debian and npm",
+        ServiceId::Postgres | ServiceId::Redis => "Debian",
+        ServiceId::Synapse => "Debian and PyPI",
+        ServiceId::Web => "Debian and npm",
     }
 }
 
 /// What is asked for, in the words of the lock.
-pub fn wanted(service: Service, source: &ImageSource) -> String {
+pub fn wanted(service: ServiceId, source: &ImageSource) -> String {
     match source {
         ImageSource::Registry(reference) => format!("registry {reference}"),
         ImageSource::Archive { path, edition: None } => format!("archive {path}"),
@@ -69,20 +69,20 @@ fn edition_in(wanted: &str, archive: &AbsPath) -> Option<Edition> {
 }
 
 /// The local name of an image that was obtained as `wanted`.
-pub fn image_tag(service: Service, wanted: &str) -> String {
+pub fn image_tag(service: ServiceId, wanted: &str) -> String {
     let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));
     format!("localhost/matrix-podman/{service}:{}", &digest.hex()[..12])
 }
 
 /// From where the image of `service` comes. A choice once made stays: what the
 /// lock names is not looked for elsewhere because a registry is away today.
-pub fn decide_source(site: &Site, service: Service, seen: &Observed) -> Seen<ImageSource> {
+pub fn decide_source(site: &Site, service: ServiceId, seen: &Observed) -> Seen<ImageSource> {
     decide(site, service, &|| read_lock(seen), seen)
 }
 
 fn decide(
     site: &Site,
-    service: Service,
+    service: ServiceId,
     lock: &dyn Fn() -> Seen<Option<Lock>>,
     seen: &Observed,
 ) -> Seen<ImageSource> {
@@ -136,10 +136,10 @@ pub fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
 }
 
 /// All names under which an image of the stack may be known in the guest.
-fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<LockedImage>)>> {
+fn names(site: &Site, seen: &Observed) -> Seen<Vec<(ServiceId, String, Option<LockedImage>)>> {
     let lock = read_lock(seen)?;
     let mut names = Vec::new();
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         let wanted = wanted(service, &decide(site, service, &|| Ok(lock.clone()), seen)?);
         let locked =
             lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();
@@ -150,7 +150,7 @@ fn names(site: &Site, seen: &Observed) -> Seen<Vec<(Service, String, Option<Lock
 
 /// The image that `service` runs, once the guest has it: the lock's, or the one
 /// that was obtained since.
-pub(super) fn resolved(site: &Site, service: Service, seen: &Observed) -> Seen<Option<LockedImage>> {
+pub(super) fn resolved(site: &Site, service: ServiceId, seen: &Observed) -> Seen<Option<LockedImage>> {
     if let Some(tried) = site.trial.get(&service) {
         return Ok(Some(tried.clone()));
     }
@@ -193,7 +193,7 @@ pub fn run_name(source: &ImageSource, image: &ImageState) -> String {
 
 struct Image {
     site: Site,
-    service: Service,
+    service: ServiceId,
 }
 
 impl Resource for Image {
@@ -250,7 +250,7 @@ mod tests {
         let path = AbsPath::parse("/srv/a.tar").unwrap();
         let edition = Some(Edition { size: 12, written: 34 });
         let source = ImageSource::Archive { path: path.clone(), edition };
-        let words = wanted(Service::Redis, &source);
+        let words = wanted(ServiceId::Redis, &source);
         assert_eq!(edition_in(&words, &path), edition);
         assert_eq!(edition_in(&words, &AbsPath::parse("/srv/a").unwrap()), None);
     }

@@ -8,7 +8,7 @@ use crate::{
     lock::Lock,
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -28,14 +28,14 @@ impl Resource for LockFile {
         // A lock says that the server was made, which includes its secrets, and
         // never names an image that cannot read the data.
         let made = ["secrets", "database"].map(ResourceId::new);
-        Service::ALL.into_iter().map(image::id).chain(made).collect()
+        ServiceId::ALL.into_iter().map(image::id).chain(made).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let config = &self.site.config;
         let before = image::read_lock(seen)?;
         let mut lock = Lock::new(config.server_name.clone());
-        for service in Service::ALL {
+        for service in ServiceId::ALL {
             match image::resolved(&self.site, service, seen)? {
                 Some(image) => {
                     lock.images.insert(service, image);

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Config,
+    desired::DesiredFile,
     effect::Effect,
     fact::Side,
     lock::LockedImage,
     name::AbsPath,
     observed::{Observed, Seen},
-    render::DesiredFile,
-    service::Service,
+    service::ServiceId,
 };
 
 mod backups;
@@ -47,7 +47,7 @@ mod timer;
 mod update;
 
 pub use backups::is_outside;
-pub use edge::{Takedown, View, edge_checks, edge_takedown, edge_way, outside_question, outside_view};
+pub use edge::{Takedown, View, edge_takedown, edge_way, outside_question, outside_view};
 pub use guest::{foreign, guest_address, guest_state, lxc_spec};
 pub(crate) use guest_disk::{cannot_have_disk, is_away as disk_is_away, wanted_disk};
 pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
@@ -90,7 +90,7 @@ pub struct Site {
     /// The backend, decided.
     pub backend: Backend,
     /// Images that are tried in place of those that the lock names.
-    pub trial: BTreeMap<Service, LockedImage>,
+    pub trial: BTreeMap<ServiceId, LockedImage>,
 }
 
 impl Site {

@@ -2,10 +2,10 @@
 
 use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready};
 use crate::{
+    desired::DesiredFile,
     layout,
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
-    render::DesiredFile,
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {

@@ -7,7 +7,7 @@ use crate::{
     fact::Side,
     layout,
     observed::{Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
@@ -27,7 +27,7 @@ impl Resource for OneTimeKeys {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(Service::Postgres), service::id(Service::Redis)]
+        vec![service::id(ServiceId::Postgres), service::id(ServiceId::Redis)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

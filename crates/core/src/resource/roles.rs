@@ -8,8 +8,8 @@ use crate::{
     effect::Effect,
     fact::{Health, Roles as State},
     observed::{Observed, Seen},
-    render::roles,
-    service::Service,
+    service::ServiceId,
+    stack::postgres::roles,
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
@@ -29,14 +29,14 @@ impl Resource for Roles {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(Service::Postgres)]
+        vec![service::id(ServiceId::Postgres)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         // All questions are put before the first answer is looked at, so that they
         // travel together.
         let (container, synapse) =
-            (seen.container(Service::Postgres.name()), seen.container(Service::Synapse.name()));
+            (seen.container(ServiceId::Postgres.name()), seen.container(ServiceId::Synapse.name()));
         let (state, lock) = (seen.roles(), read_lock(seen));
         let runs = container?.is_some_and(|c| c.state == "running" && c.health == Health::Healthy);
         if !runs {
@@ -50,7 +50,7 @@ impl Resource for Roles {
             Err(why) => {
                 return Ok(Diff::Blocked {
                     why: format!("PostgreSQL does not say what Synapse's role may do: {why}"),
-                    hint: format!("`matrix-podman logs {}` says why", Service::Postgres),
+                    hint: format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
                 });
             }
         };
@@ -69,7 +69,7 @@ impl Resource for Roles {
         };
         // A Synapse whose connections end under it never goes on with its background
         // updates. So it is stopped before; it stands behind this, and is started then.
-        let stop = serves.then_some(Effect::StopService { service: Service::Synapse });
+        let stop = serves.then_some(Effect::StopService { service: ServiceId::Synapse });
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,

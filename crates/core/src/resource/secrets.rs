@@ -7,7 +7,7 @@ use crate::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -61,13 +61,13 @@ impl Resource for Secrets {
                 missing.push(secret.file_name());
                 effects.push(Effect::TakeSecret { secret, from: from.clone() });
                 // It reads its secrets only when it starts.
-                if secret.reader() == Some(Service::Synapse)
-                    && seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running")
+                if secret.reader() == Some(ServiceId::Synapse)
+                    && seen.container(ServiceId::Synapse.name())?.is_some_and(|c| c.state == "running")
                 {
                     effects.push(Effect::StartService {
-                        service: Service::Synapse,
+                        service: ServiceId::Synapse,
                         restart: true,
-                        timeout: super::service::start_timeout(Service::Synapse),
+                        timeout: super::service::start_timeout(ServiceId::Synapse),
                     });
                 }
             }

@@ -7,30 +7,30 @@ use crate::{
     layout,
     observed::{Gap, Observed, Seen},
     render::quadlet,
-    service::Service,
+    service::ServiceId,
     size::Seconds,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    Service::ALL
+    ServiceId::ALL
         .into_iter()
         .map(|service| Box::new(Running { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
 }
 
 /// The id of the resource that sees to `service` running.
-pub(super) fn id(service: Service) -> ResourceId {
+pub(super) fn id(service: ServiceId) -> ResourceId {
     ResourceId::new(format!("service/{service}"))
 }
 
 /// The ids of those of all services.
 pub(super) fn all_ids() -> impl Iterator<Item = ResourceId> {
-    Service::ALL.into_iter().map(id)
+    ServiceId::ALL.into_iter().map(id)
 }
 
 struct Running {
     site: Site,
-    service: Service,
+    service: ServiceId,
 }
 
 impl Resource for Running {
@@ -42,11 +42,11 @@ impl Resource for Running {
         let named = |names: &[&str]| names.iter().map(|n| ResourceId::new(*n)).collect::<Vec<_>>();
         let mut needs = vec![stack::unit_id(self.service)];
         needs.extend(match self.service {
-            Service::Postgres => named(&["database"]),
-            Service::Redis | Service::Web => named(&["stack/files"]),
-            Service::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
+            ServiceId::Postgres => named(&["database"]),
+            ServiceId::Redis | ServiceId::Web => named(&["stack/files"]),
+            ServiceId::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
         });
-        if self.service == Service::Synapse {
+        if self.service == ServiceId::Synapse {
             needs.extend([one_time_keys::id(), roles::id()]);
         }
         // A port is closed to strangers before it is there.
@@ -121,9 +121,9 @@ impl Resource for Running {
 
 /// How long a start may take: a migration of a large database takes minutes,
 /// and its unit allows half an hour.
-pub(super) fn start_timeout(service: Service) -> Seconds {
+pub(super) fn start_timeout(service: ServiceId) -> Seconds {
     match service {
-        Service::Postgres | Service::Synapse => Seconds(2100),
-        Service::Redis | Service::Web => Seconds(300),
+        ServiceId::Postgres | ServiceId::Synapse => Seconds(2100),
+        ServiceId::Redis | ServiceId::Web => Seconds(300),
     }
 }

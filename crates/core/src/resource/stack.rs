@@ -7,13 +7,14 @@ use crate::{
     layout,
     lock::Lock,
     observed::{Gap, Observed, Seen},
-    render::{Facts, quadlet},
-    service::Service,
+    render::quadlet,
+    service::ServiceId,
+    stack::Facts,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Networks { site: site.clone() })];
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         all.push(Box::new(Unit { site: site.clone(), service }));
     }
     all.push(Box::new(Boot { site: site.clone() }));
@@ -21,7 +22,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 /// The id of the resource that sees to the unit of `service`.
-pub(super) fn unit_id(service: Service) -> ResourceId {
+pub(super) fn unit_id(service: ServiceId) -> ResourceId {
     ResourceId::new(format!("unit/{service}"))
 }
 
@@ -50,7 +51,7 @@ pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
 }
 
 /// A lock with just the image of `service`, once the guest has it.
-pub(super) fn partial_lock(site: &Site, service: Service, seen: &Observed) -> Seen<Option<Lock>> {
+pub(super) fn partial_lock(site: &Site, service: ServiceId, seen: &Observed) -> Seen<Option<Lock>> {
     Ok(image::resolved(site, service, seen)?.map(|image| {
         let mut lock = Lock::new(site.config.server_name.clone());
         lock.images.insert(service, image);
@@ -87,7 +88,7 @@ impl Resource for Networks {
 /// The unit of one service.
 struct Unit {
     site: Site,
-    service: Service,
+    service: ServiceId,
 }
 
 impl Resource for Unit {
@@ -104,9 +105,9 @@ impl Resource for Unit {
         match self.service {
             // A unit whose image is of another major version than the data would
             // make an empty cluster at the guest's next start.
-            Service::Postgres => needs.push(ResourceId::new("database")),
-            Service::Synapse => needs.push(ResourceId::new("synapse/config")),
-            Service::Redis | Service::Web => {}
+            ServiceId::Postgres => needs.push(ResourceId::new("database")),
+            ServiceId::Synapse => needs.push(ResourceId::new("synapse/config")),
+            ServiceId::Redis | ServiceId::Web => {}
         }
         needs
     }
@@ -173,7 +174,7 @@ impl Resource for Boot {
 
 /// All units of the stack, so that every question about one is the same question.
 pub fn all_units() -> Vec<String> {
-    let mut units: Vec<String> = Service::ALL.into_iter().map(Service::unit).collect();
+    let mut units: Vec<String> = ServiceId::ALL.into_iter().map(ServiceId::unit).collect();
     units.push(layout::STACK_UNIT.to_owned());
     units
 }

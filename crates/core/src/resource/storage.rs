@@ -7,7 +7,7 @@ use crate::{
     fact::{Health, Side},
     name::AbsPath,
     observed::{Observed, Seen},
-    service::Service,
+    service::ServiceId,
     storage::{self, Storage},
 };
 
@@ -52,7 +52,7 @@ impl Resource for PodmanStorage {
         if seen.stored_images()?.is_empty() {
             return Ok(Diff::settled("Podman keeps nothing yet"));
         }
-        for service in Service::ALL {
+        for service in ServiceId::ALL {
             let well = seen.container(service.name())?.is_some_and(|c| c.health == Health::Healthy);
             if !well {
                 return Ok(check("nothing says that its images were written to the disk"));
@@ -103,7 +103,7 @@ mod tests {
             bytes: 1,
             used: true,
         };
-        let containers = Service::ALL.map(|service| ContainerState {
+        let containers = ServiceId::ALL.map(|service| ContainerState {
             name: service.name().to_owned(),
             state: "running".to_owned(),
             health,

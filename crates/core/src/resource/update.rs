@@ -4,8 +4,8 @@
 use super::{Diff, Resource, ResourceId, Site, guest_ready};
 use crate::{
     fact::Side,
+    history::{History, file as history_file},
     observed::{Gap, Observed, Seen},
-    update::{History, history_file},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {

@@ -22,7 +22,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     render::{backups::Chore, timer},
     resource::{self, Backend, Place, Site},
-    service::Service,
+    service::ServiceId,
     update::{self, History, Unattended},
 };
 
@@ -70,6 +70,25 @@ pub struct Guest {
     pub disk: Option<Room>,
     /// What its programs hold of memory.
     pub memory: Option<GuestMemory>,
+    /// What Proxmox has it locked for.
+    pub lock: Option<GuestLock>,
+}
+
+/// What Proxmox has a guest locked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuestLock {
+    /// What the lock means.
+    pub why: String,
+    /// Whether what took it was cut off, so that it stays until somebody removes it.
+    pub left: bool,
+    /// What to do about it.
+    pub way_out: String,
+}
+
+impl From<resource::Locked> for GuestLock {
+    fn from(locked: resource::Locked) -> Self {
+        Self { why: locked.reason(), left: locked.is_left(), way_out: locked.way_out() }
+    }
 }
 
 /// What a guest's programs hold of memory, in bytes.
@@ -162,7 +181,7 @@ pub struct Updates {
     /// Whether the server updates itself.
     pub auto: bool,
     /// What is held back.
-    pub hold: Vec<Service>,
+    pub hold: Vec<ServiceId>,
     /// What came of the last time that it did.
     pub last: Option<Unattended>,
     /// The last generation that was begun, whoever began it.
@@ -213,12 +232,16 @@ impl Status {
         let found = resource::guest_state(site, seen);
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
-        let synapse = seen.container(Service::Synapse.name());
-        let units = || Service::ALL.map(Service::unit);
+        let synapse = seen.container(ServiceId::Synapse.name());
+        let units = || ServiceId::ALL.map(ServiceId::unit);
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
         let held = Held::of(seen);
+        let guest_lock = match site.backend {
+            Backend::Proxmox => resource::container_lock(site, seen),
+            Backend::Lxc | Backend::ThisMachine => Ok(None),
+        };
         let timers = timers(site, seen);
         let last_found = LastFound {
             doctor: Found::last(site, Looked::Doctor, seen).unwrap_or_default(),
@@ -233,7 +256,7 @@ impl Status {
         };
         let address = address.ok().flatten().filter(|_| state == "running");
         let lock = lock.unwrap_or_default();
-        let services: Vec<ServiceStatus> = Service::ALL
+        let services: Vec<ServiceStatus> = ServiceId::ALL
             .into_iter()
             .map(|service| {
                 let locked = lock.as_ref().and_then(|l| l.images.get(&service));
@@ -255,7 +278,7 @@ impl Status {
                 }
             })
             .collect();
-        let runs = services.iter().any(|s| s.name == Service::Synapse.name() && s.is_well());
+        let runs = services.iter().any(|s| s.name == ServiceId::Synapse.name() && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,
@@ -278,6 +301,7 @@ impl Status {
                 state: state.to_owned(),
                 disk: disk.ok().flatten(),
                 memory: memory.ok().map(|m| GuestMemory { used: m.used, total: may_hold(site, m.total) }),
+                lock: guest_lock.ok().flatten().map(GuestLock::from),
             },
             // For the moment of a snapshot it is held back from a next start only.
             held: held.ok().flatten().filter(|_| !runs),

@@ -1,7 +1,7 @@
 //! A status as lines: what is said, and how loudly. Who shows them decides what
 //! a tone looks like.
 
-use super::{Found, Held, HeldBy, NextTimer, ServiceStatus, Status};
+use super::{Found, GuestLock, Held, HeldBy, NextTimer, ServiceStatus, Status};
 use crate::fact::Side;
 
 /// How loudly something is said.
@@ -71,6 +71,7 @@ impl Status {
     /// Everything below the services.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
+        rows.extend(self.guest.lock.as_ref().map(GuestLock::row));
         rows.extend(self.held.map(|held| Row::new("waits", Tone::Bad, held.words())));
         rows.extend(self.room());
         rows.extend(self.holds());
@@ -171,6 +172,18 @@ impl Status {
                 format!("`matrix-podman logs {}` says why, `matrix-podman up` mends what it can", bad.name)
             }),
         }
+    }
+}
+
+impl GuestLock {
+    fn row(&self) -> Row {
+        let (tone, words) = match self.left {
+            true => {
+                (Tone::Bad, format!("{}, so Proxmox refuses backups and changes: {}", self.why, self.way_out))
+            }
+            false => (Tone::Care, self.why.clone()),
+        };
+        Row::new("locked", tone, words)
     }
 }
 
@@ -338,6 +351,19 @@ mod tests {
         assert_eq!(words(vec![], 2, 0).1, "2 could not be looked at just now");
         let (tone, text) = words(vec![wrong("Redis does not run."), wrong("b")], 1, 7200);
         assert_eq!((tone, text.as_str()), (Tone::Bad, "2 hours ago: Redis does not run. (and 1 more)"));
+    }
+
+    #[test]
+    fn a_lock_that_was_left_is_said_loudly_with_the_way_out() {
+        let lock = |left| GuestLock {
+            why: "a backup of it was cut off (backup)".to_owned(),
+            left,
+            way_out: "`pct unlock 100`".to_owned(),
+        };
+        let row = lock(true).row();
+        assert_eq!(row.pieces[0].tone, Tone::Bad);
+        assert!(row.pieces[0].text.ends_with("refuses backups and changes: `pct unlock 100`"), "{row:?}");
+        assert_eq!(lock(false).row().pieces[0].tone, Tone::Care);
     }
 
     #[test]

@@ -1,33 +1,37 @@
 //! Updates: what may change, what has to be well before, whether a change can
 //! be taken back, and what came of those that were made.
 
-mod cluster;
 mod evidence;
-mod history;
 mod outlook;
 mod precaution;
 mod preflight;
 mod rehearsal;
 mod request;
-mod schema;
 mod unattended;
 
-pub use cluster::{
-    FOLDER, MADE_FOR, MOVING, Move, OldCluster, Was, clusters, left_cluster, old_clusters, replaced_cluster,
-    version_file,
-};
 pub use evidence::telling;
-pub use history::{Generation, History, Outcome, file as history_file};
-pub(crate) use outlook::parse_newer;
 pub use outlook::{NewerPackage, Note, RUNTIME, Takes, TakesFrom, Work, notable};
 pub use precaution::{Precaution, outlived, precaution, superseded, touches_data};
 pub use preflight::{checks, lost, room_runs_out};
 pub use rehearsal::{Progress, Rehearsal, Rehearsed, no_room, rehearsal, rehearsal_needs};
 pub use request::{Request, Target, Wanted, newest_tag};
-pub use schema::{Schema, Undo, known, undo};
 pub use unattended::{Ended, Unattended, file as unattended_file};
 
-use crate::{layout, name::AbsPath, service::Service};
+pub use crate::{
+    cluster::{
+        FOLDER, MADE_FOR, MOVING, Move, OldCluster, Was, clusters, left_cluster, replaced_cluster,
+        version_file,
+    },
+    history::{Generation, History, Outcome, file as history_file},
+    schema::{Schema, Undo, known, undo},
+};
+use crate::{
+    layout,
+    name::AbsPath,
+    observed::{Observed, Seen},
+    resource,
+    service::ServiceId,
+};
 
 /// The dump that is taken before the generation `number` is tried.
 pub fn dump_of(number: u32) -> AbsPath {
@@ -54,6 +58,15 @@ pub fn is_kept_database(name: &str) -> bool {
 }
 
 /// The local name of the image that `service` has in the generation `number`.
-pub fn tag_of(service: Service, number: u32) -> String {
+pub fn tag_of(service: ServiceId, number: u32) -> String {
     format!("localhost/matrix-podman/{service}:generation-{number}")
+}
+
+/// The clusters in the guest that do not serve.
+pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
+    let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
+    let (folders, lock) = (folders?, lock?);
+    let serves = lock.and_then(|lock| lock.images.get(&ServiceId::Postgres)?.major());
+    // Without a lock it is not known which one serves, so none is called old.
+    Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
 }

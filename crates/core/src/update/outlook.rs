@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use super::schema::numbers;
-use crate::{fact::Output, name::Invalid, service::Service, size::Bytes};
+use crate::{schema::numbers, service::ServiceId, size::Bytes};
 
 /// What people who run a server should know of a release of Synapse.
 ///
@@ -62,7 +61,7 @@ pub struct Takes {
     /// Until the new version answers, in seconds.
     pub away: u64,
     /// Who is away so long.
-    pub without: Vec<Service>,
+    pub without: Vec<ServiceId>,
     /// Whether Synapse may have to migrate its data besides.
     pub migrates: bool,
     /// How that was found.
@@ -76,7 +75,7 @@ pub enum Work {
     /// milliseconds, where it is known of all.
     Replace {
         /// Who.
-        services: Vec<Service>,
+        services: Vec<ServiceId>,
         /// How long.
         last: Option<u64>,
     },
@@ -114,7 +113,7 @@ impl Takes {
     /// the database. `dump` is what the last dump took in milliseconds.
     pub fn estimate(work: &Work, dump: Option<u64>, size: Bytes) -> Self {
         let seconds = |millis: u64| millis.div_ceil(1000);
-        let all = || vec![Service::Postgres, Service::Synapse];
+        let all = || vec![ServiceId::Postgres, ServiceId::Synapse];
         match work {
             Work::Move { last: Some(last) } => {
                 // Both services start anew besides.
@@ -129,8 +128,8 @@ impl Takes {
                 Self { dump: 0, away: SLOW_START, without: all(), migrates: false, from: TakesFrom::Size }
             }
             Work::Replace { services, last } => {
-                let dumps = services.iter().any(|s| matches!(s, Service::Synapse | Service::Postgres));
-                let (without, migrates) = (services.clone(), services.contains(&Service::Synapse));
+                let dumps = services.iter().any(|s| matches!(s, ServiceId::Synapse | ServiceId::Postgres));
+                let (without, migrates) = (services.clone(), services.contains(&ServiceId::Synapse));
                 match (last, dump) {
                     (Some(away), Some(dump)) if dumps => Self {
                         dump: seconds(dump),
@@ -157,7 +156,7 @@ impl Takes {
         let Self { dump, away, without, migrates, from } = self;
         let why = match (from, dump) {
             (TakesFrom::LastTime, _) => "as the last time",
-            (TakesFrom::Size, 0) if !without.contains(&Service::Postgres) => {
+            (TakesFrom::Size, 0) if !without.contains(&ServiceId::Postgres) => {
                 "a guess; nothing was measured here yet"
             }
             (TakesFrom::Size, _) => "judged by the size of the database; nothing was measured here yet",
@@ -190,7 +189,7 @@ impl NewerPackage {
         RUNTIME.contains(&self.name.as_str())
     }
 
-    /// Reads a line of [`parse_newer`].
+    /// Reads a line of [`Fact::NewerPackages`](crate::fact::Fact::NewerPackages).
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ').map(str::to_owned);
         Some(Self { name: words.next()?, from: words.next()?, to: words.next()? })
@@ -211,22 +210,6 @@ pub const RUNTIME: [&str; 10] = [
     "nftables",
     "podman",
 ];
-
-/// Reads what `apt-get --simulate upgrade` printed, a line for each package
-/// that would be upgraded: name, version that is there, newer version.
-pub(crate) fn parse_newer(output: &Output) -> Result<Vec<String>, Invalid> {
-    if output.status != Some(0) {
-        return Err(Invalid::new(crate::fact::last_line(&output.stderr)));
-    }
-    // Inst podman [5.4.2+ds1-2] (5.4.2+ds1-3 Debian:13.1/stable [amd64])
-    let text = String::from_utf8_lossy(&output.stdout);
-    let newer = text.lines().filter_map(|line| {
-        let (name, rest) = line.strip_prefix("Inst ")?.split_once(" [")?;
-        let (from, rest) = rest.split_once("] (")?;
-        Some(format!("{name} {from} {}", rest.split(' ').next()?))
-    });
-    Ok(newer.collect())
-}
 
 #[cfg(test)]
 mod tests {
@@ -253,20 +236,20 @@ mod tests {
 
     #[test]
     fn a_time_says_where_it_comes_from() {
-        let replace = |services: &[Service], last| Work::Replace { services: services.to_vec(), last };
-        let synapse = [Service::Synapse];
+        let replace = |services: &[ServiceId], last| Work::Replace { services: services.to_vec(), last };
+        let synapse = [ServiceId::Synapse];
         let size = Bytes(100 << 20);
         for (work, dump, expected, said) in [
             (replace(&synapse, Some(4001)), Some(2300), (3, 5, TakesFrom::LastTime), "as the last time"),
             (replace(&synapse, None), Some(2300), (20, 30, TakesFrom::Size), "without Synapse (judged"),
             (replace(&synapse, Some(4001)), None, (20, 30, TakesFrom::Size), "comes on top"),
             (
-                replace(&[Service::Web], Some(900)),
+                replace(&[ServiceId::Web], Some(900)),
                 None,
                 (0, 1, TakesFrom::LastTime),
                 "takes about 1 s without the web",
             ),
-            (replace(&[Service::Redis], None), None, (0, 10, TakesFrom::Size), "Redis (a guess"),
+            (replace(&[ServiceId::Redis], None), None, (0, 10, TakesFrom::Size), "Redis (a guess"),
             (Work::Move { last: None }, Some(1), (0, 110, TakesFrom::Size), "PostgreSQL and Synapse (judged"),
             (Work::Move { last: Some(70_000) }, None, (0, 100, TakesFrom::LastTime), "as the last time"),
             (Work::Return, None, (0, 30, TakesFrom::Size), "PostgreSQL and Synapse"),
@@ -275,23 +258,16 @@ mod tests {
             assert_eq!((takes.dump, takes.away, takes.from), expected, "{work:?}");
             assert!(takes.words().contains(said), "{work:?}: {}", takes.words());
             let migrates =
-                matches!(&work, Work::Replace { services, .. } if services.contains(&Service::Synapse));
+                matches!(&work, Work::Replace { services, .. } if services.contains(&ServiceId::Synapse));
             assert_eq!(takes.words().contains("migrated"), migrates, "{}", takes.words());
         }
     }
 
     #[test]
-    fn apt_says_what_is_newer() {
-        let stdout = "Inst libc6 [2.41-12] (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n\
-            Inst podman [5.4.2+ds1-2+b1] (5.4.2+ds1-3 Debian:13.2/stable [amd64]) []\n\
-            Inst new-one (1.0 Debian:13.2/stable [amd64])\n\
-            Conf libc6 (2.41-12+deb13u1 Debian:13.2/stable [amd64])\n";
-        let output = Output { status: Some(0), stdout: stdout.as_bytes().to_vec(), ..Output::default() };
-        let lines = parse_newer(&output).unwrap();
-        assert_eq!(lines, ["libc6 2.41-12 2.41-12+deb13u1", "podman 5.4.2+ds1-2+b1 5.4.2+ds1-3"]);
-        let newer: Vec<bool> =
-            lines.iter().filter_map(|line| NewerPackage::parse(line)).map(|p| p.is_runtime()).collect();
-        assert_eq!(newer, [false, true]);
-        assert!(parse_newer(&Output { status: Some(100), ..Output::default() }).is_err());
+    fn what_containers_run_by_is_known() {
+        let newer = |line| NewerPackage::parse(line).map(|p| p.is_runtime());
+        assert_eq!(newer("libc6 2.41-12 2.41-12+deb13u1"), Some(false));
+        assert_eq!(newer("podman 5.4.2+ds1-2+b1 5.4.2+ds1-3"), Some(true));
+        assert_eq!(newer("podman 5.4.2+ds1-2+b1"), None);
     }
 }

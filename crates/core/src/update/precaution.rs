@@ -10,7 +10,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     proxmox::{Answer, Question, Snapshot, lock_reason, why_no_snapshots},
     resource::{Backend, Place, Site, find_container},
-    service::Service,
+    service::ServiceId,
 };
 
 /// What is done for the guest as a whole before anything is replaced.
@@ -57,8 +57,8 @@ impl Precaution {
 }
 
 /// Whether an update of these keeps people's data at risk.
-pub fn touches_data(mut services: impl Iterator<Item = Service>) -> bool {
-    services.any(|service| matches!(service, Service::Synapse | Service::Postgres))
+pub fn touches_data(mut services: impl Iterator<Item = ServiceId>) -> bool {
+    services.any(|service| matches!(service, ServiceId::Synapse | ServiceId::Postgres))
 }
 
 /// What is done before the generation `number` is tried.

@@ -7,7 +7,7 @@ use crate::{
     layout,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
 };
 
@@ -31,7 +31,7 @@ pub fn checks(seen: &Observed) -> Vec<Check> {
 fn services(seen: &Observed) -> Seen<Check> {
     let id = "update/services";
     let mut ill = Vec::new();
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         match seen.container(service.name())? {
             Some(c) if c.state == "running" && c.health.as_str() == "healthy" => {}
             Some(c) => ill.push(format!("{service} is {} {}", c.state, c.health.as_str())),
@@ -56,7 +56,7 @@ fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a Databas
         Database::Refuses(why) => Err(Check::fail(
             id,
             format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", Service::Postgres),
+            format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
         )),
     })
 }
@@ -195,7 +195,7 @@ mod tests {
 
     fn failing(world: World) -> Vec<&'static str> {
         let mut seen = Observed::default();
-        let containers = Service::ALL.map(|service| ContainerState {
+        let containers = ServiceId::ALL.map(|service| ContainerState {
             name: service.name().to_owned(),
             state: "running".to_owned(),
             health: world.health,

@@ -12,9 +12,9 @@ use crate::{
     config::Config,
     lock::Lock,
     name::{AbsPath, Mode},
-    render::{Facts, MissingImage, service_files, stack::secrets_of},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
+    stack::{Facts, MissingImage, room, secrets_of},
 };
 
 /// Tables that hold what people would miss: an update may rewrite them, and never
@@ -43,10 +43,10 @@ pub fn rehearsal(
     let mut containers = aside::containers(Aside::Rehearsal, config, lock, facts)?;
     // What people uploaded is not looked at, so it is not copied.
     let media = crate::layout::in_root("synapse/media_store");
-    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), Service::Synapse.owner()));
-    let secrets = [Service::Postgres, Service::Synapse].map(|service| secrets_of(service, config));
+    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), ServiceId::Synapse.owner()));
+    let secrets = [ServiceId::Postgres, ServiceId::Synapse].map(|service| secrets_of(service, config));
     let copies = secrets.into_iter().flatten().map(crate::layout::secret);
-    let files = service_files(Service::Synapse, config, facts).into_iter().map(|file| file.path);
+    let files = room(ServiceId::Synapse).files(config, facts).into_iter().map(|file| file.path);
     Ok(Rehearsal { containers, copies: copies.chain(files).collect(), within })
 }
 
@@ -134,7 +134,7 @@ impl Rehearsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::testing::{default_config, facts, lock};
+    use crate::testing::{default_config, facts, lock};
 
     #[test]
     fn all_that_its_containers_read_is_copied() {

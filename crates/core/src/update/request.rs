@@ -8,14 +8,14 @@ use crate::{
     name::ImageRef,
     observed::{Observed, Seen},
     resource::{Site, decide_source, image_choice, read_lock},
-    service::Service,
+    service::ServiceId,
 };
 
 /// One service that is to be updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Which.
-    pub service: Service,
+    pub service: ServiceId,
     /// To which version; the newest when absent.
     pub version: Option<String>,
 }
@@ -29,10 +29,10 @@ impl FromStr for Request {
             None => (text, None),
         };
         let service = match name {
-            "postgres" => Service::Postgres,
-            "element" | "web" => Service::Web,
-            name => Service::by_name(name).ok_or_else(|| {
-                let names: Vec<&str> = Service::ALL.into_iter().map(Service::name).collect();
+            "postgres" => ServiceId::Postgres,
+            "element" | "web" => ServiceId::Web,
+            name => ServiceId::by_name(name).ok_or_else(|| {
+                let names: Vec<&str> = ServiceId::ALL.into_iter().map(ServiceId::name).collect();
                 format!("there is no service {name:?}; there are {}", names.join(", "))
             })?,
         };
@@ -72,7 +72,7 @@ impl FromStr for Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Which service.
-    pub service: Service,
+    pub service: ServiceId,
     /// Where its image is had.
     pub from: ImageSource,
     /// What the config asks for, in the words of the lock: afterwards the lock
@@ -90,7 +90,7 @@ impl Wanted {
         let configured = decide_source(site, service, seen)?;
         let words = crate::resource::wanted(service, &configured);
         let choice = image_choice(site, service);
-        let postgres = service == Service::Postgres;
+        let postgres = service == ServiceId::Postgres;
         let major = request.version.as_deref().filter(|_| postgres).and_then(leading_number);
         let runs = match postgres {
             true => read_lock(seen)?.and_then(|lock| lock.images.get(&service)?.major()),
@@ -135,7 +135,7 @@ impl Wanted {
     /// What somebody should know who chose this.
     pub fn caution(&self) -> Option<String> {
         let ImageSource::Build { version: Some(version) } = &self.from else { return None };
-        let major = leading_number(version).filter(|_| self.service == Service::Postgres)?;
+        let major = leading_number(version).filter(|_| self.service == ServiceId::Postgres)?;
         (major > STABLE_POSTGRES).then(|| {
             format!(
                 "PostgreSQL {major} is built from packages of Debian testing, which has NO SECURITY SUPPORT: mends \
@@ -169,20 +169,20 @@ fn with_tag(reference: &ImageRef, version: &str) -> Result<ImageSource, (String,
     })
 }
 
-fn built(service: Service, choice: &ImageChoice, version: &str) -> Result<ImageSource, (String, String)> {
+fn built(service: ServiceId, choice: &ImageChoice, version: &str) -> Result<ImageSource, (String, String)> {
     let version = version.trim_start_matches('v').to_owned();
     match (&service, &choice.build_version) {
-        (Service::Synapse, Some(pinned)) if *pinned != version => Err((
+        (ServiceId::Synapse, Some(pinned)) if *pinned != version => Err((
             format!("matrix.toml holds Synapse at {pinned} (images.synapse.build_version)"),
             format!(
                 "`matrix-podman set images.synapse.build_version {version}`, then `matrix-podman update synapse`"
             ),
         )),
-        (Service::Synapse, _) => Ok(ImageSource::Build { version: Some(version) }),
-        (Service::Postgres, _) if version.chars().all(|c| c.is_ascii_digit()) => {
+        (ServiceId::Synapse, _) => Ok(ImageSource::Build { version: Some(version) }),
+        (ServiceId::Postgres, _) if version.chars().all(|c| c.is_ascii_digit()) => {
             Ok(ImageSource::Build { version: Some(version) })
         }
-        (Service::Postgres, _) => Err((
+        (ServiceId::Postgres, _) => Err((
             "PostgreSQL is built from the packages of the Debian release that has its major version"
                 .to_owned(),
             format!("give that alone, as in `matrix-podman update {service}=18`"),
@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn requests_are_read() {
         let read = |text: &str| text.parse::<Request>();
-        assert_eq!(read("synapse").unwrap(), Request { service: Service::Synapse, version: None });
+        assert_eq!(read("synapse").unwrap(), Request { service: ServiceId::Synapse, version: None });
         assert_eq!(read("synapse=v1.163.2").unwrap().version.as_deref(), Some("v1.163.2"));
-        assert_eq!(read("postgres=18.1-alpine").unwrap().service, Service::Postgres);
+        assert_eq!(read("postgres=18.1-alpine").unwrap().service, ServiceId::Postgres);
         for wrong in ["", "mysql", "synapse=", "synapse=1 2", "synapse=../x", "=1"] {
             read(wrong).unwrap_err();
         }
@@ -250,13 +250,13 @@ mod tests {
         let of =
             |service, from| Wanted { service, from, words: String::new(), major: None }.caution().is_some();
         let build = |version: &str| ImageSource::Build { version: Some(version.to_owned()) };
-        assert!(of(Service::Postgres, build("18")));
-        assert!(!of(Service::Postgres, build("17")));
-        assert!(!of(Service::Postgres, ImageSource::Build { version: None }));
-        assert!(!of(Service::Synapse, build("18.1")));
+        assert!(of(ServiceId::Postgres, build("18")));
+        assert!(!of(ServiceId::Postgres, build("17")));
+        assert!(!of(ServiceId::Postgres, ImageSource::Build { version: None }));
+        assert!(!of(ServiceId::Synapse, build("18.1")));
         let registry =
             ImageSource::Registry(ImageRef::parse("docker.io/library/postgres:18-alpine").unwrap());
-        assert!(!of(Service::Postgres, registry));
+        assert!(!of(ServiceId::Postgres, registry));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use matrix_podman_core::{
     observed::{Answer, Observed},
     render::{ifupdown, lxc::SITE_MARK, ports},
     resource::{Backend, Claim, Site},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
     storage::{self, Storage},
 };
@@ -167,7 +167,7 @@ pub struct MemoryWorld {
     /// Settings of the machine's kernel, by file.
     pub settings: BTreeMap<String, String>,
     /// Versions of what comes out of registries and builds.
-    pub versions: BTreeMap<Service, String>,
+    pub versions: BTreeMap<ServiceId, String>,
     /// Whether registries can be reached.
     pub registries: bool,
     /// Counts what is made at random, so that nothing is made twice alike.
@@ -218,10 +218,10 @@ impl MemoryWorld {
             forwarding: BTreeSet::new(),
             settings: BTreeMap::new(),
             versions: [
-                (Service::Postgres, "17.6"),
-                (Service::Redis, "8.0.2"),
-                (Service::Synapse, "1.157.1"),
-                (Service::Web, "0.5.1"),
+                (ServiceId::Postgres, "17.6"),
+                (ServiceId::Redis, "8.0.2"),
+                (ServiceId::Synapse, "1.157.1"),
+                (ServiceId::Web, "0.5.1"),
             ]
             .into_iter()
             .map(|(service, version)| (service, version.to_owned()))
@@ -447,7 +447,7 @@ impl MemoryWorld {
                     .collect(),
             ),
             Fact::Roles => {
-                let runs = guest.containers.contains_key(Service::Postgres.name());
+                let runs = guest.containers.contains_key(ServiceId::Postgres.name());
                 Value::Roles(match (runs, guest.superuser) {
                     (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
                     (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
@@ -711,7 +711,7 @@ impl MemoryWorld {
             // One transaction.
             Effect::SeparateRoles => {
                 let guest = self.guest_mut();
-                if !guest.containers.contains_key(Service::Postgres.name()) {
+                if !guest.containers.contains_key(ServiceId::Postgres.name()) {
                     return Err("PostgreSQL does not run".to_owned());
                 }
                 guest.superuser &= !whole;
@@ -764,7 +764,7 @@ impl MemoryWorld {
             }
             Effect::AwaitStack => {
                 let healthy = self.guest_mut().containers.values().filter(|c| c.health == Health::Healthy);
-                assert_eq!(healthy.count(), Service::ALL.len(), "everything comes back by itself");
+                assert_eq!(healthy.count(), ServiceId::ALL.len(), "everything comes back by itself");
             }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
             Effect::InitDatabase { image, major, .. } => {
@@ -991,7 +991,13 @@ impl MemoryWorld {
         }
     }
 
-    fn obtain(&mut self, service: Service, from: &ImageSource, tag: &str, whole: bool) -> Result<(), String> {
+    fn obtain(
+        &mut self,
+        service: ServiceId,
+        from: &ImageSource,
+        tag: &str,
+        whole: bool,
+    ) -> Result<(), String> {
         let podman = self.guest_mut().place.packages.get("podman") == Some(&true);
         if !podman {
             return Err("there is no podman".to_owned());
@@ -1046,7 +1052,7 @@ impl MemoryWorld {
 
     /// Starts a service as its unit says, with all that would keep the real one
     /// from coming up.
-    fn start(&mut self, service: Service, restart: bool, whole: bool) -> Result<(), String> {
+    fn start(&mut self, service: ServiceId, restart: bool, whole: bool) -> Result<(), String> {
         let pgpass = self.secret(Secret::Pgpass);
         let guest = self.guest.as_ref().unwrap();
         let container = guest.containers.get(service.name());
@@ -1057,8 +1063,8 @@ impl MemoryWorld {
         if guest.damaged {
             return Err(format!("{service}: files of its image are empty"));
         }
-        if service == Service::Synapse && whole {
-            let database = guest.containers.get(Service::Postgres.name());
+        if service == ServiceId::Synapse && whole {
+            let database = guest.containers.get(ServiceId::Postgres.name());
             if !database.is_some_and(|c| c.health == Health::Healthy) {
                 return Err("Synapse: the database does not answer".to_owned());
             }
@@ -1070,7 +1076,7 @@ impl MemoryWorld {
         let health = if whole { Health::Healthy } else { Health::Starting };
         let guest = self.guest_mut();
         guest.containers.insert(service.name().to_owned(), ContainerState { health, ..container });
-        if service == Service::Synapse && whole {
+        if service == ServiceId::Synapse && whole {
             // The first picture arrives as soon as there is a server to take it.
             let picture = layout::in_root("synapse/media_store/picture");
             guest.place.files.entry(picture).or_insert_with(|| Node::file("a picture"));
@@ -1086,7 +1092,7 @@ pub fn path(text: &str) -> AbsPath {
 
 /// The container that the unit of a service makes, once everything that the
 /// real one needs to run is there.
-fn container_of(guest: &Guest, service: Service) -> Result<ContainerState, String> {
+fn container_of(guest: &Guest, service: ServiceId) -> Result<ContainerState, String> {
     let files = &guest.place.files;
     let unit = files.get(&layout::container_file(service)).ok_or_else(|| format!("{service} has no unit"))?;
     let value = |key: &str| unit.content.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -1102,13 +1108,13 @@ fn container_of(guest: &Guest, service: Service) -> Result<ContainerState, Strin
             return Err(format!("{service}: there is no secret {}", secret.file_name()));
         }
     }
-    if service == Service::Postgres {
+    if service == ServiceId::Postgres {
         let major = image.version.split('.').next().unwrap_or_default();
         let cluster = layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"));
         // The image would make an empty one, with nobody's data in it.
         assert!(files.contains_key(&cluster), "PostgreSQL {major} starts without a cluster");
     }
-    if service == Service::Synapse && !files.contains_key(&layout::in_root("synapse/homeserver.yaml")) {
+    if service == ServiceId::Synapse && !files.contains_key(&layout::in_root("synapse/homeserver.yaml")) {
         return Err("synapse: there is no homeserver.yaml".to_owned());
     }
     let labels =
@@ -1156,7 +1162,7 @@ fn start_at_boot(guest: &mut Guest) {
         return;
     }
     guest.active.insert(layout::STACK_UNIT.to_owned());
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         if let Ok(container) = container_of(guest, service)
             && !guest.damaged
         {

@@ -9,8 +9,12 @@ use std::{
 
 use matrix_podman_core::name::{AbsPath, Mode, Owner};
 
-use super::{Sink, file};
-use crate::{failure::Failure, guest::wire::Saying, process::Program};
+use crate::{
+    failure::Failure,
+    file,
+    process::Program,
+    progress::{Saying, Sink},
+};
 
 /// How long another apt may hold its lock before it is a failure.
 const LOCK: &str = "DPkg::Lock::Timeout=600";

@@ -8,8 +8,12 @@ use matrix_podman_core::{
     service::Service,
 };
 
-use super::Sink;
-use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
+use crate::{
+    failure::Failure,
+    probe,
+    process::Program,
+    progress::{Saying, Sink},
+};
 
 /// How long a guest may take to have a working systemd and an address.
 const BOOT: Duration = Duration::from_secs(180);

@@ -5,8 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use matrix_podman_core::service::Service;
 use matrix_podman_images::{BuildOptions, Recipe};
 
-use super::{Sink, apt};
-use crate::{failure::Failure, guest::wire::Saying, process::Program};
+use super::apt;
+use crate::{
+    failure::Failure,
+    process::Program,
+    progress::{Saying, Sink},
+};
 
 /// Folder of images built earlier.
 const CACHE: &str = "/var/cache/matrix-podman/images";

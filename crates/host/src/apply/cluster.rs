@@ -14,25 +14,24 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{Mode, Owner},
-    render::{
-        homeserver::DATABASE,
-        postgres,
-        roles::{self, LIKE_SYNAPSE},
-    },
     service::Service,
+    stack::{
+        postgres::{
+            self,
+            roles::{self, LIKE_SYNAPSE},
+        },
+        synapse::homeserver::DATABASE,
+    },
     update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
 
-use super::{
-    Sink, file,
-    podman::{Cluster, OneOff, make_cluster},
-};
+use super::podman::{Cluster, OneOff, make_cluster};
 use crate::{
-    backup::guest::{self, Process, Session},
-    dump::PSQL,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file,
+    postgres::{PSQL, Process, Session, stream},
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// The container that fills the new cluster.
@@ -343,7 +342,7 @@ fn analyze(doing: &str) -> Result<(), Failure> {
 /// What a cluster holds, to be compared: the rows of each table, where each
 /// sequence stands, and how text is kept.
 fn content(session: &mut Session) -> Result<BTreeMap<String, String>, Failure> {
-    let mut content: BTreeMap<String, String> = guest::all_rows(session)?
+    let mut content: BTreeMap<String, String> = stream::all_rows(session)?
         .into_iter()
         .map(|(table, rows)| (format!("the table {table}"), format!("{rows} rows")))
         .collect();

@@ -14,11 +14,12 @@ use matrix_podman_core::{
 };
 use serde::Deserialize;
 
-use super::{Sink, file, storage::Writing};
+use super::storage::Writing;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 /// How long a pull may take.

@@ -11,8 +11,12 @@ use matrix_podman_core::{
     observed::Answer,
 };
 
-use super::Sink;
-use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
+use crate::{
+    failure::Failure,
+    probe,
+    process::Program,
+    progress::{Saying, Sink},
+};
 
 /// How long an address may take after the guest has booted.
 const PATIENCE: Duration = Duration::from_secs(60);

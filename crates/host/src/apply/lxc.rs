@@ -16,18 +16,19 @@ use matrix_podman_core::{
     size::Seconds,
 };
 
-use super::{Sink, disk, file, network};
+use super::{disk, network};
 use crate::{
     failure::{Doing, Failure},
-    guest::{Doorway, wire::Saying},
-    probe,
+    file,
+    guest::Doorway,
+    probe::{
+        self,
+        lxc::{LXC, PARTIAL},
+    },
     process::Program,
+    progress::{Saying, Sink},
 };
 
-/// Folder of LXC's containers.
-pub const LXC: &str = "/var/lib/lxc";
-/// What stands before and behind a guest's name while it is made or removed.
-pub const PARTIAL: (&str, &str) = (".matrix-podman-", ".partial");
 /// Held by who chooses ids and address for a guest.
 const CHOOSING: &str = ".matrix-podman-choosing";
 /// How long a guest may take to have a working systemd.

@@ -8,8 +8,7 @@ mod boot;
 pub mod build;
 mod cluster;
 pub mod disk;
-pub mod file;
-pub mod folder;
+mod flush;
 pub mod image;
 mod interface;
 pub mod lxc;
@@ -21,7 +20,6 @@ pub mod proxmox;
 mod roles;
 mod rootfs;
 mod runtime;
-pub mod secret;
 mod storage;
 mod unit;
 
@@ -33,10 +31,7 @@ use matrix_podman_core::{
 
 pub use unit::stop_all;
 
-use crate::{dump, failure::Failure, guest::wire::Saying, synapse};
-
-/// Who hears how an act goes.
-pub type Sink<'a> = dyn Fn(Saying) + Sync + 'a;
+use crate::{failure::Failure, file, postgres::dump, progress::Sink, secret, synapse};
 
 /// Does one effect here.
 pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
@@ -111,7 +106,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
-        Effect::Flush { .. } => file::flush_all(),
+        Effect::Flush { .. } => flush::flush_all(),
         Effect::SettleStorage { check } => storage::settle(*check, sink),
         Effect::RemoveImage { id, names } => image::remove_image(id, names),
         Effect::DropDatabase { name } => dump::drop_kept(name),

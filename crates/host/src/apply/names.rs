@@ -17,10 +17,10 @@ use matrix_podman_core::{
     resource::BRIDGE_PID_FILES,
 };
 
-use super::{file, network::pid_file};
+use super::network::pid_file;
 use crate::{
     failure::{Doing, Failure},
-    probe,
+    file, probe,
     process::Program,
 };
 

@@ -20,12 +20,12 @@ use matrix_podman_core::{
 };
 use serde_json::Value as Json;
 
-use super::{Sink, file, names};
+use super::names;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
-    probe,
+    file, probe,
     process::{Input, Program},
+    progress::{Saying, Sink},
 };
 
 const QUICK: Duration = Duration::from_secs(30);
@@ -220,29 +220,6 @@ fn stop_forwarding(doing: &str) -> Result<(), Failure> {
     }
     load(&firewall::remove_table(firewall::FORWARDING_TABLE), doing, &|_| {})?;
     file::remove_partial(&folder)
-}
-
-/// The interfaces by which packets leave: to the world, and to `addresses`.
-pub(crate) fn ways(addresses: impl IntoIterator<Item = std::net::Ipv4Addr>) -> Result<Vec<String>, String> {
-    let ask = |words: &[&str]| -> Result<Vec<String>, String> {
-        let output =
-            Program::new(["ip", "-json", "-4", "route"].iter().chain(words)).deadline(QUICK).output();
-        // An address that nothing leads to has no way.
-        if output.status != Some(0) || output.stdout.trim_ascii().is_empty() {
-            return Ok(Vec::new());
-        }
-        let routes: Vec<Json> = serde_json::from_slice(&output.stdout)
-            .map_err(|e| format!("the list of routes cannot be read: {e}"))?;
-        let device = |route: &Json| route.get("dev").and_then(Json::as_str).map(str::to_owned);
-        Ok(routes.iter().filter_map(device).filter(|name| name != "lo").collect())
-    };
-    let mut all = ask(&["show", "default"])?;
-    for address in addresses {
-        all.extend(ask(&["get", &address.to_string()])?);
-    }
-    all.sort();
-    all.dedup();
-    Ok(all)
 }
 
 /// The file in which what serves names on `bridge` writes its process id.

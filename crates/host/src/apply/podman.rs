@@ -9,15 +9,16 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
-    render::postgres::NewCluster,
     service::Service,
+    stack::postgres::NewCluster,
 };
 
-use super::{Sink, file};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file,
     process::{Input, Program},
+    progress::{Saying, Sink},
+    secret,
 };
 
 /// How long a one-off container may take.
@@ -157,7 +158,7 @@ const PARSE: [&str; 5] = [
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);
     let volumes = secrets
-        .filter(|s| s.reader() == Some(Service::Synapse) && super::secret::exists(*s))
+        .filter(|s| s.reader() == Some(Service::Synapse) && secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
         .chain([format!("{}:/data:ro", layout::in_root("synapse"))])
         .collect();

@@ -11,13 +11,12 @@ use matrix_podman_core::{
     name::{Mode, Owner},
 };
 
-use super::file;
-
 use crate::{
     failure::{Doing, Failure},
+    file,
     guest::Doorway,
+    own_program,
     process::{Input, Program},
-    run,
 };
 
 /// How long each act on the way may take.
@@ -55,7 +54,7 @@ pub fn push(doorway: &Doorway) -> Result<(), Failure> {
                 "it must be built as this project's .cargo/config.toml says (statically linked) to run in any guest",
             )
         })?;
-    if said.trim() != run::own_digest()? {
+    if said.trim() != own_program::digest()? {
         return Err(Failure::new(doing, "it did not arrive whole").hint("run the same again"));
     }
     Program::new(doorway.argv(&["mv", "--force", "--", &partial, layout::BINARY]))

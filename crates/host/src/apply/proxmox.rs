@@ -23,13 +23,12 @@ use matrix_podman_core::{
     },
 };
 
-use super::Sink;
 use crate::{
     failure::Failure,
-    guest::{Doorway, wire::Saying},
-    probe,
+    guest::Doorway,
+    own_program, probe,
     process::Program,
-    run,
+    progress::{Saying, Sink},
 };
 
 use act::{call, look, until};
@@ -237,7 +236,7 @@ pub fn reboot(container: &Container, sink: &Sink) -> Result<(), Failure> {
 /// whole, then puts it in place.
 pub fn push(id: ContainerId, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("put matrix-podman into the container {id}");
-    if !run::installed_is_own()? {
+    if !own_program::is_installed()? {
         super::program::install()?;
     }
     let partial = format!("{}.new", layout::BINARY);
@@ -246,7 +245,7 @@ pub fn push(id: ContainerId, sink: &Sink) -> Result<(), Failure> {
     let said = call(&act, &doing, sink)?;
     let doorway = doorway(id);
     let digest = Program::new(doorway.argv(&[&partial, "agent", "--digest"])).deadline(QUICK).output();
-    if String::from_utf8_lossy(&digest.stdout).trim() != run::own_digest()? {
+    if String::from_utf8_lossy(&digest.stdout).trim() != own_program::digest()? {
         let complaint = String::from_utf8_lossy(&digest.stderr).trim().to_owned();
         let mut failure = said.nothing_came(&doing, "it did not arrive whole");
         failure.evidence.extend(complaint.lines().map(str::to_owned));

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use matrix_podman_core::render::{
-    homeserver::DATABASE,
-    roles::{self, OWNER},
+use matrix_podman_core::stack::{
+    postgres::roles::{self, OWNER},
+    synapse::homeserver::DATABASE,
 };
 
-use super::Sink;
 use crate::{
-    dump::{owner, psql},
     failure::Failure,
-    guest::wire::Saying,
+    postgres::{owner, psql},
+    progress::{Saying, Sink},
 };
 
 /// How long one attempt may take; a large number of tables changes hands within seconds.

@@ -4,11 +4,11 @@ use std::{fs, path::Path, time::Duration};
 
 use matrix_podman_core::name::AbsPath;
 
-use super::{Sink, file, folder::Folder};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file::{self, folder::Folder},
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// How long it may take, all packages fetched over a slow line.

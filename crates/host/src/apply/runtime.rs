@@ -20,12 +20,12 @@ use matrix_podman_core::{
     update::{NewerPackage, RUNTIME},
 };
 
-use super::{Sink, apt, file};
+use super::apt;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
-    probe,
+    file, probe,
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// Where the newer packages are unpacked and tried.

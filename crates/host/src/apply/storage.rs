@@ -13,11 +13,12 @@ use matrix_podman_core::{
     storage::{self, Storage},
 };
 
-use super::{Sink, file, unit};
+use super::unit;
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file,
     process::Program,
+    progress::{Saying, Sink},
 };
 
 /// Where Podman keeps images and containers of root's.

@@ -13,8 +13,12 @@ use matrix_podman_core::{
     update::telling,
 };
 
-use super::Sink;
-use crate::{failure::Failure, guest::wire::Saying, probe, process::Program};
+use crate::{
+    failure::Failure,
+    probe,
+    process::Program,
+    progress::{Saying, Sink},
+};
 
 /// How long systemd's own quick acts may take.
 const QUICK: Duration = Duration::from_secs(90);

@@ -21,8 +21,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::proof::Signed;
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// A config of a snapshot, and whose word it is.

@@ -1,41 +1,21 @@
 //! A drill: the newest snapshot brought back beside the server, into containers
 //! without a network, to see whether it would have helped.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::{fs::File, time::Instant};
 
 use matrix_podman_core::{
     aside::Containers,
-    backup::{
-        MediaList,
-        drill::{self, CameBack},
-    },
-    render::homeserver::DATABASE,
-    service::Service,
+    backup::{MediaList, drill::CameBack},
 };
 use rustic_core::jiff::Timestamp;
 
-use super::{
-    Call, Opened, Proof, Repository, guest, lines, media_place,
-    restore::{self, Beside},
-};
+use super::{Opened, Proof, Repository, media_place, restore};
 use crate::{
-    apply::{Sink, file},
-    aside,
     failure::{Doing, Failure},
-    guest::wire::Saying,
-    process::Program,
+    guest::calls::{Beside, Call},
+    progress::{Saying, Sink},
     world::World,
 };
-
-/// How long Synapse may take to come up.
-const SYNAPSE_UP: Duration = Duration::from_secs(10 * 60);
-/// How long anything else may take.
-const ONCE: Duration = Duration::from_secs(120);
 
 /// Brings a snapshot back beside the server, under the locks of both sides, and compares it with what it says of
 /// itself. Whatever happens, nothing of it stays but the proof.
@@ -110,33 +90,6 @@ fn try_out(
     drop(lock);
     sink(Saying::WaitsFor("the database to be filled and Synapse to start on it".to_owned()));
     let paths = media.paths().map(media_place).collect();
-    let answer = lines(world, Call::Drill(Box::new(drill.clone()), paths), "hold a drill")?.concat();
+    let answer = world.lines(Call::Drill(Box::new(drill.clone()), paths), "hold a drill")?.concat();
     Ok((serde_json::from_str(&answer).doing(|| "understand what the drill found")?, media))
-}
-
-/// The guest's half: runs what came back, and removes it.
-pub fn serve(drill: &Containers, media: &[String], to: &mut dyn Write) -> Result<(), Failure> {
-    let held = run(drill, media);
-    let removed = aside::remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
-    let came_back = held?;
-    removed?;
-    guest::json_line(to, &came_back).doing(|| "tell what came back")
-}
-
-fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
-    aside::prepare(drill)?;
-    let digests = guest::digests_below(Beside::Drill.folder(), media)?;
-    aside::start_database(drill)?;
-    let dump = restore::drills_dump();
-    aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
-    let tables: BTreeMap<String, u64> =
-        guest::rows(&mut guest::Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
-    file::remove(&dump)?;
-    aside::start_synapse(drill, SYNAPSE_UP)?;
-    let doing = "ask the drill's Synapse for its keys";
-    let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
-    let keys =
-        drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
-    let logged_in = aside::log_in(drill)?;
-    Ok(CameBack { tables, media: digests, keys, logged_in })
 }

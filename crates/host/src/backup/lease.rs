@@ -27,8 +27,8 @@ use document::{Found, Lock, STALE, Verdict, judge};
 
 use super::store::Item;
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// How long others are given to see our lock before theirs are looked at once more.

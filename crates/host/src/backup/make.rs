@@ -16,19 +16,19 @@ use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
 
 use super::{
-    Call, Password, Place, Repository, Snapshot, ask, config, guests,
+    Password, Place, Repository, Snapshot, config,
     lease::Use,
-    lines, lines_from, media_place, parts,
+    media_place, parts,
     repository::{Newest, TAG, described, explained},
     seen::Seen,
     source::{Material, Source},
 };
 use crate::{
-    apply::Sink,
     bounded,
     failure::{Doing, Failure},
-    guest::{Connection, wire::Saying},
-    world::World,
+    guest::{Connection, calls::Call},
+    progress::{Saying, Sink},
+    world::{World, stream},
 };
 
 /// A snapshot that was made.
@@ -54,7 +54,7 @@ pub fn make(
     let server_name = world.site().config.server_name.clone();
     sink(Saying::Line("counting and dumping the database".to_owned()));
     let made_at = Timestamp::now();
-    let dump = ask(world, Call::Dump)?;
+    let dump = world.stream(Call::Dump)?;
     let repository = Repository::at(place, password)?;
     let _lease = repository.lease(Use::Shared)?;
     let newest = repository.newest(server_name.as_str())?;
@@ -154,13 +154,15 @@ pub(super) fn archive(
 fn begun(from: Box<dyn Read + Send>) -> Result<(Content, Box<dyn Read + Send>), Failure> {
     let doing = || "dump the database";
     let mut from = BufReader::with_capacity(1 << 20, from);
-    let head = bounded::line(&mut from, bounded::LINE).map_err(|e| guests(e, doing()))?.unwrap_or_default();
+    let head = bounded::line(&mut from, bounded::LINE)
+        .map_err(|e| Failure::carried(e, doing()))?
+        .unwrap_or_default();
     Ok((serde_json::from_str(&head).doing(doing)?, Box::new(from)))
 }
 
 fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
     let doing = "list what is in the guest";
-    lines(world, Call::List, doing)?.iter().map(|line| entry(line)).collect()
+    world.lines(Call::List, doing)?.iter().map(|line| entry(line)).collect()
 }
 
 /// One entry of the guest's list. The guest says what it likes: a path that leads to
@@ -209,7 +211,7 @@ impl About {
         if !unknown.is_empty() {
             let doing = "read the media";
             let asked = Call::Digests(unknown.iter().map(|path| media_place(path)).collect());
-            let answers = lines_from(self.guest, asked, doing)?;
+            let answers = stream::lines(self.guest, asked, doing)?;
             if answers.len() != unknown.len() {
                 return Err(Failure::new(doing, "the guest did not answer for every file"));
             }
@@ -224,8 +226,8 @@ impl About {
 
 fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
     let doing = || "read which versions run";
-    let mut lock = ask(world, Call::Read("matrix.lock".to_owned()))?;
-    let text = bounded::text(&mut lock, bounded::TEXT).map_err(|e| guests(e, doing()))?;
+    let mut lock = world.stream(Call::Read("matrix.lock".to_owned()))?;
+    let text = bounded::text(&mut lock, bounded::TEXT).map_err(|e| Failure::carried(e, doing()))?;
     let lock = Lock::parse(&text).map_err(|why| Failure::new(doing(), why))?;
     Ok(lock.images.into_iter().map(|(service, image)| (service.name().to_owned(), image.version)).collect())
 }

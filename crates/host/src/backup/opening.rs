@@ -31,8 +31,8 @@ use super::{
     waits::Waits,
 };
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// Lies in a folder's repository and is locked while this program writes there.

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// What opens a repository.

@@ -12,7 +12,7 @@ use std::{
 use rustic_core::{Progress, ProgressBars, ProgressType, RusticProgress};
 
 use super::waits::Waits;
-use crate::{apply::Sink, guest::wire::Saying};
+use crate::progress::{Saying, Sink};
 
 /// How often it is told.
 const EVERY: Duration = Duration::from_millis(250);

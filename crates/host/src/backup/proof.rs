@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// What a drill proved, or did not.

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::Record;
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
     world::World,
 };
 

@@ -29,8 +29,8 @@ use super::{
     unhurried,
 };
 use crate::{
-    apply::Sink,
     failure::{Doing, Failure},
+    progress::Sink,
 };
 
 /// The least that files are cut into; restic's own is half of it. Most media stay

@@ -9,140 +9,36 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read, Seek as _},
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    path::Path,
 };
 
 use matrix_podman_core::{
-    backup::{MediaList, belongs, place},
+    backup::{MediaList, place},
     effect::Effect,
     fact::Side,
     layout,
-    name::{AbsPath, Mode, Owner},
+    name::{Mode, Owner},
 };
 use rustic_core::{jiff::Timestamp, repofile::Node};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    Call, Opened, lines,
-    switch::{Incoming, Switch},
-};
+use super::{Opened, media_place};
 use crate::{
-    apply::{Sink, file},
+    agent,
     failure::{Doing, Failure},
-    guest::wire::{Request, Saying},
-    room,
+    file,
+    guest::{
+        calls::{Beside, Call, Incoming, Step, Switch, below_root},
+        wire::Request,
+    },
+    progress::{Saying, Sink},
     world::World,
 };
 
 /// The database that the server began with, empty, is kept under this name.
 const BEGUN: &str = "synapse_before_restore";
 
-/// Where files of a snapshot are put, beside the place that they came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Beside {
-    /// To take that place.
-    Restore,
-    /// To be looked at, and removed.
-    Drill,
-}
-
-impl Beside {
-    /// The folder.
-    pub fn folder(self) -> &'static Path {
-        Path::new(match self {
-            Beside::Restore => layout::RESTORING,
-            Beside::Drill => layout::DRILL,
-        })
-    }
-}
-
 /// Room on the guest's disk that is left alone.
 const SPARE: u64 = 512 << 20;
-
-/// One act with the files of a snapshot, in the guest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Step {
-    /// Removes what one that was cut off left there, and begins with an empty
-    /// folder for root alone, if there is room.
-    Begin {
-        /// How many bytes are going to be needed.
-        needs: u64,
-    },
-    /// Makes a folder.
-    Folder {
-        /// Its path below `/opt/matrix`.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner.
-        owner: Owner,
-    },
-    /// Writes a file; what it holds follows as data.
-    File {
-        /// Its path below `/opt/matrix`.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner.
-        owner: Owner,
-        /// When it was last changed, in nanoseconds since 1970.
-        modified: u64,
-    },
-    /// Removes the folder.
-    End,
-    /// Gives other data the place of those that are there, which are set aside.
-    Switch(Switch),
-}
-
-/// Does one act here.
-pub fn serve(beside: Beside, step: &Step, mut data: impl Read) -> Result<(), Failure> {
-    match step {
-        Step::Begin { needs } => {
-            file::remove_partial(beside.folder())?;
-            room::check(beside.folder(), *needs)?;
-            // In a guest that was just made there is nothing of a server yet.
-            if let Some(root) = beside.folder().parent().filter(|root| !root.exists()) {
-                file::make_dir(root, Mode(0o755), Owner::ROOT)?;
-            }
-            file::make_dir(beside.folder(), Mode(0o700), Owner::ROOT)
-        }
-        Step::Folder { path, mode, owner } => file::make_dir(&target(beside, path)?, plain(*mode), *owner),
-        Step::File { path, mode, owner, modified } => {
-            let target = target(beside, path)?;
-            file::write_from(&target, &mut data, plain(*mode), *owner)
-                .map_err(|failure| failure.about_full_disk("the guest's"))?;
-            let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(*modified);
-            file::open(&target)
-                .and_then(|file| file.set_modified(time))
-                .doing(|| format!("write {}", target.display()))
-        }
-        Step::End => file::remove_partial(beside.folder()),
-        Step::Switch(switch) if beside == Beside::Restore => super::switch::carry_out(switch),
-        Step::Switch(_) => Err(Failure::new("end a drill", "nothing of it may take the server's place")),
-    }
-}
-
-/// A mode without the bits that would let whoever runs a file be somebody else: nothing of
-/// a server has them, so whatever has them in a snapshot was put there.
-const fn plain(mode: u32) -> Mode {
-    Mode(mode & 0o777)
-}
-
-/// A path below `/opt/matrix`, from a whole one.
-pub(super) fn below_root(path: &AbsPath) -> &str {
-    path.as_str().trim_start_matches(layout::ROOT).trim_start_matches('/')
-}
-
-/// The place beside that a path below `/opt/matrix` has.
-fn target(beside: Beside, path: &str) -> Result<PathBuf, Failure> {
-    let dump = layout::restore_dump();
-    let dumps = layout::dumps();
-    if belongs(path) || [below_root(&dump), below_root(&dumps)].contains(&path) {
-        return Ok(beside.folder().join(path));
-    }
-    Err(Failure::new(format!("restore {path}"), "it does not belong into a backup"))
-}
 
 fn act(
     world: &World,
@@ -153,7 +49,7 @@ fn act(
 ) -> Result<(), Failure> {
     match world.guest()? {
         Some(guest) => guest.send(&Request::Restore(beside, step), data, None, sink),
-        None => serve(beside, &step, data),
+        None => agent::restore_here(beside, &step, data),
     }
 }
 
@@ -178,7 +74,7 @@ pub fn switch(world: &World, incoming: Incoming, replace: bool, sink: &Sink) -> 
 /// The names of what restores set aside in the guest, oldest first.
 pub fn set_aside(world: &World) -> Result<Vec<String>, Failure> {
     let doing = "list what is set aside";
-    serde_json::from_str(&lines(world, Call::SetAside, doing)?.concat()).doing(|| doing)
+    serde_json::from_str(&world.lines(Call::SetAside, doing)?.concat()).doing(|| doing)
 }
 
 /// Puts files and dump of a snapshot into the guest, beside a server.
@@ -229,12 +125,6 @@ fn file_of_dump() -> Step {
     Step::File { path, mode: 0o600, owner: Owner::ROOT, modified: 0 }
 }
 
-/// Where a drill has the dump.
-pub(super) fn drills_dump() -> PathBuf {
-    let dump = layout::restore_dump();
-    Beside::Drill.folder().join(below_root(&dump))
-}
-
 /// Puts the dump of a snapshot beside a server, alone.
 pub(super) fn put_dump_beside(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
     let parts = opened.dump()?;
@@ -274,12 +164,12 @@ pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> 
     world.apply(&Effect::RestoreDatabase { from: from.clone(), keep_as: BEGUN.to_owned() }, sink)?;
     sink(Saying::Line("counting what came back".to_owned()));
     let doing = "see whether everything came back";
-    let rows = lines(world, Call::Rows, doing)?.concat();
+    let rows = world.lines(Call::Rows, doing)?.concat();
     let rows: BTreeMap<String, u64> = serde_json::from_str(&rows).doing(|| doing)?;
     let mut differences = manifest.differences(&rows);
     let wanted = opened.media()?;
-    let paths = wanted.paths().map(super::media_place).collect();
-    let digests = lines(world, Call::Digests(paths), doing)?;
+    let paths = wanted.paths().map(media_place).collect();
+    let digests = world.lines(Call::Digests(paths), doing)?;
     let mut found = MediaList::default();
     for (path, digest) in wanted.paths().zip(digests) {
         found.insert(path.to_owned(), digest);

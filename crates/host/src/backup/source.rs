@@ -16,12 +16,15 @@ use rustic_core::{
 };
 
 use super::{
-    Call,
     parts::Part,
     progress::Counter,
     seen::{Seeing, Seen},
 };
-use crate::{failure::Failure, guest::Connection};
+use crate::{
+    failure::Failure,
+    guest::{Connection, calls::Call},
+    world::stream,
+};
 
 /// What could not be read. rustic leaves such a file out and goes on; a
 /// snapshot that lacks something must never be written.
@@ -144,7 +147,7 @@ impl Piece {
     fn more(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let From::Guest(guest, path) = &self.from {
             let call = Call::Read(path.clone());
-            self.from = From::Open(super::ask_through(guest.clone(), call).map_err(io::Error::other)?);
+            self.from = From::Open(stream::open(guest.clone(), call).map_err(io::Error::other)?);
         }
         let count = match &mut self.from {
             From::Bytes(bytes) => bytes.read(buffer),
@@ -214,7 +217,7 @@ impl Iterator for Pieces {
             match dump.next() {
                 Some(Ok(part)) => return Some(Ok(self.part(part))),
                 Some(Err(error)) => {
-                    self.unread.fail(super::guests(error, "dump the database"));
+                    self.unread.fail(Failure::carried(error, "dump the database"));
                     return None;
                 }
                 None => self.dump = None,

@@ -2,34 +2,30 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{self, BufReader, Read, Seek as _},
+    io::{self, Read, Seek as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use matrix_podman_core::{
     backup::{
         belongs, place,
-        room::{self, Reader, RoomMedia},
+        room::{self, RoomMedia},
     },
     layout,
-    name::{Mode, Owner, ServerName},
+    name::{Mode, Owner},
 };
 use rustic_core::repofile::Node;
 use serde::Serialize;
 
-use super::{Call, Opened, guest, lines, restore};
+use super::{Opened, restore};
 use crate::{
-    apply::{Sink, file, folder::Folder},
-    bounded,
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file::{self, folder::Folder},
+    guest::calls::Call,
+    progress::{Saying, Sink},
     world::World,
 };
-
-/// The longest row of a dump, in bytes: PostgreSQL holds none that is larger.
-const LONGEST_ROW: usize = 1 << 30;
 
 /// What was taken out.
 #[derive(Debug, Default, Serialize)]
@@ -164,7 +160,7 @@ pub fn room(
     sink(Saying::Line("putting the dump beside the server".to_owned()));
     let asked = restore::put_dump_beside(world, opened, sink).and_then(|()| {
         sink(Saying::WaitsFor("PostgreSQL to read the dump".to_owned()));
-        Ok(lines(world, Call::RoomMedia(room.to_owned(), server), &doing)?.concat())
+        Ok(world.lines(Call::RoomMedia(room.to_owned(), server), &doing)?.concat())
     });
     let removed = restore::end_drill(world);
     let found: RoomMedia = serde_json::from_str(&asked?).doing(|| doing.clone())?;
@@ -190,36 +186,6 @@ fn file_name(id: &str, name: Option<&str>) -> String {
         .take(60)
         .collect();
     if plain.is_empty() { id.to_owned() } else { format!("{id}-{plain}") }
-}
-
-/// The guest's half: what the dump says of a room.
-pub(super) fn serve(room: &str, server: &ServerName) -> Result<RoomMedia, Failure> {
-    let doing = || format!("find the media of {room} in the dump");
-    let dump = file::open(&restore::drills_dump()).doing(doing)?;
-    let mut words = vec!["pg_restore", "--data-only", "--file=-"];
-    let tables = room::TABLES.map(|table| format!("--table={table}"));
-    words.extend(tables.iter().map(String::as_str));
-    let mut child = guest::Process(
-        guest::in_container(matrix_podman_core::service::Service::Postgres.name(), &words)
-            .stdin(dump)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .doing(doing)?,
-    );
-    let out = child.0.stdout.take().ok_or_else(|| Failure::new(doing(), "pg_restore has no pipe"))?;
-    let mut reader = Reader::new(room, server);
-    // A row may be long, a whole event, and no longer than PostgreSQL lets it be.
-    let mut out = BufReader::with_capacity(1 << 20, out);
-    while let Some(line) = bounded::line(&mut out, LONGEST_ROW).doing(doing)? {
-        reader.line(&line);
-    }
-    let status = child.0.wait().doing(doing)?;
-    if !status.success() {
-        return Err(Failure::new(doing(), format!("pg_restore ended with {status}"))
-            .hint("PostgreSQL has to run for this: `matrix-podman status` says whether it does"));
-    }
-    Ok(reader.end())
 }
 
 #[cfg(test)]

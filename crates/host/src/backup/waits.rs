@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{apply::Sink, guest::wire::Saying};
+use crate::progress::{Saying, Sink};
 
 /// Tells somebody who is not watching a piece of work.
 pub type Tell = fn(&str);

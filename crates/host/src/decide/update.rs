@@ -7,7 +7,7 @@ use matrix_podman_core::{
     update::{Ended, Generation, Outcome, Undo},
 };
 
-use crate::update::{Proposal, Report};
+use crate::work::update::{Proposal, Report};
 
 /// What an update touches: these may differ before it, since making them so is
 /// what it does. Which copy of the program starts the guest at boot is none of
@@ -150,7 +150,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::update::Change;
+    use crate::work::update::Change;
 
     fn image(version: &str) -> LockedImage {
         let digest = Digest::of_sha256(&[7; 32]);

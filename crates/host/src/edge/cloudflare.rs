@@ -23,7 +23,7 @@ use super::{
     Trouble, credential,
     http::{self, Call},
 };
-use crate::{apply::file, failure::Failure};
+use crate::{failure::Failure, file};
 
 const BASE: &str = "https://api.cloudflare.com/client/v4";
 /// Names another place for the API: a stand-in on this machine. Any other

@@ -17,7 +17,7 @@ use matrix_podman_core::{
 };
 
 use self::{cloudflare::Cloudflare, npm::Npm};
-use crate::{apply::Sink, failure::Failure};
+use crate::{failure::Failure, progress::Sink};
 
 /// Asks a person for something that only they know, such as a code; `None`
 /// when nobody can be asked.

@@ -15,12 +15,12 @@ use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer, p
 
 use super::{
     line::{Incoming, Line, PIECES_AHEAD, Patient, TICK},
-    wire::{CHUNK, PROTOCOL, Reply, Request, Saying, write_cut, write_data, write_message},
+    wire::{CHUNK, PROTOCOL, Reply, Request, write_cut, write_data, write_message},
 };
 use crate::{
-    apply::Sink,
     failure::{Doing, Failure},
     process,
+    progress::{Saying, Sink},
 };
 
 /// How much each of the pipes to and from the agent may hold, in bytes.

@@ -20,8 +20,8 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
 };
 
-use super::wire::{Envelope, Frame, Reply, Saying, read_frame};
-use crate::{failure::Failure, probe};
+use super::wire::{Envelope, Frame, Reply, read_frame};
+use crate::{failure::Failure, probe, progress::Saying};
 
 /// How many pieces of a stream may be on their way or wait here to be read.
 pub(super) const PIECES_AHEAD: usize = 8;

@@ -1,10 +1,11 @@
 //! One connection to the same program inside the guest.
 //!
-//! [`agent`] is the side in the guest, [`Connection`] the side outside;
-//! [`wire`] is what they say to each other. Facts, acts and data for many
+//! [`Connection`] is the side outside, [`agent`](crate::agent) the side in the
+//! guest; [`wire`] is what they say to each other, [`calls`] what a backup, a
+//! restore and a rehearsal ask. Facts, acts and data for many
 //! requests travel at once, each under its number.
 
-pub mod agent;
+pub mod calls;
 mod connection;
 mod line;
 pub mod wire;

@@ -11,7 +11,12 @@ use std::{
 use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
-use crate::{backup, failure::Failure, run::LockHolder};
+use crate::{
+    failure::Failure,
+    guest::calls::{Beside, Call, Step},
+    lock::LockHolder,
+    progress::Saying,
+};
 
 /// Changes when the two sides would no longer understand each other.
 pub const PROTOCOL: u32 = 4;
@@ -52,10 +57,10 @@ pub enum Request {
     /// Send something that a backup holds as data. The guest sends one piece
     /// for each byte of data that it gets, so that what comes faster than it is
     /// worked on waits in the guest.
-    Stream(backup::Call),
+    Stream(Call),
     /// Do one act with the files of a snapshot; what a file is to hold follows as
     /// data.
-    Restore(backup::restore::Beside, backup::restore::Step),
+    Restore(Beside, Step),
 }
 
 /// What the guest says back.
@@ -84,31 +89,6 @@ pub enum Reply {
     Failed(Failure),
     /// Nothing new; the guest goes on. So silence means that it does not.
     Alive,
-}
-
-/// Something about how a piece of work goes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Saying {
-    /// A line that a program printed.
-    Line(String),
-    /// How far a piece of work is, in hundredths, and what it is at.
-    Share {
-        /// So much is done.
-        percent: u8,
-        /// What it is at.
-        at: String,
-    },
-    /// How far a transfer is, in bytes.
-    Bytes {
-        /// So much is done.
-        done: u64,
-        /// Of so much, when that is known.
-        total: Option<u64>,
-    },
-    /// What is being waited for.
-    WaitsFor(String),
-    /// What went wrong and is tried again, and when.
-    TriesAgain(String),
 }
 
 /// What travels in a message frame.

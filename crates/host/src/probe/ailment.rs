@@ -17,7 +17,7 @@ use matrix_podman_core::{
     service::Service,
 };
 
-use crate::{apply::file, process::Program};
+use crate::{file, process::Program};
 
 /// How long somebody may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

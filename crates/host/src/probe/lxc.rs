@@ -12,14 +12,13 @@ use matrix_podman_core::{
     render::lxc::SITE_MARK,
 };
 
-use crate::{
-    apply::{
-        disk,
-        lxc::{LXC, PARTIAL},
-    },
-    process::Program,
-};
+use super::disk;
+use crate::process::Program;
 
+/// Folder of LXC's containers.
+pub(crate) const LXC: &str = "/var/lib/lxc";
+/// What stands before and behind a guest's name while it is made or removed.
+pub(crate) const PARTIAL: (&str, &str) = (".matrix-podman-", ".partial");
 /// Where the kernel's control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// From this share of its limit on, in hundredths, a guest's memory is used up.

@@ -4,8 +4,9 @@
 //! that answer them stand in the core.
 
 mod ailment;
+pub(crate) mod disk;
 pub(crate) mod dns;
-mod lxc;
+pub(crate) mod lxc;
 mod net;
 mod system;
 mod trial;
@@ -22,25 +23,19 @@ use std::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use matrix_podman_core::{
-    fact::{Ask, Edition, Fact, FileKind, FileState, Value},
+    fact::{Edition, Fact, FileKind, FileState, Value},
     name::{AbsPath, Digest, Mode, Owner},
     observed::Answer,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    apply::{folder::Folder, secret},
-    process::Program,
-};
+use crate::{file::folder::Folder, process, secret};
 
 /// Largest content that an answer carries.
 const MAX_CONTENT: u64 = 256 << 10;
-/// How long a command that answers a question may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How many questions are put at once: each has a thread, and some a connection.
 const AT_ONCE: usize = 32;
 
@@ -68,14 +63,7 @@ pub fn answer_all(facts: &[Fact]) -> Vec<Answer> {
 
 /// Answers one question.
 pub fn answer(fact: &Fact) -> Answer {
-    let result = match fact.ask() {
-        Ask::Run(argv) => {
-            let output = Program::new(argv).deadline(PATIENCE).output();
-            fact.parse(&output).map_err(|e| e.to_string())
-        }
-        Ask::Builtin => builtin(fact),
-    };
-    match result {
+    match process::ask(fact).unwrap_or_else(|| builtin(fact)) {
         Ok(value) => Answer::Known(value),
         Err(why) => Answer::Unknown(why),
     }
@@ -95,10 +83,10 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::System => system::info().map(|info| Value::System(Box::new(info))),
         Fact::LxcGuest(name) => Ok(Value::LxcGuest(lxc::state(name))),
         Fact::GuestRoot(name) => lxc::root(name).map(Value::GuestRoot),
-        Fact::GuestDisk(name) => crate::apply::disk::look(name).map(Value::GuestDisk),
+        Fact::GuestDisk(name) => disk::look(name).map(Value::GuestDisk),
         Fact::LxcNeighbours => Ok(Value::Neighbours(lxc::neighbours())),
         Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
-        Fact::Ways(addresses) => crate::apply::network::ways(addresses.iter().copied()).map(Value::Lines),
+        Fact::Ways(addresses) => net::ways(addresses.iter().copied()).map(Value::Lines),
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
         Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
@@ -109,7 +97,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::NameServer(address) => Ok(Value::Yes(ailment::name_server(*address))),
         Fact::SigningKeyOnDisk => ailment::signing_key_id().map(Value::Text),
         Fact::InstalledProgram => {
-            crate::run::installed_is_own().map(Value::Yes).map_err(|failure| failure.to_string())
+            crate::own_program::is_installed().map(Value::Yes).map_err(|failure| failure.to_string())
         }
         Fact::Http(question) => web::ask(question).map(|answer| Value::Http(Box::new(answer))),
         Fact::Addresses(name) => dns::addresses(name).map(Value::Addresses),

@@ -10,11 +10,38 @@ use crate::process::Program;
 
 /// How long a place may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a quick command may take.
+const QUICK: Duration = Duration::from_secs(30);
 
 pub(super) fn address_of(interface: &str) -> Option<Ipv4Addr> {
     let output = Program::new(["ip", "-json", "-4", "address", "show", "dev", interface]).output();
     let links: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
     links.pointer("/0/addr_info/0/local")?.as_str()?.parse().ok()
+}
+
+/// The interfaces by which packets leave: to the world, and to `addresses`.
+pub(super) fn ways(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<Vec<String>, String> {
+    let ask = |words: &[&str]| -> Result<Vec<String>, String> {
+        let output =
+            Program::new(["ip", "-json", "-4", "route"].iter().chain(words)).deadline(QUICK).output();
+        // An address that nothing leads to has no way.
+        if output.status != Some(0) || output.stdout.trim_ascii().is_empty() {
+            return Ok(Vec::new());
+        }
+        let routes: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)
+            .map_err(|e| format!("the list of routes cannot be read: {e}"))?;
+        let device = |route: &serde_json::Value| {
+            route.get("dev").and_then(serde_json::Value::as_str).map(str::to_owned)
+        };
+        Ok(routes.iter().filter_map(device).filter(|name| name != "lo").collect())
+    };
+    let mut all = ask(&["show", "default"])?;
+    for address in addresses {
+        all.extend(ask(&["get", &address.to_string()])?);
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
 }
 
 /// Those of `ports` on which something listens, on any address.

@@ -1,14 +1,17 @@
 //! What the machine or the guest is.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use matrix_podman_core::{
     fact::{Clock, MachineInfo},
     size::Bytes,
 };
 
-use super::{PATIENCE, command, web};
+use super::{command, web};
 use crate::process::Program;
+
+/// How long a command that answers a question may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn info() -> Result<MachineInfo, String> {
     let release = fs::read_to_string("/etc/os-release").map_err(|e| format!("/etc/os-release: {e}"))?;

@@ -19,9 +19,8 @@ use matrix_podman_core::{
     config::Config,
     fact::{Fact, Value},
     layout,
-    observed::Answer as Observation,
-    render::homeserver,
     service::Service,
+    stack::synapse::homeserver,
 };
 use serde_json::Value as Json;
 
@@ -29,7 +28,7 @@ use inside::Inside;
 pub use people::answer;
 pub(crate) use register::{NewAccount, REGISTER, registration};
 
-use crate::{failure::Failure, probe};
+use crate::{failure::Failure, process};
 
 /// How long an answer may take; hashing a password takes most of a second, and
 /// ending an account that is in many rooms more.
@@ -189,8 +188,8 @@ impl Api {
 /// What systemd says of Synapse's unit: whether it is loaded, whether it is active.
 fn unit_state() -> (String, String) {
     let unit = Service::Synapse.unit();
-    match probe::answer(&Fact::Units(BTreeSet::from([unit.clone()]))) {
-        Observation::Known(Value::Units(units)) => {
+    match process::ask(&Fact::Units(BTreeSet::from([unit.clone()]))) {
+        Some(Ok(Value::Units(units))) => {
             units.get(&unit).map(|state| (state.load.clone(), state.active.clone())).unwrap_or_default()
         }
         _ => Default::default(),

@@ -17,8 +17,8 @@ use super::{
     service::Admin,
 };
 use crate::{
-    apply::folder::Folder,
     failure::{Doing, Failure},
+    file::folder::Folder,
 };
 
 /// How many accounts are asked for at once.

@@ -20,8 +20,8 @@ use super::{
     segment,
 };
 use crate::{
-    apply::file,
     failure::{Doing, Failure},
+    file,
 };
 
 /// How often another name is tried when one is taken.

@@ -3,7 +3,7 @@
 use matrix_podman_core::update::{Generation, Outcome, Precaution, Undo};
 use matrix_podman_host::{
     decide::update::names,
-    update::{Change, Proposal, Report as Done},
+    work::update::{Change, Proposal, Report as Done},
 };
 use serde::Serialize;
 

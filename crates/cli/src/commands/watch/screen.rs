@@ -230,6 +230,7 @@ mod tests {
                 state: "running".to_owned(),
                 disk: Some(Room { free: 2 << 30, total: 20 << 30, files_free: None }),
                 memory: Some(GuestMemory { used: 700 << 20, total: 2 << 30 }),
+                lock: None,
             },
             services: vec![
                 service("postgres_db", "healthy", 0, 120 << 20),

@@ -4,9 +4,9 @@ use super::{Asked, Check, Question, json, synapse};
 use crate::{
     fact::{Database, DatabaseState, HttpQuestion, InsideSynapse},
     observed::{Observed, Seen},
-    render::{homeserver, redis},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
+    stack::{redis, synapse::homeserver},
 };
 
 pub(super) const QUESTIONS: &[Question] = &[
@@ -32,7 +32,7 @@ fn database(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         Database::Refuses(why) => Check::fail(
             id,
             format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", Service::Postgres),
+            format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
         ),
     })
 }
@@ -72,12 +72,12 @@ fn schema(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         (Ok(DatabaseState { schema: None, .. }), _) => Check::fail(
             id,
             "Synapse has not made its tables yet",
-            format!("`matrix-podman logs {}` says what keeps it from it", Service::Synapse),
+            format!("`matrix-podman logs {}` says what keeps it from it", ServiceId::Synapse),
         ),
         (Ok(DatabaseState { schema: Some(version), .. }), Some(wanted)) if *version != wanted => Check::fail(
             id,
             format!("the data have version {version}, and this Synapse writes {wanted}"),
-            format!("Synapse migrates when it starts: `matrix-podman logs {}` shows it", Service::Synapse),
+            format!("Synapse migrates when it starts: `matrix-podman logs {}` shows it", ServiceId::Synapse),
         ),
         (Ok(DatabaseState { schema: Some(version), .. }), Some(_)) => {
             Check::pass(id, format!("migrations are finished: version {version}, which this Synapse writes"))
@@ -109,14 +109,14 @@ fn connections(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let InsideSynapse { peers, .. } = seen.inside_synapse()?;
     let open = |port: u16| peers.iter().filter(|peer| peer.port() == port).count();
     let (database, cache) = (open(POSTGRES), open(redis::PORT));
-    let log = format!("`matrix-podman logs {}` says what it tries", Service::Synapse);
+    let log = format!("`matrix-podman logs {}` says what it tries", ServiceId::Synapse);
     Ok(if database == 0 {
         Check::fail(id, "Synapse has no connection to PostgreSQL", log)
     } else if cache == 0 {
         Check::fail(
             id,
             "Synapse has no connection to Redis",
-            format!("{log}, `matrix-podman logs {}` whether it was refused", Service::Redis),
+            format!("{log}, `matrix-podman logs {}` whether it was refused", ServiceId::Redis),
         )
     } else {
         Check::pass(id, format!("Synapse holds {database} to PostgreSQL and {cache} to Redis"))

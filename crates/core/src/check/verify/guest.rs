@@ -8,7 +8,7 @@ use crate::{
     name::AbsPath,
     observed::{Observed, Seen},
     resource::{self, Backend},
-    service::Service,
+    service::ServiceId,
     size::Bytes,
 };
 
@@ -109,7 +109,7 @@ fn units(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
 fn containers(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/containers";
     let mut wrong = Vec::new();
-    for service in Service::ALL {
+    for service in ServiceId::ALL {
         match seen.container(service.name())? {
             None => wrong.push((service, format!("{service} is not there"))),
             Some(c) if c.state != "running" => wrong.push((service, format!("{service} is {}", c.state))),
@@ -133,7 +133,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/versions";
     // All is asked before the first answer is looked at.
     let file = seen.file(Side::Guest, &layout::lock_file());
-    let running = Service::ALL.map(|service| seen.container(service.name()));
+    let running = ServiceId::ALL.map(|service| seen.container(service.name()));
     let said =
         synapse(asked, id, |base| HttpQuestion::get(format!("{base}/_matrix/federation/v1/version")), seen);
     let text = file?.and_then(|f| f.content.clone()).unwrap_or_default();
@@ -147,7 +147,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     lock.images.extend(asked.site.trial.clone());
     let mut wrong = Vec::new();
     let mut shown = Vec::new();
-    for (service, container) in Service::ALL.into_iter().zip(running) {
+    for (service, container) in ServiceId::ALL.into_iter().zip(running) {
         match (lock.images.get(&service), container?) {
             (None, _) => wrong.push(format!("matrix.lock does not know {service}")),
             (Some(_), None) => wrong.push(format!("{service} is not there")),
@@ -157,7 +157,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             (Some(image), Some(_)) => shown.push(format!("{service} {}", image.version)),
         }
     }
-    if let (Ok(reply), Some(image)) = (said?, lock.images.get(&Service::Synapse)) {
+    if let (Ok(reply), Some(image)) = (said?, lock.images.get(&ServiceId::Synapse)) {
         let said = json(reply);
         let said = said.pointer("/server/version").and_then(serde_json::Value::as_str).unwrap_or_default();
         // A version from a source tree has the branch behind it, in brackets.

@@ -18,7 +18,7 @@ use crate::{
     federation::Net,
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site},
-    service::Service,
+    service::ServiceId,
 };
 
 pub use federation::federation_checks;
@@ -115,12 +115,12 @@ pub(crate) fn has_way_in(site: &Site, scope: &Scope, seen: &Observed) -> Seen<bo
 
 /// The published services that nobody on the machine can speak to, each with
 /// what happens instead.
-pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<Vec<(Service, String)>> {
+pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<Vec<(ServiceId, String)>> {
     let asked = Asked { site, scope };
     let ports = &site.config.ports;
     let silent = [
-        (Service::Synapse, ports.synapse, "/_matrix/client/versions"),
-        (Service::Web, ports.web, "/config.json"),
+        (ServiceId::Synapse, ports.synapse, "/_matrix/client/versions"),
+        (ServiceId::Web, ports.web, "/config.json"),
     ]
     .map(|(service, port, path)| {
         let question = HttpQuestion::get(format!("{}{path}", address(&asked, port.get(), seen)?));

@@ -1,7 +1,7 @@
 //! `[update]`.
 
 use super::{super::types::List, Fixed, Key};
-use crate::service::Service;
+use crate::service::ServiceId;
 
 super::keys! {
     AUTO: Key<bool> = Key {
@@ -16,7 +16,7 @@ super::keys! {
               registry; otherwise the machine, which builds them.",
         init: true,
     };
-    HOLD: Key<List<Service>> = Key {
+    HOLD: Key<List<ServiceId>> = Key {
         path: "update.hold",
         fallback: Fixed(|| List(Vec::new())),
         of: |c| Some(List(c.update.hold.clone())),

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{Flaw, TextType, enum_schema, nearest};
 use crate::{
     config::{ApexChoice, BackendChoice, CertificateChoice, LogLevel, NotifyOn, SourceChoice, ZoneSetting},
-    service::Service,
+    service::ServiceId,
 };
 
 /// `synapse.registration`; `open` needs a reason beside it.
@@ -70,13 +70,13 @@ choice! {
     RegistrationChoice { "closed" = Closed, "token" = Token, "open" = Open }
 }
 
-impl TextType for Service {
+impl TextType for ServiceId {
     fn wanted() -> String {
-        one_of(&Service::ALL.map(Service::name))
+        one_of(&ServiceId::ALL.map(ServiceId::name))
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        let names = Service::ALL.map(Service::name);
-        Service::by_name(text).ok_or_else(|| {
+        let names = ServiceId::ALL.map(ServiceId::name);
+        ServiceId::by_name(text).ok_or_else(|| {
             let flaw = Flaw::new(format!("must be {}", Self::wanted()));
             match nearest(text, names) {
                 Some(near) => flaw.hint(format!("did you mean {near:?}?")),
@@ -88,7 +88,7 @@ impl TextType for Service {
         self.name().to_owned()
     }
     fn text_schema() -> Json {
-        enum_schema(&Service::ALL.map(Service::name))
+        enum_schema(&ServiceId::ALL.map(ServiceId::name))
     }
 }
 

@@ -83,7 +83,7 @@ pub(in crate::config) struct NetworkCidr(pub Cidr);
 impl NetworkCidr {
     /// This machine and the private networks.
     pub(in crate::config) fn private() -> Vec<Self> {
-        crate::edge::proxy::usual_connectors().into_iter().map(Self).collect()
+        Cidr::private_networks().into_iter().map(Self).collect()
     }
 }
 

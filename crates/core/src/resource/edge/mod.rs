@@ -5,7 +5,6 @@
 
 mod cache;
 mod certificate;
-mod checks;
 mod cloudflare;
 mod conflict;
 mod host;
@@ -22,7 +21,6 @@ mod tests;
 mod tests_cloudflare;
 mod tunnel;
 
-pub use checks::edge_checks;
 pub use outside::{View, outside_question, outside_view};
 pub use takedown::{Takedown, edge_takedown};
 
@@ -37,7 +35,7 @@ use crate::{
     fact::Side,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
-    service::Service,
+    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -46,7 +44,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The edge comes last: a door is opened when there is something behind it.
 fn behind_the_stack() -> Vec<ResourceId> {
-    vec![service::id(Service::Synapse), service::id(Service::Web)]
+    vec![service::id(ServiceId::Synapse), service::id(ServiceId::Web)]
 }
 
 /// Why a comparison ends early.

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    check::{Check, Verdict},
+    check::{Check, Verdict, edge::edge_checks},
     config::Config,
     edge::{Act, Reply, cloudflare::cache_rule},
     effect::Effect,

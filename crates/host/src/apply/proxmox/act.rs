@@ -18,7 +18,7 @@ use matrix_podman_core::proxmox::Act;
 use super::{LOOK, Sink};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    progress::Saying,
 };
 
 /// How long an act is waited for; a download or a large disk is slow.

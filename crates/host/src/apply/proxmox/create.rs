@@ -16,10 +16,11 @@ use super::{
     ask, exists, odd, settings,
 };
 use crate::{
-    apply::{file, secret},
     failure::{Doing, Failure},
-    guest::wire::Saying,
+    file,
     process::Program,
+    progress::Saying,
+    secret,
 };
 
 const LEFT: &str = "a part of it is there; `matrix-podman up --remove-failed` removes that and begins again";

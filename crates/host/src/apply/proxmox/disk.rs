@@ -11,8 +11,8 @@ use matrix_podman_core::{
 use super::{QUICK, Sink, act::call, ask, odd, settings};
 use crate::{
     failure::{Doing, Failure},
-    guest::wire::Saying,
     process::Program,
+    progress::Saying,
 };
 
 /// Makes the file system on a mounted device as large as the device: a fixed text, with

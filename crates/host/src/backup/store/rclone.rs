@@ -23,9 +23,9 @@ use tempfile::TempDir;
 
 use super::{Item, LOCKS, Manner, Name, Store, http, s3::exactly};
 use crate::{
-    apply::file,
     bounded,
     failure::{Doing, Failure},
+    file,
 };
 
 /// How long rclone may take until it serves.

@@ -20,9 +20,9 @@ use serde_json::{Value as Json, json};
 
 use super::{Method, Npm, Trouble};
 use crate::{
-    apply::{Sink, file},
     failure::{Doing as _, Failure},
-    guest::wire::Saying,
+    file,
+    progress::{Saying, Sink},
 };
 
 /// NPM itself gives certbot a quarter of an hour.

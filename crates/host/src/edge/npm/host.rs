@@ -12,7 +12,10 @@ use matrix_podman_core::edge::{
 use serde_json::{Value as Json, json};
 
 use super::{Method, Npm, Outcome, Trouble, WRITING, outside};
-use crate::{apply::Sink, failure::Failure, guest::wire::Saying};
+use crate::{
+    failure::Failure,
+    progress::{Saying, Sink},
+};
 
 /// How long NPM may take to give its nginx what it has saved, when its answer
 /// was lost.

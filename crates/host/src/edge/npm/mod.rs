@@ -24,7 +24,7 @@ use super::{
     credential::{self, Secret},
     http::{self, Call, Method},
 };
-use crate::{apply::Sink, failure::Failure};
+use crate::{failure::Failure, progress::Sink};
 
 /// How long NPM may take to write a host: it tries and reloads its nginx twice.
 const WRITING: Duration = Duration::from_secs(120);

@@ -1,0 +1,5 @@
+//! Printers of documents: values in, text out. They know nothing of servers.
+
+pub mod nginx;
+pub mod unit;
+pub mod yaml;

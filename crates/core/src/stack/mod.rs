@@ -1,0 +1,216 @@
+//! The services: each is a room in a folder of its own, and one table names them.
+//!
+//! What everybody does with a service (print its unit, build its image, back it up)
+//! walks the table and asks the room. The Quadlet units and the compose file are two
+//! printings of one [`ContainerSpec`], so that they cannot drift apart.
+
+pub mod element;
+pub mod postgres;
+pub mod redis;
+mod spec;
+pub mod synapse;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    config::Config,
+    desired::{DesiredFile, DesiredFolder},
+    layout::{self, Secret},
+    lock::{Lock, LockedImage},
+    name::{AbsPath, Digest, Owner},
+    service::ServiceId,
+    size::{Bytes, Seconds},
+};
+
+pub use spec::{ContainerSpec, Facts, Health, MissingImage, Mount, Publish, Tmpfs};
+
+/// Everything that the program knows about one service.
+pub trait Service: Sync {
+    /// Which one it is.
+    fn id(&self) -> ServiceId;
+
+    /// Completes its container. What every container has is there already; the error
+    /// says what the image lacks.
+    fn container(
+        &self,
+        spec: &mut ContainerSpec,
+        config: &Config,
+        image: &LockedImage,
+        facts: &Facts,
+    ) -> Result<(), String>;
+
+    /// The config files that it reads, apart from its unit.
+    fn files(&self, config: &Config, facts: &Facts) -> Vec<DesiredFile>;
+
+    /// The folders that its mounts and files need, each after the one that it is in.
+    fn folders(&self) -> Vec<DesiredFolder> {
+        Vec::new()
+    }
+
+    /// The services that it needs, which are started before it.
+    fn needs(&self) -> &'static [ServiceId] {
+        &[]
+    }
+}
+
+/// All services, in the order in which they start.
+pub static ALL: [&dyn Service; 4] =
+    [&postgres::Postgres, &redis::Redis, &synapse::Synapse, &element::Element];
+
+/// What is known about the service with that id.
+pub fn room(id: ServiceId) -> &'static dyn Service {
+    match id {
+        ServiceId::Postgres => &postgres::Postgres,
+        ServiceId::Redis => &redis::Redis,
+        ServiceId::Synapse => &synapse::Synapse,
+        ServiceId::Web => &element::Element,
+    }
+}
+
+/// The folders of the stack, each after the one that it is in.
+pub fn folders() -> Vec<DesiredFolder> {
+    let folder = |path, mode| DesiredFolder::new(AbsPath::known(path), mode, Owner::ROOT);
+    [folder(layout::ROOT, 0o755), folder(layout::SECRETS, 0o700)]
+        .into_iter()
+        .chain(ALL.iter().flat_map(|room| room.folders()))
+        .chain([folder(layout::QUADLET, 0o755)])
+        .collect()
+}
+
+/// The secrets that `service` reads, with this config.
+pub fn secrets_of(service: ServiceId, config: &Config) -> Vec<Secret> {
+    let turn = config.turn.as_ref().map(|_| Secret::Turn);
+    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == Some(service)).collect()
+}
+
+/// Digest over everything that `service` reads and its unit does not say: its
+/// config files and its image. It stands in the unit as a label, so a change of
+/// any of them changes the unit of exactly the services that it concerns.
+pub fn service_config_digest(
+    service: ServiceId,
+    config: &Config,
+    image: &LockedImage,
+    facts: &Facts,
+) -> Digest {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    add(image.id.as_str());
+    for DesiredFile { path, content, .. } in &room(service).files(config, facts) {
+        add(path.as_str());
+        add(content);
+    }
+    Digest::of_sha256(hash.finalize().as_slice())
+}
+
+/// The container of `service`.
+pub fn container(
+    service: ServiceId,
+    config: &Config,
+    lock: &Lock,
+    facts: &Facts,
+) -> Result<ContainerSpec, MissingImage> {
+    let missing = |why: &str| MissingImage { service, why: why.to_owned() };
+    let image = lock.images.get(&service).ok_or_else(|| missing("the lock has no image for it"))?;
+    let mut spec = ContainerSpec {
+        service,
+        image: image.run.clone(),
+        entrypoint: None,
+        command: Vec::new(),
+        environment: vec![("TZ", config.timezone.to_string())],
+        mounts: Vec::new(),
+        tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
+        networks: Vec::new(),
+        port: None,
+        before_start: Vec::new(),
+        health: Health::of(Vec::new()),
+        after: room(service).needs(),
+        stop_signal: None,
+        stop_timeout: Seconds(10),
+        start_timeout: Seconds(120),
+        shm_size: None,
+        pids_limit: facts.pids_limits.then_some(128),
+        memory_max: facts.memory_limits.then_some(Bytes::mib(128)),
+        config_digest: service_config_digest(service, config, image, facts),
+    };
+    room(service).container(&mut spec, config, image, facts).map_err(|why| missing(&why))?;
+    for secret in secrets_of(service, config) {
+        spec.mounts.push(Mount::read(layout::secret(secret), secret.in_container()));
+    }
+    Ok(spec)
+}
+
+/// All of them, in the order in which they start.
+pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<ContainerSpec>, MissingImage> {
+    ALL.iter().map(|room| container(room.id(), config, lock, facts)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_list_of_ids() {
+        let ids: Vec<ServiceId> = ALL.iter().map(|room| room.id()).collect();
+        assert_eq!(ids, ServiceId::ALL);
+        for (position, room) in ALL.iter().enumerate() {
+            assert!(room.needs().iter().all(|need| ids[..position].contains(need)), "{}", room.id());
+        }
+    }
+    use crate::testing::{default_config, facts, lock};
+
+    fn digests(config: &Config) -> Vec<Digest> {
+        containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
+    }
+
+    #[test]
+    fn a_change_concerns_only_its_reader() {
+        let before = digests(&default_config());
+        let changed = |change: fn(&mut Config)| {
+            let mut config = default_config();
+            change(&mut config);
+            let after = digests(&config);
+            ServiceId::ALL
+                .into_iter()
+                .zip(before.iter().zip(after))
+                .filter(|(_, (a, b))| *a != b)
+                .map(|(s, _)| s)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(changed(|_| ()), []);
+        assert_eq!(changed(|c| c.synapse.presence = false), [ServiceId::Synapse]);
+        assert_eq!(changed(|c| c.web.brand = "X".into()), [ServiceId::Web]);
+        assert_eq!(changed(|c| c.web.custom_servers = true), [ServiceId::Web]);
+    }
+
+    #[test]
+    fn another_image_is_another_digest() {
+        let mut lock = lock();
+        let image = lock.images.get_mut(&ServiceId::Redis).unwrap();
+        let digest =
+            |image: &LockedImage| service_config_digest(ServiceId::Redis, &default_config(), image, &facts());
+        let before = digest(image);
+        image.id = Digest::of_sha256(&[9; 32]);
+        assert_ne!(before, digest(image));
+    }
+
+    #[test]
+    fn what_the_lock_lacks() {
+        let mut lock = lock();
+        lock.images.get_mut(&ServiceId::Postgres).unwrap().version = "devel".into();
+        let error = container(ServiceId::Postgres, &default_config(), &lock, &facts()).unwrap_err();
+        insta::assert_snapshot!(error.to_string(), @r#"cannot write the unit of postgres_db: its version "devel" does not begin with a number"#);
+        lock.images.clear();
+        let error = container(ServiceId::Web, &default_config(), &lock, &facts()).unwrap_err();
+        insta::assert_snapshot!(error.to_string(), @"cannot write the unit of element-web: the lock has no image for it");
+    }
+
+    #[test]
+    fn every_secret_has_one_reader() {
+        let config = default_config();
+        let read: Vec<Secret> = ServiceId::ALL.into_iter().flat_map(|s| secrets_of(s, &config)).collect();
+        assert_eq!(read.len(), Secret::MADE.len());
+    }
+}

@@ -1,0 +1,162 @@
+//! The words that a service's container is described in.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    name::{AbsPath, Digest, Port},
+    service::ServiceId,
+    size::{Bytes, Seconds},
+};
+
+/// What rendering must know about the machine and the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Memory that the guest may use: what it was given, or what the machine has.
+    pub guest_memory: Bytes,
+    /// Processor cores that the guest may use.
+    pub cores: u32,
+    /// Whether systemd in the guest can limit a service's memory (cgroup v2
+    /// with the memory controller delegated).
+    pub memory_limits: bool,
+    /// Whether Podman in the guest can limit a container's processes.
+    pub pids_limits: bool,
+    /// Whether Podman in the guest can say what a container gets of the processors.
+    pub cpu_weights: bool,
+    /// Whether the guest speaks IPv6 and its kernel has it.
+    pub ipv6: bool,
+}
+
+/// A service's image is not in the lock, or what the lock says does not suffice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write the unit of {service}: {why}")]
+pub struct MissingImage {
+    /// The service.
+    pub service: ServiceId,
+    /// What is missing.
+    pub why: String,
+}
+
+/// One container, independent of what starts it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSpec {
+    /// Which service; its name is the container's. It runs as
+    /// [`ServiceId::owner`], on a read-only root, without capabilities or new
+    /// privileges.
+    pub service: ServiceId,
+    /// What Podman is told to run: a digest or an id, never a tag.
+    pub image: String,
+    /// Instead of the image's entry point.
+    pub entrypoint: Option<&'static str>,
+    /// Instead of the image's command; empty leaves that.
+    pub command: Vec<String>,
+    /// Environment; never a secret.
+    pub environment: Vec<(&'static str, String)>,
+    /// Files and folders of the guest.
+    pub mounts: Vec<Mount>,
+    /// Scratch space in memory.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Networks that it is on.
+    pub networks: Vec<&'static str>,
+    /// The port that is published, if any.
+    pub port: Option<Publish>,
+    /// Command that is run in the guest before each start; none when empty.
+    pub before_start: Vec<String>,
+    /// How its health is asked for.
+    pub health: Health,
+    /// Services that it wants started before it.
+    pub after: &'static [ServiceId],
+    /// Signal that stops it, where the image's own must not be relied upon.
+    pub stop_signal: Option<&'static str>,
+    /// Time from that signal to SIGKILL.
+    pub stop_timeout: Seconds,
+    /// Time that it may take until healthy: above the worst migration.
+    pub start_timeout: Seconds,
+    /// Size of `/dev/shm`, where the default is too small.
+    pub shm_size: Option<Bytes>,
+    /// Most processes and threads; absent where control groups are disabled.
+    pub pids_limit: Option<u32>,
+    /// Most memory; absent where the machine cannot enforce it.
+    pub memory_max: Option<Bytes>,
+    /// Digest of what it reads that is not in this struct.
+    pub config_digest: Digest,
+}
+
+/// A file or folder of the guest in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// In the guest.
+    pub source: AbsPath,
+    /// In the container.
+    pub target: String,
+    /// Whether the container may write to it.
+    pub writable: bool,
+}
+
+/// Scratch space in memory, for all users in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// In the container.
+    pub target: &'static str,
+    /// At most this much.
+    pub size: Bytes,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish {
+    /// Address in the guest.
+    pub bind: Ipv4Addr,
+    /// Port in the guest.
+    pub host: Port,
+    /// Port in the container.
+    pub container: u16,
+}
+
+/// How a container's health is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Argument vector; 0 is healthy.
+    pub command: Vec<String>,
+    /// Between two tries until the first success, in milliseconds.
+    pub startup_interval_ms: u32,
+    /// Between two tries after that.
+    pub interval: Seconds,
+    /// Of one try.
+    pub timeout: Seconds,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+impl Health {
+    pub(super) fn of(command: Vec<String>) -> Self {
+        // Podman's own time limit does not end a check that hangs.
+        let timeout = Seconds(10);
+        let limited = ["timeout".to_owned(), timeout.0.to_string()];
+        Self {
+            command: limited.into_iter().chain(command).collect(),
+            startup_interval_ms: 500,
+            interval: Seconds(30),
+            timeout: Seconds(timeout.0 + 2),
+            retries: 3,
+        }
+    }
+}
+
+impl Mount {
+    pub(super) fn read(source: AbsPath, target: impl Into<String>) -> Self {
+        Self { source, target: target.into(), writable: false }
+    }
+
+    pub(super) fn write(source: AbsPath, target: impl Into<String>) -> Self {
+        Self { source, target: target.into(), writable: true }
+    }
+}
+
+impl ContainerSpec {
+    /// Most processes and memory, where the guest can limit them: far above what is
+    /// normal, far below what would stop the guest.
+    pub(super) fn limit(&mut self, pids: u32, memory: Bytes) {
+        self.pids_limit = self.pids_limit.map(|_| pids);
+        self.memory_max = self.memory_max.map(|_| memory);
+    }
+}

@@ -1,0 +1,52 @@
+//! The guest's half of a drill: runs what came back, and removes it.
+
+use std::{collections::BTreeMap, fs::File, io::Write, time::Duration};
+
+use matrix_podman_core::{
+    aside::Containers,
+    backup::drill::{self, CameBack},
+    service::Service,
+    stack::synapse::homeserver::DATABASE,
+};
+
+use super::{aside, files};
+use crate::{
+    failure::{Doing, Failure},
+    file,
+    guest::calls::{Beside, drills_dump},
+    json_line,
+    postgres::{Session, stream},
+    process::Program,
+};
+
+/// How long Synapse may take to come up.
+const SYNAPSE_UP: Duration = Duration::from_secs(10 * 60);
+/// How long anything else may take.
+const ONCE: Duration = Duration::from_secs(120);
+
+/// Runs what came back, and removes it.
+pub fn serve(drill: &Containers, media: &[String], to: &mut dyn Write) -> Result<(), Failure> {
+    let held = run(drill, media);
+    let removed = aside::remove(drill).and_then(|()| file::remove_partial(Beside::Drill.folder()));
+    let came_back = held?;
+    removed?;
+    json_line::write(to, &came_back).doing(|| "tell what came back")
+}
+
+fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
+    aside::prepare(drill)?;
+    let digests = files::digests_below(Beside::Drill.folder(), media)?;
+    aside::start_database(drill)?;
+    let dump = drills_dump();
+    aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
+    let tables: BTreeMap<String, u64> =
+        stream::rows(&mut Session::of(&drill.aside.container(Service::Postgres), DATABASE)?)?;
+    file::remove(&dump)?;
+    aside::start_synapse(drill, SYNAPSE_UP)?;
+    let doing = "ask the drill's Synapse for its keys";
+    let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
+    let keys =
+        drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
+    let logged_in = aside::log_in(drill)?;
+    Ok(CameBack { tables, media: digests, keys, logged_in })
+}

@@ -1,0 +1,10 @@
+//! Values as lines of JSON, for whoever reads them one by one.
+
+use std::io::{self, Write};
+
+/// Writes a line.
+pub(crate) fn write<T: serde::Serialize>(to: &mut dyn Write, value: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
