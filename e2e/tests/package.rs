@@ -72,7 +72,11 @@ fn main() -> ExitCode {
     });
     // One login: more of them would have to wait, as anybody's who tries passwords.
     let (anna, room) = s.foundation("one command makes a server", || {
-        let config = format!("domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n", lab.domain);
+        let config = format!(
+            "domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n\n[edge]\nproxies = [\"{}/32\"]\n",
+            lab.domain,
+            lab.gateway()
+        );
         guest.write("/root/site/matrix.toml", config + &lab.give_archives());
         run(&guest, &["up", "--yes"]).ok().says("is up.");
         let add = ["matrix-podman", "user", "add", "anna", "--password-file", "-"];

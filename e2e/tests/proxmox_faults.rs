@@ -314,7 +314,8 @@ fn walked(s: &mut Scenario, site: &Site) {
             state.guests.get_mut(&100).unwrap().config.insert("lock".to_owned(), "backup".to_owned());
         });
         // Nothing is to be done to it, so nobody needs to wait.
-        site.up().ok().says("Nothing to do").says("a backup of it was cut off").says("pct unlock 100");
+        site.up().ok().says("Nothing to do");
+        site.node.run(&site.lab, &["plan"]).ok().says("a backup of it was cut off").says("pct unlock 100");
         let found = site.node.command(&site.lab, &["doctor", "--json"]).quietly().run().exits(1).json();
         assert_eq!(found["findings"][0]["cause"], "guest/locked", "{found}");
         site.node.run(&site.lab, &["status"]).says("a backup of it was cut off").says("pct unlock 100");

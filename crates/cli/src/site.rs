@@ -15,7 +15,7 @@ use matrix_podman_core::{
     resource::{Backend, Site},
     status::Looked,
 };
-use matrix_podman_host::{backup, failure::Failure, file, probe};
+use matrix_podman_host::{backup, failure::Failure, file, probe, state};
 
 use crate::{args::Settings, error::Error, handed};
 
@@ -94,7 +94,10 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
     let config = handed::with_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
-    Ok(FoundSite { site: site(config, &machine, in_guest)?, file: Some(file), text })
+    let site = site(config, &machine, in_guest)?;
+    // Nothing may be concluded from what only a newer program understands.
+    state::written_by(site.config.site())?;
+    Ok(FoundSite { site, file: Some(file), text })
 }
 
 /// The site of a config that is not written yet; it is going to be in `file`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    format::{self, Unread},
     layout,
     lock::{Lock, LockedImage},
     name::{AbsPath, SnapshotName},
@@ -93,15 +94,14 @@ impl Outcome {
 
 impl History {
     /// Reads the text of the file.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let history: History = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        if history.format > FORMAT {
-            return Err(format!(
-                "it has format {}, which a newer matrix-podman wrote; this one knows {FORMAT}",
-                history.format
-            ));
-        }
-        Ok(history)
+    pub fn parse(text: &str) -> Result<Self, Unread> {
+        Self::known(text)?;
+        serde_json::from_str(text).map_err(|e| Unread::Otherwise(e.to_string()))
+    }
+
+    /// Refuses a text that a newer program wrote.
+    pub fn known(text: &str) -> Result<(), Unread> {
+        format::json(text, FORMAT)
     }
 
     /// The text of the file.
@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn the_history_of_a_newer_program_is_left_alone() {
-        assert!(History::parse(r#"{"format":2,"generations":[]}"#).unwrap_err().contains("newer"));
+        let newer = History::parse(r#"{"format":2,"generations":"elsewhere"}"#);
+        assert_eq!(newer, Err(Unread::Newer { found: 2, known: 1 }));
         assert!(History::parse("{").is_err());
     }
 

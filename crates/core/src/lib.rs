@@ -20,6 +20,7 @@ pub mod effect;
 pub mod fact;
 pub mod federation;
 pub mod firewall;
+pub mod format;
 pub mod history;
 pub mod layout;
 pub mod lock;
@@ -37,6 +38,7 @@ pub mod schema;
 pub mod service;
 pub mod size;
 pub mod stack;
+pub mod state;
 pub mod status;
 pub mod storage;
 #[cfg(test)]

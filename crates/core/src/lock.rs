@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    format::{self, Unread},
     name::{Digest, ServerName},
     service::ServiceId,
 };
@@ -42,6 +43,11 @@ pub struct LockedImage {
 /// The format that this program writes.
 pub const FORMAT: u32 = 1;
 
+/// Refuses the text of a lock that a newer program wrote.
+pub fn known(text: &str) -> Result<(), Unread> {
+    format::toml(text, FORMAT)
+}
+
 impl Lock {
     /// A lock without images.
     pub fn new(server_name: ServerName) -> Self {
@@ -49,15 +55,9 @@ impl Lock {
     }
 
     /// Reads the text of a `matrix.lock`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let lock: Lock = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-        if lock.format > FORMAT {
-            return Err(format!(
-                "it has format {}, which a newer matrix-podman wrote; this one knows {FORMAT}",
-                lock.format
-            ));
-        }
-        Ok(lock)
+    pub fn parse(text: &str) -> Result<Self, Unread> {
+        known(text)?;
+        toml::from_str(text).map_err(|e| Unread::Otherwise(e.message().to_owned()))
     }
 
     /// The text of this lock.

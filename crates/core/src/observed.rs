@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     edge::{Question, Refusal, RefusalKind, Reply},
     fact::{
-        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestDisk, GuestRoot,
-        GuestState, HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo, Memory, Mounts,
-        NameAddresses, Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare, SrvRecord, StoredImage,
-        Timer, Trial, Tried, UnitState, Value,
+        Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestDisk, GuestProgram,
+        GuestRoot, GuestState, HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo,
+        Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare,
+        SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
     proxmox,
@@ -50,12 +50,6 @@ impl Observed {
     /// Adds an answer.
     pub fn insert(&mut self, side: Side, fact: Fact, answer: Answer) {
         self.answers.insert((side, fact), answer);
-    }
-
-    /// Forgets what `wanted` asks, so that it is asked again.
-    pub fn forget_all(&mut self) {
-        self.answers.clear();
-        self.wanted.borrow_mut().clear();
     }
 
     /// The questions that were put to this and that it could not answer.
@@ -500,6 +494,14 @@ impl Observed {
     /// Whether a name server answers the guest anything.
     pub fn name_server(&self, address: std::net::Ipv4Addr) -> Seen<bool> {
         self.yes(Side::Guest, Fact::NameServer(address))
+    }
+
+    /// Which program is in the guest.
+    pub fn guest_program(&self) -> Seen<&GuestProgram> {
+        match self.get(Side::Machine, Fact::GuestProgram)? {
+            Value::GuestProgram(program) => Ok(program),
+            other => Err(mismatch(other)),
+        }
     }
 
     /// The answer to a question of yes or no.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use matrix_podman_core::disk;
+use matrix_podman_core::{disk, format::Unread};
 use serde::{Deserialize, Serialize};
 
 /// How many lines a guest may show.
@@ -38,13 +38,20 @@ pub enum Kind {
     Other,
     /// A disk is full.
     DiskFull,
+    /// The program in the guest speaks a newer protocol.
+    NewerProgram,
 }
 
-impl From<&io::Error> for Kind {
-    fn from(error: &io::Error) -> Self {
+impl Kind {
+    /// The kind of an error, or of the one that it carries.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return failure.kind;
+        }
+        let Some(error) = error.downcast_ref::<io::Error>() else { return Kind::Other };
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::DiskFull,
-            _ => Kind::Other,
+            _ => error.get_ref().map_or(Kind::Other, |carried| Kind::of(carried)),
         }
     }
 }
@@ -70,6 +77,11 @@ impl Failure {
         }
     }
 
+    /// A failure to read a document, with what to do where a newer program wrote it.
+    pub fn unread(doing: impl Into<String>, why: &Unread) -> Self {
+        Self { hint: why.hint().map(str::to_owned), ..Self::new(doing, why) }
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -77,11 +89,38 @@ impl Failure {
         self
     }
 
-    /// Whether a full disk is why, as the system or a program said it.
+    /// A failure because of an error, and of the errors behind that; their kind is its own.
+    pub fn of(doing: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        let (mut kind, mut why) = (Kind::of(error), error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            why = format!("{why}: {cause}");
+            if kind == Kind::Other {
+                kind = Kind::of(cause);
+            }
+            source = cause.source();
+        }
+        Self { kind, ..Self::new(doing, why) }
+    }
+
+    /// The same whose reason is somebody else's words, who has no other way to say of what
+    /// kind it is: another machine's, or a library's.
+    #[must_use]
+    pub fn in_their_words(self) -> Self {
+        let full = disk::says_full(&self.why);
+        self.with_full_disk(full)
+    }
+
+    fn with_full_disk(mut self, full: bool) -> Self {
+        if full {
+            self.kind = Kind::DiskFull;
+        }
+        self
+    }
+
+    /// Whether a full disk is why.
     pub fn is_full_disk(&self) -> bool {
         self.kind == Kind::DiskFull
-            || disk::says_full(&self.why)
-            || self.evidence.iter().any(|line| disk::says_full(line))
     }
 
     /// The same, saying what to do about a full disk where that is what it was,
@@ -91,8 +130,7 @@ impl Failure {
         if !self.is_full_disk() {
             return self;
         }
-        let hint = format!("{whose} disk is full: make room (`df -h` there shows where)");
-        Self { kind: Kind::DiskFull, ..self }.hint(hint)
+        self.hint(format!("{whose} disk is full: make room (`df -h` there shows where)"))
     }
 
     /// The same as a guest said it, in texts no longer than `longest` characters.
@@ -113,11 +151,13 @@ impl Failure {
         self
     }
 
-    /// The same with lines that show it.
+    /// The same with lines that show it, as a program printed them: it has no other way to
+    /// say that a disk is full.
     #[must_use]
     pub fn evidence(mut self, lines: Vec<String>) -> Self {
+        let full = lines.iter().any(|line| disk::says_full(line));
         self.evidence = lines;
-        self
+        self.with_full_disk(full)
     }
 }
 
@@ -129,22 +169,7 @@ pub trait Doing<T> {
 
 impl<T, E: std::error::Error + 'static> Doing<T> for Result<T, E> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Failure> {
-        self.map_err(|error| {
-            let kind_of = |error: &(dyn std::error::Error + 'static)| {
-                error.downcast_ref::<io::Error>().map(Kind::from).unwrap_or_default()
-            };
-            let mut kind = kind_of(&error);
-            let mut why = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                why = format!("{why}: {cause}");
-                if kind == Kind::Other {
-                    kind = kind_of(cause);
-                }
-                source = cause.source();
-            }
-            Failure { kind, ..Failure::new(doing(), why) }
-        })
+        self.map_err(|error| Failure::of(doing(), &error))
     }
 }
 
@@ -159,6 +184,11 @@ mod tests {
         assert!(failure.is_full_disk(), "{failure:?}");
         let wrapped = io::Error::other(io::Error::from_raw_os_error(122));
         assert!(Err::<(), _>(wrapped).doing(|| "write /x").unwrap_err().is_full_disk());
+        let carried = io::Error::other(failure);
+        assert!(Err::<(), _>(carried).doing(|| "restore /x").unwrap_err().is_full_disk());
+        let library = Failure::new("write a pack", "the store: No space left on device");
+        assert!(!library.is_full_disk());
+        assert!(library.in_their_words().is_full_disk());
         let said = Failure::new("load the image redis", "podman ended with exit status: 125")
             .evidence(vec!["Error: beginning transaction: database or disk is full".to_owned()])
             .hint("the archive is damaged");

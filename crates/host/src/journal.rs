@@ -13,13 +13,17 @@ use std::{
     sync::Mutex,
 };
 
+use matrix_podman_core::format::{self, Unread};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::{Doing, Failure},
     file::folder::Folder,
+    state::VERSION,
 };
 
+/// The format that this program writes.
+const FORMAT: u32 = 1;
 /// From this size on, an old journal is put aside when a new run begins.
 const KEEP: u64 = 4 << 20;
 
@@ -35,11 +39,35 @@ struct Line {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "kebab-case")]
 enum Entry {
-    Begun { command: String, pid: u32 },
-    Intent { act: u64, resource: String, effect: String },
-    Done { act: u64 },
-    Failed { act: u64, why: String },
-    Ended { well: bool },
+    Begun {
+        command: String,
+        pid: u32,
+        /// The format of this line and of those of its run; the first programs named none.
+        #[serde(default = "first")]
+        format: u32,
+        /// The version that began it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+    },
+    Intent {
+        act: u64,
+        resource: String,
+        effect: String,
+    },
+    Done {
+        act: u64,
+    },
+    Failed {
+        act: u64,
+        why: String,
+    },
+    Ended {
+        well: bool,
+    },
+}
+
+const fn first() -> u32 {
+    1
 }
 
 /// A journal that is being written.
@@ -69,7 +97,7 @@ impl Journal {
             Folder::make(folder).doing(doing)?;
         }
         let unfinished = match File::open(path) {
-            Ok(file) => unfinished(BufReader::new(file)),
+            Ok(file) => unfinished(BufReader::new(file)).map_err(|why| Failure::unread(doing(), &why))?,
             Err(_) => None,
         };
         if std::fs::metadata(path).is_ok_and(|m| m.len() > KEEP) {
@@ -80,12 +108,17 @@ impl Journal {
         end_last_line(&mut file).doing(doing)?;
         let run = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let journal = Self { file: Mutex::new((file, 0)), run: format!("{run}-{}", std::process::id()) };
-        journal.write(Entry::Begun { command: command.to_owned(), pid: std::process::id() })?;
+        journal.write(Entry::Begun {
+            command: command.to_owned(),
+            pid: std::process::id(),
+            format: FORMAT,
+            program: Some(VERSION.to_owned()),
+        })?;
         Ok((journal, unfinished))
     }
 
     /// Notes that an act begins; hands back its number.
-    pub fn intent(&self, resource: &str, effect: &str) -> Result<u64, Failure> {
+    fn intent(&self, resource: &str, effect: &str) -> Result<u64, Failure> {
         let act = match self.file.lock() {
             Ok(mut file) => {
                 file.1 += 1;
@@ -98,11 +131,24 @@ impl Journal {
     }
 
     /// Notes how an act ended.
-    pub fn outcome(&self, act: u64, result: &Result<(), Failure>) -> Result<(), Failure> {
-        self.write(match result {
-            Ok(()) => Entry::Done { act },
-            Err(failure) => Entry::Failed { act, why: failure.to_string() },
+    fn outcome(&self, act: u64, failure: Option<&Failure>) -> Result<(), Failure> {
+        self.write(match failure {
+            None => Entry::Done { act },
+            Some(failure) => Entry::Failed { act, why: failure.to_string() },
         })
+    }
+
+    /// Does one act, between a note that it begins and a note of how it ended.
+    pub fn around<T>(
+        &self,
+        resource: &str,
+        effect: &str,
+        act: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let number = self.intent(resource, effect)?;
+        let result = act();
+        self.outcome(number, result.as_ref().err())?;
+        result
     }
 
     /// Notes the end of the run.
@@ -158,11 +204,18 @@ fn end_last_line(file: &mut File) -> std::io::Result<()> {
     if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// What the last run in a journal left without an end. A line that was cut off
+/// What the last run in a journal left without an end; refused where a newer program's run
+/// is among them, since what it means by its lines is not known here. A line that was cut off
 /// in the middle is no line.
-fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
+fn unfinished(journal: impl std::io::BufRead) -> Result<Option<Unfinished>, Unread> {
     let mut last: Option<(String, Unfinished, BTreeMap<u64, String>)> = None;
     for line in journal.lines().map_while(Result::ok) {
+        // Lines of other forms are other programs'; only one that begins a run says its format.
+        if line.contains("\"begun\"")
+            && let Err(newer @ Unread::Newer { .. }) = format::json(&line, FORMAT)
+        {
+            return Err(newer);
+        }
         let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
         match line.what {
             Entry::Begun { command, .. } => {
@@ -186,7 +239,7 @@ fn unfinished(journal: impl std::io::BufRead) -> Option<Unfinished> {
             }
         }
     }
-    last.map(|(_, begun, open)| Unfinished { acts: open.into_values().collect(), ..begun })
+    Ok(last.map(|(_, begun, open)| Unfinished { acts: open.into_values().collect(), ..begun }))
 }
 
 #[cfg(test)]
@@ -223,13 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_of_a_newer_program_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let begun = format!("{{\"entry\":\"begun\",\"format\":{},\"how\":\"otherwise\"}}\n", FORMAT + 1);
+        std::fs::write(&path, &begun).unwrap();
+        let refused = Journal::open(&path, "up").map(|(_, before)| before).unwrap_err();
+        assert!(refused.why.contains("newer matrix-podman") && refused.hint.is_some(), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), begun);
+    }
+
+    #[test]
     fn a_run_that_was_cut_off_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let (journal, before) = Journal::open(&path, "up").unwrap();
         assert_eq!(before, None);
-        let first = journal.intent("a", "write /a").unwrap();
-        journal.outcome(first, &Ok(())).unwrap();
+        journal.around("a", "write /a", || Ok(())).unwrap();
         journal.intent("b", "write /b").unwrap();
         // It was long ago, and power went away in the middle of a line.
         let text = std::fs::read_to_string(&path).unwrap().replace(&journal.run, "20200101T000000Z-1");

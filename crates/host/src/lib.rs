@@ -32,6 +32,7 @@ mod proxy;
 pub mod remote;
 mod room;
 mod secret;
+pub mod state;
 pub mod synapse;
 mod trust;
 pub mod unattended;

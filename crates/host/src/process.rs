@@ -257,7 +257,7 @@ impl<'a> Program<'a> {
         match ended.doing(|| format!("wait for {}", self.name()))? {
             End::Status(status) => Ok(status),
             End::Overdue => Err(self.overdue()),
-            End::Refused(why) => Err(Failure::new(format!("read what {} prints", self.name()), why)),
+            End::Refused(why) => Err(Failure::of(format!("read what {} prints", self.name()), &why)),
         }
     }
 
@@ -280,7 +280,7 @@ fn judge(doing: &str, name: &str, status: Result<Option<i32>, Failure>) -> Resul
         Ok(Some(0)) => Ok(()),
         Ok(Some(code)) => Err(Failure::new(doing, format!("{name} ended with status {code}"))),
         Ok(None) => Err(Failure::new(doing, format!("{name} was ended by a signal"))),
-        Err(why) => Err(Failure::new(doing, format!("{name}: {}", why.why))),
+        Err(why) => Err(Failure { kind: why.kind, ..Failure::new(doing, format!("{name}: {}", why.why)) }),
     }
 }
 

@@ -13,13 +13,14 @@ impl Site {
     fn is_restarted(&self) -> bool {
         let plan = self.run(&["plan"]).ok();
         self.node.calls();
-        self.run(&["up", "--yes"]).ok();
+        let up = self.run(&["up", "--yes"]).ok();
         let restarted = pct(&self.node.calls()).iter().any(|call| call.starts_with("pct reboot"));
         assert_eq!(
             plan.stdout.contains("and restart it"),
             restarted,
-            "it is said before\n{}",
-            plan.evidence()
+            "it is said before\n{}{}",
+            plan.evidence(),
+            up.evidence()
         );
         self.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
         restarted

@@ -2,7 +2,7 @@
 //! takes, Debian's packages, the program itself.
 
 use matrix_podman_core::{
-    fact::{Database, Fact, Side},
+    fact::{Database, Fact, GuestProgram, Side},
     observed::{Observed, Seen},
     resource::{Backend, updates_by},
     service::Service,
@@ -58,7 +58,11 @@ impl Outlook {
                 Database::Answers(state) => Bytes(state.size),
                 Database::Refuses(_) => Bytes(0),
             });
-            let same = if here { Ok(true) } else { seen.yes(Side::Machine, Fact::GuestProgram) };
+            let same = if here {
+                Ok(true)
+            } else {
+                seen.guest_program().map(|program| *program == GuestProgram::Same)
+            };
             (debian, size, same)
         };
         let by = world.look(&mut Observed::default(), |seen| updates_by(world.site(), seen))?;

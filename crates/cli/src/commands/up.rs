@@ -19,6 +19,7 @@ use matrix_podman_host::{
     journal::Journal,
     lock::{LockHolder, RunLock},
     progress::{Event, Listener},
+    state,
     work::{self, Ended},
     world::World,
 };
@@ -177,6 +178,9 @@ pub fn at_work<T>(
     let _lock = RunLock::take(&folder.join("run.lock"), &holder, &waits)?;
     world.hold(&holder, &waits)?;
     found.is_still_so()?;
+    if let Some(told) = state::take_over(world.site().config.site())? {
+        note(told);
+    }
     let (journal, unfinished) = Journal::open(&folder.join("journal.jsonl"), command)?;
     if let Some(unfinished) = unfinished {
         let acts = if unfinished.acts.is_empty() {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::ServerName;
+use crate::{
+    format::{self, Unread},
+    name::ServerName,
+};
 
 /// The format that this program writes.
 pub const FORMAT: u32 = 2;
@@ -53,26 +56,21 @@ pub struct MediaSum {
 
 impl Manifest {
     /// Reads a manifest.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Unread> {
         #[derive(Deserialize)]
         struct Head {
             format: u32,
         }
-        let head: Head = serde_json::from_str(text).map_err(|e| format!("it is no manifest: {e}"))?;
-        if head.format > FORMAT {
-            return Err(format!(
-                "it has format {}, which a newer matrix-podman wrote; this one knows {FORMAT}",
-                head.format
-            ));
-        }
+        let head: Head = serde_json::from_str(text).map_err(no_manifest)?;
+        format::check(head.format, FORMAT)?;
         if head.format < FORMAT {
-            return Err(format!(
+            return Err(Unread::Otherwise(format!(
                 "it has format {}, of a version before the first release; this one reads {FORMAT}. restic takes out \
                  everything that is in it",
                 head.format
-            ));
+            )));
         }
-        serde_json::from_str(text).map_err(|e| format!("it is no manifest: {e}"))
+        serde_json::from_str(text).map_err(no_manifest)
     }
 
     /// The text of this manifest.
@@ -102,6 +100,11 @@ impl Manifest {
         differences.extend(extra.map(|table| format!("the table {table} was not there")));
         differences
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn no_manifest(error: serde_json::Error) -> Unread {
+    Unread::Otherwise(format!("it is no manifest: {error}"))
 }
 
 #[cfg(test)]
@@ -136,7 +139,7 @@ mod tests {
         for (format, why) in [(3, "newer matrix-podman"), (1, "before the first release")] {
             let refused =
                 Manifest::parse(&format!(r#"{{"format": {format}, "anything": true}}"#)).unwrap_err();
-            assert!(refused.contains(why), "{refused}");
+            assert!(refused.to_string().contains(why), "{refused}");
         }
         assert!(Manifest::parse("{}").is_err());
     }

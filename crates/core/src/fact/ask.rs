@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ask, Fact, Output, Value, ailment, apt, inside, last_line, link, podman, spare, system, usage};
+use super::{
+    Ask, Fact, GuestProgram, Output, Value, ailment, apt, inside, last_line, link, podman, spare, system,
+    usage,
+};
 use crate::{
     firewall,
     name::{AbsPath, Invalid},
@@ -250,7 +253,8 @@ impl Fact {
             Fact::Containers => Value::Containers(Vec::new()),
             Fact::Images(_) => Value::Images(BTreeMap::new()),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
-            Fact::GuestProgram | Fact::InstalledProgram | Fact::Process(_) => Value::Yes(false),
+            Fact::GuestProgram => Value::GuestProgram(GuestProgram::Other),
+            Fact::InstalledProgram | Fact::Process(_) => Value::Yes(false),
             Fact::Rules(_) => Value::Lines(Vec::new()),
             Fact::SigningKey => Value::SigningKey(None),
             Fact::Clusters => Value::Lines(Vec::new()),

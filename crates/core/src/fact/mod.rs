@@ -12,6 +12,7 @@ mod inside;
 mod link;
 mod net;
 mod podman;
+mod program;
 mod root;
 mod spare;
 mod system;
@@ -33,6 +34,7 @@ pub use net::{
     PATIENCE, Silence, SrvRecord, Stage, Tls,
 };
 pub use podman::{ContainerState, Health, ImageState};
+pub use program::GuestProgram;
 pub use root::GuestRoot;
 pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, Suspension, UnitState};
@@ -106,7 +108,7 @@ pub enum Fact {
     TakenPorts(BTreeSet<u16>),
     /// Whether an address answers: `host:port`, or, for `apt`, the package source.
     Reachable(String),
-    /// Whether the program in the guest is this one.
+    /// Which program is in the guest.
     GuestProgram,
     /// Whether the program installed on the side asked is the one that asks.
     InstalledProgram,
@@ -281,6 +283,8 @@ pub enum Value {
     Address(Option<Ipv4Addr>),
     /// To [`Fact::Link`].
     Link(Option<Link>),
+    /// To [`Fact::GuestProgram`].
+    GuestProgram(GuestProgram),
     /// To questions that are answered yes or no.
     Yes(bool),
     /// To [`Fact::TakenPorts`].

@@ -69,6 +69,10 @@ pub fn sysctl_settings(facts: &Facts) -> Vec<(String, u32)> {
             ("send_redirects", 0),
             ("accept_source_route", 0),
             ("rp_filter", 1),
+            // With 0, the address that a running guest is given beside its old one goes
+            // when the old one is removed. Debian 13 has 1 in a package that a guest
+            // need not have (linux-sysctl-defaults).
+            ("promote_secondaries", 1),
         ] {
             settings.push((format!("net.ipv4.conf.{which}.{name}"), value));
         }

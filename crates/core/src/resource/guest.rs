@@ -8,7 +8,9 @@ use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, guest_disk
 use crate::{
     config::{Address, Network},
     effect::{Effect, NewGuest},
-    fact::{Fact, GuestState, Neighbour, Side, Suspension},
+    fact::{GuestProgram, GuestState, Neighbour, Side, Suspension},
+    format::UPGRADE,
+    layout,
     name::{AbsPath, Cidr4},
     observed::{Observed, Seen},
     render::lxc::{self, LxcAddress, LxcCgroups, LxcSpec},
@@ -353,31 +355,52 @@ impl Resource for Program {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let name = self.site.config.guest.name.as_str();
-        let step = || {
-            Diff::quiet(
-                "Put matrix-podman into the guest",
-                "the same program works on both sides, over one connection",
-                vec![Effect::PushProgram { name: name.to_owned() }],
-            )
-        };
         Ok(match seen.lxc(name)? {
-            GuestState::Absent => step(),
+            GuestState::Absent => push_program(name),
             GuestState::Stopped { .. } => {
                 Diff::later("Put matrix-podman into the guest", "the guest does not run yet")
             }
             GuestState::Suspended { by, .. } => Diff::later("Put matrix-podman into the guest", by.why(name)),
-            GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
-                true => Diff::settled("the guest has this very program"),
-                false => step(),
-            },
+            GuestState::Running { .. } => {
+                let attach = format!("lxc-attach --name {name} --");
+                program_in_guest(seen.guest_program()?, name, &attach)
+            }
         })
+    }
+}
+
+fn push_program(name: &str) -> Diff {
+    Diff::quiet(
+        "Put matrix-podman into the guest",
+        "the same program works on both sides, over one connection",
+        vec![Effect::PushProgram { name: name.to_owned() }],
+    )
+}
+
+/// Has the guest the program that asks? `attach` is what a command in it begins with.
+pub(super) fn program_in_guest(program: &GuestProgram, name: &str, attach: &str) -> Diff {
+    match program {
+        GuestProgram::Same => Diff::settled("the guest has this very program"),
+        GuestProgram::Other => push_program(name),
+        GuestProgram::Newer(why) => Diff::Blocked {
+            why: format!("matrix-podman in the guest {name} is newer than this one: {why}"),
+            hint: format!(
+                "{UPGRADE}. To go back to this version instead: `{attach} rm {}`, then `matrix-podman up`",
+                layout::BINARY
+            ),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, fact::Value, observed::Answer, resource::Backend};
+    use crate::{
+        config::Config,
+        fact::{Fact, Value},
+        observed::Answer,
+        resource::Backend,
+    };
 
     #[test]
     fn a_guest_of_somebody_elses_is_known_by_its_mark() {
@@ -400,6 +423,18 @@ mod tests {
             }
         }
         assert_eq!(foreign(&site, &GuestState::Absent), None);
+    }
+
+    #[test]
+    fn a_program_in_the_guest_that_speaks_a_newer_protocol_is_not_replaced() {
+        let newer = GuestProgram::Newer("it is version 9.0.0".to_owned());
+        let Diff::Blocked { why, hint } = program_in_guest(&newer, "family", "pct exec 104 --") else {
+            panic!("it would be replaced")
+        };
+        assert!(why.contains("in the guest family is newer than this one: it is version 9.0.0"), "{why}");
+        assert!(hint.contains("`pct exec 104 -- rm /usr/local/bin/matrix-podman`"), "{hint}");
+        let other = program_in_guest(&GuestProgram::Other, "family", "");
+        assert!(matches!(other, Diff::Change(_)), "{other:?}");
     }
 
     #[test]

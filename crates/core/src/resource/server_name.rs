@@ -3,9 +3,10 @@
 use super::{Backend, Diff, Resource, ResourceId, Site, image};
 use crate::{
     fact::Side,
-    layout,
+    format, layout, lock,
     name::ServerName,
     observed::{Observed, Seen},
+    update::{History, history_file},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -37,6 +38,9 @@ impl Resource for Name {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let wanted = &self.site.config.server_name;
+        if let Some(blocked) = of_newer_program(seen)? {
+            return Ok(blocked);
+        }
         if let Some(blocked) = self.cut_off(seen)? {
             return Ok(blocked);
         }
@@ -83,6 +87,22 @@ impl Name {
                 .to_owned(),
         }))
     }
+}
+
+/// What a newer program left here that this one does not understand, if it did.
+fn of_newer_program(seen: &Observed) -> Seen<Option<Diff>> {
+    let [lock, history] =
+        [layout::lock_file(), history_file()].map(|path| (seen.file(Side::Guest, &path), path));
+    for ((file, path), check) in [(lock, lock::known as fn(&str) -> _), (history, History::known)] {
+        let text = file?.and_then(|file| file.content.as_deref()).unwrap_or_default();
+        if let Err(newer @ format::Unread::Newer { .. }) = check(text) {
+            return Ok(Some(Diff::Blocked {
+                why: format!("{path} cannot be read: {newer}"),
+                hint: format::UPGRADE.to_owned(),
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// The name in Synapse's own config: a first run that was cut off may have

@@ -10,8 +10,8 @@ use matrix_podman_core::{
     config::{BackendChoice, Config, Network},
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
-        ContainerState, Fact, FileKind, FileState, GuestDisk, GuestRoot, GuestState, Health, ImageState,
-        MachineInfo, Neighbour, Roles, Side, StoredImage, UnitState, Value,
+        ContainerState, Fact, FileKind, FileState, GuestDisk, GuestProgram, GuestRoot, GuestState, Health,
+        ImageState, MachineInfo, Neighbour, Roles, Side, StoredImage, UnitState, Value,
     },
     firewall,
     layout::{self, Secret},
@@ -379,7 +379,10 @@ impl MemoryWorld {
             Fact::Process(_) => Value::Yes(self.dnsmasq),
             Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
-            Fact::GuestProgram => Value::Yes(self.guest.as_ref().is_some_and(|g| g.running && g.program)),
+            Fact::GuestProgram => {
+                let same = self.guest.as_ref().is_some_and(|g| g.running && g.program);
+                Value::GuestProgram(if same { GuestProgram::Same } else { GuestProgram::Other })
+            }
             Fact::InstalledProgram => Value::Yes(self.installed),
             // What starts with the machine was started when that was said.
             Fact::Units(names) => Value::Units(units(names, &self.enabled, &self.enabled)),

@@ -56,6 +56,8 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
     matrix_podman_images::build(recipe, &options, &|line| sink(Saying::Line(line.to_owned())))
         .map(|built| built.archive)
         .map_err(|error| {
-            Failure::new(format!("build the image {service}"), error).hint("run the same again to go on")
+            Failure::new(format!("build the image {service}"), error)
+                .in_their_words()
+                .hint("run the same again to go on")
         })
 }

@@ -302,7 +302,7 @@ impl Opened {
     /// What it says of itself.
     pub fn manifest(&self) -> Result<Manifest, Failure> {
         let text = self.text(place::MANIFEST)?;
-        Manifest::parse(&text).map_err(|why| Failure::new(self.doing("read the manifest of"), why))
+        Manifest::parse(&text).map_err(|why| Failure::unread(self.doing("read the manifest of"), &why))
     }
 
     /// The digests of its media.
@@ -420,7 +420,7 @@ pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
         // A store says by itself what it was at, and what to do.
         if let Some(failure) = inner.downcast_ref::<Failure>() {
             let why = format!("could not {}: {}", failure.doing, failure.why);
-            return Failure { doing: doing.to_owned(), why, ..failure.clone() };
+            return Failure { doing: doing.to_owned(), why, ..failure.clone() }.in_their_words();
         }
         cause = inner.source();
     }
@@ -430,7 +430,7 @@ pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
         why = format!("{why}: {}", one_line(&cause.to_string()));
         source = cause.source();
     }
-    Failure::new(doing, why).about_full_disk("the repository's")
+    Failure::new(doing, why).in_their_words().about_full_disk("the repository's")
 }
 
 fn one_line(text: &str) -> String {

@@ -56,7 +56,7 @@ impl Taken {
         whole.rewind().doing(doing)?;
         to.file(below, &mut whole).map_err(|e| {
             let there = e.kind() == io::ErrorKind::AlreadyExists;
-            let failure = Failure::new(doing(), e).about_full_disk("the machine's");
+            let failure = Failure::of(doing(), &e).about_full_disk("the machine's");
             if there {
                 failure.hint("nothing is written over: choose an empty folder with --to, or move it away")
             } else {

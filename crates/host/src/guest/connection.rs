@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_core::{effect::Effect, fact::Fact, layout, observed::Answer, people};
+use matrix_podman_core::{effect::Effect, fact::Fact, format::UPGRADE, layout, observed::Answer, people};
 
 use super::{
     line::{Incoming, Line, PIECES_AHEAD, Patient, TICK},
     wire::{CHUNK, PROTOCOL, Reply, Request, write_cut, write_data, write_message},
 };
 use crate::{
-    failure::{Doing, Failure},
+    failure::{Doing, Failure, Kind},
     process,
     progress::{Saying, Sink},
 };
@@ -126,9 +126,8 @@ impl Connection {
                 connection.digest = digest;
                 Ok(connection)
             }
-            Ok(Incoming::Reply(Reply::Hello { version, .. })) => {
-                Err(Failure::new(doing(), format!("it is version {version}, which speaks another protocol"))
-                    .hint("`matrix-podman up` puts this version into the guest"))
+            Ok(Incoming::Reply(Reply::Hello { protocol, version, .. })) => {
+                Err(another_protocol(doing(), protocol, &version))
             }
             Err(RecvTimeoutError::Timeout) => {
                 connection.end();
@@ -298,6 +297,23 @@ impl Connection {
     pub fn is_cut(&self) -> bool {
         self.line.is_lost()
     }
+}
+
+/// The program in the guest speaks a protocol that this one does not. What it says of
+/// itself is shown only where it could be a version.
+fn another_protocol(doing: String, protocol: u32, version: &str) -> Failure {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "+-.~".contains(c);
+    let version = Some(version).filter(|v| v.len() <= 40 && v.chars().all(harmless)).unwrap_or("unknown");
+    let own = env!("CARGO_PKG_VERSION");
+    let why = format!(
+        "it is version {version}, which speaks protocol {protocol}; this one, {own}, speaks {PROTOCOL}"
+    );
+    let failure = Failure::new(doing, why);
+    if protocol > PROTOCOL {
+        let hint = format!("{UPGRADE}; `matrix-podman up` says how to go back instead");
+        return Failure { kind: Kind::NewerProgram, ..failure }.hint(hint);
+    }
+    failure.hint("`matrix-podman up` puts this version into the guest")
 }
 
 /// A request that is answered.

@@ -50,6 +50,25 @@ fn an_agent_that_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
+fn an_agent_of_another_protocol_is_refused_and_only_an_older_one_is_to_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |protocol, version: &str| {
+        let hello = Reply::Hello { protocol, version: version.to_owned(), digest: "0".repeat(64) };
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, 0, &hello).unwrap();
+        std::fs::write(folder.path().join("hello"), bytes).unwrap();
+        let other = doorway("cat \"$1/hello\"; exec sleep 5", folder.path());
+        Connection::open(&other).map(drop).unwrap_err()
+    };
+    let older = open(PROTOCOL - 1, "0.0.9");
+    assert!(older.why.contains("it is version 0.0.9"), "{older}");
+    assert_eq!((older.kind, older.hint.unwrap().contains("puts this version")), (Kind::Other, true));
+    let newer = open(PROTOCOL + 1, "\u{1b}[31mevil");
+    assert!(newer.why.contains("it is version unknown, which speaks protocol"), "{newer}");
+    assert_eq!((newer.kind, newer.hint.unwrap().contains("install")), (Kind::NewerProgram, true));
+}
+
+#[test]
 fn an_agent_that_falls_silent_is_given_up_in_time() {
     let folder = frames();
     let silent = doorway("cat \"$1/hello\"; setsid sleep 100 & exec sleep 100", folder.path());

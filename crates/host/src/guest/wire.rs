@@ -66,7 +66,8 @@ pub enum Request {
 /// What the guest says back.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// First of all: who speaks.
+    /// First of all: who speaks. Every version says this in this form, so that each can tell
+    /// that it does not understand the rest.
     Hello {
         /// Its [`PROTOCOL`].
         protocol: u32,

@@ -1,13 +1,11 @@
 //! One act outside of a plan: told, written down, done.
 
-use std::time::Instant;
-
 use matrix_podman_core::{effect::Effect, fact::Side};
 
 use crate::{
     failure::Failure,
     journal::Journal,
-    progress::{Event, Listener},
+    progress::{Listener, told},
     world::World,
 };
 
@@ -21,25 +19,14 @@ pub fn act(
     what: &str,
     effect: &Effect,
 ) -> Result<(), Failure> {
-    let started = Instant::now();
-    listener.on(&Event::Started { id, what });
-    let act = journal.intent(id, &effect.describe())?;
-    let result =
-        world.apply(effect, &|saying| listener.on(&Event::Said { id, saying: &saying })).map_err(|failure| {
-            match effect.side() {
+    told(listener, id, what, |sink| {
+        journal.around(id, &effect.describe(), || {
+            world.apply(effect, sink).map_err(|failure| match effect.side() {
                 Side::Guest => world.about_room(failure, Side::Guest),
                 // Where it was said already, whose disk that is.
                 _ if failure.hint.is_some() => failure,
                 side => world.about_room(failure, side),
-            }
-        });
-    journal.outcome(act, &result)?;
-    match &result {
-        Ok(()) => {
-            let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            listener.on(&Event::Finished { id, what, millis });
-        }
-        Err(failure) => listener.on(&Event::Failed { id, what, why: failure.to_string() }),
-    }
-    result
+            })
+        })
+    })
 }

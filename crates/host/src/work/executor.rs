@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::mpsc,
-    time::Instant,
 };
 
 use matrix_podman_core::{
@@ -17,12 +16,12 @@ use matrix_podman_core::{
 use crate::{
     failure::Failure,
     journal::Journal,
-    progress::{Event, Listener},
+    progress::{Event, Listener, told},
     world::World,
 };
 
 /// How often a resource may change something before it counts as never settled.
-const ROUNDS: usize = 3;
+const CHANGES: usize = 3;
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -118,7 +117,7 @@ impl Work<'_> {
     /// Does what is to do until nothing is; the sentences of what was done.
     fn settle(&self) -> Result<Vec<String>, Failure> {
         let mut done = Vec::new();
-        for _ in 0..ROUNDS {
+        loop {
             let diff = self.world.look(&mut Observed::default(), |seen| plan::diff(self.resource, seen))?;
             match diff {
                 Diff::Settled { .. } => return Ok(done),
@@ -127,6 +126,14 @@ impl Work<'_> {
                 }
                 Diff::Blocked { why, hint } => {
                     return Err(Failure::new(format!("settle {}", self.id), why).hint(hint));
+                }
+                // Looked at once more after the last change: what that brought counts.
+                Diff::Change(_) if done.len() == CHANGES => {
+                    return Err(Failure::new(
+                        format!("settle {}", self.id),
+                        "it is still not as it should be after it was set right",
+                    )
+                    .hint("`matrix-podman plan` shows what differs; something else may be changing it"));
                 }
                 Diff::Change(step) => {
                     if step.risk > self.allowed {
@@ -141,33 +148,20 @@ impl Work<'_> {
                 }
             }
         }
-        Err(Failure::new(
-            format!("settle {}", self.id),
-            "it is still not as it should be after it was set right",
-        )
-        .hint("`matrix-podman plan` shows what differs; something else may be changing it"))
     }
 
     fn carry_out(&self, what: &str, effects: &[Effect]) -> Result<(), Failure> {
         let id = self.id.as_str();
-        let started = Instant::now();
-        self.listener.on(&Event::Started { id, what });
-        for effect in effects {
-            let described = effect.describe();
-            self.listener.on(&Event::Doing { id, effect: described.clone() });
-            let act = self.journal.intent(id, &described)?;
-            let result = self
-                .world
-                .apply(effect, &|saying| self.listener.on(&Event::Said { id, saying: &saying }))
-                .map_err(|failure| self.world.about_room(failure, effect.side()));
-            self.journal.outcome(act, &result)?;
-            if let Err(failure) = result {
-                self.listener.on(&Event::Failed { id, what, why: failure.to_string() });
-                return Err(failure);
-            }
-        }
-        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.listener.on(&Event::Finished { id, what, millis });
-        Ok(())
+        told(self.listener, id, what, |sink| {
+            effects.iter().try_for_each(|effect| {
+                let described = effect.describe();
+                self.listener.on(&Event::Doing { id, effect: described.clone() });
+                self.journal.around(id, &described, || {
+                    self.world
+                        .apply(effect, sink)
+                        .map_err(|failure| self.world.about_room(failure, effect.side()))
+                })
+            })
+        })
     }
 }

@@ -1,10 +1,7 @@
 //! Rehearsals of updates: the new images on a copy of the data, beside the
 //! server, in containers without a network.
 
-use std::{
-    io::BufReader,
-    time::{Duration, Instant},
-};
+use std::{io::BufReader, time::Duration};
 
 use matrix_podman_core::{
     fact::{Database, Side},
@@ -20,7 +17,7 @@ use crate::{
     bounded,
     failure::{Doing, Failure},
     guest::calls::Call,
-    progress::{Event, Saying, millis},
+    progress::{Saying, Sink, told},
     world::see,
 };
 
@@ -37,28 +34,21 @@ impl Update<'_> {
         let facts = see(self.world, doing, |seen| resource::render_facts(site, seen))?;
         let rehearsal = rehearsal(&site.config, &images, &facts, within.as_secs())
             .map_err(|missing| Failure::new(doing, missing))?;
-        let started = Instant::now();
-        self.listener.on(&Event::Started { id: ID, what });
-        let act = self.journal.intent(ID, doing)?;
-        let result = self.hold(rehearsal).and_then(|done| match done.lost() {
-            lost if lost.is_empty() => Ok(done),
-            lost => Err(Failure::new(doing, "what people have would be lost").evidence(lost)),
-        });
-        let result = result.map_err(|failure| match self.world.about_room(failure, Side::Guest) {
-            failure if failure.hint.is_some() => failure,
-            failure => failure.hint(
-                "the server was not touched and runs as before; the copy is gone. An update to another version \
-                 may do: `matrix-podman update synapse=VERSION --rehearse`",
-            ),
-        });
-        self.journal.outcome(act, &result.as_ref().map(|_| ()).map_err(Failure::clone))?;
-        match &result {
-            Ok(_) => self.listener.on(&Event::Finished { id: ID, what, millis: millis(started) }),
-            Err(failure) => {
-                self.listener.on(&Event::Failed { id: ID, what, why: failure.to_string() });
-            }
-        }
-        result
+        told(self.listener, ID, what, |sink| {
+            self.journal.around(ID, doing, || {
+                let done = self.hold(rehearsal, sink).and_then(|done| match done.lost() {
+                    lost if lost.is_empty() => Ok(done),
+                    lost => Err(Failure::new(doing, "what people have would be lost").evidence(lost)),
+                });
+                done.map_err(|failure| match self.world.about_room(failure, Side::Guest) {
+                    failure if failure.hint.is_some() => failure,
+                    failure => failure.hint(
+                        "the server was not touched and runs as before; the copy is gone. An update to another \
+                         version may do: `matrix-podman update synapse=VERSION --rehearse`",
+                    ),
+                })
+            })
+        })
     }
 
     /// Why there is no room for a rehearsal that nobody asked for, where there is none.
@@ -91,17 +81,14 @@ impl Update<'_> {
         Ok(done.undo(now))
     }
 
-    fn hold(&self, rehearsal: Rehearsal) -> Result<Rehearsed, Failure> {
+    fn hold(&self, rehearsal: Rehearsal, sink: &Sink) -> Result<Rehearsed, Failure> {
         let doing = "rehearse the update";
         let from = BufReader::new(self.world.stream(Call::Rehearse(Box::new(rehearsal)))?);
         let lines = bounded::lines(from, bounded::LIST);
         for line in lines {
             let line = line.map_err(|error| Failure::carried(error, doing))?;
             match serde_json::from_str(&line).doing(|| "understand what the rehearsal said")? {
-                Progress::WaitsFor(what) => {
-                    let saying = Saying::WaitsFor(what);
-                    self.listener.on(&Event::Said { id: ID, saying: &saying });
-                }
+                Progress::WaitsFor(what) => sink(Saying::WaitsFor(what)),
                 Progress::Ended(done) => return Ok(done),
             }
         }

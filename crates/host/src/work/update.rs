@@ -118,7 +118,8 @@ pub fn history(world: &World) -> Result<History, Failure> {
     })?;
     text.map_or(Ok(History::default()), |text| {
         History::parse(&text).map_err(|why| {
-            Failure::new(doing, why).hint("it is only a record: moved away, a new one is begun")
+            let hint = why.hint().unwrap_or("it is only a record: moved away, a new one is begun");
+            Failure::new(doing, &why).hint(hint)
         })
     })
 }

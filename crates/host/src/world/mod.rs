@@ -16,7 +16,7 @@ use matrix_podman_core::{
     config::RootPassword,
     disk,
     effect::{Container, Effect, ImageSource, NewContainer},
-    fact::{Fact, GuestState, Side, Suspension, Value},
+    fact::{Fact, GuestProgram, GuestState, Side, Suspension, Value},
     layout,
     observed::{Answer, Gap, Observed, Seen},
     people,
@@ -28,7 +28,7 @@ use matrix_podman_core::{
 use crate::{
     apply,
     edge::{AskPerson, Edge},
-    failure::{Doing, Failure},
+    failure::{Doing, Failure, Kind},
     file,
     guest::{Connection, Doorway, wire::Request},
     lane::LoadLane,
@@ -552,15 +552,20 @@ impl World {
     }
 
     fn guest_program(&self) -> Answer {
-        let same = || -> Result<bool, Failure> {
+        let found = || -> Result<GuestProgram, Failure> {
             if self.mute.load(Ordering::SeqCst) {
-                return Ok(false);
+                return Ok(GuestProgram::Other);
             }
             let own = own_program::digest()?;
-            Ok(self.guest()?.is_some_and(|guest| guest.digest == own))
+            let same = self.guest()?.is_some_and(|guest| guest.digest == own);
+            Ok(if same { GuestProgram::Same } else { GuestProgram::Other })
         };
         // A guest that does not answer has no program that could.
-        Answer::Known(Value::Yes(same().unwrap_or(false)))
+        let program = found().unwrap_or_else(|failure| match failure.kind {
+            Kind::NewerProgram if !failure.of_guest => GuestProgram::Newer(failure.why),
+            _ => GuestProgram::Other,
+        });
+        Answer::Known(Value::GuestProgram(program))
     }
 
     /// Does one act, on the side where it belongs.

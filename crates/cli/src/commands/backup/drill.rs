@@ -33,7 +33,7 @@ impl SiteBackups {
         )?;
         let doing = "prepare a drill";
         let lock = Lock::parse(&opened.text(&format!("{}/matrix.lock", place::FILES))?)
-            .map_err(|why| Failure::new(doing, why))?;
+            .map_err(|why| Failure::unread(doing, &why))?;
         let facts = self
             .world
             .look(&mut Observed::default(), |seen| resource::render_facts(self.world.site(), seen))?

@@ -6,10 +6,13 @@ use super::{
 };
 use crate::{
     effect::{Container, Effect},
-    fact::{Fact, GuestState, Side},
+    fact::{GuestState, Side},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
-    resource::{Diff, Resource, ResourceId, Site, guest::held},
+    resource::{
+        Diff, Resource, ResourceId, Site,
+        guest::{held, program_in_guest},
+    },
 };
 
 /// Left in the guest once it came back by itself after a restart.
@@ -98,14 +101,15 @@ impl Resource for Program {
             GuestState::Suspended { by, .. } => {
                 Diff::later(WHAT, by.why(self.site.config.guest.name.as_str()))
             }
-            GuestState::Running { .. } => match seen.yes(Side::Machine, Fact::GuestProgram)? {
-                true => Diff::settled("the guest has this very program"),
-                false => Diff::quiet(
-                    WHAT,
-                    "the same program works on both sides, over one connection",
-                    vec![Effect::PushProgram { name: self.site.config.guest.name.to_string() }],
-                ),
-            },
+            GuestState::Running { .. } => {
+                let attach = match find_container(&self.site, seen)? {
+                    Place::Here { container, .. } => format!("pct exec {} --", container.id),
+                    Place::Absent | Place::Unfinished { .. } | Place::Refused { .. } => {
+                        "pct exec ID --".to_owned()
+                    }
+                };
+                program_in_guest(seen.guest_program()?, self.site.config.guest.name.as_str(), &attach)
+            }
         })
     }
 }

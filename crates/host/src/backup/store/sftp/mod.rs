@@ -404,7 +404,7 @@ impl Store for Sftp {
             })
         };
         let written = self.there(&format!("write {}", name.path()), write);
-        written.map_err(|failure| failure.about_full_disk("the other machine's"))
+        written.map_err(|failure| failure.in_their_words().about_full_disk("the other machine's"))
     }
 
     fn remove(&self, name: &Name) -> Result<(), Failure> {
