@@ -3,7 +3,7 @@
 //! It answers the core's questions ([`probe`]), does the acts that plans are
 //! made of ([`apply`]), speaks with the guest over one connection ([`guest`]),
 //! and carries a plan out with a lock and a journal ([`work`]). What should be
-//! is decided in the core, never here.
+//! is decided in the core, never here; [`decide`] has what commands make of answers.
 
 pub mod agent;
 pub mod apply;

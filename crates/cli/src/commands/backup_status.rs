@@ -11,7 +11,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     backup::{self, Proof, Standing},
-    decide::backups::{self, Health},
+    decide::backups::{self, BackupHealth},
 };
 use serde::Serialize;
 
@@ -61,7 +61,7 @@ impl Backups {
                 let drill_old =
                     drill.as_ref().is_some_and(|drill| backups::missed(&at.terms.drill, &drill.at, now));
                 let old_hours = backups::old_hours(&at.terms.schedule);
-                let health = Health {
+                let health = BackupHealth {
                     failed: last.as_ref().map(|last| last.why.is_some()),
                     old: age_hours.map(|hours| hours >= old_hours),
                     proven: drill

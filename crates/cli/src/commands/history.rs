@@ -14,7 +14,7 @@ use crate::{
 /// What ran, oldest first.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Ran {
+struct GenerationList {
     generations: Vec<Generation>,
     /// The number of the one that runs now.
     #[serde(skip)]
@@ -28,11 +28,11 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     // What `up` made is part of it, whether or not an update came after.
     history.note(&lock, "", "up");
     let current = history.current(&lock).map(|generation| generation.number);
-    out.report(&Ran { generations: history.generations, current })?;
+    out.report(&GenerationList { generations: history.generations, current })?;
     Ok(DONE)
 }
 
-impl Printable for Ran {
+impl Printable for GenerationList {
     fn words(&self) -> Wording {
         let mut table = Table::new(["#", "when", "outcome", "by", "versions"]);
         for generation in &self.generations {

@@ -4,22 +4,22 @@
 pub const SEVERAL: [(usize, &str); 5] = [
     (
         2,
-        "Access Account Api Apt Aside Backup Boot Came Change Client Cloudflare Compose Config Container \
-         Containers Database Defaults Desk Digests Directive Disk Document Error Health Held Here \
-         Homeserver Image Incoming Index Item Limit Limits Listener Lock Made Memory Missing Module Mount \
-         Named Network Newest News Notify Npm Origin Page Part Password Piece Pieces Policy Ports \
-         Progress Proposal Rate Reader Remembered Remote Reply Repository Resource Roles Rule Said \
-         Schedule Secret Seen Session Snapshot State Stop Storage Tail Target Timer Timezone Trial \
-         Trouble Tunnel Update Updates User UserId Value Verdict Version Wanted Watch Way Where Words \
-         Wrong",
+        "Access Account Api Apt Aside Backup Boot Change Client Cloudflare Compose Config Container \
+         Containers Database Defaults Digests Directive Disk Document Error Health Held Here History \
+         Homeserver Image Incoming Index Item Limit Limits Listed Listener Lock Made Memory Missing \
+         Module Mount Named Network Newest News Notify Npm Origin Page Part Password Piece Pieces \
+         Policy Ports Progress Proposal Rate Reader Remembered Remote Reply Repository Resource Roles \
+         Rule Said Schedule Secret Seen Session Snapshot State Stop Storage Tail Target Timer Timezone \
+         Trial Trouble Tunnel Update Updates User UserId Value Verdict Version Wanted Watch Way Where \
+         Words Wrong",
     ),
     (
         3,
-        "Act Address Asked Call Certificate Choice Cluster Edge Ended History Host Listed Manifest Method \
-         Name Outcome Packages Plan Report Request Room Row Running Settings Source Standing Status Step \
-         Table Work",
+        "Act Address Asked Call Certificate Choice Cluster Edge Ended Guest Host Line Manifest Method \
+         Name Outcome Packages Plan Report Request Room Row Running Settings Source Standing Status \
+         Step Table Work",
     ),
-    (4, "Entry Guest Kept Kind Line Place Record Setting"),
-    (5, "Program Section"),
-    (6, "Answer Found Question"),
+    (4, "Entry Kept Kind Place Record Setting"),
+    (5, "Found Program Section"),
+    (6, "Answer Question"),
 ];

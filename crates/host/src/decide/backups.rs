@@ -20,7 +20,7 @@ pub fn missed(schedule: &Schedule, last: &str, now: Timestamp) -> bool {
 
 /// How the backups in one repository are; what is not known was never made.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Health {
+pub struct BackupHealth {
     /// Whether the last try failed.
     pub failed: Option<bool>,
     /// Whether the last one is old.
@@ -31,7 +31,7 @@ pub struct Health {
     pub drill_old: bool,
 }
 
-impl Health {
+impl BackupHealth {
     /// What is to be done, most urgent first.
     pub fn problem(self) -> Option<&'static str> {
         match (self.failed, self.old, self.proven) {
@@ -59,9 +59,9 @@ mod tests {
     #[test]
     fn what_is_wrong_with_backups_is_said_once_and_most_urgent_first() {
         let next = |failed, old, proven, drill_old| {
-            Health { failed, old, proven, drill_old }.problem().unwrap_or("nothing")
+            BackupHealth { failed, old, proven, drill_old }.problem().unwrap_or("nothing")
         };
-        assert!(Health::default().problem().unwrap().contains("backup init"));
+        assert!(BackupHealth::default().problem().unwrap().contains("backup init"));
         assert!(next(Some(true), Some(false), Some(true), false).contains("tries again"));
         assert!(next(Some(false), Some(true), Some(true), false).contains("any more"));
         assert!(next(Some(false), Some(false), Some(false), false).contains("backup now`, then"));

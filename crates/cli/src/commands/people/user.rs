@@ -1,27 +1,22 @@
 //! `user`: people with an account.
 
+mod words;
+
 use std::{fs, path::Path};
 
-use anstyle::Style;
-use matrix_podman_core::people::{
-    Account, Answer, Call, Device, Millis, NewUser, Password, Person, State, UserId,
-};
+use matrix_podman_core::people::{Answer, Call, NewUser, Password, Person, UserId};
 use matrix_podman_host::failure::Failure;
-use serde::Serialize;
 
-use super::{
-    AdminApi,
-    text::{ago, day, local, now, rfc3339},
-    unexpected,
+use self::words::{
+    AccountAdded, AccountTold, ListedAccounts, ListedDevices, LoggedOut, OneAccount, OurAccount,
+    ServiceAccountEnded, ShownAccount, ShownDevice,
 };
+use super::{AdminApi, unexpected};
 use crate::{
     args::{Named, User, UserAdd, UserDeactivate, UserList, UserLogout, UserServiceAccount, UserSetPassword},
     commands::OK,
     error::Error,
-    output::{
-        BOLD, DIM, GREEN, NameToType, Otherwise, Printable, RED, Reporter, Table, Wording, YELLOW, harmless,
-        piped_line, styled,
-    },
+    output::{NameToType, Otherwise, RED, Reporter, piped_line, styled},
 };
 
 pub fn run(config: Option<&Path>, user: &User, out: &Reporter) -> Result<u8, Error> {
@@ -69,26 +64,6 @@ fn id(admin: &AdminApi, person: &Person) -> Result<UserId, Error> {
         .map_err(|why| Error::usage(why.to_string(), "`matrix-podman user list` shows all accounts here"))
 }
 
-/// What became of an account, or that it was so already.
-#[derive(Serialize)]
-struct AccountTold<'a> {
-    user_id: &'a UserId,
-    changed: bool,
-    #[serde(skip)]
-    text: &'a str,
-}
-
-impl Printable for AccountTold<'_> {
-    fn words(&self) -> Wording {
-        let Self { user_id, changed, text } = self;
-        Wording::saying(if *changed {
-            format!("{} {user_id} {text}.", styled(GREEN, "✓"))
-        } else {
-            format!("{user_id} {text}; nothing was changed.")
-        })
-    }
-}
-
 fn told(user: &UserId, changed: bool, text: &str, out: &Reporter) -> Result<u8, Error> {
     out.report(&AccountTold { user_id: user, changed, text })?;
     OK
@@ -134,115 +109,6 @@ fn list(admin: &AdminApi, args: &UserList, out: &Reporter) -> Result<u8, Error> 
     OK
 }
 
-/// An account that is new.
-#[derive(Serialize)]
-struct AccountAdded {
-    user_id: UserId,
-    admin: bool,
-}
-
-impl Printable for AccountAdded {
-    fn words(&self) -> Wording {
-        let role = if self.admin { "an administrator" } else { "a user" };
-        Wording::saying(format!("{} {} is {role} now and can log in.", styled(GREEN, "✓"), self.user_id))
-    }
-}
-
-/// Accounts.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct ListedAccounts {
-    listed: Vec<ShownAccount>,
-    #[serde(skip)]
-    accounts: Vec<Account>,
-    /// Whether everybody was asked for, not only those of a name.
-    #[serde(skip)]
-    all: bool,
-}
-
-impl Printable for ListedAccounts {
-    fn words(&self) -> Wording {
-        let mut words = Wording::default();
-        if self.accounts.is_empty() {
-            words.say("there is nobody of that name");
-        } else {
-            let now = now();
-            let mut table = Table::new(["id", "name", "role", "state", "made", "last seen"]);
-            for account in &self.accounts {
-                table.row(cells(account, now));
-            }
-            words.table(&table);
-        }
-        if self.all && self.accounts.iter().all(|a| !a.admin || a.is_service()) {
-            words.say("nobody administers this server: `matrix-podman user promote NAME`");
-        }
-        words
-    }
-}
-
-fn role(account: &Account) -> &'static str {
-    match account {
-        _ if account.is_service() => "matrix-podman itself",
-        _ if account.admin => "admin",
-        _ => "user",
-    }
-}
-
-fn state(account: &Account) -> (&'static str, Style) {
-    match account.state() {
-        State::Active => ("active", Style::new()),
-        State::Locked => ("locked", YELLOW),
-        State::Deactivated => ("deactivated", DIM),
-    }
-}
-
-fn cells(account: &Account, now: Millis) -> [(String, Style); 6] {
-    let (word, style) = state(account);
-    let quiet = if style == DIM || account.is_service() { DIM } else { Style::new() };
-    [
-        (account.id.to_string(), quiet),
-        (account.display_name.clone().unwrap_or_default(), quiet),
-        (role(account).to_owned(), if role(account) == "admin" { BOLD } else { quiet }),
-        (word.to_owned(), style),
-        (day(account.created), quiet),
-        (ago(now, account.last_seen), quiet),
-    ]
-}
-
-/// An account, as programs read it.
-#[derive(Serialize)]
-struct ShownAccount {
-    user_id: UserId,
-    display_name: Option<String>,
-    admin: bool,
-    service_account: bool,
-    state: State,
-    erased: bool,
-    created: Option<String>,
-    last_seen: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    devices: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rooms: Option<usize>,
-}
-
-impl ShownAccount {
-    fn of(account: &Account) -> Self {
-        Self {
-            user_id: account.id.clone(),
-            display_name: account.display_name.clone(),
-            admin: account.admin,
-            service_account: account.is_service(),
-            state: account.state(),
-            erased: account.erased,
-            created: account.created.and_then(rfc3339),
-            last_seen: account.last_seen.and_then(rfc3339),
-            devices: account.devices,
-            rooms: account.rooms,
-        }
-    }
-}
-
 fn show(admin: &AdminApi, args: &Named, out: &Reporter) -> Result<u8, Error> {
     let account = match admin.ask(&Call::Show(id(admin, &args.name)?))? {
         Answer::Account(account) => account,
@@ -250,39 +116,6 @@ fn show(admin: &AdminApi, args: &Named, out: &Reporter) -> Result<u8, Error> {
     };
     out.report(&OneAccount { shown: ShownAccount::of(&account), account: &account })?;
     OK
-}
-
-/// All that is known of one account.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct OneAccount<'a> {
-    shown: ShownAccount,
-    #[serde(skip)]
-    account: &'a Account,
-}
-
-impl Printable for OneAccount<'_> {
-    fn words(&self) -> Wording {
-        let Self { account, .. } = self;
-        let (state, style) = state(account);
-        let erased = if account.erased { ", its messages hidden" } else { "" };
-        let seen = account
-            .last_seen
-            .map_or("never".to_owned(), |at| format!("{} ({})", ago(now(), Some(at)), local(at)));
-        let mut words = Wording::of(styled(BOLD, account.id.as_str()));
-        for (name, value) in [
-            ("name", harmless(account.display_name.as_deref().unwrap_or("-"))),
-            ("role", role(account).to_owned()),
-            ("state", format!("{}{erased}", styled(style, state))),
-            ("made", account.created.map_or("-".to_owned(), local)),
-            ("last seen", seen),
-            ("devices", account.devices.unwrap_or_default().to_string()),
-            ("rooms", account.rooms.unwrap_or_default().to_string()),
-        ] {
-            words.data(format!("  {name:<10} {value}"));
-        }
-        words
-    }
 }
 
 fn set_password(admin: &AdminApi, args: &UserSetPassword, out: &Reporter) -> Result<u8, Error> {
@@ -326,26 +159,6 @@ fn deactivate(admin: &AdminApi, args: &UserDeactivate, out: &Reporter) -> Result
     }
 }
 
-/// A device, as programs read it.
-#[derive(Serialize)]
-struct ShownDevice {
-    device_id: String,
-    name: Option<String>,
-    last_seen: Option<String>,
-    last_seen_address: Option<String>,
-}
-
-impl ShownDevice {
-    fn of(device: &Device) -> Self {
-        Self {
-            device_id: device.id.clone(),
-            name: device.name.clone(),
-            last_seen: device.last_seen.and_then(rfc3339),
-            last_seen_address: device.address.clone(),
-        }
-    }
-}
-
 fn devices(admin: &AdminApi, args: &Named, out: &Reporter) -> Result<u8, Error> {
     let user = id(admin, &args.name)?;
     let devices = match admin.ask(&Call::Devices(user.clone()))? {
@@ -356,39 +169,6 @@ fn devices(admin: &AdminApi, args: &Named, out: &Reporter) -> Result<u8, Error> 
     OK
 }
 
-/// Where somebody is logged in.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct ListedDevices {
-    listed: Vec<ShownDevice>,
-    #[serde(skip)]
-    devices: Vec<Device>,
-    #[serde(skip)]
-    user: UserId,
-}
-
-impl Printable for ListedDevices {
-    fn words(&self) -> Wording {
-        if self.devices.is_empty() {
-            return Wording::saying(format!("{} is not logged in anywhere", self.user));
-        }
-        let now = now();
-        let mut table = Table::new(["device", "name", "last seen", "from"]);
-        for device in &self.devices {
-            let cells = [
-                device.id.clone(),
-                device.name.clone().unwrap_or_default(),
-                ago(now, device.last_seen),
-                device.address.clone().unwrap_or_default(),
-            ];
-            table.row(cells.map(|cell| (cell, Style::new())));
-        }
-        let mut words = Wording::default();
-        words.table(&table);
-        words
-    }
-}
-
 fn logout(admin: &AdminApi, args: &UserLogout, out: &Reporter) -> Result<u8, Error> {
     let user = id(admin, &args.name)?;
     let gone = match admin.ask(&Call::LogOut { user: user.clone(), devices: args.devices.clone() })? {
@@ -397,24 +177,6 @@ fn logout(admin: &AdminApi, args: &UserLogout, out: &Reporter) -> Result<u8, Err
     };
     out.report(&LoggedOut { logged_out: gone.iter().map(ShownDevice::of).collect(), user_id: user })?;
     OK
-}
-
-/// Devices that an account was logged out of.
-#[derive(Serialize)]
-struct LoggedOut {
-    user_id: UserId,
-    logged_out: Vec<ShownDevice>,
-}
-
-impl Printable for LoggedOut {
-    fn words(&self) -> Wording {
-        let count = match self.logged_out.len() {
-            0 => "is not logged in anywhere".to_owned(),
-            1 => "was logged out of 1 device".to_owned(),
-            more => format!("was logged out of {more} devices"),
-        };
-        AccountTold { user_id: &self.user_id, changed: !self.logged_out.is_empty(), text: &count }.words()
-    }
 }
 
 fn service_account(admin: &AdminApi, args: &UserServiceAccount, out: &Reporter) -> Result<u8, Error> {
@@ -429,42 +191,6 @@ fn service_account(admin: &AdminApi, args: &UserServiceAccount, out: &Reporter) 
     };
     out.report(&OurAccount { user_id: account })?;
     OK
-}
-
-#[derive(Serialize)]
-struct ServiceAccountEnded {
-    changed: bool,
-}
-
-impl Printable for ServiceAccountEnded {
-    fn words(&self) -> Wording {
-        if !self.changed {
-            return Wording::saying("There is no such account; nothing was changed.");
-        }
-        let mut words =
-            Wording::saying("The account that matrix-podman used is ended and its token is gone.");
-        words.say("Another one is made when a command needs it.");
-        words
-    }
-}
-
-/// The account that the program itself uses.
-#[derive(Serialize)]
-struct OurAccount {
-    user_id: Option<UserId>,
-}
-
-impl Printable for OurAccount {
-    fn words(&self) -> Wording {
-        let Some(id) = &self.user_id else {
-            return Wording::saying("There is none; it is made when a command needs it.");
-        };
-        let mut words = Wording::of(id.as_str());
-        words.say(
-            "matrix-podman speaks to Synapse with it. Nobody has its password; its token is in the guest.",
-        );
-        words
-    }
 }
 
 /// The password: from a file, from standard input, or asked twice.
