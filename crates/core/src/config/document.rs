@@ -11,6 +11,7 @@ use toml::{
 use super::{
     keys::{self, AnyKey},
     mistake::{Mistake, Source, shorten},
+    renamed::Renamed,
     types::{found, nearest},
 };
 
@@ -27,15 +28,18 @@ pub(super) struct Written<'a> {
 #[derive(Default)]
 pub(super) struct Document<'a> {
     pub values: BTreeMap<&'static str, Written<'a>>,
+    /// What stands there under an old name, and where.
+    pub renamed: Vec<(usize, &'static Renamed)>,
     pub mistakes: Vec<Placed>,
+    table: &'static [Renamed],
 }
 
 impl<'a> Document<'a> {
     /// Reads the text. A text that is not TOML yields only those mistakes:
     /// what the parser guessed of the rest would send people astray.
-    pub(super) fn read(source: Source<'a>) -> Self {
+    pub(super) fn read(source: Source<'a>, table: &'static [Renamed]) -> Self {
         let (root, errors) = DeTable::parse_recoverable(source.text);
-        let mut document = Document::default();
+        let mut document = Document { table, ..Document::default() };
         if errors.is_empty() {
             document.walk(source, "", root.into_inner());
         } else {
@@ -80,10 +84,16 @@ impl<'a> Document<'a> {
             };
             let is_section = keys::SECTIONS.iter().any(|section| section.path == path && !path.is_empty());
             // A quoted name with a dot in it is one name, not two.
-            let known = if name.get_ref().contains('.') { None } else { keys::at(&path) };
-            if let Some(key) = known {
-                self.values.insert(key.path(), Written { key_span: name.span(), value });
-            } else if is_section && value.get_ref().is_table() {
+            let whole = !name.get_ref().contains('.');
+            let known = if whole { keys::at(&path) } else { None };
+            let renamed = self.table.iter().find(|renamed| whole && renamed.old == path);
+            let below = format!("{path}.");
+            let was_section = self.table.iter().any(|renamed| whole && renamed.old.starts_with(&below));
+            if let Some(renamed) = renamed {
+                self.insert_renamed(source, renamed, Written { key_span: name.span(), value });
+            } else if let Some(key) = known {
+                self.insert(source, key, Written { key_span: name.span(), value });
+            } else if (is_section || was_section) && value.get_ref().is_table() {
                 if let DeValue::Table(inner) = value.into_inner() {
                     self.walk(source, &path, inner);
                 }
@@ -110,6 +120,44 @@ impl<'a> Document<'a> {
                 ));
             }
         }
+    }
+}
+
+impl<'a> Document<'a> {
+    fn insert(&mut self, source: Source<'_>, key: &'static dyn AnyKey, written: Written<'a>) {
+        if let Some(old) = self.renamed.iter().find(|(_, renamed)| renamed.new == key.path()) {
+            self.twice(source, old.0, old.1);
+        }
+        self.values.insert(key.path(), written);
+    }
+
+    fn insert_renamed(&mut self, source: Source<'_>, renamed: &'static Renamed, written: Written<'a>) {
+        let at = written.key_span.start;
+        self.renamed.push((at, renamed));
+        let Some(key) = keys::at(renamed.new) else { return };
+        if self.values.contains_key(key.path()) {
+            self.twice(source, at, renamed);
+        } else {
+            self.values.insert(key.path(), written);
+        }
+    }
+
+    /// A key stands there under both of its names.
+    fn twice(&mut self, source: Source<'_>, at: usize, renamed: &Renamed) {
+        let (line, column) = source.position(at);
+        self.mistakes.push((
+            at,
+            Mistake {
+                file: source.file.to_owned(),
+                line: Some(line),
+                column: Some(column),
+                flag: None,
+                key: renamed.old.to_owned(),
+                value: None,
+                problem: format!("this is the old name of {}, which is written too", renamed.new),
+                hint: Some("remove this line, after a look at which value is meant".to_owned()),
+            },
+        ));
     }
 }
 

@@ -6,6 +6,9 @@ use toml_edit::{DocumentMut, Item, TableLike};
 use super::{
     Config, Defaults, Mistakes, Override,
     keys::{self, AnyKey},
+    mistake::Source,
+    read::Reader,
+    renamed::{self, RENAMED, Renamed},
 };
 
 /// What is made of a key.
@@ -25,24 +28,42 @@ pub fn edit(
     edit: Edit<'_>,
     defaults: &Defaults,
 ) -> Result<String, Mistakes> {
+    edit_with(text, file, key, edit, defaults, RENAMED)
+}
+
+/// The same where other keys were renamed.
+pub(super) fn edit_with(
+    text: &str,
+    file: &str,
+    key: &str,
+    edit: Edit<'_>,
+    defaults: &Defaults,
+    table: &'static [Renamed],
+) -> Result<String, Mistakes> {
+    let read = |text: &str, overrides: &[Override]| {
+        Reader::with(Source { file, text }, overrides, defaults, table).run().0
+    };
     let mut overrides = Vec::new();
     if let Edit::Value(value) = edit {
         overrides.push(Override::new(key, value, format!("set {key}")));
     }
     // Tells all that is wrong with file, key and value.
-    let config = Config::parse_with(text, file, &overrides, defaults)?;
-    let (Some(known), Ok(mut document)) = (keys::at(key), text.parse::<DocumentMut>()) else {
+    let config = read(text, &overrides)?;
+    let (Some(known), Ok(mut document)) =
+        (keys::at(renamed::current(key, table)), text.parse::<DocumentMut>())
+    else {
         // A key that is to be left out and is none.
         let unknown = [Override::new(key, "", format!("set {key}"))];
-        Config::parse_with(text, file, &unknown, defaults)?;
+        read(text, &unknown)?;
         return Ok(text.to_owned());
     };
+    renamed::rename(&mut document, table);
     match edit {
         Edit::Value(_) => write(&mut document, known, &config),
         Edit::Default => remove(document.as_table_mut(), &known.path().split('.').collect::<Vec<_>>()),
     }
     let text = document.to_string();
-    Config::parse_with(&text, file, &[], defaults)?;
+    read(&text, &[])?;
     Ok(text)
 }
 

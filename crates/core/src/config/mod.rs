@@ -14,6 +14,7 @@ mod network;
 mod proxmox;
 mod read;
 pub mod reference;
+pub mod renamed;
 pub mod restored;
 pub mod schema;
 #[cfg(test)]

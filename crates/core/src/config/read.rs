@@ -9,6 +9,7 @@ use super::{
     document::{Document, Placed},
     keys::{self, AnyKey, Fallback, Fixed, Key},
     mistake::{Mistake, Mistakes, Source, shorten},
+    renamed::{self, RENAMED, Renamed},
     types::{Flaw, TomlType, from_flag, nearest, zone_is_known},
 };
 use crate::name::Timezone;
@@ -118,11 +119,21 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(source: Source<'a>, overrides: &'a [Override], defaults: &'a Defaults) -> Self {
-        let mut document = Document::read(source);
+        Self::with(source, overrides, defaults, RENAMED)
+    }
+
+    /// The same where other keys were renamed.
+    pub(super) fn with(
+        source: Source<'a>,
+        overrides: &'a [Override],
+        defaults: &'a Defaults,
+        table: &'static [Renamed],
+    ) -> Self {
+        let mut document = Document::read(source, table);
         let mut mistakes = std::mem::take(&mut document.mistakes);
         let mut flags = BTreeMap::new();
         for given in overrides {
-            match keys::at(&given.key) {
+            match keys::at(renamed::current(&given.key, table)) {
                 Some(key) => {
                     flags.insert(key.path(), given);
                 }

@@ -10,12 +10,12 @@ use crate::{
     memory::{Cut, EndState, Extent, Glimpse, MemoryWorld, site},
 };
 
-const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
+pub const DEFAULT: &str = "domain = \"chat.home.arpa\"\n";
 const EXTRA: &str = "domain = \"chat.home.arpa\"\n[guest]\nextra_packages = [\"htop\", \"vim-tiny\", \"jq\"]\n\
                      [synapse]\nregistration = \"token\"\n";
 const HERE: &str = "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"this-machine\"\n";
 
-const NODE: &str =
+pub const NODE: &str =
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n[proxmox]\ndata_volume = \"50G\"\n";
 
 const CUTS: [Cut; 3] = [Cut::Program, Cut::Guest, Cut::Machine];
@@ -31,14 +31,14 @@ fn sites() -> [(&'static str, &'static str, bool); 5] {
     ]
 }
 
-fn fresh(toml: &str, registries: bool) -> MemoryWorld {
+pub fn fresh(toml: &str, registries: bool) -> MemoryWorld {
     let mut world = MemoryWorld::fresh(&site(toml));
     world.registries = registries;
     world
 }
 
 /// Fails with what differs, and nothing else.
-fn same_end(end: &EndState, wanted: &EndState, case: &str) {
+pub fn same_end(end: &EndState, wanted: &EndState, case: &str) {
     if end != wanted {
         let lines = diff_lines(&format!("{wanted:#?}"), &format!("{end:#?}"));
         panic!("{case}: another end than undisturbed:\n{}", lines.join("\n"));

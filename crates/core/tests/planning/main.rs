@@ -16,3 +16,4 @@ mod memory;
 mod node;
 mod plans;
 mod precaution;
+mod released;

@@ -2,6 +2,7 @@
 
 mod messages;
 mod pages;
+mod released;
 mod roundtrip;
 mod table;
 
