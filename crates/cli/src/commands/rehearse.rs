@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use matrix_podman_core::{service::Service, update::Undo};
+use matrix_podman_core::update::{self, Undo};
 use matrix_podman_host::update::{Proposal, Update};
 use serde_json::json;
 
@@ -13,8 +13,7 @@ use crate::{
 
 /// Whether there are data that it could do something to.
 pub fn touches_data(proposal: &Proposal) -> bool {
-    let touches = |service| matches!(service, Service::Synapse | Service::Postgres);
-    proposal.changes.iter().any(|change| touches(change.service))
+    update::touches_data(proposal.changes.iter().map(|change| change.service))
 }
 
 /// Rehearses what is proposed, if there are data that it could do something to,

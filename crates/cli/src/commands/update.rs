@@ -10,6 +10,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     resource::Diff,
     service::Service,
+    stack,
     update::{self as rules, Ended, Generation, Outcome, Request, Target, Undo, Wanted},
 };
 use matrix_podman_host::{
@@ -304,7 +305,7 @@ fn wanted(world: &World, requests: &[Request]) -> Result<Vec<Wanted>, Error> {
 fn newest(mut wanted: Wanted, request: &Request, seen: &Observed) -> Wanted {
     let (ImageSource::Registry(reference), None) = (&wanted.from, &request.version) else { return wanted };
     let Some(tag) = reference.tag() else { return wanted };
-    let within_major = matches!(wanted.service, Service::Postgres | Service::Redis);
+    let within_major = stack::room(wanted.service).image().within_major;
     if let Ok(tags) = seen.lines(Fact::RegistryTags(reference.repository()))
         && let Some(newer) = rules::newest_tag(tag, tags.iter().map(String::as_str), within_major)
         && let Ok(newer) = format!("{}:{newer}", reference.repository()).parse()
