@@ -42,6 +42,11 @@ impl ServiceId {
         }
     }
 
+    /// Its place in the order in which they start.
+    pub const fn position(self) -> usize {
+        self as usize
+    }
+
     /// The unit that systemd's Quadlet generator makes for the service.
     pub fn unit(self) -> String {
         format!("{}.service", self.name())

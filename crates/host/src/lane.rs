@@ -12,13 +12,11 @@ use matrix_podman_core::service::Service;
 /// of a run all come within a moment, in no particular order.
 const LOOK_OUT: Duration = Duration::from_millis(100);
 
-/// The order of a first start, one at a time: loading keeps a processor and the
-/// disk busy by itself. PostgreSQL's cluster is made while Redis' image and then
-/// Synapse's are loaded, and Redis is started meanwhile. The web client, which
-/// nobody waits for, is loaded while Synapse starts.
-const ORDER: [Service; 4] = [Service::Postgres, Service::Redis, Service::Synapse, Service::Web];
-
-/// The road that images come on, a lane for one.
+/// The road that images come on, a lane for one: loading keeps a processor and the
+/// disk busy by itself. They go in the order in which services start, each behind what
+/// it needs. PostgreSQL's cluster is made while Redis' image and then Synapse's are
+/// loaded, and Redis is started meanwhile. The web client, which nobody waits for, is
+/// loaded while Synapse starts.
 #[derive(Default)]
 pub(crate) struct LoadLane {
     road: Mutex<Road>,
@@ -33,8 +31,7 @@ struct Road {
 
 impl Road {
     fn is_free_for(&self, service: Service) -> bool {
-        let next = ORDER.iter().find(|other| self.waiting.contains(other));
-        self.loading.is_none() && next == Some(&service)
+        self.loading.is_none() && self.waiting.first() == Some(&service)
     }
 }
 
@@ -46,7 +43,7 @@ impl LoadLane {
     pub(crate) fn take(&self, service: Service) -> OnLane<'_> {
         let mut road = self.road();
         road.waiting.insert(service);
-        if Some(&service) != ORDER.first() {
+        if Some(&service) != Service::ALL.first() {
             road = self
                 .changed
                 .wait_timeout_while(road, LOOK_OUT, |_| true)
@@ -96,7 +93,7 @@ mod tests {
                 (service, end)
             });
             let mut ends = std::collections::BTreeMap::from(ends);
-            for service in ORDER {
+            for service in Service::ALL {
                 assert_eq!(order.recv_timeout(9 * LOOK_OUT), Ok(service));
                 assert!(order.recv_timeout(2 * LOOK_OUT).is_err(), "another goes before its end");
                 drop(ends.remove(&service));

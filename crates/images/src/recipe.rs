@@ -40,6 +40,12 @@ impl Recipe {
         }
     }
 
+    /// The recipe called `name`.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|recipe| recipe.name() == name)
+    }
+
     /// The Debian packages that are asked for, besides the essential ones.
     pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {

@@ -9,6 +9,7 @@ use crate::{
     resource::{self, Backend, Site, guest_state},
     service::ServiceId,
     size::Bytes,
+    stack,
 };
 
 /// Room that root file system, images and an empty database need together.
@@ -258,25 +259,28 @@ fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     if site.backend == Backend::Lxc || !is_new(site, seen)? {
         return Ok(None);
     }
-    let ports = [site.config.ports.synapse.get(), site.config.ports.web.get()];
-    let taken = seen.taken_ports(Side::Guest, ports)?;
+    let endpoints = stack::endpoints(&site.config);
+    let taken = seen.taken_ports(Side::Guest, endpoints.iter().map(|endpoint| endpoint.port.get()))?;
     // One that our own service listens on, after a run that was cut off, say,
     // is in the right hands.
-    let ours = [ServiceId::Synapse, ServiceId::Web]
-        .map(|service| Ok(seen.container(service.name())?.is_some_and(|c| c.state == "running")));
+    let ours: Vec<Seen<bool>> = endpoints
+        .iter()
+        .map(|endpoint| Ok(seen.container(endpoint.service.name())?.is_some_and(|c| c.state == "running")))
+        .collect();
     let mut others = Vec::new();
-    for (port, ours) in ports.into_iter().zip(ours) {
-        if taken.contains(&port) && !ours? {
-            others.push(port);
+    for (endpoint, ours) in endpoints.iter().zip(ours) {
+        if taken.contains(&endpoint.port.get()) && !ours? {
+            others.push(endpoint.port);
         }
     }
+    let all: Vec<String> = endpoints.iter().map(|endpoint| endpoint.port.to_string()).collect();
     Ok(Some(match others.first() {
         Some(port) => Check::fail(
             "ports",
             format!("something listens on port {port} already"),
             format!("`ss -ltnp sport = :{port}` names it; stop it, or choose another port in [ports]"),
         ),
-        None => Check::pass("ports", format!("{} and {} are free", ports[0], ports[1])),
+        None => Check::pass("ports", format!("{} are free", all.join(" and "))),
     }))
 }
 

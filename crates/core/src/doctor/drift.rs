@@ -3,7 +3,7 @@
 use super::{Case, Found, Mend};
 use crate::{
     resource::{Diff, STORAGE, lower_first},
-    service::ServiceId,
+    stack,
 };
 
 /// What `up` could not make right.
@@ -22,15 +22,9 @@ pub(super) fn blocked(case: &Case<'_>) -> Found {
 /// What `up` would change, beside starting what other causes are about.
 pub(super) fn drift(case: &Case<'_>) -> Found {
     let explained = |id: &str| {
-        ServiceId::ALL.into_iter().any(|service| {
-            let family = match service {
-                ServiceId::Postgres => "database/",
-                ServiceId::Redis => "redis/",
-                ServiceId::Synapse => "synapse/",
-                ServiceId::Web => "web/",
-            };
-            id == format!("service/{service}")
-                && (case.has(family)
+        stack::ALL.iter().any(|room| {
+            id == format!("service/{}", room.id())
+                && (case.has(room.causes())
                     || case.has("service/")
                     || case.has("ports/")
                     || case.has("runtime/")

@@ -28,6 +28,7 @@ use crate::{
     plan::Plan,
     resource::{Backend, Place, Site, find_container},
     service::ServiceId,
+    stack,
 };
 
 /// Something that is wrong.
@@ -209,10 +210,8 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
         }
     }
     let case = Case { site, seen, plan, found: &[] };
-    if case.is_well(ServiceId::Synapse) == Ok(true)
-        && case.is_well(ServiceId::Web) == Ok(true)
-        && outside::reached(site, net, seen, &mut diagnosis)
-    {
+    let served = stack::endpoints(&site.config).into_iter().all(|e| case.is_well(e.service) == Ok(true));
+    if served && outside::reached(site, net, seen, &mut diagnosis) {
         outside::look(site, net, seen, &mut diagnosis);
     }
     diagnosis

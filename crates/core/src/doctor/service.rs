@@ -1,7 +1,12 @@
 //! What any service may suffer from.
 
 use super::{Case, Found, Mend};
-use crate::{fact::Health, observed::Seen, service::ServiceId};
+use crate::{
+    fact::Health,
+    observed::Seen,
+    service::ServiceId,
+    stack::{self, Endpoint},
+};
 
 /// How many lines of a log are shown.
 const LINES: usize = 3;
@@ -10,10 +15,8 @@ const WIDTH: usize = 240;
 
 /// A published port that another program listens on while the service is away.
 pub(super) fn ports(case: &Case<'_>) -> Found {
-    let config = &case.site.config.ports;
-    for (service, port, key) in
-        [(ServiceId::Synapse, config.synapse.get(), "synapse"), (ServiceId::Web, config.web.get(), "web")]
-    {
+    for Endpoint { service, port, key, .. } in stack::endpoints(&case.site.config) {
+        let port = port.get();
         if case.is_well(service)?
             || case.seen.container(service.name())?.is_some_and(|c| c.state == "running")
         {
@@ -41,15 +44,13 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
     if case.has("runtime/broken") {
         return Ok(None);
     }
-    for service in ServiceId::ALL {
-        let explained = match service {
-            ServiceId::Postgres => case.has("database/"),
-            ServiceId::Redis => case.has("redis/"),
-            ServiceId::Synapse => {
-                case.has("synapse/") || case.has("database/") || !case.is_well(ServiceId::Postgres)?
-            }
-            ServiceId::Web => case.has("web/"),
-        };
+    for room in stack::ALL {
+        let service = room.id();
+        let mut explained = case.has(room.causes());
+        // Without a cache a service goes on; without its data it does not.
+        for need in room.needs().iter().filter(|need| stack::room(**need).keeps_data()) {
+            explained = explained || case.has(stack::room(*need).causes()) || !case.is_well(*need)?;
+        }
         let container = case.seen.container(service.name())?;
         if explained || case.is_well(service)? {
             continue;

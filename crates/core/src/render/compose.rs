@@ -74,8 +74,8 @@ struct ComposeService {
     volumes: Vec<String>,
     tmpfs: Vec<String>,
     networks: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ports: Option<[String; 1]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     depends_on: IndexMap<&'static str, Condition>,
     healthcheck: HealthCheck,
@@ -111,13 +111,8 @@ struct Logging {
 }
 
 /// The variable of `.env` with a service's image.
-const fn image_variable(service: ServiceId) -> &'static str {
-    match service {
-        ServiceId::Postgres => "MATRIX_POSTGRES_IMAGE",
-        ServiceId::Redis => "MATRIX_REDIS_IMAGE",
-        ServiceId::Synapse => "MATRIX_SYNAPSE_IMAGE",
-        ServiceId::Web => "MATRIX_WEB_IMAGE",
-    }
+fn image_variable(service: ServiceId) -> String {
+    format!("MATRIX_{}_IMAGE", stack::room(service).image().key.to_ascii_uppercase())
 }
 
 /// `text` with nothing in it that compose files replace.
@@ -148,7 +143,7 @@ impl ComposeService {
             volumes: spec.mounts.iter().map(quadlet::volume).collect(),
             tmpfs: spec.tmpfs.iter().map(quadlet::tmpfs).collect(),
             networks: spec.networks.clone(),
-            ports: spec.port.map(|p| [format!("{}:{}:{}", p.bind, p.host, p.container)]),
+            ports: spec.ports.iter().map(ToString::to_string).collect(),
             depends_on: spec
                 .after
                 .iter()

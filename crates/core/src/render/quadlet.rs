@@ -19,7 +19,7 @@ use crate::{
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
 
-/// The units of all four services.
+/// The units of all services.
 pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
     let both = ServiceId::ALL.into_iter().map(|service| container(service, config, lock, facts));
     Ok(both.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -36,12 +36,6 @@ pub fn container(
     facts: &Facts,
 ) -> Result<[DesiredFile; 2], MissingImage> {
     let spec = stack::container(service, config, lock, facts)?;
-    let why = match service {
-        ServiceId::Postgres => "How systemd and Podman run PostgreSQL",
-        ServiceId::Redis => "How systemd and Podman run Redis",
-        ServiceId::Synapse => "How systemd and Podman run Synapse",
-        ServiceId::Web => "How systemd and Podman run the web client",
-    };
     let unit = unit::to_string(HEADER, &container_sections(&spec));
     let label = format!("{}={}\n", layout::CONFIG_LABEL, full_digest(&unit, &spec).hex());
     Ok([
@@ -50,7 +44,7 @@ pub fn container(
             label,
             "Tells which unit and config a container has",
         ),
-        DesiredFile::public(layout::container_file(service), unit, why),
+        DesiredFile::public(layout::container_file(service), unit, stack::room(service).unit_is()),
     ])
 }
 
@@ -103,7 +97,7 @@ fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
     // Only what publishes a port on an address, or speaks to the world, has to
     // wait for the guest's network.
     let quadlet =
-        Section::new("Quadlet").maybe("DefaultDependencies", spec.port.is_none().then_some("false"));
+        Section::new("Quadlet").maybe("DefaultDependencies", spec.ports.is_empty().then_some("false"));
     let install = Section::new("Install").raw("WantedBy", layout::STACK_UNIT);
     [unit, container_section(spec), service, quadlet, install]
 }
@@ -131,7 +125,7 @@ fn container_section(spec: &ContainerSpec) -> Section {
         .each("Volume", spec.mounts.iter().map(volume))
         .each("Tmpfs", spec.tmpfs.iter().map(tmpfs))
         .each("Network", spec.networks.iter().map(|name| format!("{name}.network")))
-        .maybe("PublishPort", spec.port.map(|p| format!("{}:{}:{}", p.bind, p.host, p.container)))
+        .each("PublishPort", &spec.ports)
         .raw("Notify", "healthy")
         .raw("HealthCmd", exec_form(&health.command))
         .raw("HealthInterval", health.interval)

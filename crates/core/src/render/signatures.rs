@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use crate::{config::Config, desired::DesiredFile, document::yaml, name::AbsPath};
+use crate::{config::Config, desired::DesiredFile, document::yaml, name::AbsPath, stack};
 
 /// The policy; not there where no image has to be signed.
 pub const POLICY: &str = "/etc/containers/matrix-podman-policy.json";
@@ -59,8 +59,9 @@ pub fn places() -> [AbsPath; 2] {
 /// What they hold.
 pub fn files(config: &Config) -> Vec<DesiredFile> {
     let images = &config.images;
-    let signed: BTreeMap<String, &str> = [&images.postgres, &images.redis, &images.synapse, &images.web]
-        .into_iter()
+    let signed: BTreeMap<String, &str> = stack::ALL
+        .iter()
+        .map(|room| room.image_choice(images))
         .filter_map(|image| Some((image.reference.repository(), image.signature_key.as_deref()?)))
         .collect();
     if signed.is_empty() {

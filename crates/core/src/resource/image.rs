@@ -12,11 +12,11 @@ use crate::{
     name::{AbsPath, Digest, ImageRef},
     observed::{Gap, Observed, Seen},
     service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    // The largest first: everything else has time until it is there.
-    [ServiceId::Synapse, ServiceId::Postgres, ServiceId::Redis, ServiceId::Web]
+    stack::by_image()
         .into_iter()
         .map(|service| Box::new(Image { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
@@ -29,22 +29,7 @@ pub(super) fn id(service: ServiceId) -> ResourceId {
 
 /// What the config says of the image of `service`.
 pub fn image_choice(site: &Site, service: ServiceId) -> &ImageChoice {
-    let images = &site.config.images;
-    match service {
-        ServiceId::Postgres => &images.postgres,
-        ServiceId::Redis => &images.redis,
-        ServiceId::Synapse => &images.synapse,
-        ServiceId::Web => &images.web,
-    }
-}
-
-/// Where the packages of a built image come from.
-fn origins(service: ServiceId) -> &'static str {
-    match service {
-        ServiceId::Postgres | ServiceId::Redis => "Debian",
-        ServiceId::Synapse => "Debian and PyPI",
-        ServiceId::Web => "Debian and npm",
-    }
+    stack::room(service).image_choice(&site.config.images)
 }
 
 /// What is asked for, in the words of the lock.
@@ -221,7 +206,12 @@ impl Resource for Image {
             }
             ImageSource::Archive { path, .. } => (format!("Load {path}"), format!("{title} runs from it")),
             ImageSource::Build { .. } => (
-                format!("Build the image {} from {} packages", self.service, origins(self.service)),
+                match stack::room(self.service).image().recipe {
+                    Some(recipe) => {
+                        format!("Build the image {} from {} packages", self.service, recipe.origins)
+                    }
+                    None => format!("Build the image {}", self.service),
+                },
                 match self.site.config.images.source {
                     SourceChoice::Auto => format!("{title} runs from it, and its registry cannot be reached"),
                     _ => format!("{title} runs from it, and the config says so"),

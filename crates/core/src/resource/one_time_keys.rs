@@ -14,16 +14,11 @@ pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
     vec![Box::new(OneTimeKeys)]
 }
 
-/// The id of this resource, which Synapse stands behind.
-pub(super) fn id() -> ResourceId {
-    ResourceId::new("database/one-time-keys")
-}
-
 struct OneTimeKeys;
 
 impl Resource for OneTimeKeys {
     fn id(&self) -> ResourceId {
-        id()
+        ResourceId::new("database/one-time-keys")
     }
 
     fn needs(&self) -> Vec<ResourceId> {

@@ -16,16 +16,11 @@ pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
     vec![Box::new(Roles)]
 }
 
-/// The id of this resource, which Synapse stands behind.
-pub(super) fn id() -> ResourceId {
-    ResourceId::new("database/roles")
-}
-
 struct Roles;
 
 impl Resource for Roles {
     fn id(&self) -> ResourceId {
-        id()
+        ResourceId::new("database/roles")
     }
 
     fn needs(&self) -> Vec<ResourceId> {

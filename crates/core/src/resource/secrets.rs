@@ -7,7 +7,6 @@ use crate::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
-    service::ServiceId,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -61,13 +60,13 @@ impl Resource for Secrets {
                 missing.push(secret.file_name());
                 effects.push(Effect::TakeSecret { secret, from: from.clone() });
                 // It reads its secrets only when it starts.
-                if secret.reader() == Some(ServiceId::Synapse)
-                    && seen.container(ServiceId::Synapse.name())?.is_some_and(|c| c.state == "running")
+                if let Some(service) = secret.reader()
+                    && seen.container(service.name())?.is_some_and(|c| c.state == "running")
                 {
                     effects.push(Effect::StartService {
-                        service: ServiceId::Synapse,
+                        service,
                         restart: true,
-                        timeout: super::service::start_timeout(ServiceId::Synapse),
+                        timeout: super::service::start_timeout(service),
                     });
                 }
             }

@@ -1,6 +1,6 @@
 //! The services: running, healthy, and made from what they should be.
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, one_time_keys, roles, stack};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
 use crate::{
     effect::Effect,
     fact::Health,
@@ -9,6 +9,7 @@ use crate::{
     render::quadlet,
     service::ServiceId,
     size::Seconds,
+    stack as rooms,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -39,16 +40,12 @@ impl Resource for Running {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
+        let room = rooms::room(self.service);
         let named = |names: &[&str]| names.iter().map(|n| ResourceId::new(*n)).collect::<Vec<_>>();
-        let mut needs = vec![stack::unit_id(self.service)];
-        needs.extend(match self.service {
-            ServiceId::Postgres => named(&["database"]),
-            ServiceId::Redis | ServiceId::Web => named(&["stack/files"]),
-            ServiceId::Synapse => named(&["synapse/config", "service/postgres_db", "service/redis"]),
-        });
-        if self.service == ServiceId::Synapse {
-            needs.extend([one_time_keys::id(), roles::id()]);
-        }
+        let mut needs = vec![stack::unit_id(self.service), ResourceId::new("stack/files")];
+        needs.extend(named(room.before_unit()));
+        needs.extend(room.needs().iter().copied().map(id));
+        needs.extend(named(room.before_start()));
         // A port is closed to strangers before it is there.
         if super::ports::is_ours(&self.site) {
             needs.push(super::ports::id());
@@ -122,8 +119,5 @@ impl Resource for Running {
 /// How long a start may take: a migration of a large database takes minutes,
 /// and its unit allows half an hour.
 pub(super) fn start_timeout(service: ServiceId) -> Seconds {
-    match service {
-        ServiceId::Postgres | ServiceId::Synapse => Seconds(2100),
-        ServiceId::Redis | ServiceId::Web => Seconds(300),
-    }
+    Seconds(if rooms::room(service).keeps_data() { 2100 } else { 300 })
 }

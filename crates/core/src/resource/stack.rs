@@ -9,7 +9,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     render::quadlet,
     service::ServiceId,
-    stack::Facts,
+    stack::{self as rooms, Facts},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -102,13 +102,7 @@ impl Resource for Unit {
         let mut needs =
             vec![image::id(self.service), ResourceId::new("unit/stack"), ResourceId::new("stack/files")];
         needs.push(super::update::id());
-        match self.service {
-            // A unit whose image is of another major version than the data would
-            // make an empty cluster at the guest's next start.
-            ServiceId::Postgres => needs.push(ResourceId::new("database")),
-            ServiceId::Synapse => needs.push(ResourceId::new("synapse/config")),
-            ServiceId::Redis | ServiceId::Web => {}
-        }
+        needs.extend(rooms::room(self.service).before_unit().iter().map(|id| ResourceId::new(*id)));
         needs
     }
 

@@ -13,7 +13,7 @@ pub mod synapse;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::Config,
+    config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
     lock::{Lock, LockedImage},
@@ -22,7 +22,10 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
-pub use spec::{ContainerSpec, Facts, Health, MissingImage, Mount, Publish, Tmpfs};
+pub use spec::{
+    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
+    ServiceImage, Tmpfs,
+};
 
 /// Everything that the program knows about one service.
 pub trait Service: Sync {
@@ -51,20 +54,62 @@ pub trait Service: Sync {
     fn needs(&self) -> &'static [ServiceId] {
         &[]
     }
+
+    /// Its image, whatever the config says.
+    fn image(&self) -> ServiceImage;
+
+    /// What the config says of its image.
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice;
+
+    /// Whether it keeps data that an update may change and that are dumped before.
+    fn keeps_data(&self) -> bool {
+        false
+    }
+
+    /// Where it is reached from outside the guest.
+    fn endpoints(&self, _: &Config) -> Vec<Endpoint> {
+        Vec::new()
+    }
+
+    /// The ids of resources that must be settled before its unit is written, besides
+    /// those that every unit stands behind.
+    fn before_unit(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The ids of resources that must be settled before it is started, besides its unit
+    /// and what it needs.
+    fn before_start(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What the ids of doctor's causes begin with that explain why it is away.
+    fn causes(&self) -> &'static str;
+
+    /// What its unit is for, for the plan.
+    fn unit_is(&self) -> &'static str;
 }
 
 /// All services, in the order in which they start.
 pub static ALL: [&dyn Service; 4] =
-    [&postgres::Postgres, &redis::Redis, &synapse::Synapse, &element::Element];
+    [&postgres::PostgresService, &redis::RedisService, &synapse::SynapseService, &element::ElementService];
 
 /// What is known about the service with that id.
 pub fn room(id: ServiceId) -> &'static dyn Service {
-    match id {
-        ServiceId::Postgres => &postgres::Postgres,
-        ServiceId::Redis => &redis::Redis,
-        ServiceId::Synapse => &synapse::Synapse,
-        ServiceId::Web => &element::Element,
-    }
+    ALL[id.position()]
+}
+
+/// All services, those first whose images take longest to get: everything else has
+/// time until they are there.
+pub fn by_image() -> Vec<ServiceId> {
+    let (long, short): (Vec<&dyn Service>, Vec<&dyn Service>) =
+        ALL.into_iter().partition(|room| room.image().takes_long);
+    long.into_iter().chain(short).map(Service::id).collect()
+}
+
+/// Where the services of this config are reached from outside the guest.
+pub fn endpoints(config: &Config) -> Vec<Endpoint> {
+    ALL.iter().flat_map(|room| room.endpoints(config)).collect()
 }
 
 /// The folders of the stack, each after the one that it is in.
@@ -123,7 +168,7 @@ pub fn container(
         mounts: Vec::new(),
         tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
-        port: None,
+        ports: Vec::new(),
         before_start: Vec::new(),
         health: Health::of(Vec::new()),
         after: room(service).needs(),

@@ -1,8 +1,9 @@
 //! The words that a service's container is described in.
 
-use std::net::Ipv4Addr;
+use std::{fmt, net::Ipv4Addr};
 
 use crate::{
+    config::Config,
     name::{AbsPath, Digest, Port},
     service::ServiceId,
     size::{Bytes, Seconds},
@@ -57,8 +58,8 @@ pub struct ContainerSpec {
     pub tmpfs: Vec<Tmpfs>,
     /// Networks that it is on.
     pub networks: Vec<&'static str>,
-    /// The port that is published, if any.
-    pub port: Option<Publish>,
+    /// The ports that are published.
+    pub ports: Vec<Publish>,
     /// Command that is run in the guest before each start; none when empty.
     pub before_start: Vec<String>,
     /// How its health is asked for.
@@ -101,15 +102,78 @@ pub struct Tmpfs {
     pub size: Bytes,
 }
 
-/// A published port.
+/// Published ports: one, or a range of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Address in the guest.
     pub bind: Ipv4Addr,
-    /// Port in the guest.
+    /// The first port in the guest.
     pub host: Port,
-    /// Port in the container.
+    /// The first port in the container.
     pub container: u16,
+    /// How many there are.
+    pub count: u16,
+}
+
+/// What is spoken at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Packets.
+    Udp,
+}
+
+impl fmt::Display for Publish {
+    /// As Podman and compose files write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |first: u16| match self.count {
+            0 | 1 => first.to_string(),
+            count => format!("{first}-{}", first.saturating_add(count - 1)),
+        };
+        write!(f, "{}:{}:{}", self.bind, range(self.host.get()), range(self.container))?;
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp => f.write_str("/udp"),
+        }
+    }
+}
+
+/// Where a service is reached from outside the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which service.
+    pub service: ServiceId,
+    /// The key in `[ports]` that chooses the port.
+    pub key: &'static str,
+    /// The port in the guest.
+    pub port: Port,
+    /// A path there that answers when the service does.
+    pub ask: &'static str,
+}
+
+/// What is fixed about a service's image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceImage {
+    /// The section below `[images]` that chooses it.
+    pub key: &'static str,
+    /// How it is built; without one it comes from a registry or an archive alone.
+    pub recipe: Option<BuildRecipe>,
+    /// Whether a newer one is looked for within its major version alone.
+    pub within_major: bool,
+    /// Whether it takes much longer to get than the others.
+    pub takes_long: bool,
+}
+
+/// How an image is built on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildRecipe {
+    /// The name that the builder knows it by.
+    pub name: &'static str,
+    /// Where its packages come from.
+    pub origins: &'static str,
 }
 
 /// How a container's health is asked for.
@@ -152,11 +216,32 @@ impl Mount {
     }
 }
 
+impl Publish {
+    /// One port for connections, at the address that the config says.
+    pub(super) const fn tcp(config: &Config, host: Port, container: u16) -> Self {
+        Self { protocol: Protocol::Tcp, bind: config.ports.bind, host, container, count: 1 }
+    }
+}
+
 impl ContainerSpec {
     /// Most processes and memory, where the guest can limit them: far above what is
     /// normal, far below what would stop the guest.
     pub(super) fn limit(&mut self, pids: u32, memory: Bytes) {
         self.pids_limit = self.pids_limit.map(|_| pids);
         self.memory_max = self.memory_max.map(|_| memory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::default_config;
+
+    #[test]
+    fn ports_are_written_as_podman_reads_them() {
+        let one = Publish::tcp(&default_config(), Port::known(8008), 80);
+        assert_eq!(one.to_string(), "0.0.0.0:8008:80");
+        let many = Publish { protocol: Protocol::Udp, container: 49152, count: 100, ..one };
+        assert_eq!(many.to_string(), "0.0.0.0:8008-8107:49152-49251/udp");
     }
 }

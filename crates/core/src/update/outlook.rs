@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::{schema::numbers, service::ServiceId, size::Bytes};
+use crate::{schema::numbers, service::ServiceId, size::Bytes, stack};
 
 /// What people who run a server should know of a release of Synapse.
 ///
@@ -128,7 +128,7 @@ impl Takes {
                 Self { dump: 0, away: SLOW_START, without: all(), migrates: false, from: TakesFrom::Size }
             }
             Work::Replace { services, last } => {
-                let dumps = services.iter().any(|s| matches!(s, ServiceId::Synapse | ServiceId::Postgres));
+                let dumps = services.iter().any(|service| stack::room(*service).keeps_data());
                 let (without, migrates) = (services.clone(), services.contains(&ServiceId::Synapse));
                 match (last, dump) {
                     (Some(away), Some(dump)) if dumps => Self {

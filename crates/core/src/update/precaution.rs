@@ -11,6 +11,7 @@ use crate::{
     proxmox::{Answer, Question, Snapshot, lock_reason, why_no_snapshots},
     resource::{Backend, Place, Site, find_container},
     service::ServiceId,
+    stack,
 };
 
 /// What is done for the guest as a whole before anything is replaced.
@@ -58,7 +59,7 @@ impl Precaution {
 
 /// Whether an update of these keeps people's data at risk.
 pub fn touches_data(mut services: impl Iterator<Item = ServiceId>) -> bool {
-    services.any(|service| matches!(service, ServiceId::Synapse | ServiceId::Postgres))
+    services.any(|service| stack::room(service).keeps_data())
 }
 
 /// What is done before the generation `number` is tried.

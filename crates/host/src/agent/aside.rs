@@ -71,9 +71,10 @@ pub(crate) fn start_synapse(containers: &Containers, patience: Duration) -> Resu
 }
 
 fn start(containers: &Containers, service: Service, patience: Duration) -> Result<(), Failure> {
-    let (argv, answers) = match service {
-        Service::Postgres => (&containers.database, &containers.database_answers),
-        _ => (&containers.synapse, &containers.synapse_answers),
+    let (argv, answers) = if service == Service::Postgres {
+        (&containers.database, &containers.database_answers)
+    } else {
+        (&containers.synapse, &containers.synapse_answers)
     };
     let doing = format!("start {} for the {}", service.title(), containers.aside.name());
     Program::new(argv).deadline(ONCE).run(&doing, &|_| {})?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use matrix_podman_core::service::Service;
+use matrix_podman_core::{service::Service, stack};
 use matrix_podman_images::{BuildOptions, Recipe};
 
 use super::apt;
@@ -26,12 +26,11 @@ fn accepts_expired() -> bool {
 /// Builds the image of `service`, or takes the one built before from the same
 /// packages; the OCI archive of it.
 pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<PathBuf, Failure> {
-    let recipe = match service {
-        Service::Postgres => Recipe::Postgres,
-        Service::Redis => Recipe::Redis,
-        Service::Synapse => Recipe::Synapse,
-        Service::Web => Recipe::WebClient,
-    };
+    let recipe = stack::room(service).image().recipe.and_then(|known| Recipe::by_name(known.name));
+    let recipe = recipe.ok_or_else(|| {
+        Failure::new(format!("build the image {service}"), "it is not one that is built on the machine")
+            .hint("name its registry or an archive of it in [images]")
+    })?;
     let missing: Vec<String> = matrix_podman_images::missing_tools(&[recipe])
         .into_iter()
         .map(|(_, package)| package.to_owned())
@@ -60,4 +59,18 @@ pub fn image(service: Service, version: Option<&str>, sink: &Sink) -> Result<Pat
                 .in_their_words()
                 .hint("run the same again to go on")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_that_a_service_names_is_known() {
+        for room in stack::ALL {
+            if let Some(recipe) = room.image().recipe {
+                assert!(Recipe::by_name(recipe.name).is_some(), "{}", recipe.name);
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use matrix_podman_core::{
     fact::Fact,
     observed::{Observed, Seen},
     resource::Site,
-    service::Service,
+    stack,
     update::{Request, Wanted, newest_tag},
 };
 
@@ -28,7 +28,7 @@ pub fn wanted(
 fn newest(mut wanted: Wanted, request: &Request, seen: &Observed) -> Wanted {
     let (ImageSource::Registry(reference), None) = (&wanted.from, &request.version) else { return wanted };
     let Some(tag) = reference.tag() else { return wanted };
-    let within_major = matches!(wanted.service, Service::Postgres | Service::Redis);
+    let within_major = stack::room(wanted.service).image().within_major;
     if let Ok(tags) = seen.lines(Fact::RegistryTags(reference.repository()))
         && let Some(newer) = newest_tag(tag, tags.iter().map(String::as_str), within_major)
         && let Ok(newer) = format!("{}:{newer}", reference.repository()).parse()
@@ -43,6 +43,7 @@ mod tests {
     use matrix_podman_core::{
         fact::{Side, Value},
         observed::Answer,
+        service::Service,
     };
 
     use super::*;

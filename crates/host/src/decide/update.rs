@@ -3,8 +3,7 @@
 use matrix_podman_core::{
     plan::Plan,
     resource::Diff,
-    service::Service,
-    update::{Ended, Generation, Outcome, Undo},
+    update::{self, Ended, Generation, Outcome, Undo},
 };
 
 use crate::work::update::{Proposal, Report};
@@ -60,8 +59,7 @@ impl UpdateAsked {
 
 /// Whether there are data that it could do something to.
 pub fn touches_data(proposal: &Proposal) -> bool {
-    let touches = |service| matches!(service, Service::Synapse | Service::Postgres);
-    proposal.changes.iter().any(|change| touches(change.service))
+    update::touches_data(proposal.changes.iter().map(|change| change.service))
 }
 
 /// What came of an update.
@@ -146,6 +144,7 @@ mod tests {
         name::{AbsPath, Digest},
         plan::Entry,
         resource::{ResourceId, Risk},
+        service::Service,
         update::Precaution,
     };
 

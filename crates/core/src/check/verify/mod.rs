@@ -19,6 +19,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site},
     service::ServiceId,
+    stack::{self, Endpoint},
 };
 
 pub use federation::federation_checks;
@@ -117,18 +118,17 @@ pub(crate) fn has_way_in(site: &Site, scope: &Scope, seen: &Observed) -> Seen<bo
 /// what happens instead.
 pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<Vec<(ServiceId, String)>> {
     let asked = Asked { site, scope };
-    let ports = &site.config.ports;
-    let silent = [
-        (ServiceId::Synapse, ports.synapse, "/_matrix/client/versions"),
-        (ServiceId::Web, ports.web, "/config.json"),
-    ]
-    .map(|(service, port, path)| {
-        let question = HttpQuestion::get(format!("{}{path}", address(&asked, port.get(), seen)?));
-        Ok(match seen.http(Side::Machine, &question)? {
-            HttpAnswer::Answered(_) => None,
-            HttpAnswer::Silent(silence) => Some((service, format!("{}: {}", question.url, silence.why))),
+    // All are asked before the first answer is looked at.
+    let silent: Vec<Seen<Option<_>>> = stack::endpoints(&site.config)
+        .into_iter()
+        .map(|Endpoint { service, port, ask, .. }| {
+            let question = HttpQuestion::get(format!("{}{ask}", address(&asked, port.get(), seen)?));
+            Ok(match seen.http(Side::Machine, &question)? {
+                HttpAnswer::Answered(_) => None,
+                HttpAnswer::Silent(silence) => Some((service, format!("{}: {}", question.url, silence.why))),
+            })
         })
-    });
+        .collect();
     silent.into_iter().filter_map(Seen::transpose).collect()
 }
 

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use crate::{
     config::Config,
-    render::testing::{changed_config, default_config},
+    testing::{changed_config, default_config},
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/released");

@@ -44,7 +44,7 @@ impl Resource for Access {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        behind_the_stack()
+        behind_the_stack(&self.site)
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -35,7 +35,7 @@ use crate::{
     fact::Side,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -43,8 +43,8 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 /// The edge comes last: a door is opened when there is something behind it.
-fn behind_the_stack() -> Vec<ResourceId> {
-    vec![service::id(ServiceId::Synapse), service::id(ServiceId::Web)]
+fn behind_the_stack(site: &Site) -> Vec<ResourceId> {
+    stack::endpoints(&site.config).into_iter().map(|endpoint| service::id(endpoint.service)).collect()
 }
 
 /// Why a comparison ends early.

@@ -5,9 +5,9 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{ContainerSpec, Facts, Health, Mount, Publish, Service};
+use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage};
 use crate::{
-    config::{Config, Registration},
+    config::{Config, ImageChoice, Images, Registration},
     desired::DesiredFile,
     document::nginx::{self, Directive},
     layout,
@@ -158,9 +158,9 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
 
 /// The web client behind its nginx.
 #[derive(Debug)]
-pub struct Element;
+pub struct ElementService;
 
-impl Service for Element {
+impl Service for ElementService {
     fn id(&self) -> ServiceId {
         ServiceId::Web
     }
@@ -183,7 +183,7 @@ impl Service for Element {
             Mount::read(layout::in_root("element-nginx.conf"), NGINX),
         ]);
         spec.networks = vec![layout::edge_network(facts.ipv6)];
-        spec.port = Some(Publish { bind: config.ports.bind, host: config.ports.web, container: PORT });
+        spec.ports = vec![Publish::tcp(config, config.ports.web, PORT)];
         spec.health = Health::of(
             ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"]
                 .map(str::to_owned)
@@ -194,6 +194,31 @@ impl Service for Element {
 
     fn files(&self, config: &Config, _: &Facts) -> Vec<DesiredFile> {
         files(config)
+    }
+
+    fn image(&self) -> ServiceImage {
+        ServiceImage {
+            key: "web",
+            recipe: Some(BuildRecipe { name: "element-web", origins: "Debian and npm" }),
+            within_major: false,
+            takes_long: false,
+        }
+    }
+
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
+        &images.web
+    }
+
+    fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
+        vec![Endpoint { service: self.id(), key: "web", port: config.ports.web, ask: "/config.json" }]
+    }
+
+    fn causes(&self) -> &'static str {
+        "web/"
+    }
+
+    fn unit_is(&self) -> &'static str {
+        "How systemd and Podman run the web client"
     }
 }
 

@@ -7,9 +7,9 @@ pub mod roles;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerSpec, Facts, Health, Mount, Service, Tmpfs};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Service, ServiceImage, Tmpfs};
 use crate::{
-    config::Config,
+    config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
     lock::LockedImage,
@@ -132,9 +132,9 @@ impl NewCluster {
 
 /// PostgreSQL: everything that must not be lost but media and keys.
 #[derive(Debug)]
-pub struct Postgres;
+pub struct PostgresService;
 
-impl Service for Postgres {
+impl Service for PostgresService {
     fn id(&self) -> ServiceId {
         ServiceId::Postgres
     }
@@ -186,6 +186,37 @@ impl Service for Postgres {
             DesiredFolder::new(layout::in_root("postgres"), 0o750, Owner { uid: 0, gid: owner.gid }),
             DesiredFolder::new(layout::in_root("postgresdata"), 0o700, owner),
         ]
+    }
+
+    fn image(&self) -> ServiceImage {
+        ServiceImage {
+            key: "postgres",
+            recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }),
+            within_major: true,
+            takes_long: false,
+        }
+    }
+
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
+        &images.postgres
+    }
+
+    fn keeps_data(&self) -> bool {
+        true
+    }
+
+    fn before_unit(&self) -> &'static [&'static str] {
+        // A unit whose image is of another major version than the data would make an
+        // empty cluster at the guest's next start.
+        &["database"]
+    }
+
+    fn causes(&self) -> &'static str {
+        "database/"
+    }
+
+    fn unit_is(&self) -> &'static str {
+        "How systemd and Podman run PostgreSQL"
     }
 }
 

@@ -3,9 +3,9 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
-use super::{ContainerSpec, Facts, Health, Mount, Service, Tmpfs};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Service, ServiceImage, Tmpfs};
 use crate::{
-    config::Config,
+    config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
     lock::LockedImage,
@@ -104,9 +104,9 @@ pub fn health_command() -> Vec<String> {
 
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]
-pub struct Redis;
+pub struct RedisService;
 
-impl Service for Redis {
+impl Service for RedisService {
     fn id(&self) -> ServiceId {
         ServiceId::Redis
     }
@@ -134,6 +134,27 @@ impl Service for Redis {
 
     fn folders(&self) -> Vec<DesiredFolder> {
         vec![DesiredFolder::new(layout::in_root("redis"), 0o755, Owner::ROOT)]
+    }
+
+    fn image(&self) -> ServiceImage {
+        ServiceImage {
+            key: "redis",
+            recipe: Some(BuildRecipe { name: "redis", origins: "Debian" }),
+            within_major: true,
+            takes_long: false,
+        }
+    }
+
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
+        &images.redis
+    }
+
+    fn causes(&self) -> &'static str {
+        "redis/"
+    }
+
+    fn unit_is(&self) -> &'static str {
+        "How systemd and Podman run Redis"
     }
 }
 

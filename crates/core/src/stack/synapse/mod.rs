@@ -4,9 +4,9 @@ pub mod homeserver;
 mod log_config;
 pub mod uploads;
 
-use super::{ContainerSpec, Facts, Health, Mount, Publish, Service};
+use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage};
 use crate::{
-    config::Config,
+    config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     layout,
     lock::LockedImage,
@@ -17,9 +17,9 @@ use crate::{
 
 /// Synapse, the Matrix homeserver.
 #[derive(Debug)]
-pub struct Synapse;
+pub struct SynapseService;
 
-impl Service for Synapse {
+impl Service for SynapseService {
     fn id(&self) -> ServiceId {
         ServiceId::Synapse
     }
@@ -46,11 +46,7 @@ impl Service for Synapse {
         spec.before_start = uploads::clear();
         // The network with a way out first: its gateway becomes the default route.
         spec.networks = vec![layout::edge_network(facts.ipv6), layout::DB_NETWORK];
-        spec.port = Some(Publish {
-            bind: config.ports.bind,
-            host: config.ports.synapse,
-            container: homeserver::PORT,
-        });
+        spec.ports = vec![Publish::tcp(config, config.ports.synapse, homeserver::PORT)];
         spec.health = Health::of(vec![
             "curl".into(),
             "-fsS".into(),
@@ -83,5 +79,47 @@ impl Service for Synapse {
 
     fn needs(&self) -> &'static [ServiceId] {
         &[ServiceId::Postgres, ServiceId::Redis]
+    }
+
+    fn image(&self) -> ServiceImage {
+        ServiceImage {
+            key: "synapse",
+            recipe: Some(BuildRecipe { name: "synapse", origins: "Debian and PyPI" }),
+            within_major: false,
+            takes_long: true,
+        }
+    }
+
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
+        &images.synapse
+    }
+
+    fn keeps_data(&self) -> bool {
+        true
+    }
+
+    fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
+        vec![Endpoint {
+            service: self.id(),
+            key: "synapse",
+            port: config.ports.synapse,
+            ask: "/_matrix/client/versions",
+        }]
+    }
+
+    fn before_unit(&self) -> &'static [&'static str] {
+        &["synapse/config"]
+    }
+
+    fn before_start(&self) -> &'static [&'static str] {
+        &["database/one-time-keys", "database/roles"]
+    }
+
+    fn causes(&self) -> &'static str {
+        "synapse/"
+    }
+
+    fn unit_is(&self) -> &'static str {
+        "How systemd and Podman run Synapse"
     }
 }
