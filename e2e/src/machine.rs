@@ -99,7 +99,7 @@ impl Lab {
     /// Puts archives of the images into a plain machine; the part of a config that
     /// uses them.
     #[track_caller]
-    pub fn give_archives(&self) -> String {
+    fn give_archives(&self) -> String {
         let root = self.guest().folder().join("rootfs");
         let mut config = String::new();
         for (key, recipe) in
@@ -109,6 +109,18 @@ impl Lab {
             config.push_str(&format!("\n[images.{key}]\narchive = \"/srv/images/{recipe}.tar\"\n"));
         }
         config
+    }
+
+    /// A config that makes a server of the plain machine itself, from these archives.
+    /// The tests ask from outside it, as a reverse proxy would.
+    #[track_caller]
+    pub fn machine_toml(&self) -> String {
+        format!(
+            "domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n\n[edge]\nproxies = [\"{}/32\"]\n{}",
+            self.domain,
+            self.gateway(),
+            self.give_archives()
+        )
     }
 
     /// The address of a plain machine.

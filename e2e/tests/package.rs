@@ -72,12 +72,7 @@ fn main() -> ExitCode {
     });
     // One login: more of them would have to wait, as anybody's who tries passwords.
     let (anna, room) = s.foundation("one command makes a server", || {
-        let config = format!(
-            "domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n\n[edge]\nproxies = [\"{}/32\"]\n",
-            lab.domain,
-            lab.gateway()
-        );
-        guest.write("/root/site/matrix.toml", config + &lab.give_archives());
+        guest.write("/root/site/matrix.toml", lab.machine_toml());
         run(&guest, &["up", "--yes"]).ok().says("is up.");
         let add = ["matrix-podman", "user", "add", "anna", "--password-file", "-"];
         guest.command(add).input(PASSWORD).run().ok();

@@ -20,11 +20,6 @@ fn main() -> ExitCode {
         s.foundation("there is a plain Debian 13 machine with archives of the images", plain_machine);
     let (lab, guest) = (&machine.lab, &machine.guest);
     s.foundation("a config and one command make a server of the machine itself", || {
-        machine.run(&["init", "--backend", "this-machine", "--domain", &lab.domain, "--yes"]).ok();
-        // The tests ask from outside it, as a reverse proxy would.
-        let config = "/root/site/matrix.toml";
-        let proxies = format!("\nproxies = [\"{}/32\"]\n", lab.gateway());
-        guest.write(config, guest.read(config).replace("\n#proxies = []\n", &proxies));
         let up = machine.run(&["up", "--yes"]).ok();
         assert!(up.stdout.contains("is up."), "{}", up.evidence());
     });
@@ -269,7 +264,6 @@ fn plain_machine() -> Machine {
         .ok();
     let root = guest.folder().join("rootfs");
     put(binary(), &root.join("root/matrix-podman"));
-    let config = format!("domain = \"{}\"\n\n[guest]\nbackend = \"this-machine\"\n", lab.domain);
-    guest.write("/root/site/matrix.toml", config + &lab.give_archives());
+    guest.write("/root/site/matrix.toml", lab.machine_toml());
     Machine { lab, guest }
 }
