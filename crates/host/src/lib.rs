@@ -24,6 +24,8 @@ pub mod probe;
 pub mod process;
 mod proxy;
 mod rehearsal;
+#[cfg(test)]
+mod released;
 pub mod remote;
 mod room;
 pub mod run;

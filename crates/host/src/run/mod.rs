@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 pub use act::act;
 pub use event::{Event, Listener};
 pub use executor::{Ended, run};
+#[cfg(test)]
+pub(crate) use journal::journal_of_a_run_that_was_cut_off;
 pub use journal::{Journal, Unfinished, last_took};
 pub use lock::{LockHolder, RunLock};
 
