@@ -242,6 +242,26 @@ fn unfinished(journal: impl std::io::BufRead) -> Result<Option<Unfinished>, Unre
     Ok(last.map(|(_, begun, open)| Unfinished { acts: open.into_values().collect(), ..begun }))
 }
 
+/// What a run leaves that was cut off in its second act.
+#[cfg(test)]
+pub(crate) fn journal_of_a_run_that_was_cut_off(at: &str) -> String {
+    let program = Some(VERSION.to_owned());
+    let intent =
+        |act, effect: &str| Entry::Intent { act, resource: "update".to_owned(), effect: effect.to_owned() };
+    [
+        Entry::Begun { command: "update".to_owned(), pid: 4711, format: FORMAT, program },
+        intent(1, "dump the database into /opt/matrix/dumps/before-2.dump"),
+        Entry::Done { act: 1 },
+        intent(2, "restart synapse"),
+    ]
+    .into_iter()
+    .filter_map(|what| {
+        let line = Line { at: at.to_owned(), run: "20261130T030405Z-4711".to_owned(), what };
+        serde_json::to_string(&line).ok().map(|line| line + "\n")
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,8 @@ pub mod probe;
 pub mod process;
 pub mod progress;
 mod proxy;
+#[cfg(test)]
+mod released;
 pub mod remote;
 mod room;
 mod secret;

@@ -44,7 +44,7 @@ pub fn take_over(site: &str) -> Result<Option<String>, Failure> {
     take_over_in(Path::new(state::file(site).as_str()), VERSION)
 }
 
-fn take_over_in(path: &Path, program: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn take_over_in(path: &Path, program: &str) -> Result<Option<String>, Failure> {
     let (now, before) = (WrittenBy::this(program), written_in(path)?);
     if before.as_ref() != Some(&now) {
         let text = now.render().doing(|| format!("write {}", path.display()))?;
