@@ -86,17 +86,32 @@ fn init_writes_a_config_that_the_program_takes_and_shows_user_ids() {
 }
 
 #[test]
-fn init_on_a_terminal_asks_for_domain_and_server_name() {
+fn init_on_a_terminal_is_a_conversation_that_ends_with_the_plan() {
     let lab = Lab::new("init-terminal");
     let ran = lab
         .on_terminal(
-            &["init"],
-            &[("Your domain", "example.com"), ("Your domain", &lab.domain), ("Choose [1]", "2")],
+            &["init", "--guest-name", &lab.guest().name],
+            &[
+                ("Your domain", "example.com"),
+                ("Your domain", &lab.domain),
+                ("Choose [1]", "2"),
+                ("Public access [1]", "2"),
+                ("Its address", "10.9.8.7/32"),
+                ("A folder on another disk", ""),
+            ],
         )
         .ok();
     assert!(ran.stdout.contains(&format!("@anna:{}", lab.domain)), "{}", ran.evidence());
+    // It ends with the plan, and nothing of it is done.
+    assert!(
+        ran.stdout.contains("The plan:") && ran.stdout.contains("Create the guest"),
+        "{}",
+        ran.evidence()
+    );
+    assert!(!lab.guest().exists());
     let config = lab.config();
     assert!(config.contains(&format!("server_name = \"{}\"", lab.domain)), "{config}");
+    assert!(config.contains("proxies = [\"10.9.8.7/32\"]"), "{config}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ const DOWNLOADS: &str = "/root/downloads";
 /// What apt is told of the repository.
 const SOURCES: &str = "/etc/apt/sources.list.d/matrix-podman.sources";
 
+/// What the server does by itself, whatever becomes of the program.
+const TIMERS: [&str; 2] = ["matrix-update.timer", "matrix-watch.timer"];
+
 /// A signed release, made from the program that is tested.
 struct Release {
     folder: PathBuf,
@@ -101,16 +104,25 @@ fn main() -> ExitCode {
         healthy();
     });
     s.test("an upgrade that loses power in dpkg is finished by dpkg, beside a server that runs", || {
+        let timers = || TIMERS.map(|timer| guest.exec(["systemctl", "is-active", timer]).text().to_owned());
+        assert_eq!(timers(), ["active"; 2]);
         let newer = repack(&lab, &release, "9.9", "");
         guest.exec(["dpkg", "--unpack", &newer]).ok();
         guest.cut_power();
         guest.start();
         guest.booted();
+        // They go on in between, with the program that is there.
+        assert_eq!(timers(), ["active"; 2]);
+        guest.exec(["systemctl", "start", "matrix-watch.service"]);
+        let watched =
+            guest.exec(["systemctl", "show", "--property", "ExecMainStatus", "matrix-watch.service"]);
+        assert!(!watched.ok().text().contains("203"), "the program that it names could not be started");
         guest.exec(["dpkg", "--configure", "--pending"]).ok();
         let version = ["dpkg-query", "--show", "--showformat", "${Version} ${Status}", "matrix-podman"];
         assert_eq!(guest.exec(version).ok().text(), "9.9 install ok installed");
         healthy();
         run(&guest, &["up", "--yes"]).ok();
+        assert_eq!(timers(), ["active"; 2]);
     });
     s.test("apt goes back one version only when it is told to", || {
         let older = format!("{DOWNLOADS}/{}", release.package);

@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+#[path = "server/upgrade.rs"]
+mod upgrade;
+
 use matrix_podman_e2e::{
     Guest, Lab, MachineSnapshot, NodeClient, PythonClient, SERVICES, Scenario, Session, at_this_pace, http,
     wait_until,
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     hardened(&mut s, lab);
     changed(&mut s, lab);
     refused(&mut s, lab);
+    upgrade::taken_over(&mut s, lab);
     rebooted(&mut s, lab);
     exported(&mut s, lab);
     removed(&mut s, lab);

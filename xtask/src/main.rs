@@ -11,6 +11,7 @@ mod e2e;
 mod fuzz;
 mod lanes;
 mod phase;
+mod released;
 mod tools;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ cargo xtask campaign reproduce              build a release twice, elsewhere and
 cargo xtask dependencies                    licences, sources, duplicates and known holes of what we depend on
 cargo xtask fuzz [SECONDS [SEED [TARGET]]]  give every parser of what others send inputs made by chance
 cargo xtask docs                            write what is generated in docs/reference anew
+cargo xtask released                        record what this version leaves behind, for the upgrade tests of later ones
 cargo xtask dist --key FINGERPRINT          make a release: programs, packages, apt repository, signatures
 
 --allow-not-run  let tests that this machine cannot run pass; they are named in the end
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["campaign", "reproduce"] => dist::reproduce::run(),
         ["campaign", "cuts" | "kills", ..] => campaign::run(&arguments[1..]),
         ["docs"] => docs::write(),
+        ["released"] => released::record(),
         ["dist", "--help" | "-h"] => {
             print!("{}", dist::USAGE);
             Ok(())

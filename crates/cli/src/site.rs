@@ -7,7 +7,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    config::{BackendChoice, Config, Defaults, Override, Whose, distrust},
+    config::{BackendChoice, Config, Defaults, Override, Whose, distrust, renamed},
     fact::{Fact, MachineInfo, Value},
     layout,
     name::{Domain, Mode, Owner},
@@ -17,7 +17,12 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{backup, failure::Failure, file, probe, state};
 
-use crate::{args::Settings, error::Error, handed};
+use crate::{
+    args::Settings,
+    error::Error,
+    handed,
+    output::{YELLOW, say, styled},
+};
 
 /// The config's usual name.
 pub const FILE: &str = "matrix.toml";
@@ -92,6 +97,9 @@ pub fn find(config: Option<&Path>, settings: &Settings, flags: Flags) -> Result<
         }
     }
     let config = Config::parse_with(&text, &shown, &overrides, &defaults)?;
+    for line in renamed::old_names(&text, &shown) {
+        say(&format!("{} {line}", styled(YELLOW, "note:")));
+    }
     let config = handed::with_files(config, &file);
     let in_guest = file == Path::new(layout::applied_config().as_str());
     let site = site(config, &machine, in_guest)?;

@@ -1,23 +1,39 @@
-//! `init`: write a commented matrix.toml.
+//! `init`: write a commented matrix.toml, after a conversation where somebody can be asked.
+
+mod conversation;
 
 use std::path::Path;
 
 use matrix_podman_core::{
     config::{
-        Config, Defaults, Override,
-        init::{InitAnswers, render_init, user_id_preview},
+        Config, Defaults,
+        init::{InitAnswers, render_init},
     },
-    name::{Domain, Mode, Owner},
+    name::{Mode, Owner},
 };
 use matrix_podman_host::file;
 use serde::Serialize;
 
+use super::plan;
 use crate::{
     args,
     error::Error,
     output::{BOLD, Printable, Reporter, Wording, styled},
     site,
 };
+
+/// Somebody at this process's terminal.
+struct AtTerminal<'a>(&'a Reporter);
+
+impl conversation::Person for AtTerminal<'_> {
+    fn say(&mut self, line: &str) {
+        self.0.say(line);
+    }
+
+    fn ask(&mut self, question: &str) -> Result<Option<String>, Error> {
+        self.0.ask(question)
+    }
+}
 
 pub fn run(config: Option<&Path>, args: &args::Init, out: &Reporter) -> Result<u8, Error> {
     let path = config.unwrap_or(Path::new(site::FILE));
@@ -29,17 +45,17 @@ pub fn run(config: Option<&Path>, args: &args::Init, out: &Reporter) -> Result<u
     }
     let machine = site::machine()?;
     let defaults = Defaults::with_timezone(machine.timezone.as_deref()).on_proxmox(machine.proxmox);
-    let mut overrides = site::overrides(&args.settings);
     let asking = !args.yes && out.may_ask();
-    if args.settings.domain.is_none() {
-        if !asking {
-            return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
-        }
-        let domain = ask_domain(out)?;
-        overrides.insert(0, Override::new("domain", domain.as_str(), "domain"));
-    }
-    if asking && args.settings.server_name.is_none() {
-        ask_server_name(&mut overrides, &defaults, out)?;
+    let mut overrides = site::overrides(&args.settings);
+    if asking {
+        out.say(&format!(
+            "This asks a few questions and writes {}; nothing else is changed. Enter alone takes what is in [brackets].",
+            path.display()
+        ));
+        overrides = conversation::hold(&mut AtTerminal(out), overrides, &defaults)?;
+        out.say("");
+    } else if args.settings.domain.is_none() {
+        return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
     }
     let config = Config::parse_with("", "init", &overrides, &defaults)?;
     let chosen = overrides.iter().map(|o| o.key.clone()).collect();
@@ -51,7 +67,12 @@ pub fn run(config: Option<&Path>, args: &args::Init, out: &Reporter) -> Result<u
         file: path,
         user_id: answers.config.user_id("anna"),
         updates_itself: answers.config.update.auto,
+        plan_follows: asking,
     })?;
+    if asking {
+        show_plan(path, out);
+        out.say("next: `matrix-podman up` does this; edit the file first where something is to be otherwise");
+    }
     super::OK
 }
 
@@ -63,6 +84,8 @@ struct ConfigWritten<'a> {
     /// What user ids look like.
     user_id: String,
     updates_itself: bool,
+    #[serde(skip)]
+    plan_follows: bool,
 }
 
 impl Printable for ConfigWritten<'_> {
@@ -77,45 +100,24 @@ impl Printable for ConfigWritten<'_> {
                 "The server will update itself on the 1st and the 15th; `auto = false` in [update] leaves that to you.",
             );
         }
-        words.say(
-            "next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it",
-        );
+        if !self.plan_follows {
+            words.say(
+                "next: read it, then `matrix-podman plan` shows what it would do, and `matrix-podman up` does it",
+            );
+        }
         words
+    }
+}
+
+/// Shows what `up` would do. What keeps that from being known is told; the file is written.
+fn show_plan(path: &Path, out: &Reporter) {
+    out.say("\nThe plan:");
+    let shown = args::Plan { settings: args::Settings::default(), exit_code: false, brief: true };
+    if let Err(error) = plan::run(Some(path), &shown, out) {
+        out.error(&error);
     }
 }
 
 fn absolute(path: &Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn ask_domain(out: &Reporter) -> Result<Domain, Error> {
-    loop {
-        let Some(answer) = out.ask("Your domain (the server will be matrix.DOMAIN): ")? else {
-            return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
-        };
-        match Domain::parse(answer.trim()) {
-            Ok(domain) => return Ok(domain),
-            Err(why) => out.say(&format!("  {why}")),
-        }
-    }
-}
-
-/// Asks for the one decision that can never be changed.
-fn ask_server_name(overrides: &mut Vec<Override>, defaults: &Defaults, out: &Reporter) -> Result<(), Error> {
-    let config = Config::parse_with("", "init", overrides, defaults)?;
-    let choices = user_id_preview(&config.domain);
-    out.say("What should user ids look like? This can never be changed.");
-    for (number, choice) in choices.iter().enumerate() {
-        out.say(&format!("  {}) {}   {}", number + 1, styled(BOLD, &choice.user_id), choice.needs));
-    }
-    loop {
-        match out.ask("Choose [1]: ")?.as_deref().map(str::trim) {
-            None | Some("" | "1") => return Ok(()),
-            Some("2") => {
-                overrides.push(Override::new("server_name", choices[1].server_name.as_str(), "server_name"));
-                return Ok(());
-            }
-            Some(_) => out.say("  type 1 or 2"),
-        }
-    }
 }
