@@ -65,7 +65,7 @@ mod tests {
             found.push((path.to_owned(), has_json));
         }
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-            leaves(sub, &format!("{path} {}", sub.get_name()).trim().to_owned(), found);
+            leaves(sub, format!("{path} {}", sub.get_name()).trim(), found);
         }
     }
 

@@ -212,10 +212,12 @@ fn stop_forwarding(doing: &str) -> Result<(), Failure> {
     if ours.is_empty() {
         return Ok(());
     }
-    if !bridges.is_empty() {
+    // Somebody else has had everything forward since: that is theirs to keep, and to filter.
+    let everywhere = is_on(firewall::FORWARDING_EVERYWHERE);
+    if !bridges.is_empty() && !everywhere {
         return load(&firewall::forwarding_table(&ours, &bridges), doing, &|_| {});
     }
-    if !is_on(firewall::FORWARDING_EVERYWHERE) {
+    if !everywhere {
         ours.iter().try_for_each(|name| set(&firewall::forwarding(name), "0"))?;
     }
     load(&firewall::remove_table(firewall::FORWARDING_TABLE), doing, &|_| {})?;
