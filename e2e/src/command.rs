@@ -55,6 +55,22 @@ impl Ran {
         self
     }
 
+    /// It said `what` of a time less than two hours ago.
+    #[track_caller]
+    pub fn says_lately(self, what: &str) -> Self {
+        let lately = |line: &str| {
+            line.split_once(what).is_some_and(|(_, when)| {
+                when.trim_start().starts_with("just now") || when.contains(" min ago")
+            })
+        };
+        assert!(
+            self.stdout.lines().any(lately),
+            "expected it to say {what:?} of a moment ago\n{}",
+            self.evidence()
+        );
+        self
+    }
+
     /// It said nothing of the kind.
     #[track_caller]
     pub fn never_says(self, text: &str) -> Self {

@@ -42,7 +42,7 @@ pub fn provoked(s: &mut Scenario, server: &Server) {
             Invocation::new(["umount", &place]).run().ok();
             fs::remove_dir_all(&away).unwrap();
             now.ok();
-            status.ok().says("made less than an hour ago");
+            status.ok().says_lately("made");
             lab.run(&["backup", "verify"]).ok().says("all whole");
         },
     );
