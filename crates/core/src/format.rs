@@ -31,7 +31,7 @@ impl Unread {
 
 /// The format of a document: what does not say one is of the first.
 #[derive(Debug, Deserialize)]
-struct Head {
+struct Numbered {
     #[serde(default = "first")]
     format: u32,
 }
@@ -43,13 +43,13 @@ pub(crate) const fn first() -> u32 {
 
 /// Refuses JSON of a newer format than `known`, whatever else is in it.
 pub fn json(text: &str, known: u32) -> Result<(), Unread> {
-    let head: Head = serde_json::from_str(text).map_err(|e| Unread::Otherwise(e.to_string()))?;
+    let head: Numbered = serde_json::from_str(text).map_err(|e| Unread::Otherwise(e.to_string()))?;
     check(head.format, known)
 }
 
 /// Refuses TOML of a newer format than `known`, whatever else is in it.
 pub fn toml(text: &str, known: u32) -> Result<(), Unread> {
-    let head: Head = toml::from_str(text).map_err(|e| Unread::Otherwise(e.message().to_owned()))?;
+    let head: Numbered = toml::from_str(text).map_err(|e| Unread::Otherwise(e.message().to_owned()))?;
     check(head.format, known)
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// Somebody at this process's terminal.
 struct AtTerminal<'a>(&'a Reporter);
 
-impl conversation::Person for AtTerminal<'_> {
+impl conversation::Dialogue for AtTerminal<'_> {
     fn say(&mut self, line: &str) {
         self.0.say(line);
     }

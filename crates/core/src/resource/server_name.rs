@@ -3,10 +3,11 @@
 use super::{Backend, Diff, Resource, ResourceId, Site, image};
 use crate::{
     fact::Side,
-    format, layout, lock,
+    format,
+    history::{self, History},
+    layout, lock,
     name::ServerName,
     observed::{Observed, Seen},
-    update::{History, history_file},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -92,7 +93,7 @@ impl Name {
 /// What a newer program left here that this one does not understand, if it did.
 fn of_newer_program(seen: &Observed) -> Seen<Option<Diff>> {
     let [lock, history] =
-        [layout::lock_file(), history_file()].map(|path| (seen.file(Side::Guest, &path), path));
+        [layout::lock_file(), history::file()].map(|path| (seen.file(Side::Guest, &path), path));
     for ((file, path), check) in [(lock, lock::known as fn(&str) -> _), (history, History::known)] {
         let text = file?.and_then(|file| file.content.as_deref()).unwrap_or_default();
         if let Err(newer @ format::Unread::Newer { .. }) = check(text) {

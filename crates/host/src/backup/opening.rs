@@ -26,7 +26,7 @@ use super::{
     lease::{Current, FolderShelf, Lease, Notes, Shelf, Use, Wanted},
     limit::Limits,
     repository::explained,
-    source::Unread,
+    source::Unreadable,
     store::{self, Item, Manner, Name, Remote, Store},
     waits::Waits,
 };
@@ -207,7 +207,7 @@ impl Place {
     }
 
     /// What rustic reads and writes through.
-    pub(super) fn backends(&self, unread: &Unread) -> Result<RepositoryBackends, Failure> {
+    pub(super) fn backends(&self, unread: &Unreadable) -> Result<RepositoryBackends, Failure> {
         let inner: Arc<dyn WriteBackend> = match &self.kind {
             Kind::Folder(folder) => BackendOptions::default()
                 .repository(format!("local:{}", folder.display()))
@@ -238,7 +238,7 @@ fn sha2_of(text: &str) -> [u8; 32] {
 #[derive(Debug)]
 struct Gate {
     inner: Arc<dyn WriteBackend>,
-    unread: Unread,
+    unread: Unreadable,
     limits: Limits,
     current: Current,
 }

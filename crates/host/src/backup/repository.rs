@@ -25,7 +25,7 @@ use super::{
     lease::{Lease, Use},
     opening::Place,
     progress::Counter,
-    source::Unread,
+    source::Unreadable,
     unhurried,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct Repository {
     place: Arc<Place>,
     inner: rustic_core::Repository<OpenStatus>,
     counter: Counter,
-    unread: Unread,
+    unread: Unreadable,
 }
 
 /// What `verify` found.
@@ -74,7 +74,7 @@ impl Repository {
         config.set_chunk_min_size =
             Some(LEAST_CHUNK.parse().map_err(|why: String| Failure::new(doing(), why))?);
         place.prepare()?;
-        rustic_core::Repository::new(&options(), &place.backends(&Unread::default())?)
+        rustic_core::Repository::new(&options(), &place.backends(&Unreadable::default())?)
             .and_then(|repository| repository.init(&password.credentials(), &KeyOptions::default(), &config))
             .map_err(|error| explained(&error, &doing()))?;
         place.flush()
@@ -89,7 +89,7 @@ impl Repository {
 
     /// Opens one that is there.
     pub fn at(place: Place, password: &Password) -> Result<Self, Failure> {
-        let (counter, unread) = (Counter::new(place.waits().clone()), Unread::default());
+        let (counter, unread) = (Counter::new(place.waits().clone()), Unreadable::default());
         let open = |credentials: &Credentials| opened(&place, credentials, &counter, &unread);
         let inner = match password.key().map(|key| open(&Credentials::Masterkey(key))) {
             Some(Ok(inner)) => inner,
@@ -150,7 +150,7 @@ impl Repository {
         &self.counter
     }
 
-    pub(super) fn unread(&self) -> &Unread {
+    pub(super) fn unread(&self) -> &Unreadable {
         &self.unread
     }
 
@@ -394,7 +394,7 @@ fn opened(
     place: &Place,
     credentials: &Credentials,
     counter: &Counter,
-    unread: &Unread,
+    unread: &Unreadable,
 ) -> Result<rustic_core::Repository<OpenStatus>, Failure> {
     let doing = || format!("open the repository {}", place.shown());
     rustic_core::Repository::new_with_progress(&options(), &place.backends(unread)?, counter.clone())
@@ -463,7 +463,7 @@ pub(super) mod tests {
         };
         let (key, place) = (MasterKey::new(), Place::of(&at, |_| {}).unwrap());
         place.prepare().unwrap();
-        rustic_core::Repository::new(&options(), &place.backends(&Unread::default()).unwrap())
+        rustic_core::Repository::new(&options(), &place.backends(&Unreadable::default()).unwrap())
             .unwrap()
             .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &ConfigOptions::default())
             .unwrap();

@@ -29,7 +29,7 @@ use crate::{
 /// What could not be read. rustic leaves such a file out and goes on; a
 /// snapshot that lacks something must never be written.
 #[derive(Debug, Clone, Default)]
-pub struct Unread(Arc<Mutex<Missing>>);
+pub struct Unreadable(Arc<Mutex<Missing>>);
 
 #[derive(Debug, Clone, Default)]
 struct Missing {
@@ -37,7 +37,7 @@ struct Missing {
     failure: Option<Failure>,
 }
 
-impl Unread {
+impl Unreadable {
     fn note(&self, what: String) {
         if let Ok(mut missing) = self.0.lock() {
             missing.files.push(what);
@@ -83,7 +83,7 @@ pub struct Material {
     /// Documents about what was read; they are written when all else was.
     pub documents: Box<Write>,
     /// Where is noted what could not be read.
-    pub unread: Unread,
+    pub unread: Unreadable,
     /// Where is counted how much there is.
     pub counter: Counter,
     /// When this is.
@@ -112,7 +112,7 @@ pub struct Pieces {
     explanation: Option<&'static str>,
     documents: Option<Box<Write>>,
     written: std::vec::IntoIter<(&'static str, String)>,
-    unread: Unread,
+    unread: Unreadable,
     counter: Counter,
     now: Timestamp,
 }
@@ -121,7 +121,7 @@ pub struct Pieces {
 pub struct Piece {
     path: String,
     from: From,
-    unread: Unread,
+    unread: Unreadable,
     left: u64,
     seeing: Option<Seeing>,
 }
@@ -341,7 +341,7 @@ mod tests {
             dump: Box::new(parts::ahead(dump, std::env::temp_dir())),
             entries: vec![folder],
             documents: Box::new(|_| Ok(vec![(place::MANIFEST, "{}".to_owned())])),
-            unread: Unread::default(),
+            unread: Unreadable::default(),
             counter: Counter::new(crate::backup::waits::Waits::new(|_| {})),
             now: Timestamp::UNIX_EPOCH,
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Whoever is asked.
-pub trait Person {
+pub trait Dialogue {
     /// Shows a line.
     fn say(&mut self, line: &str);
     /// Asks; `None` when nobody answers any more.
@@ -32,7 +32,7 @@ const ACCESS: [(&str, &str); 4] = [
 /// Asks for what `given` leaves open; all that was chosen. What each answer makes of the config
 /// is checked before the next question.
 pub fn hold(
-    person: &mut dyn Person,
+    person: &mut dyn Dialogue,
     given: Vec<Override>,
     defaults: &Defaults,
 ) -> Result<Vec<Override>, Error> {
@@ -49,7 +49,7 @@ pub fn hold(
 }
 
 struct Talk<'a> {
-    person: &'a mut dyn Person,
+    person: &'a mut dyn Dialogue,
     chosen: Vec<Override>,
     defaults: &'a Defaults,
 }
@@ -235,7 +235,7 @@ mod tests {
         asked: Vec<String>,
     }
 
-    impl Person for Scripted {
+    impl Dialogue for Scripted {
         fn say(&mut self, line: &str) {
             self.shown.push_str(line);
             self.shown.push('\n');
