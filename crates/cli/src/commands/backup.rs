@@ -5,17 +5,14 @@ mod take;
 mod unattended;
 mod words;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
 
 use matrix_podman_core::{backup::Repository as At, layout};
 use matrix_podman_host::{
     backup::{self, Made, Password, Place, Pruned, Repository},
     failure::Failure,
     priority,
-    progress::{Event, Sink},
+    progress::{Sink, told},
     world::World,
 };
 
@@ -298,16 +295,5 @@ pub(super) fn watched<T>(
     out: &Reporter,
     work: impl FnOnce(&Sink<'_>) -> Result<T, Failure>,
 ) -> Result<T, Error> {
-    let listener = out.listener();
-    let started = Instant::now();
-    listener.on(&Event::Started { id, what });
-    let result = work(&|saying| listener.on(&Event::Said { id, saying: &saying }));
-    match &result {
-        Ok(_) => {
-            let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            listener.on(&Event::Finished { id, what, millis });
-        }
-        Err(failure) => listener.on(&Event::Failed { id, what, why: failure.to_string() }),
-    }
-    Ok(result?)
+    Ok(told(out.listener().as_ref(), id, what, work)?)
 }

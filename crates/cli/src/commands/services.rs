@@ -1,13 +1,12 @@
 //! `restart`, `stop`, `start`: services, in the order in which they need each
 //! other, and waited for.
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use matrix_podman_core::{effect::Effect, service::Service, size::Seconds};
 use matrix_podman_host::{
-    failure::Failure,
     lock::{LockHolder, RunLock},
-    progress::{Event, Listener},
+    progress::told,
 };
 
 use crate::{args, error::Error, output::Reporter, site};
@@ -61,31 +60,9 @@ pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, out: &Reporter)
         services.reverse();
     }
     for service in services {
-        shown(listener.as_ref(), service, &verb.sentence(service), || {
-            world.apply(&verb.effect(service), &|saying| {
-                listener.on(&Event::Said { id: service.name(), saying: &saying });
-            })
+        told(listener.as_ref(), service.name(), &verb.sentence(service), |sink| {
+            world.apply(&verb.effect(service), sink)
         })?;
     }
     Ok(())
-}
-
-fn shown(
-    listener: &dyn Listener,
-    service: Service,
-    what: &str,
-    act: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let id = service.name();
-    let started = Instant::now();
-    listener.on(&Event::Started { id, what });
-    let result = act();
-    match &result {
-        Ok(()) => {
-            let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            listener.on(&Event::Finished { id, what, millis });
-        }
-        Err(failure) => listener.on(&Event::Failed { id, what, why: failure.to_string() }),
-    }
-    result
 }

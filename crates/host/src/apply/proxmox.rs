@@ -247,9 +247,10 @@ pub fn push(id: ContainerId, sink: &Sink) -> Result<(), Failure> {
     let digest = Program::new(doorway.argv(&[&partial, "agent", "--digest"])).deadline(QUICK).output();
     if String::from_utf8_lossy(&digest.stdout).trim() != own_program::digest()? {
         let complaint = String::from_utf8_lossy(&digest.stderr).trim().to_owned();
-        let mut failure = said.nothing_came(&doing, "it did not arrive whole");
-        failure.evidence.extend(complaint.lines().map(str::to_owned));
-        return Err(failure.hint(
+        let failure = said.nothing_came(&doing, "it did not arrive whole");
+        let mut lines = failure.evidence.clone();
+        lines.extend(complaint.lines().map(str::to_owned));
+        return Err(failure.evidence(lines).hint(
             "the container's disk may be full (`pct df` shows it), of which Proxmox says nothing; then run the same again",
         ));
     }
