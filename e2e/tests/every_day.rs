@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_e2e::{Invocation, Lab, Scenario, Tmux, binary, wait_until};
+use matrix_podman_e2e::{Invocation, Lab, Scenario, Tmux, at_this_pace, binary, wait_until};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -109,7 +109,7 @@ fn told(s: &mut Scenario, lab: &Lab) {
                 arguments.join(" ")
             );
             // On a machine that is busy with other things, Podman says how busy.
-            let patience = AT_ONCE.max(floor * 8);
+            let patience = at_this_pace(AT_ONCE).max(floor * 8);
             assert!(here < patience && inside < patience, "{arguments:?}: {here:.2?}, inside {inside:.2?}");
         }
         // Each time it is another one, so that each time there is a plan to be shown.
@@ -117,7 +117,7 @@ fn told(s: &mut Scenario, lab: &Lab) {
         let set = median(|| drop(lab.run(&["set", "web.brand", brands.next().unwrap()]).ok()));
         lab.write("matrix.toml", &before);
         println!("  set: {set:.2?}");
-        assert!(set < AT_ONCE.max(floor * 8), "set: {set:.2?}");
+        assert!(set < at_this_pace(AT_ONCE).max(floor * 8), "set: {set:.2?}");
     });
     s.test("logs are followed as they are written, and nothing goes on when nobody follows any more", || {
         for inside in [false, true] {

@@ -3,7 +3,12 @@
 use std::{path::Path, sync::Mutex, time::Duration};
 
 use matrix_podman_core::{
-    effect::Effect, fact::Fact, firewall, layout, observed::Answer, render::ports, service::Service,
+    effect::Effect,
+    fact::Fact,
+    firewall, layout,
+    observed::Answer,
+    render::{ports, timer},
+    service::Service,
 };
 
 use super::Keeper;
@@ -73,9 +78,18 @@ fn open_ports() -> Result<(), Failure> {
     network::forget(firewall::PORTS_TABLE, "remove the rules of the published ports")
 }
 
+/// Removes the timers that update the server and look whether that is overdue: a guest
+/// takes them along, a machine goes on without them.
+fn forget_updates() -> Result<(), Failure> {
+    let timers = [layout::UPDATE_TIMER, layout::WATCH_TIMER];
+    Program::new(["systemctl", "disable", "--now", "--"].into_iter().chain(timers)).deadline(QUICK).output();
+    timer::files().iter().try_for_each(|unit| file::remove(Path::new(unit.path.as_str())))
+}
+
 /// Removes the stack from this machine: units first, then containers, then data.
 fn remove_stack() -> Result<(), Failure> {
     let doing = "stop the stack";
+    forget_updates()?;
     for service in Service::ALL.into_iter().rev() {
         // A unit that is not there needs no stopping.
         Program::new(["systemctl", "stop", "--", &service.unit()]).deadline(QUICK).output();
