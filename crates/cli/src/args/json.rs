@@ -58,6 +58,14 @@ pub fn form(matches: &ArgMatches) -> OutputForm {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_token_is_set_to_something() {
+        let refused = |words: &[&str]| command().try_get_matches_from(words).is_err();
+        assert!(refused(&["matrix-podman", "token", "set", "word"]));
+        assert!(refused(&["matrix-podman", "token", "set", "word", "--json"]));
+        assert!(!refused(&["matrix-podman", "token", "set", "word", "--uses", "3", "--expires", "7d"]));
+    }
+
     /// Every command that can be typed, with its words.
     fn leaves(command: &Command, path: &str, found: &mut Vec<(String, bool)>) {
         if !command.is_subcommand_required_set() {

@@ -160,10 +160,17 @@ pub struct TokenShow {
 
 /// `token set`
 #[derive(Debug, clap::Args)]
-#[group(id = "change", required = true, multiple = true, args = ["uses", "expires"])]
 pub struct TokenSet {
     /// The token
     pub token: InviteToken,
+    #[command(flatten)]
+    pub terms: NewTerms,
+}
+
+/// What of a token is changed: one of these at least.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct NewTerms {
     /// How many accounts can be made with it in all: a number, or `unlimited`
     #[arg(long, value_name = "N")]
     pub uses: Option<Uses>,

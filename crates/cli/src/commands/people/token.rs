@@ -83,8 +83,8 @@ fn show(admin: &AdminApi, args: &TokenShow, out: &Reporter) -> Result<u8, Error>
 }
 
 fn set(admin: &AdminApi, args: &TokenSet, out: &Reporter) -> Result<u8, Error> {
-    let expires = args.expires.map(|expires| expiry(admin, expires)).transpose()?;
-    let call = Call::SetToken { token: args.token.clone(), uses: args.uses, expires };
+    let expires = args.terms.expires.map(|expires| expiry(admin, expires)).transpose()?;
+    let call = Call::SetToken { token: args.token.clone(), uses: args.terms.uses, expires };
     let changed = one(admin.ask(&call)?)?;
     out.report(&TokenChanged { to: ShownToken::of(admin, &changed), terms: terms(&changed) })?;
     OK
