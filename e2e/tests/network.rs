@@ -320,6 +320,19 @@ fn main() -> ExitCode {
         let tmp = mounts.lines().find(|l| l.contains(" /tmp ")).unwrap().to_owned();
         assert!(tmp.contains("noexec"), "{tmp}");
     });
+    s.test("what somebody else has forwarded stays theirs when one of several servers goes", || {
+        // Another site's bridge is there, and somebody has had everything forwarded since.
+        on.sh("mkdir /run/matrix-podman/mpother && echo 1 >/proc/sys/net/ipv4/ip_forward").ok();
+        on.run(&["destroy", "--yes"]).ok();
+        let tables = on.sh("nft list tables").ok().stdout;
+        assert!(!tables.contains("matrix-podman-forwarding"), "{tables}");
+        for name in ["up0", "lan0"] {
+            assert_eq!(on.setting(&format!("ipv4/conf/{name}/forwarding")), "1");
+        }
+        on.sh("rmdir /run/matrix-podman/mpother && echo 0 >/proc/sys/net/ipv4/ip_forward").ok();
+        on.run(&["up", "--yes"]).ok().says("is up.");
+        assert_eq!(on.setting("ipv4/conf/lan0/forwarding"), "0");
+    });
     s.test("destroy leaves the machine as it was", || {
         on.run(&["destroy", "--yes"]).ok();
         on.sh(&format!("ip link show {bridge}")).exits(1);
