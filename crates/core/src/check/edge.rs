@@ -143,3 +143,47 @@ fn words(gap: Gap) -> String {
         Gap::Unknown(why) => why,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{
+        check::Verdict,
+        resource::edge::{
+            tests::{found, site},
+            tests_cloudflare::{PLAIN, but, looked, zone},
+        },
+    };
+
+    #[test]
+    fn what_people_should_know_of_the_zone_is_told() {
+        let weak = |bots: Json, setting: &'static str, kind: &'static str| -> Vec<&'static str> {
+            let answers = but(move |question| match question {
+                Question::Zone(_) => Some(found(json!([zone(json!({"type": kind}))]))),
+                Question::Bots { .. } => Some(found(bots.clone())),
+                Question::Setting { .. } => Some(found(json!({"value": setting}))),
+                _ => None,
+            });
+            let checks = looked(&site(PLAIN), None, &answers, edge_checks);
+            let weaker = |check: &&Check| matches!(check.verdict, Verdict::Weaker { .. });
+            checks.iter().filter(weaker).map(|check| check.id).filter(|id| *id != "upload-size").collect()
+        };
+        let none = json!({"fight_mode": false, "sbfm_definitely_automated": "allow", "ai_bots_protection": "disabled"});
+        // One word stands for all settings here: each check knows what is bad for it.
+        assert_eq!(weak(none.clone(), "full", "full"), [""; 0]);
+        assert_eq!(weak(none.clone(), "off", "full"), ["ssl", "always-use-https"]);
+        assert_eq!(weak(none.clone(), "1.1", "full"), ["min-tls-version"]);
+        assert_eq!(weak(none, "on", "partial"), ["zone-type"]);
+        for stops in [
+            json!({"fight_mode": true}),
+            json!({"sbfm_definitely_automated": "block"}),
+            json!({"fight_mode": null, "sbfm_definitely_automated": "allow", "sbfm_likely_automated": "managed_challenge"}),
+            json!({"ai_bots_protection": "block"}),
+        ] {
+            assert_eq!(weak(stops.clone(), "1.2", "full")[0], "bots", "{stops}");
+        }
+        assert_eq!(weak(json!({"ai_bots_protection": "only_on_ad_pages"}), "1.2", "full"), [""; 0]);
+    }
+}

@@ -24,7 +24,7 @@ mod backups;
 mod boot;
 mod database;
 mod debian;
-mod edge;
+pub(crate) mod edge;
 mod export;
 mod files;
 mod guest;

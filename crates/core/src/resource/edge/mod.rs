@@ -16,9 +16,9 @@ mod setting;
 mod takedown;
 mod takedown_npm;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
-mod tests_cloudflare;
+pub(crate) mod tests_cloudflare;
 mod tunnel;
 
 pub use outside::{View, outside_question, outside_view};

@@ -18,7 +18,7 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     token_file = \"/t\"\n[edge.npm]\naddress = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"\n\
                     forward_host = \"192.168.1.20\"";
 
-pub(super) fn site(toml: &str) -> Site {
+pub(crate) fn site(toml: &str) -> Site {
     Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn diff_of(site: &Site, id: &str, edge: &dyn Fn(&Question) -> Reply) 
     panic!("the questions do not end")
 }
 
-pub(super) fn found(body: Json) -> Reply {
+pub(crate) fn found(body: Json) -> Reply {
     Reply::Found { body, at: "2026-05-01 00:00:00".to_owned() }
 }
 

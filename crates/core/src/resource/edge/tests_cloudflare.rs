@@ -7,7 +7,6 @@ use super::{
     *,
 };
 use crate::{
-    check::{Check, Verdict, edge::edge_checks},
     config::Config,
     edge::{Act, Reply, cloudflare::cache_rule},
     effect::Effect,
@@ -16,10 +15,12 @@ use crate::{
     observed::Answer,
 };
 
-const PLAIN: &str = "domain = \"chat.home.arpa\"\n[edge.cloudflare]\ntunnel = \"home\"\ntoken_file = \"/t\"\n\
+/// A site at Cloudflare.
+pub(crate) const PLAIN: &str = "domain = \"chat.home.arpa\"\n[edge.cloudflare]\ntunnel = \"home\"\ntoken_file = \"/t\"\n\
                      service = \"http://192.168.1.5\"";
 
-fn zone(change: Json) -> Json {
+/// A zone that is as it should be, but for some.
+pub(crate) fn zone(change: Json) -> Json {
     let mut zone = json!({"id": "z", "name": "chat.home.arpa", "status": "active", "account": {"id": "a"}});
     for (key, value) in change.as_object().unwrap() {
         zone[key] = value.clone();
@@ -28,7 +29,7 @@ fn zone(change: Json) -> Json {
 }
 
 /// The usual answers, but for some.
-fn but(given: impl Fn(&Question) -> Option<Reply>) -> impl Fn(&Question) -> Reply {
+pub(crate) fn but(given: impl Fn(&Question) -> Option<Reply>) -> impl Fn(&Question) -> Reply {
     let usual = cloudflare(json!([]));
     move |question| {
         given(question).unwrap_or_else(|| match question {
@@ -41,7 +42,7 @@ fn but(given: impl Fn(&Question) -> Option<Reply>) -> impl Fn(&Question) -> Repl
 }
 
 /// What a look finds, with what was written down.
-fn looked<T>(
+pub(crate) fn looked<T>(
     site: &Site,
     record: Option<Json>,
     edge: &dyn Fn(&Question) -> Reply,
@@ -201,37 +202,6 @@ fn a_cache_rule_behind_ours_is_overtaken() {
         "action_parameters": {"cache": true}, "enabled": true});
     let diff = diff_of(&site(PLAIN), "edge/cloudflare/cache-rule", &answers(other));
     assert!(matches!(diff, Diff::Settled { .. }), "{diff:?}");
-}
-
-#[test]
-fn what_people_should_know_of_the_zone_is_told() {
-    let weak = |bots: Json, setting: &'static str, kind: &'static str| -> Vec<&'static str> {
-        let answers = but(move |question| match question {
-            Question::Zone(_) => Some(found(json!([zone(json!({"type": kind}))]))),
-            Question::Bots { .. } => Some(found(bots.clone())),
-            Question::Setting { .. } => Some(found(json!({"value": setting}))),
-            _ => None,
-        });
-        let checks = looked(&site(PLAIN), None, &answers, edge_checks);
-        let weaker = |check: &&Check| matches!(check.verdict, Verdict::Weaker { .. });
-        checks.iter().filter(weaker).map(|check| check.id).filter(|id| *id != "upload-size").collect()
-    };
-    let none =
-        json!({"fight_mode": false, "sbfm_definitely_automated": "allow", "ai_bots_protection": "disabled"});
-    // One word stands for all settings here: each check knows what is bad for it.
-    assert_eq!(weak(none.clone(), "full", "full"), [""; 0]);
-    assert_eq!(weak(none.clone(), "off", "full"), ["ssl", "always-use-https"]);
-    assert_eq!(weak(none.clone(), "1.1", "full"), ["min-tls-version"]);
-    assert_eq!(weak(none, "on", "partial"), ["zone-type"]);
-    for stops in [
-        json!({"fight_mode": true}),
-        json!({"sbfm_definitely_automated": "block"}),
-        json!({"fight_mode": null, "sbfm_definitely_automated": "allow", "sbfm_likely_automated": "managed_challenge"}),
-        json!({"ai_bots_protection": "block"}),
-    ] {
-        assert_eq!(weak(stops.clone(), "1.2", "full")[0], "bots", "{stops}");
-    }
-    assert_eq!(weak(json!({"ai_bots_protection": "only_on_ad_pages"}), "1.2", "full"), [""; 0]);
 }
 
 #[test]
