@@ -328,8 +328,12 @@ fn mended(s: &mut Scenario, lab: &Lab) {
         let limit = fs::read_to_string(&control.0).unwrap();
         let used: u64 = fs::read_to_string(&control.1).unwrap().trim().parse().unwrap();
         fs::write(&control.0, (used + (96 << 20)).to_string()).unwrap();
+        // More than what is used, so that no cache that is given up makes room.
+        let wanted = used + (512 << 20);
         // What is allocated here is also what is to be ended.
-        guest.sh("echo 1000 >/proc/self/oom_score_adj; perl -e '$x = \"a\" x (1 << 30)' || true");
+        guest.sh(&format!(
+            "echo 1000 >/proc/self/oom_score_adj; perl -e '$x = \"a\" x $ARGV[0]' {wanted} || true"
+        ));
         fs::write(&control.0, limit.trim()).unwrap();
         names(lab, "memory/kills", "guest.memory");
     });

@@ -15,9 +15,6 @@ use crate::{
     tools,
 };
 
-/// Where the tests put guests that they are done with.
-const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
-
 /// Runs them. A filter is a part of a file's name in e2e/tests, else of tests'
 /// names. What a filter names is run here, and everything that it prints is
 /// seen; all of them are run side by side, a file in each lane.
@@ -33,9 +30,7 @@ pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
         Some(filter) => some(filter, &surroundings),
         None => all(&surroundings),
     };
-    // What the tests are done with and left for the end, because deleting it
-    // would have slowed the next ones (`cleaning` in e2e says why).
-    let _ = fs::remove_dir_all(TRASH);
+    lanes::empty_trash();
     let not_run = not_run(&list);
     result?;
     match not_run {

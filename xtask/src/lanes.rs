@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::fs::statvfs;
+
 use crate::phase::workspace;
 
 /// A built file of tests.
@@ -37,6 +39,17 @@ const LONG: [&str; 12] = [
     "npm",
 ];
 
+/// Where the tests put guests that they are done with: deleting tens of
+/// thousands of files slows ext4 down for minutes, so that waits as long as
+/// there is room.
+const TRASH: &str = "/var/lib/lxc/.matrix-podman-e2e-trash";
+/// A file of tests begins with at least this much room, as far as the trash can
+/// give it.
+const ROOM_GB: f64 = 40.0;
+
+/// How much of a panic is told once more at the end.
+const PANIC_LINES: usize = 16;
+
 /// How a file ended.
 struct Ended {
     name: String,
@@ -62,7 +75,7 @@ pub fn run(mut files: Vec<File>, surround: &(impl Fn(&mut Command) + Sync)) -> R
             let next = &next;
             scope.spawn(move || {
                 while let Some(file) = next() {
-                    println!("begin {}", file.name);
+                    println!("begin {}, {:.0} GB free", file.name, room());
                     if report.send(one(&file, surround)).is_err() {
                         break;
                     }
@@ -73,11 +86,47 @@ pub fn run(mut files: Vec<File>, surround: &(impl Fn(&mut Command) + Sync)) -> R
         for ended in reports {
             show(&ended);
             if !ended.well {
-                failed.push(ended.name);
+                failed.push(format!("{}\n{}", ended.name, causes(&ended.output)));
             }
         }
     });
-    if failed.is_empty() { Ok(()) } else { Err(format!("tests failed in: {}", failed.join(", "))) }
+    if failed.is_empty() { Ok(()) } else { Err(format!("tests failed in:\n{}", failed.join("\n"))) }
+}
+
+/// Gigabytes that are free where the guests lie. The trash is emptied where that
+/// is little.
+fn room() -> f64 {
+    let free = || statvfs("/var/lib").map_or(0.0, |fs| fs.f_bavail as f64 * fs.f_frsize as f64 / 1e9);
+    if free() < ROOM_GB {
+        empty_trash();
+    }
+    free()
+}
+
+/// Removes for good what the tests are done with.
+pub fn empty_trash() {
+    match fs::remove_dir_all(TRASH) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => println!("{TRASH} is not empty: {error}"),
+        _ => {}
+    }
+}
+
+/// What a file's failures began with: the first lines of each panic, and the
+/// verdict.
+fn causes(output: &str) -> String {
+    let mut told = Vec::new();
+    let mut of_panic = 0;
+    for line in output.lines() {
+        of_panic = if line.contains(" panicked at ") { PANIC_LINES } else { of_panic };
+        if line == "stack backtrace:" {
+            of_panic = 0;
+        }
+        if of_panic > 0 || line.contains("... FAILED") {
+            told.push(format!("  {line}"));
+        }
+        of_panic = of_panic.saturating_sub(1);
+    }
+    told.join("\n")
 }
 
 fn one(file: &File, surround: &impl Fn(&mut Command)) -> Ended {
