@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use matrix_podman_e2e::{
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         guest
     });
     s.test("what was tampered with is not installed", || refused(&lab, &guest, &release));
+    let began = Instant::now();
     s.test("install.sh checks, and installs it with manual pages and completions", || {
         guest.exec(["sh", &format!("{DOWNLOADS}/install.sh")]).ok().says("Installed.");
         guest.exec(["matrix-podman", "--version"]).ok();
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         guest.command(add).input(PASSWORD).run().ok();
         let matrix = Matrix::new(&format!("http://{}:8008", lab.machine_address()), &lab.server_name());
         let anna = matrix.login("anna", PASSWORD);
+        println!("  … from the package to somebody logged in: {:.0} s", began.elapsed().as_secs_f32());
         let room = anna.create_room("Here");
         (anna, room)
     });

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+#[path = "server/extra.rs"]
+mod extra;
 #[path = "server/upgrade.rs"]
 mod upgrade;
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     used(&mut s, lab);
     hardened(&mut s, lab);
     changed(&mut s, lab);
+    extra::settings(&mut s, lab);
     refused(&mut s, lab);
     upgrade::taken_over(&mut s, lab);
     rebooted(&mut s, lab);

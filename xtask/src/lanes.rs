@@ -50,6 +50,9 @@ const ROOM_GB: f64 = 40.0;
 /// How much of a panic is told once more at the end.
 const PANIC_LINES: usize = 16;
 
+/// Two files of tests keep one processor half busy.
+const LANES_PER_PROCESSOR: usize = 2;
+
 /// How a file ended.
 struct Ended {
     name: String,
@@ -63,7 +66,8 @@ struct Ended {
 pub fn run(mut files: Vec<File>, surround: &(impl Fn(&mut Command) + Sync)) -> Result<(), String> {
     let place = |file: &File| LONG.iter().position(|name| *name == file.name).unwrap_or(LONG.len());
     files.sort_by_key(|file| (place(file), file.name.clone()));
-    let lanes = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = (processors * LANES_PER_PROCESSOR).min(files.len());
     println!("{} files of tests in {lanes} lanes", files.len());
     let waiting = Mutex::new(VecDeque::from(files));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -106,7 +110,9 @@ fn room() -> f64 {
 /// Removes for good what the tests are done with.
 pub fn empty_trash() {
     match fs::remove_dir_all(TRASH) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => println!("{TRASH} is not empty: {error}"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            println!("{TRASH} is not empty: {error}")
+        }
         _ => {}
     }
 }

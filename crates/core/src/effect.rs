@@ -336,6 +336,13 @@ pub enum Effect {
         /// Whether the parser is asked; there is nothing to lose before the first start.
         check: bool,
     },
+    /// Has a service that runs read settings before they count; nothing where it does not run.
+    TrySettings {
+        /// The service.
+        service: ServiceId,
+        /// What to run in its container: it fails where the settings cannot be.
+        argv: Vec<String>,
+    },
     /// Writes the whole database into a file in the guest, which is there whole
     /// or not at all; the server goes on meanwhile.
     DumpDatabase {
@@ -528,7 +535,8 @@ impl Effect {
             | Effect::SetClusterAside { .. }
             | Effect::RemoveCluster { .. }
             | Effect::ForgetOneTimeKeys
-            | Effect::InstallSynapseConfig { .. } => Side::Guest,
+            | Effect::InstallSynapseConfig { .. }
+            | Effect::TrySettings { .. } => Side::Guest,
             Effect::Edge(_) => Side::Edge,
         }
     }
@@ -633,6 +641,9 @@ impl Effect {
             Effect::RemoveCluster { name } => format!("remove the old PostgreSQL cluster {name}"),
             Effect::ForgetOneTimeKeys => "forget the one-time keys and the cache".to_owned(),
             Effect::InstallSynapseConfig { .. } => "check and install homeserver.yaml".to_owned(),
+            Effect::TrySettings { service, .. } => {
+                format!("have {} read its new settings", service.title())
+            }
             Effect::RemoveImage { id, names } => {
                 format!("remove the image {}", names.first().map_or(id.hex(), String::as_str))
             }

@@ -4,7 +4,7 @@
 use crate::{
     backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
-        Address, BackendChoice, Config, Edge, Guest, ImageChoice, Images, LogLevel, Network, Notify,
+        Address, BackendChoice, Config, Edge, Extra, Guest, ImageChoice, Images, LogLevel, Network, Notify,
         NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
         WellKnown,
     },
@@ -76,10 +76,16 @@ pub(crate) fn default_config() -> Config {
             profiles_need_login: true,
             profiles_of_shared_rooms: true,
             log_level: LogLevel::Info,
+            extra: Extra::default(),
         },
-        postgres: Postgres { shared_buffers: None, max_connections: 100 },
+        postgres: Postgres { shared_buffers: None, max_connections: 100, extra: Extra::default() },
         turn: None,
-        web: Web { brand: "Element".into(), default_country: None, custom_servers: false },
+        web: Web {
+            brand: "Element".into(),
+            default_country: None,
+            custom_servers: false,
+            extra: Extra::default(),
+        },
         update: Updates { auto: true, hold: Vec::new(), rehearse: false },
         edge: Edge::default(),
         well_known: WellKnown::default(),
@@ -125,8 +131,13 @@ pub(crate) fn changed_config() -> Config {
             profiles_need_login: false,
             profiles_of_shared_rooms: false,
             log_level: LogLevel::Debug,
+            extra: Extra::default(),
         },
-        postgres: Postgres { shared_buffers: Some(Bytes::mib(777)), max_connections: 50 },
+        postgres: Postgres {
+            shared_buffers: Some(Bytes::mib(777)),
+            max_connections: 50,
+            extra: Extra::default(),
+        },
         turn: Some(Turn {
             uris: vec!["turn:turn.verein.ch:3478?transport=udp".into(), "turns:turn.verein.ch:5349".into()],
             secret_file: AbsPath::parse("/root/turn").unwrap(),
@@ -137,6 +148,7 @@ pub(crate) fn changed_config() -> Config {
             brand: "Verein \"#1\": ${x}".into(),
             default_country: Some("CH".into()),
             custom_servers: true,
+            extra: Extra::default(),
         },
         images: changed_images(default.images),
         update: Updates { auto: false, hold: vec![ServiceId::Redis], rehearse: true },
@@ -240,5 +252,22 @@ fn changed_backup() -> Backup {
             repository("away", "sftp:backup@nas:/srv/matrix"),
         ],
         terms,
+    }
+}
+
+/// The lines that differ between two texts.
+pub(crate) fn diff(before: &str, after: &str) -> String {
+    similar::TextDiff::from_lines(before, after).unified_diff().context_radius(1).to_string()
+}
+
+/// The paths of all values in a document that are no tables.
+pub(crate) fn leaves(prefix: &str, value: &serde_json::Value, found: &mut Vec<String>) {
+    let serde_json::Value::Object(table) = value else {
+        found.push(prefix.to_owned());
+        return;
+    };
+    for (name, value) in table {
+        let name = format!("{name:?}");
+        leaves(&if prefix.is_empty() { name } else { format!("{prefix}.{name}") }, value, found);
     }
 }

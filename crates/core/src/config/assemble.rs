@@ -1,17 +1,17 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    BackendChoice, Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, Registration, SourceChoice,
-    Synapse, Turn, Updates, Web, edge,
+    BackendChoice, Config, Extra, Guest, ImageChoice, Images, Notify, Ports, Postgres, Registration,
+    SourceChoice, Synapse, Turn, Updates, Web, edge,
     keys::{
-        AnyKey, Follows, Key, backup as backup_keys, guest as guest_keys, images as image_keys,
-        notify as notify_keys, services as keys,
+        AnyKey, Follows, Key, backup as backup_keys, extra as extra_keys, guest as guest_keys,
+        images as image_keys, notify as notify_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
         update::{AUTO, HOLD, REHEARSE},
     },
     network, proxmox,
     read::{Got, Reader},
-    types::{BuildVersion, Flaw, PublicUrl, RegistrationChoice, SigningKey},
+    types::{BuildVersion, Decides, ExtraSettings, Flaw, PublicUrl, RegistrationChoice, SigningKey},
 };
 use crate::{
     backup::{Backup, Keep, Limits, Repository, RepositoryName, Terms},
@@ -233,6 +233,7 @@ fn synapse(r: &mut Reader<'_>) -> Synapse {
         profiles_need_login: r.value(&keys::PROFILES_NEED_LOGIN).value,
         profiles_of_shared_rooms: r.value(&keys::PROFILES_OF_SHARED_ROOMS).value,
         log_level: r.value(&keys::LOG_LEVEL).value,
+        extra: extra(r, &extra_keys::SYNAPSE_EXTRA),
     }
 }
 
@@ -280,6 +281,7 @@ fn postgres(r: &mut Reader<'_>, memory: Got<Bytes>) -> Postgres {
     Postgres {
         shared_buffers: buffers.value.map(|size| size.0),
         max_connections: r.value(&keys::MAX_CONNECTIONS).value.0,
+        extra: extra(r, &extra_keys::POSTGRES_EXTRA),
     }
 }
 
@@ -373,5 +375,10 @@ fn web(r: &mut Reader<'_>) -> Web {
         brand: r.value(&keys::BRAND).value.0,
         default_country: r.optional(&keys::DEFAULT_COUNTRY).value.map(|country| country.0),
         custom_servers: r.value(&keys::CUSTOM_SERVERS).value,
+        extra: extra(r, &extra_keys::WEB_EXTRA),
     }
+}
+
+fn extra<D: Decides>(r: &mut Reader<'_>, key: &Key<ExtraSettings<D>, Follows>) -> Extra {
+    r.optional(key).value.map(|settings| settings.extra).unwrap_or_default()
 }

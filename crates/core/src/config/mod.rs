@@ -7,6 +7,7 @@ mod assemble;
 mod document;
 mod edge;
 pub mod edit;
+mod extra;
 pub mod init;
 mod keys;
 mod mistake;
@@ -26,6 +27,7 @@ use std::net::Ipv4Addr;
 
 pub use self::{
     edge::{host_of, is_uuid},
+    extra::Extra,
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
@@ -255,6 +257,8 @@ pub struct Synapse {
     pub profiles_of_shared_rooms: bool,
     /// Log level of Synapse.
     pub log_level: LogLevel,
+    /// What `homeserver.yaml` says besides.
+    pub extra: Extra,
 }
 
 /// Who may make an account (`synapse.registration`).
@@ -291,6 +295,8 @@ pub struct Postgres {
     pub shared_buffers: Option<Bytes>,
     /// `max_connections`
     pub max_connections: u32,
+    /// Settings besides.
+    pub extra: Extra,
 }
 
 /// `[turn]`: a TURN server for calls.
@@ -315,6 +321,8 @@ pub struct Web {
     pub default_country: Option<String>,
     /// Whether people may use another server with it.
     pub custom_servers: bool,
+    /// What `config.json` says besides.
+    pub extra: Extra,
 }
 
 /// `[update]`: updates that nobody types.

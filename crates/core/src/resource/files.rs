@@ -40,6 +40,11 @@ impl Difference {
         self.effects.is_empty()
     }
 
+    /// Whether a file that is there is to be another.
+    pub fn replaces(&self, path: &AbsPath) -> bool {
+        self.changes.iter().any(|change| change.path == *path && change.before.is_some())
+    }
+
     /// The step that removes the difference; `what` names the family.
     pub fn step(self, what: &str, after: Vec<Effect>) -> Diff {
         let names: Vec<&str> = self.changes.iter().map(|c| c.path.as_str()).collect();

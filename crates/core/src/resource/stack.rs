@@ -116,9 +116,13 @@ impl Resource for Unit {
         };
         let files = quadlet::container(self.service, &self.site.config, &lock, &facts)
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
-        let difference = compare(&[], &files, seen)?;
+        let mut difference = compare(&[], &files, seen)?;
         if difference.is_empty() {
             return Ok(Diff::settled("it is as it should be"));
+        }
+        let trial = rooms::room(self.service).trial(&self.site.config, &facts);
+        if let Some(argv) = trial.filter(|_| difference.replaces(&layout::container_file(self.service))) {
+            difference.effects.insert(0, Effect::TrySettings { service: self.service, argv });
         }
         let unit = layout::container_file(self.service);
         let reload = difference.changes.iter().any(|change| change.path == unit);

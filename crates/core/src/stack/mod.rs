@@ -83,6 +83,12 @@ pub trait Service: Sync {
         &[]
     }
 
+    /// What to run in its container to learn whether its settings can be: it fails where
+    /// they cannot. Nothing where the program alone wrote them.
+    fn trial(&self, _: &Config, _: &Facts) -> Option<Vec<String>> {
+        None
+    }
+
     /// What the ids of doctor's causes begin with that explain why it is away.
     fn causes(&self) -> &'static str;
 

@@ -774,6 +774,7 @@ impl MemoryWorld {
                 self.init_database(image, *major)?;
                 self.machine.files.remove(&layout::container_claim(self.site.config.site()));
             }
+            Effect::TrySettings { .. } => {}
             Effect::InstallSynapseConfig { image, content, mode, owner, .. } => {
                 self.need_image(image)?;
                 let name = if whole { "homeserver.yaml" } else { "homeserver.yaml.new" };

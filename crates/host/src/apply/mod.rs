@@ -106,6 +106,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
             }
             podman::install_synapse_candidate()
         }
+        Effect::TrySettings { service, argv } => podman::try_settings(*service, argv, sink),
         Effect::Flush { .. } => flush::flush_all(),
         Effect::SettleStorage { check } => storage::settle(*check, sink),
         Effect::RemoveImage { id, names } => image::remove_image(id, names),

@@ -111,6 +111,23 @@ pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure
     }
 }
 
+/// Has a service that runs read settings before they count.
+pub(super) fn try_settings(service: Service, argv: &[String], sink: &Sink) -> Result<(), Failure> {
+    let name = service.name();
+    let inspect = ["podman", "container", "inspect", "--format", "{{.State.Running}}", name];
+    if Program::new(inspect).deadline(ONCE).output().stdout.trim_ascii() != b"true" {
+        // There is nothing that could be asked, and nothing that would be interrupted.
+        return Ok(());
+    }
+    let words = ["podman", "exec", name].into_iter().chain(argv.iter().map(String::as_str));
+    Program::new(words)
+        .deadline(ONCE)
+        .run(&format!("have {} read its new settings", service.title()), &|line| {
+            sink(Saying::Line(line.to_owned()));
+        })
+        .map_err(|failure| failure.hint("the server goes on with those that it has; mend matrix.toml"))
+}
+
 /// A new `homeserver.yaml`, before Synapse's own parser has read it.
 fn candidate() -> AbsPath {
     layout::in_root("synapse").join("homeserver.yaml.new")

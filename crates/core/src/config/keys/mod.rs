@@ -3,6 +3,7 @@
 
 pub(super) mod backup;
 pub(super) mod edge;
+pub(super) mod extra;
 pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod notify;
@@ -210,6 +211,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
         proxmox::ALL,
         images::ALL,
         services::ALL,
+        extra::ALL,
         update::ALL,
         edge::ALL,
         backup::ALL,

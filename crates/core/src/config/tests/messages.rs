@@ -205,6 +205,15 @@ snapshots! {
          \"turn:turn.home.arpa?transport=sctp\"]\nsecret_file = \"/root/turn-secret\"",
         "[turn]\nuris = \"turn:turn.home.arpa\"\nsecret_file = \"/root/turn-secret\"",
     ];
+    extra, told_about: [
+        "[synapse.extra]\npresence.enabled = false\nlisteners = []\ncaches.global_factor = 2.0",
+        "[synapse.extra]\npassword_config = true\nmedia_retention = \"30d\"",
+        "[synapse.extra]\nemail = { smtp_host = \"mail\", smtp_pass = \"hunter2\" }",
+        "[synapse.extra]\nfrom = 2026-01-01\nrate = nan",
+        "[synapse]\nextra = 3",
+        "[postgres.extra]\nfsync = false\nmax_connections = 3\nWork_mem = \"1GB\"\nx = { y = 1 }",
+        "[web.extra]\nbrand = \"x\"\ndefault_server_config = { \"m.homeserver\" = {} }",
+    ];
     everything_at_once_in_file_order, told: [
         "domain = \"example.com\"\ntimezone = \"Berlin\"\n\n[guest]\nmemroy = \"4G\"\ncores = 0\n\n\
          [synapse]\nregistration = \"open\"\n\n[ports]\nweb = 70000\n",

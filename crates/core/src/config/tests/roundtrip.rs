@@ -43,9 +43,13 @@ MIIB
 """
 private_networks = ["192.168.1.0/24"]
 log_level = "debug"
+extra.media_retention.local_media_lifetime = "5y"
+extra.retention = { enabled = true, purge_jobs = [{ interval = "12h" }] }
+extra.rc_joins.local.per_second = 0.5
 
 [postgres]
 shared_buffers = "512M"
+extra = { log_min_duration_statement = "2s", autovacuum_max_workers = 2 }
 
 [backup]
 repository = "/mnt/disk2/backup"
@@ -83,6 +87,10 @@ user_lifetime = "1d"
 [web]
 brand = "Chat 🏠"
 default_country = "DE"
+
+[web.extra]
+default_theme = "dark"
+setting_defaults.showTypingNotifications = false
 
 [well_known]
 apex = "elsewhere"

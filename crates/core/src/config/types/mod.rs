@@ -5,6 +5,7 @@ mod address;
 mod certificate;
 mod choice;
 mod edge;
+mod extra;
 mod list;
 mod number;
 mod repository;
@@ -27,6 +28,7 @@ pub(super) use self::{
     certificate::Certificates,
     choice::RegistrationChoice,
     edge::{Email, EnvName, NetworkCidr, NetworkCidr4, Room, ServiceUrl, UserId},
+    extra::{By, Decided, Decides, ExtraSettings},
     list::List,
     number::{Factor, Int},
     repository::{Limit, MoreRepositories, Region},

@@ -140,7 +140,8 @@ fn nginx_server() -> Directive {
 /// Both files; they are not secret, and nginx' user reads them.
 pub fn files(config: &Config) -> Vec<DesiredFile> {
     // Strings, numbers and maps with string keys: JSON can say them all.
-    let json = serde_json::to_string_pretty(&element_config(config)).unwrap_or_default();
+    let document = serde_json::to_value(element_config(config)).unwrap_or_default();
+    let json = serde_json::to_string_pretty(&config.web.extra.merged_into(document)).unwrap_or_default();
     let nginx =
         nginx::to_string("Written by matrix-podman; changes here are overwritten.", &[nginx_server()]);
     let file = |name, content, why| {

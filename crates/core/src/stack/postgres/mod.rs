@@ -70,7 +70,13 @@ pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
 /// The server's command line: `postgres -c name=value …`.
 pub fn command(config: &Config, facts: &Facts) -> Vec<String> {
     let settings = settings(config, facts);
-    let options = settings.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+    let extra = &config.postgres.extra;
+    let replaced = |name: &str| extra.settings().any(|(other, _)| other == name);
+    let ours = settings.into_iter().filter(|(name, _)| !replaced(name));
+    let theirs = extra
+        .settings()
+        .map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    let options = ours.chain(theirs).flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
     std::iter::once("postgres".to_owned()).chain(options).collect()
 }
 
@@ -211,6 +217,16 @@ impl Service for PostgresService {
         &["database"]
     }
 
+    fn trial(&self, config: &Config, facts: &Facts) -> Option<Vec<String>> {
+        if config.postgres.extra.is_empty() {
+            return None;
+        }
+        // It reads all settings before it prints one, beside a server that runs (its manual, `postgres -C`).
+        let mut argv = command(config, facts);
+        argv.extend(["-C", "work_mem"].map(str::to_owned));
+        Some(argv)
+    }
+
     fn causes(&self) -> &'static str {
         "database/"
     }
@@ -246,6 +262,16 @@ mod tests {
     fn command_lines() {
         insta::assert_snapshot!(command(&default_config(), &facts()).join(" "));
         insta::assert_snapshot!(command(&changed_config(), &weak_facts()).join(" "));
+    }
+
+    #[test]
+    fn settings_besides_take_the_place_of_ours() {
+        let text =
+            "domain = \"chat.home.arpa\"\n[postgres.extra]\nwork_mem = \"7MB\"\nlog_lock_waits = true\n";
+        let config = Config::parse(text, "matrix.toml").unwrap();
+        let line = command(&config, &facts()).join(" ");
+        assert!(line.ends_with(" -c log_lock_waits=true -c work_mem=7MB"), "{line}");
+        assert_eq!(line.matches("work_mem=").count(), 2, "maintenance_work_mem is another: {line}");
     }
 
     #[test]

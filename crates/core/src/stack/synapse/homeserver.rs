@@ -389,7 +389,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
         DesiredFile::read_by(
             ServiceId::Synapse.owner(),
             layout::in_root("synapse/homeserver.yaml"),
-            yaml::to_string(HEADER, &Homeserver::of(config, facts)),
+            homeserver_yaml(HEADER, config, facts),
             "Synapse's configuration",
         ),
         DesiredFile::read_by(
@@ -409,6 +409,18 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
         ));
     }
     files
+}
+
+/// `homeserver.yaml`, with what the operator wants in it besides.
+fn homeserver_yaml(header: &str, config: &Config, facts: &Facts) -> String {
+    let ours = Homeserver::of(config, facts);
+    let extra = &config.synapse.extra;
+    if extra.is_empty() {
+        return yaml::to_string(header, &ours);
+    }
+    // Text, numbers and maps with text for keys: JSON can say them all.
+    let document = serde_json::to_value(&ours).unwrap_or_default();
+    yaml::to_string(header, &extra.merged_into(document))
 }
 
 #[cfg(test)]
@@ -433,6 +445,45 @@ mod tests {
         let server = Homeserver::of(&config, &facts());
         assert!(server.enable_registration && server.registration_requires_token);
         assert!(!server.enable_registration_without_verification);
+    }
+
+    /// What an operator may replace, since nothing but speed and taste hangs on it.
+    const REPLACEABLE: [&str; 6] = [
+        "trusted_key_servers",
+        "suppress_key_server_warning",
+        "event_cache_size",
+        "caches.cache_autotuning",
+        "rc_message",
+        "rc_login",
+    ];
+
+    fn with(extra: &str) -> Result<Config, crate::config::Mistakes> {
+        Config::parse(&format!("domain = \"chat.home.arpa\"\n[synapse.extra]\n{extra}"), "matrix.toml")
+    }
+
+    #[test]
+    fn settings_besides_are_merged_by_key() {
+        let extra = "caches.per_cache_factors.get_users_in_room = 2.0\nrc_login.account.burst_count = 9\n\
+                     allow_public_rooms_over_federation = true";
+        let config = with(extra).unwrap();
+        let plain = with("").unwrap();
+        let (before, after) = (homeserver_yaml("", &plain, &facts()), homeserver_yaml("", &config, &facts()));
+        insta::assert_snapshot!(crate::testing::diff(&before, &after));
+    }
+
+    #[test]
+    fn each_setting_of_ours_is_replaceable_or_refused() {
+        let document = serde_json::to_value(Homeserver::of(&changed_config(), &facts())).unwrap();
+        let mut leaves = Vec::new();
+        crate::testing::leaves("", &document, &mut leaves);
+        for path in leaves {
+            let refused = with(&format!("{path} = \"x\"")).is_err();
+            let path = path.replace('"', "");
+            let replaceable = REPLACEABLE.iter().any(|name| {
+                path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            assert!(refused || replaceable, "{path}");
+        }
     }
 
     #[test]
