@@ -7,12 +7,12 @@ use std::{
 };
 
 use matrix_podman_core::{
-    config::{BackendChoice, Config, Defaults, Override, Whose, distrust, renamed},
+    config::{Config, Defaults, Override, Whose, distrust, renamed},
     fact::{Fact, MachineInfo, Value},
     layout,
     name::{Domain, Mode, Owner},
     observed::Answer,
-    resource::{Backend, Site},
+    resource::{BackendId, Site},
     status::Looked,
 };
 use matrix_podman_host::{backup, failure::Failure, file, probe, state};
@@ -158,15 +158,7 @@ pub fn trust(file: &Path) -> Result<(), Error> {
 }
 
 fn site(config: Config, machine: &MachineInfo, in_guest: bool) -> Result<Site, Error> {
-    let backend = match config.guest.backend {
-        // Typed inside the guest, everything concerns the machine typed on.
-        _ if in_guest => Backend::ThisMachine,
-        BackendChoice::Proxmox => Backend::Proxmox,
-        BackendChoice::Auto if machine.proxmox => Backend::Proxmox,
-        BackendChoice::Lxc => Backend::Lxc,
-        BackendChoice::ThisMachine => Backend::ThisMachine,
-        BackendChoice::Auto => Backend::Lxc,
-    };
+    let backend = BackendId::choose(config.guest.backend, machine.proxmox, in_guest);
     Ok(Site::new(config, backend))
 }
 

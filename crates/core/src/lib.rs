@@ -22,6 +22,7 @@ pub mod federation;
 pub mod firewall;
 pub mod format;
 pub mod history;
+pub mod ids;
 pub mod layout;
 pub mod lock;
 pub mod name;

@@ -22,7 +22,7 @@ use matrix_podman_core::{
     lock::{Lock, LockedImage},
     name::{Digest, Mode, Owner},
     observed::{Answer, Observed},
-    resource::{Backend, Site},
+    resource::{BackendId, Site},
     service::ServiceId,
     size::Bytes,
 };
@@ -35,7 +35,7 @@ const OUTSIDE: [u8; 4] = [192, 0, 2, 7];
 fn site(more: &str) -> Site {
     let text = format!("domain = \"chat.home.arpa\"\n{more}");
     let config = Config::parse(&text, "matrix.toml").unwrap();
-    Site::new(config, Backend::Lxc)
+    Site::new(config, BackendId::Lxc)
 }
 
 /// A change of the healthy world: `Some` replaces an answer.

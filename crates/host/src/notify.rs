@@ -14,7 +14,6 @@ use matrix_podman_core::{
     name::{AbsPath, Mode, Owner},
     notify::{Notice, Subject, webhook_host},
     people::{Call, Message},
-    resource::Backend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +107,7 @@ fn say(world: &World, room: &str, notice: &Notice) -> Result<(), Failure> {
 
 /// The file with the webhook's address, on the side that this is.
 fn address(world: &World, path: &AbsPath) -> AbsPath {
-    if world.site().backend == Backend::ThisMachine { layout::secret(Secret::Webhook) } else { path.clone() }
+    if world.site().backend.is_this_machine() { layout::secret(Secret::Webhook) } else { path.clone() }
 }
 
 /// Sends to the webhook whose address stands in the file `path`.

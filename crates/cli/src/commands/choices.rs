@@ -8,9 +8,10 @@ use matrix_podman_core::{
         edit::{Edit, edit},
     },
     effect::Effect,
+    ids,
     observed::{Gap, Observed},
     plan::Plan,
-    resource::{Backend, Diff},
+    resource::Diff,
 };
 use matrix_podman_host::{file, world::World};
 
@@ -19,7 +20,7 @@ use crate::{args, error::Error, output::Reporter, site::FoundSite};
 /// Asks what is open and writes the answers into the config; whether there
 /// were any.
 pub fn choose(world: &World, found: &FoundSite, args: &args::Up, out: &Reporter) -> Result<bool, Error> {
-    let asks = !args.yes && out.may_ask() && world.site().backend == Backend::Proxmox;
+    let asks = !args.yes && out.may_ask();
     let Some(file) = found.file.as_ref().filter(|_| asks) else {
         return Ok(false);
     };
@@ -63,7 +64,7 @@ fn answer(choice: &Choice, out: &Reporter) -> Result<Option<String>, Error> {
 pub fn root_password(world: &World, plan: &Plan, out: &Reporter) -> Result<(), Error> {
     let makes = plan.entries.iter().any(|entry| match &entry.diff {
         Diff::Change(step) => step.effects.iter().any(|effect| matches!(effect, Effect::CreateContainer(_))),
-        Diff::Later { .. } => entry.id.as_str() == "guest/container",
+        Diff::Later { .. } => entry.id == ids::GUEST_CONTAINER,
         _ => false,
     });
     if !makes || world.site().config.proxmox.root_password != RootPassword::Ask {

@@ -2,17 +2,12 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{
-    fact::GuestState,
-    observed::Observed,
-    resource::{self, Backend, Place, Takedown},
-};
+use matrix_podman_core::resource::Takedown;
 use matrix_podman_host::{
-    failure::Failure,
     lock::{LockHolder, RunLock},
     progress::Event,
     work::destroy,
-    world::World,
+    world::{Ownership, World},
 };
 use serde::Serialize;
 
@@ -51,10 +46,7 @@ pub fn run(config: Option<&Path>, args: &args::Destroy, out: &Reporter) -> Resul
     for line in losses.iter().chain(made.acts.iter().map(|(what, _)| what)).filter(|line| !line.is_empty()) {
         out.narrate(&format!("  - {line}"));
     }
-    out.narrate(match world.site().backend {
-        Backend::Proxmox => "Kept: matrix.toml, the journal, the template, and backups that Proxmox made.",
-        _ => "Kept: matrix.toml, the journal, images and root file systems made for the next guest.",
-    });
+    out.narrate(world.site().backend.kept());
     for line in &made.stays {
         out.narrate(&format!("Kept: {line}."));
     }
@@ -100,19 +92,14 @@ impl Printable for Destroyed<'_> {
 
 /// Whether there is a guest; one of somebody else's is an error.
 fn guest_is_there(world: &World, site_name: &str, name: &str) -> Result<bool, Error> {
-    match world.site().backend {
-        Backend::Proxmox => return has_container(world),
-        Backend::ThisMachine => return Ok(true),
-        Backend::Lxc => {}
-    }
-    let state = world
-        .look(&mut Observed::default(), |seen| seen.lxc(name).cloned())?
-        .map_err(|_| Failure::new(format!("look at the guest {name}"), "its state is not known"))?;
-    match state.site() {
-        _ if state == GuestState::Absent => Ok(false),
-        Some(site) if site == site_name => Ok(true),
-        other => Err(Error::usage(
-            format!("the container {name} is not of {site_name} but of {}", other.unwrap_or("somebody else")),
+    match world.ownership()? {
+        Ownership::Absent => Ok(false),
+        Ownership::Ours => Ok(true),
+        Ownership::Foreign(whose) => Err(Error::usage(
+            format!(
+                "the container {name} is not of {site_name} but of {}",
+                whose.as_deref().unwrap_or("somebody else")
+            ),
             "it is left alone",
         )),
     }
@@ -142,16 +129,4 @@ fn made_at_the_edge(world: &World) -> Result<Takedown, Error> {
         }
         other => other,
     })
-}
-
-/// Whether the site has a container on this Proxmox node; one that is not its
-/// own, or not here, is left alone.
-fn has_container(world: &World) -> Result<bool, Error> {
-    let absent = world.look(&mut Observed::default(), |seen| {
-        resource::find_container(world.site(), seen).map(|place| place == Place::Absent)
-    })?;
-    match absent {
-        Ok(true) => Ok(false),
-        _ => Ok(world.container().map(|_| true)?),
-    }
 }

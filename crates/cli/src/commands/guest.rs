@@ -5,11 +5,9 @@ use std::path::Path;
 use anstyle::Style;
 use jiff::Timestamp;
 use matrix_podman_core::{
-    config::BackendChoice,
     effect::Container,
     name::SnapshotName,
     proxmox::{Snapshot, why_no_snapshots},
-    resource::Backend,
 };
 use matrix_podman_host::{
     apply::proxmox::{self, snapshot},
@@ -47,18 +45,10 @@ pub fn run(config: Option<&Path>, args: &args::Guest, out: &Reporter) -> Result<
 fn on_proxmox(world: &World) -> Result<(), Error> {
     let instead =
         "`matrix-podman backup now` makes a backup to go back to, and `backup restore` brings it back";
-    Err(match world.site().backend {
-        Backend::Proxmox => return Ok(()),
-        Backend::Lxc => {
-            Error::usage("snapshots are Proxmox's, and this guest is one of plain LXC's", instead)
-        }
-        Backend::ThisMachine if world.site().config.guest.backend == BackendChoice::ThisMachine => {
-            Error::usage("snapshots are Proxmox's, and this machine is its own guest", instead)
-        }
-        Backend::ThisMachine => {
-            Error::usage("snapshots are made from outside the guest", "type it on the Proxmox node")
-        }
-    })
+    match world.site().backend.no_snapshots(world.site()) {
+        None => Ok(()),
+        Some(none) => Err(Error::usage(none.refusal, none.instead.unwrap_or(instead))),
+    }
 }
 
 /// The snapshots of a guest.

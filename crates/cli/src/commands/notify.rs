@@ -8,7 +8,6 @@ use matrix_podman_core::{
     layout,
     name::{Mode, Owner},
     notify::Subject,
-    resource::Backend,
 };
 use matrix_podman_host::{
     file,
@@ -87,7 +86,7 @@ fn test(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     }
     let sent = notify::tell(&world, Subject::Test, true, "notices arrive");
     let mut lines: Vec<NoticeTried> = sent.into_iter().map(|sent| NoticeTried::of("here", sent)).collect();
-    if world.site().backend != Backend::ThisMachine {
+    if !world.site().backend.is_this_machine() {
         for line in &mut lines {
             line.from = "the machine";
         }

@@ -4,7 +4,7 @@
 use matrix_podman_core::{
     fact::{Database, Fact, GuestProgram, Side},
     observed::{Observed, Seen},
-    resource::{Backend, updates_by},
+    resource::updates_by,
     service::Service,
     size::Bytes,
     update::{NewerPackage, Note, Takes, Work, notable},
@@ -49,7 +49,7 @@ impl Outlook {
     pub fn of(world: &World, proposal: Option<&Proposal>, held: Vec<Service>) -> Result<Self, Failure> {
         let synapse = proposal.and_then(|p| p.changes.iter().find(|c| c.service == Service::Synapse));
         let (notable, read) = synapse.map(|c| notable(&c.from.version, &c.to.version)).unwrap_or_default();
-        let here = world.site().backend == Backend::ThisMachine;
+        let here = world.site().backend.is_this_machine();
         let look = |seen: &Observed| -> (Seen<Vec<NewerPackage>>, Seen<Bytes>, Seen<bool>) {
             let debian = seen
                 .lines(Fact::NewerPackages)

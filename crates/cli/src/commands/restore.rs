@@ -11,11 +11,13 @@ use matrix_podman_core::{
     backup::{Location, Manifest, Repository as At, RepositoryName, Terms},
     config::Config,
     fact::Side,
+    ids::{self, ResourceId},
     layout,
     name::{AbsPath, Mode, Owner},
     observed::{Gap, Observed},
     plan::Plan,
     resource::{self, Risk},
+    service::ServiceId,
 };
 use matrix_podman_host::{
     backup::{Opened, Password, Repository, Snapshot, restore},
@@ -163,7 +165,7 @@ impl Restoring {
         if reached != Reached::Server {
             begun.note(&snapshot.id)?;
         }
-        carry_out(world, found, "server-name", out)?;
+        carry_out(world, found, &ids::SERVER_NAME, out)?;
         // What a guest holds that did not run is known only now.
         reached = look(world, begun_before.is_some()).inspect_err(|_| {
             if begun_before.is_none() {
@@ -217,7 +219,7 @@ impl Restoring {
                 })?;
             }
             RestoreStep::Fill => {
-                carry_out(world, found, "service/postgres_db", out)?;
+                carry_out(world, found, &ids::service(ServiceId::Postgres), out)?;
                 at_work(world, found, "Fill the database and count what came back", out, |sink| {
                     restore::fill(world, opened, sink)
                 })?;
@@ -423,7 +425,7 @@ fn keep_password(config: &Config, from: &Location, password: &Password) -> Resul
 
 /// Makes all that `last` needs, and itself, what it should be. The resource that
 /// keeps others out while a restore is under way is not asked.
-fn carry_out(world: &World, found: &FoundSite, last: &str, out: &Reporter) -> Result<(), Error> {
+fn carry_out(world: &World, found: &FoundSite, last: &ResourceId, out: &Reporter) -> Result<(), Error> {
     let resources = needed_for(last, resource::all(world.site()));
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
     if let Some((id, why, hint)) = plan.blocked().next() {

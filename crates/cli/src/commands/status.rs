@@ -11,7 +11,7 @@ use matrix_podman_core::{
     layout,
     name::{Mode, Owner},
     observed::{Observed, Seen},
-    resource::{Backend, Site, is_outside},
+    resource::{Site, is_outside},
     status::{Found, Looked, Piece, Row, Status, Tone},
 };
 use matrix_podman_host::{failure::Failure, file, notify::Record, world::World};
@@ -56,7 +56,7 @@ pub fn look(world: &World) -> Result<FullStatus, Failure> {
     let (told, news, status) = world.look(&mut Observed::default(), |seen| {
         (last_notice(site, seen), news(site, seen), Status::of(site, seen, at))
     })?;
-    let own = Record::last(site.config.site()).filter(|_| site.backend != Backend::ThisMachine);
+    let own = Record::last(site.config.site()).filter(|_| !site.backend.is_this_machine());
     let notices = Notices { last: own.into_iter().chain(told.unwrap_or_default()).collect() };
     let backups = if is_outside(site) { Backups::of(&site.config) } else { Vec::new() };
     Ok(FullStatus { status, backups, backup_news: news.unwrap_or_default(), notices })

@@ -8,7 +8,7 @@ use matrix_podman_core::{
         Config,
         init::{InitAnswers, render_init},
     },
-    layout,
+    ids, layout,
     observed::Observed,
     plan::{Plan, PlanText},
     resource::{self, Resource, Risk, Site},
@@ -100,7 +100,7 @@ pub fn refuse(world: &World, look: &Look, out: &Reporter) -> Result<(), Error> {
     let mut blocked = look.plan.blocked();
     if let Some((id, why, hint)) = blocked.next() {
         // A config that cannot be, for a server that exists, is wrong use.
-        return Err(if id.as_str() == "server-name" {
+        return Err(if *id == ids::SERVER_NAME {
             Error::usage(why, hint)
         } else {
             Failure::new(format!("make {} what the config says", world.site().config.site()), why)
@@ -300,9 +300,9 @@ impl Printable for ServerUp<'_> {
 /// Brings up network and guest, and nothing else: at the machine's boot.
 pub fn machine_start(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     let (world, found) = super::world(config, out)?;
-    let wanted = ["machine/network", "guest/disk", "guest/running"];
+    let wanted = [ids::MACHINE_NETWORK, ids::GUEST_DISK, ids::GUEST_RUNNING];
     let resources: Vec<Box<dyn Resource>> =
-        resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id().as_str())).collect();
+        resource::all(world.site()).into_iter().filter(|r| wanted.contains(&r.id())).collect();
     let plan = world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
     carry_out(&world, &found, &resources, &plan, Risk::None, "machine-start", out)?;
     super::OK

@@ -6,7 +6,7 @@ use super::{Check, Verdict, human};
 use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
     observed::{Gap, Observed, Seen},
-    resource::{self, Backend, Site, guest_state},
+    resource::{self, Preflight, Site, guest_state},
     service::ServiceId,
     size::Bytes,
     stack,
@@ -26,16 +26,16 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
         Ok(machine) => machine,
         Err(gap) => return vec![Check::gap("machine", gap)],
     };
-    let questions: &[(&'static str, Question)] = match site.backend {
-        Backend::Proxmox => &super::proxmox::QUESTIONS,
-        Backend::Lxc | Backend::ThisMachine => &QUESTIONS,
+    let questions: &[(&'static str, Question)] = match site.backend.preflight() {
+        Preflight::Node => &super::proxmox::QUESTIONS,
+        Preflight::Machine => &QUESTIONS,
     };
     let mut checks: Vec<Check> = questions
         .iter()
         .filter_map(|(id, ask)| match ask(site, seen, machine) {
             Ok(check) => check,
             // All of them must be known before a container is made or changed.
-            Err(Gap::Unknown(why)) if site.backend == Backend::Proxmox => Some(Check::fail(
+            Err(Gap::Unknown(why)) if site.backend.preflight() == Preflight::Node => Some(Check::fail(
                 id,
                 why,
                 "see what that command says when it is typed, then run the same again",
@@ -71,9 +71,9 @@ const QUESTIONS: [(&str, Question); 12] = [
 
 /// Whether there is a guest already; much is asked only before there is one.
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
-    match site.backend {
-        Backend::Proxmox | Backend::Lxc => Ok(guest_state(site, seen)? == GuestState::Absent),
-        Backend::ThisMachine => Ok(seen.container(ServiceId::Synapse.name())?.is_none()),
+    match site.backend.is_this_machine() {
+        true => Ok(seen.container(ServiceId::Synapse.name())?.is_none()),
+        false => Ok(guest_state(site, seen)? == GuestState::Absent),
     }
 }
 
@@ -88,19 +88,17 @@ pub(super) fn root(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option
 fn debian(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     let shown = format!("{} {} on {}", machine.os, machine.release, machine.arch);
     let major: u32 = machine.release.split('.').next().and_then(|r| r.parse().ok()).unwrap_or_default();
-    let wanted = match site.backend {
-        Backend::Proxmox | Backend::Lxc => 12,
-        Backend::ThisMachine => 13,
-    };
+    let here = site.backend.is_this_machine();
+    let wanted = if here { 13 } else { 12 };
     let apt = seen.commands(Side::Machine, ["apt-get"])?.contains_key("apt-get");
-    Ok(Some(match site.backend {
+    Ok(Some(match here {
         _ if !apt => Check::fail("debian", format!("{shown} has no apt"), "use a Debian machine"),
-        Backend::ThisMachine if machine.os != "debian" || major < wanted || !machine.systemd => Check::fail(
+        true if machine.os != "debian" || major < wanted || !machine.systemd => Check::fail(
             "debian",
             format!("this machine is {shown}{}", if machine.systemd { "" } else { " without systemd" }),
             "backend this-machine takes Debian 13 with systemd; use guest.backend = \"lxc\" instead",
         ),
-        Backend::Lxc if machine.os == "debian" && major < wanted => Check::fail(
+        false if machine.os == "debian" && major < wanted => Check::fail(
             "debian",
             format!("this machine is {shown}, whose LXC cannot mount a guest with shifted ids"),
             "use Debian 12 or later",
@@ -110,12 +108,10 @@ fn debian(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
 }
 
 pub(super) fn program(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
-    Ok(match site.backend {
-        Backend::ThisMachine => None,
-        _ if machine.binary_is_static => {
-            Some(Check::pass("program", "it is statically linked, so it runs in the guest too"))
-        }
-        Backend::Proxmox | Backend::Lxc => Some(Check::fail(
+    Ok(match machine.binary_is_static {
+        _ if site.backend.is_this_machine() => None,
+        true => Some(Check::pass("program", "it is statically linked, so it runs in the guest too")),
+        false => Some(Check::fail(
             "program",
             "this matrix-podman was linked dynamically and may not run in a Debian 13 guest",
             "build it in its own folder, where .cargo/config.toml says how, and without RUSTFLAGS set",
@@ -132,11 +128,14 @@ fn kernel(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check
             "use Debian's own kernel, or a newer one",
         )
     };
-    Ok(Some(match site.backend {
-        _ if !machine.overlay => lacks("has no overlay file system"),
-        Backend::Lxc if !machine.user_namespaces => lacks("does not let root make user namespaces"),
-        Backend::Lxc if (major, minor) < (5, 13) => lacks("cannot shift ids where a file system is mounted"),
-        _ => Check::pass("kernel", format!("Linux {} with namespaces and overlay", machine.kernel)),
+    let shifts_ids = !site.backend.is_this_machine();
+    Ok(Some(match machine.overlay {
+        false => lacks("has no overlay file system"),
+        true if shifts_ids && !machine.user_namespaces => lacks("does not let root make user namespaces"),
+        true if shifts_ids && (major, minor) < (5, 13) => {
+            lacks("cannot shift ids where a file system is mounted")
+        }
+        true => Check::pass("kernel", format!("Linux {} with namespaces and overlay", machine.kernel)),
     }))
 }
 
@@ -163,10 +162,10 @@ fn cgroup(_: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> 
 }
 
 fn apparmor(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
-    Ok(match (site.backend, machine.apparmor) {
-        (Backend::ThisMachine, _) => None,
-        (_, true) => Some(Check::pass("apparmor", "it is on, and the guest gets a profile of its own")),
-        (_, false) => Some(Check::weaker(
+    Ok(match machine.apparmor {
+        _ if site.backend.is_this_machine() => None,
+        true => Some(Check::pass("apparmor", "it is on, and the guest gets a profile of its own")),
+        false => Some(Check::weaker(
             "apparmor",
             "this machine has no AppArmor",
             "the guest is held by user namespaces and seccomp alone",
@@ -179,7 +178,7 @@ pub(super) fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<O
     let (has, free) = (human(machine.memory), human(machine.memory_free));
     Ok(Some(if machine.memory < MEMORY {
         Check::fail("memory", format!("this machine has {has} of memory"), "give it at least 2G")
-    } else if site.backend != Backend::ThisMachine && machine.memory < wanted {
+    } else if !site.backend.is_this_machine() && machine.memory < wanted {
         Check::weaker(
             "memory",
             format!("the guest may use {wanted} and this machine has {has}"),
@@ -218,7 +217,8 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
 /// Whether there is room for what a guest's disk is to grow by: it takes it only as
 /// the guest fills it.
 fn growth(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
-    let (Backend::Lxc, Some(wanted)) = (site.backend, resource::wanted_disk(site)) else { return Ok(None) };
+    let wanted = resource::wanted_disk(site).filter(|_| !site.backend.is_this_machine());
+    let Some(wanted) = wanted else { return Ok(None) };
     let Some(disk) = seen.guest_disk(site.config.guest.name.as_str())? else { return Ok(None) };
     let more = Bytes(wanted.0.saturating_sub(disk.size.0));
     Ok((machine.disk_free < more).then(|| {
@@ -233,7 +233,7 @@ fn growth(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
 /// What keeps a guest of plain LXC's from filling the machine's own file system: a disk
 /// of its own, where it was made with one.
 fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
-    if site.backend != Backend::Lxc {
+    if site.backend.is_this_machine() {
         return Ok(None);
     }
     let weaker = |why: String| Check::weaker("disk-limit", why, "a guest that goes wrong can fill /var");
@@ -256,7 +256,7 @@ fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Chec
 }
 
 fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
-    if site.backend == Backend::Lxc || !is_new(site, seen)? {
+    if !site.backend.is_this_machine() || !is_new(site, seen)? {
         return Ok(None);
     }
     let endpoints = stack::endpoints(&site.config);

@@ -12,7 +12,7 @@ use crate::{
     name::{AbsPath, StorageName},
     observed::{Gap, Observed, Seen},
     proxmox::{self, Answer, COMMANDS, CONTAINER_FIXED, Question, Storage, by_version, newest_template},
-    resource::{Place, Site, container_lock, find_container, node},
+    resource::{Place, Preflight, Site, container_lock, find_container, node},
     size::Bytes,
 };
 
@@ -361,9 +361,9 @@ pub struct Choice {
     pub answers: Vec<(String, String)>,
 }
 
-/// What a person has to choose because the default is not there.
+/// What a person has to choose because the node has no such default.
 pub fn choices(site: &Site, seen: &Observed) -> Seen<Vec<Choice>> {
-    if !is_new(site, seen)? {
+    if site.backend.preflight() != Preflight::Node || !is_new(site, seen)? {
         return Ok(Vec::new());
     }
     let default = |key: &str| proxmox::default_of(key);

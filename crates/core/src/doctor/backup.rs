@@ -6,7 +6,7 @@ use super::{Case, Found, Mend};
 use crate::{
     backup::{Drilled, News, Record, Repository, news_file},
     fact::Side,
-    layout,
+    ids, layout,
     name::AbsPath,
     observed::Seen,
     render::backups::{Chore, cron_lines},
@@ -158,7 +158,7 @@ pub(super) fn timer(case: &Case<'_>) -> Found {
     if evidence.is_empty() {
         return Ok(None);
     }
-    let mend = match case.drifts("machine/backups") {
+    let mend = match case.drifts(&ids::MACHINE_BACKUPS) {
         true => Mend::Up,
         false => Mend::Type("apt-get install cron && matrix-podman up".to_owned()),
     };
@@ -174,7 +174,7 @@ mod tests {
         name::{Mode, Owner},
         observed::{Answer, Observed},
         plan::Plan,
-        resource::{Backend, Site},
+        resource::{BackendId, Site},
     };
 
     const RECORD: &str = r#"{"at":"2026-01-02T03:30:00Z","why":WHY,"unreachable":AWAY,"snapshot":
@@ -187,7 +187,7 @@ mod tests {
         drill: Option<(&str, u64)>,
     ) -> Option<(String, String)> {
         let text = "domain = \"chat.home.arpa\"\n[backup]\nrepository = \"/mnt/b\"";
-        let site = Site::new(Config::parse(text, "matrix.toml").unwrap(), Backend::Lxc);
+        let site = Site::new(Config::parse(text, "matrix.toml").unwrap(), BackendId::Lxc);
         let mut seen = Observed::default();
         let name = site.config.backup.repositories[0].name.clone();
         let state = |content: String, age: u64| FileState {

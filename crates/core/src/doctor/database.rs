@@ -4,6 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     disk,
     doctor::service::{journal, last_words},
+    ids,
     resource::Diff,
     service::ServiceId,
 };
@@ -11,7 +12,7 @@ use crate::{
 /// The data and the image are of different major versions: the plan knows.
 pub(super) fn version(case: &Case<'_>) -> Found {
     Ok(case.plan.entries.iter().find_map(|entry| match &entry.diff {
-        Diff::Blocked { why, hint } if entry.id.as_str() == "database" => Some((
+        Diff::Blocked { why, hint } if entry.id == ids::DATABASE => Some((
             "PostgreSQL and its data do not fit.".to_owned(),
             vec![why.clone()],
             Mend::Type(hint.clone()),

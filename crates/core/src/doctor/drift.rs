@@ -2,15 +2,17 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    resource::{Diff, STORAGE, lower_first},
+    ids::{self, ResourceId},
+    resource::{Diff, lower_first},
     stack,
 };
 
 /// What `up` could not make right.
 pub(super) fn blocked(case: &Case<'_>) -> Found {
     // Told by causes of their own.
-    let told = |id: &str| id == "database" || (id == "secrets" && case.has("synapse/key-missing"));
-    Ok(case.plan.blocked().find(|(id, _, _)| !told(id.as_str())).map(|(id, why, hint)| {
+    let told =
+        |id: &ResourceId| *id == ids::DATABASE || (*id == ids::SECRETS && case.has("synapse/key-missing"));
+    Ok(case.plan.blocked().find(|(id, _, _)| !told(id)).map(|(id, why, hint)| {
         (
             format!("`matrix-podman up` cannot go on: {why}."),
             vec![format!("{id} in `matrix-podman plan`")],
@@ -21,9 +23,9 @@ pub(super) fn blocked(case: &Case<'_>) -> Found {
 
 /// What `up` would change, beside starting what other causes are about.
 pub(super) fn drift(case: &Case<'_>) -> Found {
-    let explained = |id: &str| {
+    let explained = |id: &ResourceId| {
         stack::ALL.iter().any(|room| {
-            id == format!("service/{}", room.id())
+            *id == ids::service(room.id())
                 && (case.has(room.causes())
                     || case.has("service/")
                     || case.has("ports/")
@@ -35,9 +37,9 @@ pub(super) fn drift(case: &Case<'_>) -> Found {
         .plan
         .entries
         .iter()
-        .filter(|entry| !explained(entry.id.as_str()))
-        .filter(|entry| !(entry.id.as_str() == "database/one-time-keys" && case.has("synapse/held")))
-        .filter(|entry| !(entry.id.as_str() == STORAGE && case.has("images/")))
+        .filter(|entry| !explained(&entry.id))
+        .filter(|entry| !(entry.id == ids::DATABASE_ONE_TIME_KEYS && case.has("synapse/held")))
+        .filter(|entry| !(entry.id == ids::GUEST_STORAGE && case.has("images/")))
         .filter_map(|entry| match &entry.diff {
             Diff::Change(step) => Some(format!("{}: {}", lower_first(&step.what), step.why)),
             _ => None,

@@ -5,10 +5,10 @@ use super::{Case, Found, Mend};
 use crate::{
     disk::{self, human},
     fact::{Ran, Room, Side},
-    layout,
+    ids, layout,
     name::AbsPath,
     observed::Seen,
-    resource::{Backend, read_lock},
+    resource::read_lock,
     service::ServiceId,
     size::Bytes,
 };
@@ -87,7 +87,7 @@ fn span(seconds: u64) -> String {
 pub(super) fn names(case: &Case<'_>) -> Found {
     let servers = case.seen.system(Side::Guest)?.resolvers.clone();
     let edit = || {
-        let mend = if case.drifts("machine/network") {
+        let mend = if case.drifts(&ids::MACHINE_NETWORK) {
             Mend::Up
         } else {
             Mend::Type(format!(
@@ -115,10 +115,7 @@ pub(super) fn names(case: &Case<'_>) -> Found {
 
 pub(super) fn memory(case: &Case<'_>) -> Found {
     let guest = &case.site.config.guest;
-    if case.site.backend != Backend::Lxc {
-        return Ok(None);
-    }
-    Ok(case.seen.oom_kills(guest.name.as_str())?.filter(|kills| *kills > 0).map(|kills| {
+    Ok(case.site.backend.oom_kills(case.site, case.seen)?.filter(|kills| *kills > 0).map(|kills| {
         let more = Bytes(guest.memory.0 + guest.memory.0.div_ceil(2)).as_mib();
         (
             "The guest ran out of memory, and the kernel ended processes in it.".to_owned(),
@@ -150,7 +147,7 @@ pub(super) fn runtime(case: &Case<'_>) -> Found {
         return Ok(None);
     }
     let mend = match case.site.backend {
-        _ if case.drifts("guest/podman") || case.drifts("guest/packages") => Mend::Up,
+        _ if case.drifts(&ids::GUEST_PODMAN) || case.drifts(&ids::GUEST_PACKAGES) => Mend::Up,
         _ => {
             let command = case.in_guest("apt-get install --reinstall crun podman conmon netavark");
             Mend::Type(format!("{command}   (if an upgrade broke it, go back to the version before)"))

@@ -3,7 +3,7 @@
 use super::{Case, Found, Mend};
 use crate::{
     doctor::service::{journal, last_words},
-    resource::STORAGE,
+    ids,
     service::ServiceId,
 };
 
@@ -21,7 +21,7 @@ const WORDS: [&str; 8] = [
 
 pub(super) fn damaged(case: &Case<'_>) -> Found {
     // The plan knows that images were being written when the power went.
-    if case.drifts(STORAGE) {
+    if case.drifts(&ids::GUEST_STORAGE) {
         let mut ill = Vec::new();
         for service in ServiceId::ALL {
             if !case.is_well(service)? {

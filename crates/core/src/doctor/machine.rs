@@ -2,16 +2,17 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    fact::{GuestState, Side},
+    fact::{GuestRoot, GuestState, Side},
+    ids,
     observed::{Gap, Seen},
-    resource::{Backend, Place, container_lock, disk_is_away, find_container, guest_state},
+    resource::guest_state,
 };
 
 fn state(case: &Case<'_>) -> Seen<Option<GuestState>> {
-    match case.site.backend {
-        Backend::ThisMachine => Ok(None),
-        Backend::Proxmox | Backend::Lxc => guest_state(case.site, case.seen).map(Some),
+    if case.site.backend.is_this_machine() {
+        return Ok(None);
     }
+    guest_state(case.site, case.seen).map(Some)
 }
 
 pub(super) fn absent(case: &Case<'_>) -> Found {
@@ -46,16 +47,11 @@ pub(super) fn foreign(case: &Case<'_>) -> Found {
 /// A power cut that came before the contents of a guest's files were on the disk.
 pub(super) fn damaged(case: &Case<'_>) -> Found {
     let name = &case.site.config.guest.name;
-    if case.site.backend != Backend::Lxc || !matches!(state(case)?, Some(GuestState::Stopped { .. })) {
+    if !matches!(state(case)?, Some(GuestState::Stopped { .. })) {
         return Ok(None);
     }
-    if disk_is_away(case.seen, name.as_str())? {
-        return Ok(None);
-    }
-    let root = case.seen.guest_root(name.as_str())?;
-    if !root.is_damaged() {
-        return Ok(None);
-    }
+    let root = case.site.backend.guest_root(case.site, case.seen)?;
+    let Some(root) = root.filter(GuestRoot::is_damaged) else { return Ok(None) };
     let site = case.site.config.site();
     let mend = if root.data {
         Mend::Type(format!(
@@ -74,10 +70,7 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
 
 /// A container of Proxmox's that is locked while nothing is at work on it.
 pub(super) fn locked(case: &Case<'_>) -> Found {
-    if case.site.backend != Backend::Proxmox {
-        return Ok(None);
-    }
-    Ok(container_lock(case.site, case.seen)?.filter(|locked| locked.is_left()).map(|locked| {
+    Ok(case.site.backend.guest_lock(case.site, case.seen)?.filter(|locked| locked.is_left()).map(|locked| {
         let mend = if locked.ours.is_empty() { Mend::Type(locked.way_out()) } else { Mend::Up };
         let id = locked.container.id;
         (
@@ -107,13 +100,7 @@ pub(super) fn stopped(case: &Case<'_>) -> Found {
 pub(super) fn suspended(case: &Case<'_>) -> Found {
     let name = case.site.config.guest.name.as_str();
     let Some(by) = state(case)?.and_then(|state| state.suspension()) else { return Ok(None) };
-    let lxc = match case.site.backend {
-        Backend::Proxmox => match find_container(case.site, case.seen)? {
-            Place::Here { container, .. } => container.id.to_string(),
-            _ => name.to_owned(),
-        },
-        Backend::Lxc | Backend::ThisMachine => name.to_owned(),
-    };
+    let lxc = case.site.backend.name_in_lxc(case.site, case.seen)?;
     Ok(Some((
         format!("The guest {name} runs, and nothing in it goes on: it is {}.", by.word()),
         vec![by.why(name)],
@@ -138,14 +125,11 @@ pub(super) fn address(case: &Case<'_>) -> Found {
     if case.seen.system(Side::Guest)?.address.is_some() {
         return Ok(None);
     }
-    let name = &case.site.config.guest.name;
     let evidence = vec!["it has no address, or no way out (`ip address`, `ip route` there)".to_owned()];
     let what = "The guest is not connected to any network.".to_owned();
-    let mend = match case.site.backend {
-        _ if case.drifts("machine/network") => Mend::Up,
-        Backend::Lxc => Mend::Type(format!("lxc-stop --name {name} && matrix-podman up")),
-        Backend::Proxmox => Mend::Type(case.on_container("pct reboot")),
-        Backend::ThisMachine => Mend::Type("systemctl restart networking".to_owned()),
+    let mend = match case.drifts(&ids::MACHINE_NETWORK) {
+        true => Mend::Up,
+        false => Mend::Type(case.site.backend.restart_network(case.site, case.seen)),
     };
     Ok(Some((what, evidence, mend)))
 }

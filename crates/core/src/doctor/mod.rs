@@ -24,9 +24,10 @@ use serde::Serialize;
 use crate::{
     fact::Health,
     federation::Net,
+    ids::ResourceId,
     observed::{Gap, Observed, Seen},
     plan::Plan,
-    resource::{Backend, Place, Site, find_container},
+    resource::Site,
     service::ServiceId,
     stack,
 };
@@ -217,24 +218,6 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
     diagnosis
 }
 
-/// What to type so that the guest is restarted. LXC does not start a guest
-/// rightly that restarts itself.
-fn restart_guest(site: &Site, seen: &Observed) -> String {
-    match site.backend {
-        Backend::ThisMachine => "systemctl reboot".to_owned(),
-        Backend::Proxmox => on_container(site, seen, "pct reboot"),
-        Backend::Lxc => format!("lxc-stop --name {} && matrix-podman up", site.config.guest.name),
-    }
-}
-
-/// What to type so that a command of Proxmox's is about the container.
-fn on_container(site: &Site, seen: &Observed, command: &str) -> String {
-    match find_container(site, seen) {
-        Ok(Place::Here { container, .. }) => format!("{command} {}", container.id),
-        _ => format!("{command} ID"),
-    }
-}
-
 impl Case<'_> {
     /// Whether something of that family was found already.
     fn has(&self, family: &str) -> bool {
@@ -249,24 +232,15 @@ impl Case<'_> {
 
     /// What to type so that `command` runs in the guest.
     fn in_guest(&self, command: &str) -> String {
-        match self.site.backend {
-            Backend::ThisMachine => command.to_owned(),
-            Backend::Proxmox => format!("{} -- {command}", self.on_container("pct exec")),
-            Backend::Lxc => format!("lxc-attach --name {} -- {command}", self.site.config.guest.name),
-        }
-    }
-
-    /// What to type so that a command of Proxmox's is about the container.
-    fn on_container(&self, command: &str) -> String {
-        on_container(self.site, self.seen, command)
+        self.site.backend.typed_in_guest(self.site, self.seen, command)
     }
 
     /// Whether the plan would change what the resource `id` sees to.
-    fn drifts(&self, id: &str) -> bool {
+    fn drifts(&self, id: &ResourceId) -> bool {
         self.plan
             .entries
             .iter()
-            .any(|entry| entry.id.as_str() == id && matches!(entry.diff, crate::resource::Diff::Change(_)))
+            .any(|entry| entry.id == *id && matches!(entry.diff, crate::resource::Diff::Change(_)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What leads to the server: the ports that the guest publishes, and, from
 //! outside, the checks of `verify` that look there.
 
-use super::{Diagnosis, Finding, Mend, Unseen, restart_guest};
+use super::{Diagnosis, Finding, Mend, Unseen};
 use crate::{
     check::{Check, Group, Scope, Verdict, has_way_in, unreachable, verify},
     federation::Net,
@@ -59,7 +59,7 @@ pub(super) fn reached(site: &Site, net: &Net, seen: &Observed, diagnosis: &mut D
                 evidence: silent.iter().map(|(_, why)| why.clone()).collect(),
                 mend: Mend::Type(format!(
                     "{}   (restarts the guest, which makes Podman's port rules anew)",
-                    restart_guest(site, seen)
+                    site.backend.restart_guest(site, seen)
                 )),
             }));
             well

@@ -4,6 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     doctor::service::{journal, last_words, shorten},
     fact::{Fact, Side},
+    ids,
     layout::{self, Secret},
     name::AbsPath,
     observed::Seen,
@@ -182,7 +183,7 @@ pub(super) fn config(case: &Case<'_>) -> Found {
     if let Some(text) = line.and_then(|n| content.lines().nth(n as usize - 1)) {
         lines.insert(0, shorten(&format!("{path}:{}: {}", line.unwrap_or_default(), text.trim())));
     }
-    let mend = if case.drifts("synapse/config") {
+    let mend = if case.drifts(&ids::SYNAPSE_CONFIG) {
         Mend::Up
     } else {
         Mend::Type("change in matrix.toml what it names, then `matrix-podman up`".to_owned())

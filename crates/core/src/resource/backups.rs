@@ -1,10 +1,11 @@
 //! Whether the machine makes backups by itself.
 
-use super::{Backend, Diff, Resource, ResourceId, Site, files::compare_on};
+use super::{Diff, Resource, ResourceId, Site, files::compare_on};
 use crate::{
     config::{BackendChoice, Config},
     effect::Effect,
     fact::Side,
+    ids,
     observed::{Observed, Seen},
     render::backups::{self, Chore},
 };
@@ -19,7 +20,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// Whether this is where backups are made, and not a guest that is backed up from outside.
 pub fn is_outside(site: &Site) -> bool {
-    site.backend != Backend::ThisMachine || site.config.guest.backend == BackendChoice::ThisMachine
+    !site.backend.is_this_machine() || site.config.guest.backend == BackendChoice::ThisMachine
 }
 
 fn typed(config: &Config) -> &'static str {
@@ -124,11 +125,11 @@ impl Timers {
 
 impl Resource for Timers {
     fn id(&self) -> ResourceId {
-        ResourceId::new("machine/backups")
+        ids::MACHINE_BACKUPS
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("machine/program")]
+        vec![ids::MACHINE_PROGRAM]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

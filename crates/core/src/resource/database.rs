@@ -5,6 +5,7 @@ use crate::{
     cluster::version_file,
     effect::Effect,
     fact::Side,
+    ids,
     observed::{Observed, Seen},
     service::ServiceId,
     stack::postgres::NewCluster,
@@ -23,11 +24,11 @@ struct Cluster {
 
 impl Resource for Cluster {
     fn id(&self) -> ResourceId {
-        ResourceId::new("database")
+        ids::DATABASE
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("secrets"), ResourceId::new("stack/files"), image::id(ServiceId::Postgres)]
+        vec![ids::SECRETS, ids::STACK_FILES, image::id(ServiceId::Postgres)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -1,9 +1,10 @@
 //! The guest as a Debian system: its packages, and their being up to date.
 
-use super::{Backend, Diff, Resource, ResourceId, Site, guest_ready};
+use super::{Diff, Resource, ResourceId, Site, guest_ready};
 use crate::{
     effect::Effect,
     fact::Side,
+    ids,
     name::AbsPath,
     observed::{Observed, Seen},
 };
@@ -33,7 +34,7 @@ pub(super) const UPGRADE_STAMP: &str = "/var/lib/matrix-podman/upgraded";
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Upgraded), Box::new(Packages { site: site.clone() })];
-    if site.backend != Backend::ThisMachine {
+    if !site.backend.is_this_machine() {
         all.push(Box::new(Unwanted { site: site.clone() }));
     }
     all
@@ -41,23 +42,18 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 const SSH_SERVER: &str = "openssh-server";
 
-/// Whether the operator gave keys with which people come in through ssh.
-fn lets_ssh_in(site: &Site) -> bool {
-    site.backend == Backend::Proxmox && site.config.proxmox.ssh_keys.is_some()
-}
-
 /// All packages were brought up to date once, before the stack came. From then
 /// on, unattended-upgrades keeps them so.
 struct Upgraded;
 
 impl Resource for Upgraded {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/upgraded")
+        ids::GUEST_UPGRADED
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // Images, which wait for Podman, are loaded beside this; services wait.
-        vec![ResourceId::new("guest/packages")]
+        vec![ids::GUEST_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -80,7 +76,7 @@ struct Packages {
 
 impl Resource for Packages {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/packages")
+        ids::GUEST_PACKAGES
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -89,7 +85,7 @@ impl Resource for Packages {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let extra = self.site.config.guest.extra_packages.iter().map(|p| p.as_str());
-        let ssh = lets_ssh_in(&self.site).then_some(SSH_SERVER);
+        let ssh = self.site.backend.lets_ssh_in(&self.site).then_some(SSH_SERVER);
         let wanted: Vec<&str> = GUEST_PACKAGES.into_iter().chain(extra).chain(ssh).collect();
         let there = seen.packages(Side::Guest, wanted.iter().copied())?;
         let missing: Vec<String> =
@@ -113,19 +109,20 @@ struct Unwanted {
 
 impl Resource for Unwanted {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/unwanted")
+        ids::GUEST_UNWANTED
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // Services do not wait for this, and it would slow down what they wait for.
-        [ResourceId::new("guest/packages")].into_iter().chain(super::service::all_ids()).collect()
+        [ids::GUEST_PACKAGES].into_iter().chain(super::service::all_ids()).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let wanted = &self.site.config.guest.extra_packages;
         let there = seen.packages(Side::Guest, UNWANTED)?;
         let keep = |package: &str| {
-            wanted.iter().any(|w| w.as_str() == package) || package == SSH_SERVER && lets_ssh_in(&self.site)
+            wanted.iter().any(|w| w.as_str() == package)
+                || package == SSH_SERVER && self.site.backend.lets_ssh_in(&self.site)
         };
         let packages: Vec<String> = there.keys().filter(|p| !keep(p)).cloned().collect();
         if packages.is_empty() {

@@ -4,7 +4,7 @@
 use super::{Diff, Resource, ResourceId, Site, files::compare, image, stack::render_facts};
 use crate::{
     desired::DesiredFile,
-    layout,
+    ids, layout,
     lock::Lock,
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
@@ -22,11 +22,11 @@ struct Compose {
 
 impl Resource for Compose {
     fn id(&self) -> ResourceId {
-        ResourceId::new("export/compose")
+        ids::EXPORT_COMPOSE
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("lock"), ResourceId::new("stack/files")]
+        vec![ids::LOCK, ids::STACK_FILES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -57,11 +57,11 @@ struct Applied {
 
 impl Resource for Applied {
     fn id(&self) -> ResourceId {
-        ResourceId::new("export/config")
+        ids::EXPORT_CONFIG
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("stack/boot")]
+        vec![ids::STACK_BOOT]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

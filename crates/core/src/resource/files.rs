@@ -8,6 +8,7 @@ use crate::{
     desired::{DesiredFile, DesiredFolder},
     effect::Effect,
     fact::{FileKind, Side},
+    ids,
     name::AbsPath,
     observed::{Observed, Seen},
     render::{signatures, system},
@@ -127,12 +128,12 @@ struct Settings {
 
 impl Resource for Settings {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/settings")
+        ids::GUEST_SETTINGS
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // dpkg would ask about a configuration file that is there before its package.
-        vec![ResourceId::new("guest/packages")]
+        vec![ids::GUEST_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -162,11 +163,11 @@ struct Kernel {
 
 impl Resource for Kernel {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/kernel")
+        ids::GUEST_KERNEL
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/packages")]
+        vec![ids::GUEST_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -211,11 +212,11 @@ struct Timezone {
 
 impl Resource for Timezone {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/timezone")
+        ids::GUEST_TIMEZONE
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/packages")]
+        vec![ids::GUEST_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -240,7 +241,7 @@ struct PodmanSettings {
 
 impl Resource for PodmanSettings {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/podman")
+        ids::GUEST_PODMAN
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -288,12 +289,12 @@ struct StackFiles {
 
 impl Resource for StackFiles {
     fn id(&self) -> ResourceId {
-        ResourceId::new("stack/files")
+        ids::STACK_FILES
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         let mut needs = guest_ready();
-        needs.push(ResourceId::new("secrets"));
+        needs.push(ids::SECRETS);
         needs
     }
 

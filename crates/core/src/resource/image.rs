@@ -7,7 +7,7 @@ use crate::{
     config::{ImageChoice, SourceChoice},
     effect::{Effect, ImageSource},
     fact::{Edition, Fact, ImageState, Side},
-    layout,
+    ids, layout,
     lock::{Lock, LockedImage},
     name::{AbsPath, Digest, ImageRef},
     observed::{Gap, Observed, Seen},
@@ -24,7 +24,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The id of the resource that sees to the image of `service`.
 pub(super) fn id(service: ServiceId) -> ResourceId {
-    ResourceId::new(format!("image/{service}"))
+    ids::image(service)
 }
 
 /// What the config says of the image of `service`.
@@ -189,7 +189,7 @@ impl Resource for Image {
     fn needs(&self) -> Vec<ResourceId> {
         // Podman's own settings must stand before it writes its first layer, and it
         // takes layers that are there for whole ones.
-        vec![ResourceId::new("guest/packages"), ResourceId::new("guest/podman"), super::storage::id()]
+        vec![ids::GUEST_PACKAGES, ids::GUEST_PODMAN, super::storage::id()]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

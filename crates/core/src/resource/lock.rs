@@ -4,7 +4,7 @@ use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image};
 use crate::{
     effect::Effect,
     fact::Side,
-    layout,
+    ids, layout,
     lock::Lock,
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
@@ -21,13 +21,13 @@ struct LockFile {
 
 impl Resource for LockFile {
     fn id(&self) -> ResourceId {
-        ResourceId::new("lock")
+        ids::LOCK
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // A lock says that the server was made, which includes its secrets, and
         // never names an image that cannot read the data.
-        let made = ["secrets", "database"].map(ResourceId::new);
+        let made = [ids::SECRETS, ids::DATABASE];
         ServiceId::ALL.into_iter().map(image::id).chain(made).collect()
     }
 

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     config::Config,
     desired::DesiredFile,
     effect::Effect,
     fact::Side,
+    ids,
     lock::LockedImage,
     name::AbsPath,
     observed::{Observed, Seen},
@@ -27,15 +28,12 @@ mod debian;
 pub(crate) mod edge;
 mod export;
 mod files;
-mod guest;
-mod guest_disk;
+mod ground;
 mod image;
 mod lock;
-mod machine;
 mod motd;
 mod one_time_keys;
 mod ports;
-mod proxmox;
 mod roles;
 mod secrets;
 mod server_name;
@@ -46,41 +44,18 @@ mod synapse;
 mod timer;
 mod update;
 
+pub use crate::ids::ResourceId;
 pub use backups::is_outside;
 pub use edge::{Takedown, View, edge_takedown, edge_way, outside_question, outside_view};
-pub use guest::{foreign, guest_address, guest_state, lxc_spec};
-pub(crate) use guest_disk::{cannot_have_disk, is_away as disk_is_away, wanted_disk};
-pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
-pub use machine::{BRIDGE_PID_FILES, dnsmasq_pid_file};
-pub use proxmox::{
-    Claim, Locked, Place, container_lock, file_system_size, find_container, node, was_finished,
+pub use ground::{
+    BRIDGE_PID_FILES, Backend, BackendId, Claim, Locked, NoSnapshots, Place, Preflight, container_lock,
+    dnsmasq_pid_file, file_system_size, find_container, foreign, guest_address, guest_state, lxc_spec, node,
+    was_finished,
 };
+pub(crate) use ground::{cannot_have_disk, wanted_disk};
+pub use image::{decide_source, image_choice, image_tag, read_lock, run_name, wanted};
 pub use stack::{all_units, render_facts};
-pub use storage::STORAGE;
 pub use timer::updates_by;
-
-/// Which kind of machine makes the guest, decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backend {
-    /// A container of Proxmox VE.
-    Proxmox,
-    /// A plain LXC container.
-    Lxc,
-    /// The machine itself is the guest.
-    ThisMachine,
-}
-
-impl Backend {
-    /// Its name in the config.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Backend::Proxmox => "proxmox",
-            Backend::Lxc => "lxc",
-            Backend::ThisMachine => "this-machine",
-        }
-    }
-}
 
 /// What resources are made from.
 #[derive(Debug, Clone)]
@@ -88,39 +63,15 @@ pub struct Site {
     /// The operator's config.
     pub config: Config,
     /// The backend, decided.
-    pub backend: Backend,
+    pub backend: &'static dyn Backend,
     /// Images that are tried in place of those that the lock names.
     pub trial: BTreeMap<ServiceId, LockedImage>,
 }
 
 impl Site {
     /// The site of `config`, with what the lock names.
-    pub fn new(config: Config, backend: Backend) -> Self {
-        Self { config, backend, trial: BTreeMap::new() }
-    }
-}
-
-/// The stable name of a resource: `aspect` or `family/aspect`. It stands in
-/// plans and journals, so it is part of the program's interface.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ResourceId(String);
-
-impl ResourceId {
-    /// The id called `name`.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ResourceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+    pub fn new(config: Config, backend: BackendId) -> Self {
+        Self { config, backend: backend.backend(), trial: BTreeMap::new() }
     }
 }
 
@@ -241,13 +192,9 @@ impl Diff {
 
 /// All resources of a site.
 pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    let mut all = match site.backend {
-        Backend::Proxmox => proxmox::all(site),
-        Backend::Lxc => [machine::all(site), guest_disk::all(site), guest::all(site)].concat_boxes(),
-        Backend::ThisMachine => Vec::new(),
-    };
+    let mut all = site.backend.resources(site);
     for family in [
-        boot::all(site),
+        boot::all(),
         backups::all(site),
         server_name::all(site),
         update::all(site),
@@ -271,26 +218,15 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     ] {
         all.extend(family);
     }
-    if site.backend == Backend::Proxmox {
-        all.push(proxmox::rebooted(site, &all));
-    }
+    let last = site.backend.last(site, &all);
+    all.extend(last);
     all
-}
-
-trait ConcatBoxes {
-    fn concat_boxes(self) -> Vec<Box<dyn Resource>>;
-}
-
-impl<const N: usize> ConcatBoxes for [Vec<Box<dyn Resource>>; N] {
-    fn concat_boxes(self) -> Vec<Box<dyn Resource>> {
-        self.into_iter().flatten().collect()
-    }
 }
 
 /// What everything in the guest needs: a guest that can be spoken to, and that
 /// is this server's.
 fn guest_ready() -> Vec<ResourceId> {
-    vec![server_name::id()]
+    vec![ids::SERVER_NAME]
 }
 
 /// A sentence so that it can stand behind others: its first letter small.

@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready};
 use crate::{
     desired::DesiredFile,
-    layout,
+    ids, layout,
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
 };
@@ -37,7 +37,7 @@ fn hook() -> DesiredFile {
 
 impl Resource for Motd {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/motd")
+        ids::GUEST_MOTD
     }
 
     fn needs(&self) -> Vec<ResourceId> {

@@ -5,7 +5,7 @@ use super::{Diff, Resource, ResourceId, Site, service};
 use crate::{
     effect::Effect,
     fact::Side,
-    layout,
+    ids, layout,
     observed::{Observed, Seen},
     service::ServiceId,
 };
@@ -18,7 +18,7 @@ struct OneTimeKeys;
 
 impl Resource for OneTimeKeys {
     fn id(&self) -> ResourceId {
-        ResourceId::new("database/one-time-keys")
+        ids::DATABASE_ONE_TIME_KEYS
     }
 
     fn needs(&self) -> Vec<ResourceId> {

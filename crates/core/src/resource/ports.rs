@@ -2,29 +2,26 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Backend, Diff, Resource, ResourceId, Risk, Site, Step, files::compare};
+use super::{Diff, Resource, ResourceId, Risk, Site, Step, files::compare, is_outside};
 use crate::{
-    config::{BackendChoice, Network},
+    config::Network,
     effect::Effect,
     fact::Side,
     firewall::{self, Source},
+    ids,
     observed::{Observed, Seen},
     render::ports,
     service::ServiceId,
 };
 
+/// Inside a guest nobody can tell which addresses its machine has, and what was
+/// set from outside stays.
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    if is_ours(site) { vec![Box::new(Ports { site: site.clone() })] } else { Vec::new() }
+    if is_outside(site) { vec![Box::new(Ports { site: site.clone() })] } else { Vec::new() }
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("guest/ports")
-}
-
-/// Inside a guest nobody can tell which addresses its machine has, and what was
-/// set from outside stays.
-pub(super) fn is_ours(site: &Site) -> bool {
-    site.backend != Backend::ThisMachine || site.config.guest.backend == BackendChoice::ThisMachine
+    ids::GUEST_PORTS
 }
 
 struct Ports {
@@ -33,7 +30,7 @@ struct Ports {
 
 /// The addresses that the machine speaks to its guest from.
 fn machine(site: &Site, seen: &Observed) -> Seen<Vec<Ipv4Addr>> {
-    if site.backend == Backend::ThisMachine {
+    if site.backend.is_this_machine() {
         return Ok(Vec::new());
     }
     match &site.config.guest.network {
@@ -51,10 +48,7 @@ fn machine(site: &Site, seen: &Observed) -> Seen<Vec<Ipv4Addr>> {
 
 impl Ports {
     fn who(&self, proxies: &[Source]) -> String {
-        let here = match self.site.backend {
-            Backend::ThisMachine => "this machine itself",
-            Backend::Proxmox | Backend::Lxc => "its machine",
-        };
+        let here = if self.site.backend.is_this_machine() { "this machine itself" } else { "its machine" };
         let named: Vec<String> = proxies.iter().map(Source::to_string).collect();
         match named.as_slice() {
             [] => here.to_owned(),
@@ -69,7 +63,7 @@ impl Resource for Ports {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/packages")]
+        vec![ids::GUEST_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -7,6 +7,7 @@ use super::{Diff, Resource, ResourceId, Risk, Site, Step, read_lock, service};
 use crate::{
     effect::Effect,
     fact::{Health, Roles as State},
+    ids,
     observed::{Observed, Seen},
     service::ServiceId,
     stack::postgres::roles,
@@ -20,7 +21,7 @@ struct Roles;
 
 impl Resource for Roles {
     fn id(&self) -> ResourceId {
-        ResourceId::new("database/roles")
+        ids::DATABASE_ROLES
     }
 
     fn needs(&self) -> Vec<ResourceId> {

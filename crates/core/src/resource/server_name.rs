@@ -1,11 +1,11 @@
 //! The server's name, which can never change.
 
-use super::{Backend, Diff, Resource, ResourceId, Site, image};
+use super::{Diff, Resource, ResourceId, Site, image};
 use crate::{
     fact::Side,
     format,
     history::{self, History},
-    layout, lock,
+    ids, layout, lock,
     name::ServerName,
     observed::{Observed, Seen},
 };
@@ -17,7 +17,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 /// The id of this resource, which everything in the guest stands behind:
 /// nothing of a server may be written under another's name.
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("server-name")
+    ids::SERVER_NAME
 }
 
 struct Name {
@@ -30,11 +30,7 @@ impl Resource for Name {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        match self.site.backend {
-            Backend::Proxmox => vec![ResourceId::new("guest/address")],
-            Backend::Lxc => vec![ResourceId::new("guest/program")],
-            Backend::ThisMachine => Vec::new(),
-        }
+        self.site.backend.entrance()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -4,7 +4,7 @@ use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
 use crate::{
     effect::Effect,
     fact::Health,
-    layout,
+    ids, layout,
     observed::{Gap, Observed, Seen},
     render::quadlet,
     service::ServiceId,
@@ -21,7 +21,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The id of the resource that sees to `service` running.
 pub(super) fn id(service: ServiceId) -> ResourceId {
-    ResourceId::new(format!("service/{service}"))
+    ids::service(service)
 }
 
 /// The ids of those of all services.
@@ -41,18 +41,17 @@ impl Resource for Running {
 
     fn needs(&self) -> Vec<ResourceId> {
         let room = rooms::room(self.service);
-        let named = |names: &[&str]| names.iter().map(|n| ResourceId::new(*n)).collect::<Vec<_>>();
-        let mut needs = vec![stack::unit_id(self.service), ResourceId::new("stack/files")];
-        needs.extend(named(room.before_unit()));
+        let mut needs = vec![stack::unit_id(self.service), ids::STACK_FILES];
+        needs.extend(room.before_unit().iter().cloned());
         needs.extend(room.needs().iter().copied().map(id));
-        needs.extend(named(room.before_start()));
+        needs.extend(room.before_start().iter().cloned());
         // A port is closed to strangers before it is there.
-        if super::ports::is_ours(&self.site) {
+        if super::is_outside(&self.site) {
             needs.push(super::ports::id());
         }
         // Containers come up with the guest's kernel settings and journal limits,
         // and on a Debian without known holes.
-        needs.extend(named(&["guest/upgraded", "guest/settings", "guest/kernel", "guest/timezone"]));
+        needs.extend([ids::GUEST_UPGRADED, ids::GUEST_SETTINGS, ids::GUEST_KERNEL, ids::GUEST_TIMEZONE]);
         needs
     }
 

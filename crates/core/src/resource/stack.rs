@@ -1,10 +1,10 @@
 //! The units that run the stack.
 
-use super::{Backend, Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
+use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
 use crate::{
     effect::Effect,
     fact::{GuestState, Side},
-    layout,
+    ids, layout,
     lock::Lock,
     observed::{Gap, Observed, Seen},
     render::quadlet,
@@ -23,18 +23,14 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The id of the resource that sees to the unit of `service`.
 pub(super) fn unit_id(service: ServiceId) -> ResourceId {
-    ResourceId::new(format!("unit/{service}"))
+    ids::unit(service)
 }
 
 /// What rendering must know of the guest.
 pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
-    let guest = match site.backend {
-        // A guest that is not there yet will be what the machine lets it be.
-        Backend::Proxmox | Backend::Lxc if guest_state(site, seen)? == GuestState::Absent => {
-            seen.system(Side::Machine)?
-        }
-        _ => seen.system(Side::Guest)?,
-    };
+    // A guest that is not there yet will be what the machine lets it be.
+    let is_absent = !site.backend.is_this_machine() && guest_state(site, seen)? == GuestState::Absent;
+    let guest = seen.system(if is_absent { Side::Machine } else { Side::Guest })?;
     // What the guest sees is the machine's; what it may use was set.
     let memory = site.config.guest.memory.min(guest.memory);
     let cores = site.config.guest.cores.min(guest.cores);
@@ -66,7 +62,7 @@ struct Networks {
 
 impl Resource for Networks {
     fn id(&self) -> ResourceId {
-        ResourceId::new("unit/stack")
+        ids::UNIT_STACK
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -99,10 +95,9 @@ impl Resource for Unit {
     fn needs(&self) -> Vec<ResourceId> {
         // The unit's label vouches for the files that the service reads, so they
         // come first.
-        let mut needs =
-            vec![image::id(self.service), ResourceId::new("unit/stack"), ResourceId::new("stack/files")];
+        let mut needs = vec![image::id(self.service), ids::UNIT_STACK, ids::STACK_FILES];
         needs.push(super::update::id());
-        needs.extend(rooms::room(self.service).before_unit().iter().map(|id| ResourceId::new(*id)));
+        needs.extend(rooms::room(self.service).before_unit().iter().cloned());
         needs
     }
 
@@ -138,7 +133,7 @@ struct Boot {
 
 impl Resource for Boot {
     fn id(&self) -> ResourceId {
-        ResourceId::new("stack/boot")
+        ids::STACK_BOOT
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -149,7 +144,7 @@ impl Resource for Boot {
         let unit = layout::STACK_UNIT;
         let state = seen.units(Side::Guest, all_units().iter().map(String::as_str))?.get(unit);
         // A guest of its own has nothing else to start for.
-        let wanted = self.site.backend != Backend::ThisMachine || self.site.config.guest.start_at_boot;
+        let wanted = !self.site.backend.is_this_machine() || self.site.config.guest.start_at_boot;
         let enabled = state.is_some_and(|s| s.file == "enabled");
         let active = state.is_some_and(|s| s.active == "active");
         let unit = unit.to_owned();

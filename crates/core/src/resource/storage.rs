@@ -5,6 +5,7 @@ use super::{Diff, Resource, ResourceId, Risk, Site, Step};
 use crate::{
     effect::Effect,
     fact::{Health, Side},
+    ids,
     name::AbsPath,
     observed::{Observed, Seen},
     service::ServiceId,
@@ -15,12 +16,9 @@ pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
     vec![Box::new(PodmanStorage)]
 }
 
-/// The name of the resource that sees to Podman's storage.
-pub const STORAGE: &str = "guest/storage";
-
 /// Its id.
 pub(super) fn id() -> ResourceId {
-    ResourceId::new(STORAGE)
+    ids::GUEST_STORAGE
 }
 
 struct PodmanStorage;
@@ -31,7 +29,7 @@ impl Resource for PodmanStorage {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/packages"), ResourceId::new("guest/podman")]
+        vec![ids::GUEST_PACKAGES, ids::GUEST_PODMAN]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

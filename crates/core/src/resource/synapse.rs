@@ -4,7 +4,7 @@ use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image, sta
 use crate::{
     effect::Effect,
     fact::Side,
-    layout,
+    ids, layout,
     name::AbsPath,
     observed::{Observed, Seen},
     service::ServiceId,
@@ -30,12 +30,12 @@ struct SynapseConfig {
 
 impl Resource for SynapseConfig {
     fn id(&self) -> ResourceId {
-        ResourceId::new("synapse/config")
+        ids::SYNAPSE_CONFIG
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // The parser wants the secrets' files and the log config to be there.
-        vec![ResourceId::new("stack/files"), ResourceId::new("secrets"), image::id(ServiceId::Synapse)]
+        vec![ids::STACK_FILES, ids::SECRETS, image::id(ServiceId::Synapse)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

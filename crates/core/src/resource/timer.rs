@@ -2,7 +2,7 @@
 //! itself, else the machine.
 
 use super::{
-    Backend, Diff, Resource, ResourceId, Site, decide_source,
+    Diff, Resource, ResourceId, Site, decide_source,
     files::{compare, compare_on},
     is_outside,
 };
@@ -10,7 +10,7 @@ use crate::{
     config::BackendChoice,
     effect::{Effect, ImageSource},
     fact::Side,
-    layout,
+    ids, layout,
     observed::{Observed, Seen},
     render::timer,
     service::ServiceId,
@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Timer { site: site.clone() })];
     // A guest has nothing to do with what its machine does.
-    if is_outside(site) && site.backend != Backend::ThisMachine {
+    if is_outside(site) && !site.backend.is_this_machine() {
         all.push(Box::new(MachineTimer { site: site.clone() }));
     }
     all
@@ -52,12 +52,12 @@ const TIMERS: [&str; 2] = [layout::WATCH_TIMER, layout::UPDATE_TIMER];
 
 impl Resource for Timer {
     fn id(&self) -> ResourceId {
-        ResourceId::new("update/timer")
+        ids::UPDATE_TIMER
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // It works from the config as applied.
-        vec![ResourceId::new("export/config")]
+        vec![ids::EXPORT_CONFIG]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -217,12 +217,12 @@ impl MachineTimer {
 
 impl Resource for MachineTimer {
     fn id(&self) -> ResourceId {
-        ResourceId::new("machine/updates")
+        ids::MACHINE_UPDATES
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // There is a server to be updated by then.
-        vec![ResourceId::new("machine/program"), ResourceId::new("update/timer")]
+        vec![ids::MACHINE_PROGRAM, ids::UPDATE_TIMER]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -239,7 +239,7 @@ mod tests {
         config::Config,
         fact::{Fact, MachineInfo, Value},
         observed::Answer,
-        resource::Backend,
+        resource::BackendId,
         size::Bytes,
     };
 
@@ -273,7 +273,7 @@ mod tests {
 
     fn site(config: &str) -> Site {
         let config = Config::parse(&format!("domain = \"chat.home.arpa\"\n{config}"), "matrix.toml").unwrap();
-        Site::new(config, Backend::Lxc)
+        Site::new(config, BackendId::Lxc)
     }
 
     /// What is to be done in a guest that has no timer.

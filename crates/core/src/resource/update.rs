@@ -5,6 +5,7 @@ use super::{Diff, Resource, ResourceId, Site, guest_ready};
 use crate::{
     fact::Side,
     history::{History, file as history_file},
+    ids,
     observed::{Gap, Observed, Seen},
 };
 
@@ -14,7 +15,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 
 /// The id of this resource, which every unit stands behind.
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("update")
+    ids::UPDATE
 }
 
 struct Settled {

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    ids::ResourceId,
     layout::{self, Secret},
     lock::{Lock, LockedImage},
     name::{AbsPath, Digest, Owner},
@@ -73,13 +74,13 @@ pub trait Service: Sync {
 
     /// The ids of resources that must be settled before its unit is written, besides
     /// those that every unit stands behind.
-    fn before_unit(&self) -> &'static [&'static str] {
+    fn before_unit(&self) -> &'static [ResourceId] {
         &[]
     }
 
     /// The ids of resources that must be settled before it is started, besides its unit
     /// and what it needs.
-    fn before_start(&self) -> &'static [&'static str] {
+    fn before_start(&self) -> &'static [ResourceId] {
         &[]
     }
 

@@ -21,7 +21,7 @@ use crate::{
     name::{AbsPath, Digest, SnapshotName},
     observed::{Gap, Observed, Seen},
     render::{backups::Chore, timer},
-    resource::{self, Backend, Place, Site},
+    resource::{self, Site},
     service::ServiceId,
     update::{self, History, Unattended},
 };
@@ -238,10 +238,7 @@ impl Status {
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
         let held = Held::of(seen);
-        let guest_lock = match site.backend {
-            Backend::Proxmox => resource::container_lock(site, seen),
-            Backend::Lxc | Backend::ThisMachine => Ok(None),
-        };
+        let guest_lock = site.backend.guest_lock(site, seen);
         let timers = timers(site, seen);
         let last_found = LastFound {
             doctor: Found::last(site, Looked::Doctor, seen).unwrap_or_default(),
@@ -295,7 +292,7 @@ impl Status {
             site: site.config.site().to_owned(),
             server_name: site.config.server_name.to_string(),
             guest: Guest {
-                backend: site.backend.as_str(),
+                backend: site.backend.id().as_str(),
                 id: guest_id(site, seen),
                 address: address.map(|a| a.to_string()),
                 state: state.to_owned(),
@@ -346,14 +343,7 @@ fn may_hold(site: &Site, total: u64) -> u64 {
 
 /// What the guest is called where it is: its number on Proxmox, else its name.
 fn guest_id(site: &Site, seen: &Observed) -> String {
-    let name = site.config.guest.name.to_string();
-    if site.backend != Backend::Proxmox {
-        return name;
-    }
-    match resource::find_container(site, seen) {
-        Ok(Place::Here { container, .. }) => container.id.to_string(),
-        _ => name,
-    }
+    site.backend.name_in_lxc(site, seen).unwrap_or_else(|_| site.config.guest.name.to_string())
 }
 
 fn lock(seen: &Observed) -> Seen<Option<Lock>> {
@@ -381,10 +371,8 @@ fn history(seen: &Observed) -> Seen<Option<LastGeneration>> {
 /// The timers that concern the server: those of this program on both sides, and
 /// Debian's own for security updates in the guest.
 fn timers(site: &Site, seen: &Observed) -> Vec<NextTimer> {
-    let sides: &[Side] = match site.backend {
-        Backend::ThisMachine => &[Side::Guest],
-        Backend::Lxc | Backend::Proxmox => &[Side::Guest, Side::Machine],
-    };
+    let sides: &[Side] =
+        if site.backend.is_this_machine() { &[Side::Guest] } else { &[Side::Guest, Side::Machine] };
     let concerns = |side: Side, unit: &str| match side {
         Side::Guest if unit == layout::WATCH_TIMER => false,
         Side::Guest => unit.starts_with("matrix-") || unit == "apt-daily-upgrade.timer",
@@ -420,8 +408,10 @@ mod tests {
 
     #[test]
     fn timers_of_the_machine_are_those_of_this_site() {
-        let site =
-            Site::new(Config::parse("domain = \"chat.home.arpa\"", "matrix.toml").unwrap(), Backend::Lxc);
+        let site = Site::new(
+            Config::parse("domain = \"chat.home.arpa\"", "matrix.toml").unwrap(),
+            resource::BackendId::Lxc,
+        );
         let mut seen = Observed::default();
         let known = |names: &[&str]| {
             let timer = Timer { next: Some(7200), last: None };

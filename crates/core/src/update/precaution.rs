@@ -4,12 +4,11 @@
 use serde::Serialize;
 
 use crate::{
-    config::BackendChoice,
     effect::Container,
     name::SnapshotName,
     observed::{Gap, Observed, Seen},
     proxmox::{Answer, Question, Snapshot, lock_reason, why_no_snapshots},
-    resource::{Backend, Place, Site, find_container},
+    resource::{Place, Site, find_container},
     service::ServiceId,
     stack,
 };
@@ -65,18 +64,8 @@ pub fn touches_data(mut services: impl Iterator<Item = ServiceId>) -> bool {
 /// What is done before the generation `number` is tried.
 pub fn precaution(site: &Site, number: u32, seen: &Observed) -> Seen<Precaution> {
     let without = |why: String| Ok(Precaution::Without { why });
-    match site.backend {
-        Backend::Proxmox => {}
-        Backend::Lxc => return without("plain LXC makes none".to_owned()),
-        Backend::ThisMachine if site.config.guest.backend == BackendChoice::ThisMachine => {
-            return without("the machine is its own guest".to_owned());
-        }
-        Backend::ThisMachine => {
-            return without(
-                "from inside it none can be made; `matrix-podman update` typed on a Proxmox node makes one"
-                    .to_owned(),
-            );
-        }
+    if let Some(none) = site.backend.no_snapshots(site) {
+        return without(none.before_update.to_owned());
     }
     let Place::Here { container, settings } = find_container(site, seen)? else {
         return without("this site's container was not found on this node".to_owned());

@@ -9,17 +9,17 @@ pub const SEVERAL: [(usize, &str); 5] = [
          Homeserver Image Incoming Index Item Limit Limits Listed Listener Lock Made Memory Missing \
          Module Mount Named Network Newest News Notify Npm Origin Page Part Password Piece Pieces \
          Policy Ports Progress Proposal Rate Reader Remembered Remote Reply Repository Resource Roles \
-         Rule Said Schedule Secret Seen Session Snapshot State Stop Storage Tail Target Timer Timezone \
+         Rule Running Said Schedule Secret Seen Session Snapshot State Stop Storage Tail Target Timer Timezone \
          Trial Trouble Tunnel Update Updates User UserId Value Verdict Version Wanted Watch Way Where \
          Words Wrong",
     ),
     (
         3,
         "Act Address Asked Call Certificate Choice Cluster Edge Ended Guest Host Line Manifest Method \
-         Name Outcome Packages Plan Report Request Room Row Running Settings Source Standing Status \
+         Name Outcome Packages Plan Report Request Room Row Settings Source Standing Status \
          Step Table Work",
     ),
-    (4, "Entry Kept Kind Place Record Setting"),
-    (5, "Found Program Section"),
+    (4, "Entry Kept Kind Place Program Record Setting"),
+    (5, "Found Section"),
     (6, "Answer Question"),
 ];

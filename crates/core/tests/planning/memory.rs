@@ -7,7 +7,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    config::{BackendChoice, Config, Network},
+    config::{Config, Network},
     effect::{Effect, ImageSource, NewContainer, NewGuest},
     fact::{
         ContainerState, Fact, FileKind, FileState, GuestDisk, GuestProgram, GuestRoot, GuestState, Health,
@@ -18,7 +18,7 @@ use matrix_podman_core::{
     name::{AbsPath, Digest, Mode, Owner},
     observed::{Answer, Observed},
     render::{ifupdown, lxc::SITE_MARK, ports},
-    resource::{Backend, Claim, Site},
+    resource::{BackendId, Claim, Site},
     service::ServiceId,
     size::Bytes,
     storage::{self, Storage},
@@ -39,11 +39,7 @@ const PRECIOUS: [&str; 2] = ["/opt/matrix/postgresdata/", "/opt/matrix/synapse/m
 /// A site from the text of its config.
 pub fn site(toml: &str) -> Site {
     let config = Config::parse(toml, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let backend = match config.guest.backend {
-        BackendChoice::ThisMachine => Backend::ThisMachine,
-        BackendChoice::Proxmox => Backend::Proxmox,
-        BackendChoice::Auto | BackendChoice::Lxc => Backend::Lxc,
-    };
+    let backend = BackendId::choose(config.guest.backend, false, false);
     Site::new(config, backend)
 }
 
@@ -231,7 +227,7 @@ impl MemoryWorld {
             boots: 1,
             treasures: BTreeMap::new(),
         };
-        if site.backend == Backend::ThisMachine {
+        if site.backend.is_this_machine() {
             world.guest = Some(Guest { running: true, program: true, ..Guest::default() });
         }
         world
@@ -316,7 +312,7 @@ impl MemoryWorld {
     }
 
     fn answer(&self, side: Side, fact: &Fact) -> Answer {
-        let this_machine = self.site.backend == Backend::ThisMachine;
+        let this_machine = self.site.backend.is_this_machine();
         if side == Side::Guest && !this_machine {
             // It crosses the connection; what cannot be read there is never answered.
             let sent = serde_json::to_value(fact).and_then(serde_json::from_value::<Fact>);
@@ -359,7 +355,7 @@ impl MemoryWorld {
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::System => Value::System(Box::new(self.system("12"))),
             // Of a container of Proxmox's, whether LXC holds it; by its number.
-            Fact::LxcGuest(name) if self.site.backend == Backend::Proxmox => {
+            Fact::LxcGuest(name) if self.site.backend.id() == BackendId::Proxmox => {
                 assert!(name.parse::<u32>().is_ok(), "{name}");
                 Value::LxcGuest(GuestState::Absent)
             }
@@ -388,8 +384,8 @@ impl MemoryWorld {
             Fact::Units(names) => Value::Units(units(names, &self.enabled, &self.enabled)),
             Fact::Proxmox(question) => {
                 assert_eq!(
-                    self.site.backend,
-                    Backend::Proxmox,
+                    self.site.backend.id(),
+                    BackendId::Proxmox,
                     "{fact:?} is no question to a machine with LXC"
                 );
                 Value::Proxmox(Box::new(
@@ -796,7 +792,7 @@ impl MemoryWorld {
         if cut == Cut::Program {
             return;
         }
-        if self.site.backend != Backend::ThisMachine {
+        if !self.site.backend.is_this_machine() {
             self.stop_guest();
         } else if let Some(guest) = &mut self.guest {
             stop(guest);
@@ -879,7 +875,7 @@ impl MemoryWorld {
 
     fn place(&mut self, side: Side) -> &mut Place {
         match side {
-            Side::Machine if self.site.backend != Backend::ThisMachine => &mut self.machine,
+            Side::Machine if !self.site.backend.is_this_machine() => &mut self.machine,
             _ => &mut self.guest_mut().place,
         }
     }

@@ -3,7 +3,7 @@
 use matrix_podman_core::{
     name::SnapshotName,
     proxmox::{Setting, Snapshot, snapshot_description},
-    resource::{Backend, Site},
+    resource::{BackendId, Site},
     update::{Precaution, outlived, precaution, superseded},
 };
 
@@ -34,7 +34,7 @@ fn it_says_plainly_what_is_done_and_what_is_not() {
     let volume = |value: &str| Setting { now: Some(value.to_owned()), ..Setting::default() };
     let mount = volume("/srv/media,mp=/srv/media");
     let inside = |text: &str| {
-        let site = Site::new(site(text).config, Backend::ThisMachine);
+        let site = Site::new(site(text).config, BackendId::ThisMachine);
         MemoryWorld::fresh(&site).look(|seen| precaution(&site, 3, seen)).unwrap().words().unwrap()
     };
     let with_mount = decided(&proxmox, |world| {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use matrix_podman_core::resource::{Resource, ResourceId};
+use matrix_podman_core::{
+    ids::{self, ResourceId},
+    resource::Resource,
+};
 
 /// What a restore leaves in the guest while it is under way: whether each is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,18 +87,18 @@ impl Reached {
 
 /// Of all resources, `last` and what it needs. What keeps others out while a restore is
 /// under way is not among them.
-pub fn needed_for(last: &str, all: Vec<Box<dyn Resource>>) -> Vec<Box<dyn Resource>> {
+pub fn needed_for(last: &ResourceId, all: Vec<Box<dyn Resource>>) -> Vec<Box<dyn Resource>> {
     let needs = |id: &ResourceId| {
         all.iter().find(|resource| resource.id() == *id).map(|resource| resource.needs()).unwrap_or_default()
     };
     let mut wanted: BTreeSet<ResourceId> = BTreeSet::new();
-    let mut open = vec![ResourceId::new(last)];
+    let mut open = vec![last.clone()];
     while let Some(id) = open.pop() {
         if wanted.insert(id.clone()) {
             open.extend(needs(&id));
         }
     }
-    wanted.remove(&ResourceId::new("server-name"));
+    wanted.remove(&ids::SERVER_NAME);
     all.into_iter().filter(|resource| wanted.contains(&resource.id())).collect()
 }
 
@@ -189,15 +192,15 @@ mod tests {
         assert!(Reached::Nothing.continues(true) && !Reached::Nothing.continues(false));
     }
 
-    struct Named(&'static str, &'static [&'static str]);
+    struct Named(ResourceId, Vec<ResourceId>);
 
     impl Resource for Named {
         fn id(&self) -> ResourceId {
-            ResourceId::new(self.0)
+            self.0.clone()
         }
 
         fn needs(&self) -> Vec<ResourceId> {
-            self.1.iter().map(|id| ResourceId::new(*id)).collect()
+            self.1.clone()
         }
 
         fn diff(&self, _: &Observed) -> Seen<Diff> {
@@ -208,13 +211,13 @@ mod tests {
     #[test]
     fn what_keeps_others_out_is_not_needed() {
         let all: Vec<Box<dyn Resource>> = vec![
-            Box::new(Named("guest", &[])),
-            Box::new(Named("server-name", &["guest"])),
-            Box::new(Named("database", &["server-name"])),
-            Box::new(Named("web", &["guest"])),
+            Box::new(Named(ids::GUEST_RUNNING, Vec::new())),
+            Box::new(Named(ids::SERVER_NAME, vec![ids::GUEST_RUNNING])),
+            Box::new(Named(ids::DATABASE, vec![ids::SERVER_NAME])),
+            Box::new(Named(ids::GUEST_MOTD, vec![ids::GUEST_RUNNING])),
         ];
-        let ids: Vec<String> =
-            needed_for("database", all).iter().map(|resource| resource.id().as_str().to_owned()).collect();
-        assert_eq!(ids, ["guest", "database"]);
+        let wanted: Vec<ResourceId> =
+            needed_for(&ids::DATABASE, all).iter().map(|resource| resource.id()).collect();
+        assert_eq!(wanted, [ids::GUEST_RUNNING, ids::DATABASE]);
     }
 }

@@ -1,25 +1,41 @@
 //! What an update does with what it finds, and what a rollback loses.
 
 use matrix_podman_core::{
+    ids::{self, ResourceId},
     plan::Plan,
     resource::Diff,
+    service::ServiceId,
     update::{self, Ended, Generation, Outcome, Undo},
 };
 
 use crate::work::update::{Proposal, Report};
 
-/// What an update touches: these may differ before it, since making them so is
-/// what it does. Which copy of the program starts the guest at boot is none of
-/// its business.
-const OWN: [&str; 7] = ["image/", "database", "unit/", "service/", "lock", "export/", "machine/program"];
+/// What an update touches, besides services with their images and units: these may
+/// differ before it, since making them so is what it does. Which copy of the program
+/// starts the guest at boot is none of its business.
+const OWN: [ResourceId; 8] = [
+    ids::DATABASE,
+    ids::DATABASE_ONE_TIME_KEYS,
+    ids::DATABASE_ROLES,
+    ids::UNIT_STACK,
+    ids::LOCK,
+    ids::EXPORT_COMPOSE,
+    ids::EXPORT_CONFIG,
+    ids::MACHINE_PROGRAM,
+];
+
+fn is_own(id: &ResourceId) -> bool {
+    let of = |service| [ids::image(service), ids::unit(service), ids::service(service)].contains(id);
+    OWN.contains(id) || ServiceId::ALL.into_iter().any(of)
+}
 
 /// What of `plan` has to be done before an update.
 pub fn pending(plan: &Plan) -> Vec<&str> {
     plan.entries
         .iter()
         .filter(|entry| matches!(entry.diff, Diff::Change(_) | Diff::Blocked { .. }))
+        .filter(|entry| !is_own(&entry.id))
         .map(|entry| entry.id.as_str())
-        .filter(|id| !OWN.iter().any(|own| id.starts_with(own)))
         .collect()
 }
 
@@ -143,7 +159,7 @@ mod tests {
         lock::LockedImage,
         name::{AbsPath, Digest},
         plan::Entry,
-        resource::{ResourceId, Risk},
+        resource::Risk,
         service::Service,
         update::Precaution,
     };
@@ -195,16 +211,16 @@ mod tests {
     #[test]
     fn what_an_update_makes_itself_may_differ_before_it() {
         let blocked = || Diff::Blocked { why: String::new(), hint: String::new() };
-        let entry = |id: &str, diff| Entry { id: ResourceId::new(id), diff, can_lead_to: Risk::None };
+        let entry = |id, diff| Entry { id, diff, can_lead_to: Risk::None };
         let plan = Plan {
             entries: vec![
-                entry("image/synapse", blocked()),
-                entry("guest/motd", blocked()),
-                entry("guest/files", Diff::settled("as it is")),
-                entry("lock", blocked()),
+                entry(ids::image(ServiceId::Synapse), blocked()),
+                entry(ids::GUEST_MOTD, blocked()),
+                entry(ids::GUEST_SETTINGS, Diff::settled("as it is")),
+                entry(ids::LOCK, blocked()),
             ],
         };
-        assert_eq!(pending(&plan), ["guest/motd"]);
+        assert_eq!(pending(&plan), [ids::GUEST_MOTD.as_str()]);
     }
 
     #[test]

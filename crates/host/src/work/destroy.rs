@@ -12,7 +12,7 @@ use matrix_podman_core::{
         backups::{self, Chore},
         timer,
     },
-    resource::{self, Backend, Claim, Place},
+    resource::{self, BackendId, Claim, Place},
 };
 
 use crate::{
@@ -66,7 +66,7 @@ fn carry_out(world: &World, sink: &Sink) -> Result<(), Failure> {
 /// A container of Proxmox's that this site made and that never held a
 /// database: what a failed first run left.
 pub fn failed(world: &World) -> Result<Option<Failed>, Failure> {
-    if world.site().backend != Backend::Proxmox {
+    if world.site().backend.id() != BackendId::Proxmox {
         return Ok(None);
     }
     let file = layout::container_claim(world.site().config.site());

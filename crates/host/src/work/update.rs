@@ -20,6 +20,7 @@ use matrix_podman_core::{
     effect::Effect,
     fact::{Database, ImageState, Side},
     federation::Net,
+    ids::{self, ResourceId},
     lock::{Lock, LockedImage},
     name::{AbsPath, Mode, Owner},
     observed::Observed,
@@ -370,15 +371,14 @@ impl Update<'_> {
             .hint(first.clone()));
         }
         // From here on it is what should be.
-        self.settle(&site, &["lock", "export/compose", "export/config"])
+        self.settle(&site, &[ids::LOCK, ids::EXPORT_COMPOSE, ids::EXPORT_CONFIG])
     }
 
     /// Has the unit and the container of `service` be what `site` says.
     fn replace(&self, site: &Site, service: Service, patience: Option<Duration>) -> Result<(), Failure> {
-        let unit = format!("unit/{service}");
-        self.settle(site, &[&unit])?;
+        self.settle(site, &[ids::unit(service)])?;
         match patience {
-            None => self.settle(site, &[&format!("service/{service}")])?,
+            None => self.settle(site, &[ids::service(service)])?,
             Some(patience) => self.act(
                 &format!("Replace {}", service.title()),
                 &Effect::StartService {
@@ -389,13 +389,13 @@ impl Update<'_> {
             )?,
         }
         // A cluster that served before may be one that an older version made.
-        if service == Service::Postgres { self.settle(site, &["database/roles"]) } else { Ok(()) }
+        if service == Service::Postgres { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
     }
 
-    /// Brings the resources of those names to where `site` wants them.
-    fn settle(&self, site: &Site, names: &[&str]) -> Result<(), Failure> {
+    /// Brings these resources to where `site` wants them.
+    fn settle(&self, site: &Site, ids: &[ResourceId]) -> Result<(), Failure> {
         let resources: Vec<Box<dyn Resource>> =
-            resource::all(site).into_iter().filter(|r| names.contains(&r.id().as_str())).collect();
+            resource::all(site).into_iter().filter(|r| ids.contains(&r.id())).collect();
         let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
         let ended = super::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
         ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))

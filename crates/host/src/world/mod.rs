@@ -20,6 +20,7 @@ use matrix_podman_core::{
 };
 
 use keeper::Keeper;
+pub use keeper::Ownership;
 pub use look::look_from_here;
 pub(crate) use look::see;
 
@@ -57,7 +58,7 @@ impl World {
     pub fn new(site: Site) -> Self {
         Self {
             edge: Edge::new(&site.config.edge),
-            keeper: keeper::of(site.backend),
+            keeper: keeper::of(site.backend.id()),
             site,
             guest: RwLock::new(None),
             holder: RwLock::new(None),
@@ -90,6 +91,11 @@ impl World {
     /// Guests of Proxmox's were changed in another way than by an effect.
     pub fn forget_guests(&self) {
         self.keeper.forget_guests();
+    }
+
+    /// Whether the guest is there, and whose it is.
+    pub fn ownership(&self) -> Result<Ownership, Failure> {
+        self.keeper.ownership(self)
     }
 
     /// What of the guest is lost with the site, in words.

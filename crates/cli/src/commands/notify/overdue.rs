@@ -6,7 +6,7 @@ use std::path::Path;
 use matrix_podman_core::{
     backup::News,
     notify::Subject,
-    resource::{Backend, is_outside},
+    resource::is_outside,
     update::{self, Unattended},
 };
 use matrix_podman_host::{
@@ -102,7 +102,7 @@ fn overdue(world: &World, watch: &mut Watch) -> Vec<(Subject, String)> {
             }
         }
     }
-    if site.backend == Backend::ThisMachine && config.update.auto {
+    if site.backend.is_this_machine() && config.update.auto {
         let last = std::fs::read_to_string(update::unattended_file().as_str())
             .ok()
             .and_then(|text| Unattended::parse(&text));

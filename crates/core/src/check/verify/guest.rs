@@ -7,7 +7,7 @@ use crate::{
     lock::Lock,
     name::AbsPath,
     observed::{Observed, Seen},
-    resource::{self, Backend},
+    resource,
     service::ServiceId,
     size::Bytes,
 };
@@ -35,14 +35,10 @@ const MEMORY_LOW: Bytes = Bytes::mib(150);
 fn running(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/running";
     let name = &asked.site.config.guest.name;
-    // Only the guest itself knows what Proxmox's DHCP server gave it.
-    let address = match asked.site.backend {
-        Backend::Proxmox => resource::guest_address(asked.site, seen).ok().flatten(),
-        Backend::Lxc | Backend::ThisMachine => None,
-    };
-    Ok(match asked.site.backend {
-        Backend::ThisMachine => Check::pass(id, "this machine is the guest"),
-        Backend::Proxmox | Backend::Lxc => {
+    let address = asked.site.backend.address_from_inside(asked.site, seen);
+    Ok(match asked.site.backend.is_this_machine() {
+        true => Check::pass(id, "this machine is the guest"),
+        false => {
             let state = with_address(resource::guest_state(asked.site, seen)?, address);
             if let Some(why) = resource::foreign(asked.site, &state) {
                 let hint = "write the name of this site's guest in matrix.toml: guest.name = \"…\"";
@@ -305,9 +301,9 @@ fn clock(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
 fn reboot(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/reboot";
     let file = AbsPath::known("/run/reboot-required");
-    let sides = match asked.site.backend {
-        Backend::ThisMachine => &[(Side::Machine, "this machine")][..],
-        Backend::Proxmox | Backend::Lxc => &[(Side::Guest, "the guest"), (Side::Machine, "the machine")],
+    let sides = match asked.site.backend.is_this_machine() {
+        true => &[(Side::Machine, "this machine")][..],
+        false => &[(Side::Guest, "the guest"), (Side::Machine, "the machine")],
     };
     let waiting: Vec<_> = sides.iter().map(|(side, name)| (seen.meta(*side, &file), *name)).collect();
     let mut names = Vec::new();

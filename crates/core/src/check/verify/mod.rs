@@ -17,7 +17,7 @@ use crate::{
     fact::{HttpAnswer, HttpQuestion, HttpReply, Side},
     federation::Net,
     observed::{Gap, Observed, Seen},
-    resource::{self, Backend, Site},
+    resource::{self, Site},
     service::ServiceId,
     stack::{self, Endpoint},
 };
@@ -135,7 +135,7 @@ pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<V
 /// Where the two published services listen, seen from the machine.
 fn address(asked: &Asked<'_>, port: u16, seen: &Observed) -> Seen<String> {
     let bind = asked.site.config.ports.bind;
-    let here = asked.site.backend == Backend::ThisMachine;
+    let here = asked.site.backend.is_this_machine();
     // Published on one address, they listen on no other.
     let address = if bind.is_unspecified() && here {
         Some(std::net::Ipv4Addr::LOCALHOST)

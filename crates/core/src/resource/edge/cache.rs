@@ -7,6 +7,7 @@ use crate::{
         cloudflare::{Ruleset, cache_rule, cache_rule_ref, rule_in_the_way, rule_is},
     },
     effect::Effect,
+    ids,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -22,7 +23,7 @@ struct Rule {
 
 impl Resource for Rule {
     fn id(&self) -> ResourceId {
-        ResourceId::new("edge/cloudflare/cache-rule")
+        ids::EDGE_CLOUDFLARE_CACHE_RULE
     }
 
     fn needs(&self) -> Vec<ResourceId> {

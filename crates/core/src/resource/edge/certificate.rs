@@ -11,6 +11,7 @@ use crate::{
         record,
     },
     effect::Effect,
+    ids,
     resource::{Risk, Step},
 };
 
@@ -24,7 +25,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("edge/npm/certificate")
+    ids::EDGE_NPM_CERTIFICATE
 }
 
 fn may_request(site: &Site) -> bool {

@@ -14,6 +14,7 @@ use crate::{
             zone::{ZoneFlaw, choose, workable},
         },
     },
+    ids,
     name::idn,
 };
 
@@ -30,7 +31,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("edge/cloudflare/access")
+    ids::EDGE_CLOUDFLARE_ACCESS
 }
 
 struct Access {

@@ -16,6 +16,7 @@ use crate::{
         record::{self, Adopted, NpmRecord},
     },
     effect::Effect,
+    ids,
     name::{Mode, Owner},
     resource::{Risk, Step},
 };
@@ -38,11 +39,11 @@ pub(super) fn ids() -> [ResourceId; 2] {
 }
 
 fn id(role: Role) -> ResourceId {
-    ResourceId::new(match role {
-        Role::Matrix => "edge/npm/matrix",
-        Role::Client => "edge/npm/client",
-        Role::Apex => "edge/npm/apex",
-    })
+    match role {
+        Role::Matrix => ids::EDGE_NPM_MATRIX,
+        Role::Client => ids::EDGE_NPM_CLIENT,
+        Role::Apex => ids::EDGE_NPM_APEX,
+    }
 }
 
 struct Host {

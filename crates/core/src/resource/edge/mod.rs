@@ -24,7 +24,7 @@ mod tunnel;
 pub use outside::{View, outside_question, outside_view};
 pub use takedown::{Takedown, edge_takedown};
 
-use super::{Diff, FileChange, Resource, ResourceId, Site, guest::guest_address, service};
+use super::{Diff, FileChange, Resource, ResourceId, Site, guest_address, service};
 use crate::{
     edge::{
         Question, Refusal,

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{CertificateChoice, Npm},
     edge::npm::{Need, Status, User, Version},
+    ids,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -20,7 +21,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("edge/npm/access")
+    ids::EDGE_NPM_ACCESS
 }
 
 /// Whether a tunnel comes over plain HTTP to hosts that force HTTPS; none where

@@ -10,6 +10,7 @@ use crate::{
         mark,
     },
     effect::Effect,
+    ids,
     resource::{Risk, Step},
 };
 
@@ -36,7 +37,7 @@ struct Name {
 
 impl Resource for Name {
     fn id(&self) -> ResourceId {
-        ResourceId::new(format!("edge/cloudflare/dns/{}", self.host))
+        ids::dns_record(&self.host)
     }
 
     fn needs(&self) -> Vec<ResourceId> {

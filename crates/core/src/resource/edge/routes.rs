@@ -6,6 +6,7 @@ use super::{
 use crate::{
     edge::{Act, cloudflare::TunnelConfig, ingress},
     effect::Effect,
+    ids,
     resource::{Risk, Step},
 };
 
@@ -14,7 +15,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("edge/cloudflare/routes")
+    ids::EDGE_CLOUDFLARE_ROUTES
 }
 
 struct Routes {

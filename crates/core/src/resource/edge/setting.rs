@@ -7,6 +7,7 @@ use crate::{
     config::ZoneSetting,
     edge::{Act, cloudflare::Setting as Found},
     effect::Effect,
+    ids,
     name::idn,
     resource::{Risk, Step},
 };
@@ -25,7 +26,7 @@ struct Setting {
 
 impl Resource for Setting {
     fn id(&self) -> ResourceId {
-        ResourceId::new(format!("edge/cloudflare/setting/{}", self.setting.id()))
+        ids::zone_setting(self.setting.id())
     }
 
     fn needs(&self) -> Vec<ResourceId> {

@@ -11,7 +11,7 @@ use crate::{
     fact::{Fact, GuestState, Value},
     observed::Answer,
     plan,
-    resource::{self, Backend},
+    resource::{self, BackendId},
 };
 
 const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\"\n[edge.cloudflare]\ntunnel = \"home\"\n\
@@ -19,7 +19,7 @@ const APEX: &str = "domain = \"chat.home.arpa\"\nserver_name = \"chat.home.arpa\
                     forward_host = \"192.168.1.20\"";
 
 pub(crate) fn site(toml: &str) -> Site {
-    Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), Backend::Lxc)
+    Site::new(Config::parse(toml, "matrix.toml").unwrap_or_else(|e| panic!("{e}")), BackendId::Lxc)
 }
 
 /// Answers every question that is put, from `edge` where it is one to the edge.

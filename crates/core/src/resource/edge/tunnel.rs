@@ -11,6 +11,7 @@ use crate::{
         record::{self, CloudflareRecord},
     },
     effect::Effect,
+    ids,
     name::{Mode, Owner},
 };
 
@@ -19,7 +20,7 @@ pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
 }
 
 pub(super) fn id() -> ResourceId {
-    ResourceId::new("edge/cloudflare/tunnel")
+    ids::EDGE_CLOUDFLARE_TUNNEL
 }
 
 struct Tunnel {

@@ -11,6 +11,7 @@ use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Service, ServiceIm
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
     name::Owner,
@@ -211,10 +212,10 @@ impl Service for PostgresService {
         true
     }
 
-    fn before_unit(&self) -> &'static [&'static str] {
+    fn before_unit(&self) -> &'static [ResourceId] {
         // A unit whose image is of another major version than the data would make an
         // empty cluster at the guest's next start.
-        &["database"]
+        &[ids::DATABASE]
     }
 
     fn trial(&self, config: &Config, facts: &Facts) -> Option<Vec<String>> {

@@ -8,6 +8,7 @@ use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish,
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    ids::{self, ResourceId},
     layout,
     lock::LockedImage,
     name::Owner,
@@ -107,12 +108,12 @@ impl Service for SynapseService {
         }]
     }
 
-    fn before_unit(&self) -> &'static [&'static str] {
-        &["synapse/config"]
+    fn before_unit(&self) -> &'static [ResourceId] {
+        &[ids::SYNAPSE_CONFIG]
     }
 
-    fn before_start(&self) -> &'static [&'static str] {
-        &["database/one-time-keys", "database/roles"]
+    fn before_start(&self) -> &'static [ResourceId] {
+        &[ids::DATABASE_ONE_TIME_KEYS, ids::DATABASE_ROLES]
     }
 
     fn causes(&self) -> &'static str {

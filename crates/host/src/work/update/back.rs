@@ -8,6 +8,7 @@ use std::{
 
 use matrix_podman_core::{
     effect::Effect,
+    ids,
     lock::LockedImage,
     name::AbsPath,
     service::Service,
@@ -88,7 +89,7 @@ impl Update<'_> {
         let mut undo = if majors.is_some() { Undo::Cluster } else { Undo::Image };
         if changed.contains(&Service::Synapse) {
             // After a power cut the guest may still be starting.
-            self.settle(site, &["service/postgres_db", "service/redis"])?;
+            self.settle(site, &[ids::service(Service::Postgres), ids::service(Service::Redis)])?;
             undo = update::undo(
                 demanded(self.world)?,
                 lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image)),
@@ -118,7 +119,7 @@ impl Update<'_> {
         // Redis remembers what the database will no longer know.
         self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
         self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
-        self.settle(self.world.site(), &["service/redis"])
+        self.settle(self.world.site(), &[ids::service(Service::Redis)])
     }
 
     /// Settles an update whose run was cut off: what was not kept is taken back.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use matrix_podman_core::{
     effect::Effect,
     fact::{Database, Side},
-    layout,
+    ids, layout,
     lock::LockedImage,
     resource::Site,
     service::Service,
@@ -122,13 +122,13 @@ impl Update<'_> {
         if to < from {
             self.forget()?;
         }
-        self.settle(site, &["service/synapse"])
+        self.settle(site, &[ids::service(Service::Synapse)])
     }
 
     /// Redis remembers what the database does not know any more.
     fn forget(&self) -> Result<(), Failure> {
         self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
-        self.settle(self.world.site(), &["service/redis"])
+        self.settle(self.world.site(), &[ids::service(Service::Redis)])
     }
 
     /// Puts the cluster back that served before `generation`; `site` tries what the lock names.
@@ -145,7 +145,7 @@ impl Update<'_> {
             self.act(&format!("Set the PostgreSQL {to} cluster aside"), &effect)?;
         }
         self.forget()?;
-        self.settle(site, &["service/synapse"])
+        self.settle(site, &[ids::service(Service::Synapse)])
     }
 
     /// Ends a change of the major version that was cut off after the other cluster
@@ -165,12 +165,15 @@ impl Update<'_> {
         }
         let mut site = self.world.site().clone();
         site.trial.extend(generation.images.clone());
-        self.settle(&site, &["unit/postgres_db", "service/postgres_db", "database/roles"])?;
+        self.settle(
+            &site,
+            &[ids::unit(Service::Postgres), ids::service(Service::Postgres), ids::DATABASE_ROLES],
+        )?;
         if to < from {
             self.forget()?;
         }
-        self.settle(&site, &["service/redis", "service/synapse"])?;
-        self.settle(&site, &["lock", "export/compose", "export/config"])?;
+        self.settle(&site, &[ids::service(Service::Redis), ids::service(Service::Synapse)])?;
+        self.settle(&site, &[ids::LOCK, ids::EXPORT_COMPOSE, ids::EXPORT_CONFIG])?;
         Ok(true)
     }
 }

@@ -8,7 +8,6 @@ use matrix_podman_core::{
     effect::Container,
     name::SnapshotName,
     proxmox::Snapshot,
-    resource::Backend,
     update::{self, Precaution},
 };
 
@@ -79,12 +78,17 @@ impl Update<'_> {
             // A way back is one of those that they are kept for.
             Precaution::Needless => return,
             Precaution::Snapshot { container, .. } => Ok(container.clone()),
-            Precaution::Without { .. } if self.world.site().backend != Backend::Proxmox => return,
+            Precaution::Without { .. } if self.has_none() => return,
             Precaution::Without { .. } => self.world.container(),
         };
         self.stays_where(
             container.and_then(|container| self.remove(&container, |there| update::outlived(there, own))),
         );
+    }
+
+    fn has_none(&self) -> bool {
+        let site = self.world.site();
+        site.backend.no_snapshots(site).is_some()
     }
 
     fn remove(

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     service::Service,
 };
 
-use super::Keeper;
+use super::{Keeper, Ownership};
 use crate::{
     apply::network,
     failure::{Doing, Failure},
@@ -37,6 +37,10 @@ pub(super) struct ThisMachine {
 impl Keeper for ThisMachine {
     fn doorway(&self, _: &World) -> Result<Option<Doorway>, Failure> {
         Ok(None)
+    }
+
+    fn ownership(&self, _: &World) -> Result<Ownership, Failure> {
+        Ok(Ownership::Ours)
     }
 
     fn observe(&self, _: &World, facts: &[Fact]) -> Vec<Answer> {

@@ -6,10 +6,11 @@ use matrix_podman_core::{
     config::{Config, Network},
     effect::Effect,
     fact::GuestState,
+    observed::Observed,
     render::machine,
 };
 
-use super::Keeper;
+use super::{Keeper, Ownership};
 use crate::{
     apply::{self, lxc, network},
     failure::Failure,
@@ -31,6 +32,18 @@ pub(super) struct PlainLxc;
 impl Keeper for PlainLxc {
     fn doorway(&self, world: &World) -> Result<Option<Doorway>, Failure> {
         Ok(Some(lxc::doorway(world.site.config.guest.name.as_str())))
+    }
+
+    fn ownership(&self, world: &World) -> Result<Ownership, Failure> {
+        let name = world.site.config.guest.name.as_str();
+        let state = world
+            .look(&mut Observed::default(), |seen| seen.lxc(name).cloned())?
+            .map_err(|_| Failure::new(format!("look at the guest {name}"), "its state is not known"))?;
+        Ok(match state.site() {
+            _ if state == GuestState::Absent => Ownership::Absent,
+            Some(site) if site == world.site.config.site() => Ownership::Ours,
+            other => Ownership::Foreign(other.map(str::to_owned)),
+        })
     }
 
     fn hold(&self, world: &World, holder: &LockHolder, sink: &Sink) -> Result<(), Failure> {

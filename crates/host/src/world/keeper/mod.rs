@@ -5,10 +5,21 @@ mod here;
 mod lxc;
 mod proxmox;
 
-use matrix_podman_core::{config::Config, effect::Effect, fact::Fact, observed::Answer, resource::Backend};
+use matrix_podman_core::{config::Config, effect::Effect, fact::Fact, observed::Answer, resource::BackendId};
 
 use super::World;
 use crate::{failure::Failure, guest::Doorway, lock::LockHolder, probe, progress::Sink};
+
+/// Whether a guest is there, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// There is none.
+    Absent,
+    /// It is there, and the site's.
+    Ours,
+    /// It is another site's, or nobody's that is known.
+    Foreign(Option<String>),
+}
 
 /// What the keepers of guests do each in a way of its own.
 pub(super) trait Keeper: Send + Sync {
@@ -19,6 +30,9 @@ pub(super) trait Keeper: Send + Sync {
     fn name_in_lxc(&self, world: &World) -> String {
         world.site.config.guest.name.to_string()
     }
+
+    /// Whether the guest is there, and whose it is.
+    fn ownership(&self, world: &World) -> Result<Ownership, Failure>;
 
     /// Answers questions to the guest.
     fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
@@ -65,10 +79,10 @@ pub(super) trait Keeper: Send + Sync {
 }
 
 /// Who keeps the guest of a site.
-pub(super) fn of(backend: Backend) -> Box<dyn Keeper> {
+pub(super) fn of(backend: BackendId) -> Box<dyn Keeper> {
     match backend {
-        Backend::Lxc => Box::new(lxc::PlainLxc),
-        Backend::Proxmox => Box::<proxmox::ProxmoxVe>::default(),
-        Backend::ThisMachine => Box::<here::ThisMachine>::default(),
+        BackendId::Lxc => Box::new(lxc::PlainLxc),
+        BackendId::Proxmox => Box::<proxmox::ProxmoxVe>::default(),
+        BackendId::ThisMachine => Box::<here::ThisMachine>::default(),
     }
 }

@@ -19,7 +19,7 @@ use matrix_podman_core::{
     size::Bytes,
 };
 
-use super::Keeper;
+use super::{Keeper, Ownership};
 use crate::{
     apply::{self, proxmox},
     failure::Failure,
@@ -51,6 +51,17 @@ impl Keeper for ProxmoxVe {
         match world.container() {
             Ok(container) => container.id.to_string(),
             Err(_) => world.site.config.guest.name.to_string(),
+        }
+    }
+
+    /// One that is not the site's own, or not on this node, is left alone.
+    fn ownership(&self, world: &World) -> Result<Ownership, Failure> {
+        let absent = world.look(&mut Observed::default(), |seen| {
+            resource::find_container(&world.site, seen).map(|place| place == Place::Absent)
+        })?;
+        match absent {
+            Ok(true) => Ok(Ownership::Absent),
+            _ => world.container().map(|_| Ownership::Ours),
         }
     }
 

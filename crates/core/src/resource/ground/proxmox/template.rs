@@ -4,6 +4,7 @@ use super::place::{Place, find_container};
 use crate::{
     effect::Effect,
     fact::Side,
+    ids,
     observed::{Observed, Seen},
     proxmox::{Answer, Question, newest_template},
     resource::{Diff, Resource, ResourceId, Site},
@@ -28,7 +29,7 @@ pub(super) fn chosen_template(site: &Site, seen: &Observed) -> Seen<Option<Strin
 
 impl Resource for Template {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/template")
+        ids::GUEST_TEMPLATE
     }
 
     fn needs(&self) -> Vec<ResourceId> {

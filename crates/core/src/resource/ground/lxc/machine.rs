@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step, guest};
+use super::container;
 use crate::{
     config::Network,
     effect::Effect,
     fact::{Fact, Side},
     firewall::{self, LetIn, OwnNetwork, Source},
+    ids,
     name::{AbsPath, Cidr4, InterfaceName},
     observed::{Gap, Observed, Seen},
     render::ports,
+    resource::{Diff, Resource, ResourceId, Risk, Site, Step},
 };
 
 /// Where the processes that serve a bridge write their ids, below a folder
@@ -51,7 +53,7 @@ const FOR_NETWORK: [(&str, &str); 3] = [("ip", "iproute2"), ("nft", "nftables"),
 
 impl Resource for Packages {
     fn id(&self) -> ResourceId {
-        ResourceId::new("machine/packages")
+        ids::MACHINE_PACKAGES
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -86,11 +88,11 @@ struct Ids {
 
 impl Resource for Ids {
     fn id(&self) -> ResourceId {
-        ResourceId::new("machine/ids")
+        ids::MACHINE_IDS
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("machine/packages")]
+        vec![ids::MACHINE_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -161,7 +163,7 @@ impl Bridge {
             ipv6: config.guest.ipv6,
             guest: LetIn {
                 guest: config.guest.name.to_string(),
-                address: guest::fixed_address(&self.site, seen)?,
+                address: container::fixed_address(&self.site, seen)?,
                 proxies: config.edge.proxies.iter().copied().map(Source::from).collect(),
                 ports: ports::published(config).to_vec(),
             },
@@ -177,11 +179,11 @@ fn setting<'a>(name: &str, seen: &'a Observed) -> Seen<Option<&'a str>> {
 
 impl Resource for Bridge {
     fn id(&self) -> ResourceId {
-        ResourceId::new("machine/network")
+        ids::MACHINE_NETWORK
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("machine/packages")]
+        vec![ids::MACHINE_PACKAGES]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

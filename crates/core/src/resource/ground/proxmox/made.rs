@@ -14,34 +14,25 @@ use crate::{
     proxmox::{
         Answer, Change, Growth, Holds, Question, Settings, Wrong, changes, create_options, growth, waiting,
     },
-    resource::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step},
+    resource::{Diff, FileChange, Risk, Site, Step},
 };
 
 /// The container: there, ours, and with the settings that it should have.
-pub(super) struct Made {
-    pub(super) site: Site,
+pub(super) struct Made<'a> {
+    pub(super) site: &'a Site,
 }
 
-impl Resource for Made {
-    fn id(&self) -> ResourceId {
-        ResourceId::new("guest/container")
-    }
-
-    fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("guest/template")]
-    }
-
-    fn diff(&self, seen: &Observed) -> Seen<Diff> {
-        match find_container(&self.site, seen)? {
+impl Made<'_> {
+    /// How it differs.
+    pub(super) fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        match find_container(self.site, seen)? {
             Place::Absent => self.create(seen),
             Place::Here { container, settings } => self.change(container, settings, seen),
             Place::Unfinished { container } => self.unfinished(&container, seen),
             Place::Refused { why, hint } => Ok(Diff::Blocked { why, hint }),
         }
     }
-}
 
-impl Made {
     fn create(&self, seen: &Observed) -> Seen<Diff> {
         let config = &self.site.config;
         let id = match config.proxmox.id {
@@ -53,7 +44,7 @@ impl Made {
         };
         let what = format!("Create the container {id}, called {}", config.guest.name);
         let node = node(seen)?;
-        let Some(template) = chosen_template(&self.site, seen)? else {
+        let Some(template) = chosen_template(self.site, seen)? else {
             return Ok(Diff::later(what, "the template is not there yet"));
         };
         Ok(Diff::quiet(
@@ -71,7 +62,7 @@ impl Made {
 
     /// A creation that nobody waited for to its end.
     fn unfinished(&self, container: &Container, seen: &Observed) -> Seen<Diff> {
-        let (site, id) = (&self.site, container.id);
+        let (site, id) = (self.site, container.id);
         let tasks = lock::tasks(seen, container)?;
         if !tasks.is_empty() {
             return Ok(Diff::Blocked {

@@ -1,12 +1,13 @@
 //! The disk of a plain LXC guest: an image in the guest's folder, with a file system on
 //! which all of the guest is. It is made together with the guest.
 
-use super::{Diff, Resource, ResourceId, Risk, Site, Step};
 use crate::{
     effect::Effect,
     fact::{GuestDisk, GuestState, Side},
+    ids,
     name::AbsPath,
     observed::{Observed, Seen},
+    resource::{Diff, Resource, ResourceId, Risk, Site, Step, ground::guest::held},
     size::{Bytes, Seconds},
 };
 
@@ -45,7 +46,7 @@ pub(super) fn size_of_new(site: &Site, seen: &Observed) -> Seen<Option<Bytes>> {
 }
 
 /// Whether the guest has a disk and nothing of it can be seen yet.
-pub(crate) fn is_away(seen: &Observed, name: &str) -> Seen<bool> {
+pub(super) fn is_away(seen: &Observed, name: &str) -> Seen<bool> {
     Ok(seen.guest_disk(name)?.is_some_and(|disk| !disk.mounted))
 }
 
@@ -56,7 +57,7 @@ struct Disk {
 
 impl Resource for Disk {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/disk")
+        ids::GUEST_DISK
     }
 
     fn needs(&self) -> Vec<ResourceId> {
@@ -99,7 +100,7 @@ fn grow(name: &str, state: &GuestState, disk: GuestDisk, wanted: Bytes) -> Diff 
     let grow = Effect::GrowGuestDisk { name: name.to_owned(), size: wanted };
     let why = format!("it has {}, and guest.disk is {wanted}", disk.size);
     match state {
-        GuestState::Suspended { by, .. } => super::guest::held(*by, name, name),
+        GuestState::Suspended { by, .. } => held(*by, name, name),
         GuestState::Running { .. } => Diff::Change(Step {
             what: format!("Make the disk of the guest {name} larger, and restart the guest"),
             why,

@@ -3,6 +3,7 @@
 use super::place::{Place, find_container, guest_address};
 use crate::{
     effect::Effect,
+    ids,
     observed::{Observed, Seen},
     proxmox::{description, site_in},
     resource::{Diff, Resource, ResourceId, Site},
@@ -15,11 +16,11 @@ pub(super) struct Description {
 
 impl Resource for Description {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/description")
+        ids::GUEST_DESCRIPTION
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ResourceId::new("server-name")]
+        vec![ids::SERVER_NAME]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

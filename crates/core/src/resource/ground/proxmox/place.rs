@@ -217,7 +217,7 @@ pub(super) fn claim(site: &Site, seen: &Observed) -> Seen<Option<Claim>> {
 }
 
 /// Whether there is a guest that can be spoken to.
-pub(in crate::resource) fn guest_state(site: &Site, seen: &Observed) -> Seen<GuestState> {
+pub(super) fn guest_state(site: &Site, seen: &Observed) -> Seen<GuestState> {
     match find_container(site, seen)? {
         Place::Absent => Ok(GuestState::Absent),
         Place::Here { container, .. } => {
@@ -251,7 +251,7 @@ pub(super) fn fixed_address(site: &Site) -> Option<Cidr4> {
 
 /// The address at which the guest can be reached: the one that was written,
 /// else the one that the guest says it has.
-pub(in crate::resource) fn guest_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
+pub(super) fn guest_address(site: &Site, seen: &Observed) -> Seen<Option<Ipv4Addr>> {
     match fixed_address(site) {
         Some(address) => Ok(Some(address.address())),
         None => Ok(seen.system(Side::Guest)?.address),

@@ -8,6 +8,7 @@ use crate::{
     config::Address6,
     effect::Effect,
     fact::{GuestState, Link, Side},
+    ids,
     name::{AbsPath, Cidr6},
     observed::{Observed, Seen},
     proxmox::{DISKS, disk_of, file_system_at, least_file_system, properties},
@@ -32,12 +33,12 @@ pub(super) struct Address {
 
 impl Resource for Address {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/address")
+        ids::GUEST_ADDRESS
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // A change of net0 that is under way would show an address of before.
-        vec![ResourceId::new("guest/program"), ResourceId::new("guest/container")]
+        vec![ids::GUEST_PROGRAM, ids::GUEST_CONTAINER]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -107,12 +108,12 @@ impl Interface {
 
 impl Resource for Interface {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/interface")
+        ids::GUEST_INTERFACE
     }
 
     fn needs(&self) -> Vec<ResourceId> {
         // Without IPv6 in the kernel there is no IPv6 address.
-        vec![ResourceId::new("guest/kernel")]
+        vec![ids::GUEST_KERNEL]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -193,7 +194,7 @@ pub(super) struct FileSystems {
 
 impl Resource for FileSystems {
     fn id(&self) -> ResourceId {
-        ResourceId::new("guest/disk")
+        ids::GUEST_DISK
     }
 
     fn needs(&self) -> Vec<ResourceId> {
