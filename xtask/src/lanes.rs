@@ -106,7 +106,9 @@ fn room() -> f64 {
 /// Removes for good what the tests are done with.
 pub fn empty_trash() {
     match fs::remove_dir_all(TRASH) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => println!("{TRASH} is not empty: {error}"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            println!("{TRASH} is not empty: {error}")
+        }
         _ => {}
     }
 }

@@ -7,7 +7,6 @@ use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
     observed::{Gap, Observed, Seen},
     resource::{self, Backend, Site, guest_state},
-    service::ServiceId,
     size::Bytes,
     stack,
 };
@@ -73,7 +72,7 @@ const QUESTIONS: [(&str, Question); 12] = [
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend {
         Backend::Proxmox | Backend::Lxc => Ok(guest_state(site, seen)? == GuestState::Absent),
-        Backend::ThisMachine => Ok(seen.container(ServiceId::Synapse.name())?.is_none()),
+        Backend::ThisMachine => Ok(seen.container(stack::synapse::ID.name())?.is_none()),
     }
 }
 

@@ -143,9 +143,7 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     let json = serde_json::to_string_pretty(&element_config(config)).unwrap_or_default();
     let nginx =
         nginx::to_string("Written by matrix-podman; changes here are overwritten.", &[nginx_server()]);
-    let file = |name, content, why| {
-        DesiredFile::read_by(ServiceId::Web.owner(), layout::in_root(name), content, why)
-    };
+    let file = |name, content, why| DesiredFile::read_by(ID.owner(), layout::in_root(name), content, why);
     vec![
         file(
             "element-config.json",
@@ -156,13 +154,16 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     ]
 }
 
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("element-web");
+
 /// The web client behind its nginx.
 #[derive(Debug)]
 pub struct ElementService;
 
 impl Service for ElementService {
     fn id(&self) -> ServiceId {
-        ServiceId::Web
+        ID
     }
 
     fn container(
@@ -194,6 +195,10 @@ impl Service for ElementService {
 
     fn files(&self, config: &Config, _: &Facts) -> Vec<DesiredFile> {
         files(config)
+    }
+
+    fn also_called(&self) -> &'static [&'static str] {
+        &["element", "web"]
     }
 
     fn image(&self) -> ServiceImage {
