@@ -17,6 +17,7 @@ use matrix_podman_core::{
     check::Group,
     federation::{self, Resolve},
     service::Service,
+    stack,
 };
 
 pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
@@ -324,10 +325,10 @@ pub enum ServiceName {
 impl From<ServiceName> for Service {
     fn from(name: ServiceName) -> Self {
         match name {
-            ServiceName::Postgres => Service::Postgres,
-            ServiceName::Redis => Service::Redis,
-            ServiceName::Synapse => Service::Synapse,
-            ServiceName::Web => Service::Web,
+            ServiceName::Postgres => stack::postgres::ID,
+            ServiceName::Redis => stack::redis::ID,
+            ServiceName::Synapse => stack::synapse::ID,
+            ServiceName::Web => stack::element::ID,
         }
     }
 }

@@ -98,18 +98,18 @@ pub fn containers(
     facts: &Facts,
 ) -> Result<Containers, MissingImage> {
     let facts = Facts { guest_memory: Bytes::mib((facts.guest_memory.as_mib() / 4).max(512)), ..*facts };
-    let database = stack::container(ServiceId::Postgres, config, lock, &facts)?;
-    let synapse = stack::container(ServiceId::Synapse, config, lock, &facts)?;
+    let database = stack::container(stack::postgres::ID, config, lock, &facts)?;
+    let synapse = stack::container(stack::synapse::ID, config, lock, &facts)?;
     // Both see one network, which has nothing but themselves in it; Podman tells
     // a container on it no names.
     let hosts = AbsPath::known(format!("{}/hosts", aside.folder()));
-    let names = format!("127.0.0.1 localhost {} {}\n", ServiceId::Postgres, ServiceId::Redis);
+    let names = format!("127.0.0.1 localhost {} {}\n", stack::postgres::ID, stack::redis::ID);
     let alone = ["--network=none".to_owned()];
     let together = [
-        format!("--network=container:{}", aside.container(ServiceId::Postgres)),
+        format!("--network=container:{}", aside.container(stack::postgres::ID)),
         format!("--volume={hosts}:/etc/hosts:ro"),
     ];
-    let owner = ServiceId::Postgres.owner();
+    let owner = stack::postgres::ID.owner();
     let exec = |service: ServiceId, words: &[&str]| -> Vec<String> {
         ["podman", "exec", "--interactive"]
             .into_iter()
@@ -135,9 +135,9 @@ pub fn containers(
         aside,
         folders: vec![
             (aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner),
-            (aside.moved(&uploads::folder()), Mode(0o700), ServiceId::Synapse.owner()),
+            (aside.moved(&uploads::folder()), Mode(0o700), stack::synapse::ID.owner()),
         ],
-        files: stack::room(ServiceId::Postgres)
+        files: stack::room(stack::postgres::ID)
             .files(config, &facts)
             .into_iter()
             .map(|file| (aside.moved(&file.path), file.content, file.mode, file.owner))
@@ -145,17 +145,17 @@ pub fn containers(
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
-        fill: exec(ServiceId::Postgres, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
+        fill: exec(stack::postgres::ID, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
         synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(
-            ServiceId::Synapse,
+            stack::synapse::ID,
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
-        ask: exec(ServiceId::Synapse, &["curl", "--silent", "--show-error", "--config", "-"]),
+        ask: exec(stack::synapse::ID, &["curl", "--silent", "--show-error", "--config", "-"]),
         registration_secret: aside.moved(&layout::secret(Secret::Registration)),
         // Synapse first: it is in the other's network.
-        remove: [ServiceId::Synapse, ServiceId::Postgres].map(remove).to_vec(),
+        remove: [stack::synapse::ID, stack::postgres::ID].map(remove).to_vec(),
     })
 }
 

@@ -1,16 +1,13 @@
 //! What ran on the server, since when, because of whom, and what came of it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     format::{self, Unread},
     layout,
-    lock::{Lock, LockedImage},
+    lock::{Lock, LockedImages},
     name::{AbsPath, SnapshotName},
     schema::Undo,
-    service::ServiceId,
 };
 
 /// The file in the guest.
@@ -47,7 +44,7 @@ pub struct Generation {
     /// Who or what began it.
     pub by: String,
     /// All images of it.
-    pub images: BTreeMap<ServiceId, LockedImage>,
+    pub images: LockedImages,
     /// The dump taken before it was tried.
     pub dump: Option<AbsPath>,
     /// The snapshot of the guest made before it was tried.
@@ -167,7 +164,7 @@ impl History {
 }
 
 /// Whether two sets of images run the same, whatever they were asked for as.
-fn same(one: &BTreeMap<ServiceId, LockedImage>, other: &BTreeMap<ServiceId, LockedImage>) -> bool {
+fn same(one: &LockedImages, other: &LockedImages) -> bool {
     one.len() == other.len()
         && one.iter().all(|(service, image)| other.get(service).is_some_and(|o| o.id == image.id))
 }
@@ -175,7 +172,11 @@ fn same(one: &BTreeMap<ServiceId, LockedImage>, other: &BTreeMap<ServiceId, Lock
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::{Digest, ServerName};
+    use crate::{
+        lock::LockedImage,
+        name::{Digest, ServerName},
+        stack,
+    };
 
     fn lock(synapse: u8) -> Lock {
         let mut lock = Lock::new(ServerName::parse("matrix.home.arpa").unwrap());
@@ -187,7 +188,7 @@ mod tests {
             id: digest,
             version: format!("1.{synapse}.0"),
         };
-        lock.images.insert(ServiceId::Synapse, image);
+        lock.images.insert(stack::synapse::ID, image);
         lock
     }
 

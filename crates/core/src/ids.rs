@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_id_is_its_text() {
-        assert_eq!(service(ServiceId::Postgres).as_str(), "service/postgres_db");
+        assert_eq!(service(crate::stack::postgres::ID).as_str(), "service/postgres_db");
         assert_eq!(dns_record("chat.home.arpa").as_str(), "edge/cloudflare/dns/chat.home.arpa");
         let written = serde_json::to_string(&DATABASE_ROLES).unwrap();
         assert_eq!(written, "\"database/roles\"");

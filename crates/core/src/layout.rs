@@ -276,10 +276,10 @@ impl Secret {
     /// The service that reads it; none where only the program does.
     pub const fn reader(self) -> Option<ServiceId> {
         match self {
-            Secret::Postgres => Some(ServiceId::Postgres),
-            Secret::RedisAcl => Some(ServiceId::Redis),
+            Secret::Postgres => Some(ServiceId::known("postgres_db")),
+            Secret::RedisAcl => Some(ServiceId::known("redis")),
             Secret::Webhook => None,
-            _ => Some(ServiceId::Synapse),
+            _ => Some(ServiceId::known("synapse")),
         }
     }
 

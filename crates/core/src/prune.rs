@@ -17,6 +17,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     resource,
     service::ServiceId,
+    stack,
     status::human,
     update::{self, Generation, History, OldCluster, Was},
 };
@@ -116,11 +117,11 @@ impl Surplus {
         let mut surplus = Self::default();
         let needed = needed_images(&lock, before);
         let known: BTreeSet<&Digest> =
-            history.generations.iter().flat_map(|g| g.images.values()).map(|image| &image.id).collect();
+            history.generations.iter().flat_map(|g| g.images.all()).map(|image| &image.id).collect();
         for image in images {
             let ours =
                 known.contains(&image.id) || image.names.iter().any(|name| name.starts_with(OUR_IMAGES));
-            if !ours || image.used || lock.images.values().any(|locked| locked.id == image.id) {
+            if !ours || image.used || lock.images.all().any(|locked| locked.id == image.id) {
                 continue;
             }
             let name = image.names.first().cloned().unwrap_or_else(|| image.id.hex().to_owned());
@@ -271,12 +272,12 @@ pub fn outlived(surplus: Surplus, except: Option<u32>) -> Vec<Spared> {
 
 /// The major version of PostgreSQL among these images.
 fn postgres(images: &BTreeMap<ServiceId, LockedImage>) -> Option<u32> {
-    images.get(&ServiceId::Postgres)?.major()
+    images.get(&stack::postgres::ID)?.major()
 }
 
 fn needed_images(lock: &Lock, before: Option<&Generation>) -> BTreeSet<Digest> {
-    let back = before.into_iter().flat_map(|g| g.images.values());
-    lock.images.values().chain(back).map(|image| image.id.clone()).collect()
+    let back = before.into_iter().flat_map(|g| g.images.all());
+    lock.images.all().chain(back).map(|image| image.id.clone()).collect()
 }
 
 fn history(seen: &Observed) -> Seen<History> {

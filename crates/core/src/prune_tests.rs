@@ -1,12 +1,10 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::{
     fact::{Amount, Fact, FileKind, FileState, StoredImage, Value},
-    lock::LockedImage,
+    lock::{LockedImage, LockedImages},
     name::{Mode, Owner, ServerName},
     observed::Answer,
-    service::ServiceId,
+    stack,
     update::Outcome,
 };
 
@@ -34,9 +32,9 @@ fn generation(number: u32, image: u8, outcome: Outcome) -> Generation {
         number,
         at: "2026-01-01T00:00:00Z".to_owned(),
         by: "update".to_owned(),
-        images: BTreeMap::from([
-            (ServiceId::Synapse, locked(image)),
-            (ServiceId::Postgres, postgres(if number == 2 { 17 } else { 18 })),
+        images: LockedImages::from([
+            (stack::synapse::ID, locked(image)),
+            (stack::postgres::ID, postgres(if number == 2 { 17 } else { 18 })),
         ]),
         dump: (number > 1).then(|| update::dump_of(number)),
         snapshot: None,
@@ -66,8 +64,8 @@ fn stored(number: u8, names: &[&str], used: bool) -> StoredImage {
 /// A server that runs image 3 since generation 3; generation 4 was undone.
 fn world(generations: Vec<Generation>, media: Amount, media_before: Option<u64>) -> Observed {
     let mut lock = Lock::new(ServerName::parse("matrix.home.arpa").unwrap());
-    lock.images.insert(ServiceId::Synapse, locked(3));
-    lock.images.insert(ServiceId::Postgres, postgres(18));
+    lock.images.insert(stack::synapse::ID, locked(3));
+    lock.images.insert(stack::postgres::ID, postgres(18));
     let mut history = History::default();
     generations.into_iter().for_each(|g| history.push(g));
     let images = vec![

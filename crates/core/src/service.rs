@@ -1,50 +1,77 @@
-//! The four services of the stack and what is fixed about each.
+//! The ids of the services: what the lock, the units and the command line call them.
 
-use std::fmt;
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::name::Owner;
 
 /// The name under which the services were known; to be replaced by [`ServiceId`].
 pub use ServiceId as Service;
 
-/// One service of the stack; its container and its unit are named after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ServiceId {
-    /// PostgreSQL: everything that must not be lost but media and keys.
-    #[serde(rename = "postgres_db")]
-    Postgres,
-    /// Redis: caches and messages between Synapse's parts; nothing to keep.
-    #[serde(rename = "redis")]
-    Redis,
-    /// Synapse, the Matrix homeserver.
-    #[serde(rename = "synapse")]
-    Synapse,
-    /// The web client behind its nginx.
-    #[serde(rename = "element-web")]
-    Web,
+/// What is fixed about a service, whatever the config says.
+#[derive(Debug)]
+pub struct ServiceIdentity {
+    /// Name of the container, of the Quadlet file and of the unit (without
+    /// `.service`). A contract: people's notes and habits depend on it.
+    pub name: &'static str,
+    /// What a person calls it.
+    pub title: &'static str,
+    /// The user that its image runs as.
+    pub owner: Owner,
 }
+
+/// All services, in the order in which they start. Their rooms are in
+/// [`crate::stack`]; the ids are here because the config and the lock, which the rooms
+/// read, name services.
+static TABLE: [ServiceIdentity; 4] = [
+    ServiceIdentity { name: "postgres_db", title: "PostgreSQL", owner: Owner::same(70) },
+    ServiceIdentity { name: "redis", title: "Redis", owner: Owner { uid: 999, gid: 1000 } },
+    ServiceIdentity { name: "synapse", title: "Synapse", owner: Owner::same(991) },
+    ServiceIdentity { name: "element-web", title: "the web client", owner: Owner::same(101) },
+];
+
+/// One service of the stack; its container and its unit are named after it.
+///
+/// Only the table has values of it: a service's own is the constant `ID` of its room.
+#[derive(Clone, Copy)]
+pub struct ServiceId(&'static ServiceIdentity);
 
 impl ServiceId {
     /// All services, in the order in which they start.
-    pub const ALL: [ServiceId; 4] =
-        [ServiceId::Postgres, ServiceId::Redis, ServiceId::Synapse, ServiceId::Web];
+    pub const ALL: [ServiceId; TABLE.len()] = {
+        let mut all = [ServiceId(&TABLE[0]); TABLE.len()];
+        let mut at = 1;
+        while at < all.len() {
+            all[at] = ServiceId(&TABLE[at]);
+            at += 1;
+        }
+        all
+    };
+
+    /// The service called `name`, for a constant: it does not compile with a name that
+    /// the table lacks.
+    pub(crate) const fn known(name: &str) -> ServiceId {
+        let mut at = 0;
+        while !equal(TABLE[at].name, name) {
+            at += 1;
+        }
+        ServiceId(&TABLE[at])
+    }
 
     /// Name of the container, of the Quadlet file and of the unit (without
-    /// `.service`). A contract: people's notes and habits depend on it.
+    /// `.service`).
     pub const fn name(self) -> &'static str {
-        match self {
-            ServiceId::Postgres => "postgres_db",
-            ServiceId::Redis => "redis",
-            ServiceId::Synapse => "synapse",
-            ServiceId::Web => "element-web",
-        }
+        self.0.name
     }
 
     /// Its place in the order in which they start.
-    pub const fn position(self) -> usize {
-        self as usize
+    fn position(self) -> usize {
+        TABLE.iter().position(|known| known.name == self.name()).unwrap_or(TABLE.len())
     }
 
     /// The unit that systemd's Quadlet generator makes for the service.
@@ -54,22 +81,12 @@ impl ServiceId {
 
     /// What a person calls it.
     pub const fn title(self) -> &'static str {
-        match self {
-            ServiceId::Postgres => "PostgreSQL",
-            ServiceId::Redis => "Redis",
-            ServiceId::Synapse => "Synapse",
-            ServiceId::Web => "the web client",
-        }
+        self.0.title
     }
 
     /// The user that its image runs as.
     pub const fn owner(self) -> Owner {
-        match self {
-            ServiceId::Postgres => Owner::same(70),
-            ServiceId::Redis => Owner { uid: 999, gid: 1000 },
-            ServiceId::Synapse => Owner::same(991),
-            ServiceId::Web => Owner::same(101),
-        }
+        self.0.owner
     }
 
     /// The service called `name`.
@@ -78,8 +95,82 @@ impl ServiceId {
     }
 }
 
+/// `==` of strings, where constants are made.
+const fn equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+impl PartialEq for ServiceId {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for ServiceId {}
+
+impl Hash for ServiceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl Ord for ServiceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let place = |id: &Self| (id.position(), id.name());
+        place(self).cmp(&place(other))
+    }
+}
+
+impl PartialOrd for ServiceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Serialize for ServiceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        ServiceId::by_name(&name).ok_or_else(|| de::Error::custom(format!("there is no service {name:?}")))
+    }
+}
+
+impl fmt::Debug for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_by_the_table() {
+        for id in ServiceId::ALL {
+            assert_eq!(ServiceId::by_name(id.name()), Some(id));
+            let json = serde_json::to_string(&id).unwrap();
+            assert_eq!(json, format!("{:?}", id.name()));
+            assert_eq!(serde_json::from_str::<ServiceId>(&json).unwrap(), id);
+        }
+        assert!(ServiceId::ALL.is_sorted());
+        let error = serde_json::from_str::<ServiceId>("\"turn\"").unwrap_err();
+        assert_eq!(error.to_string(), "there is no service \"turn\"");
     }
 }

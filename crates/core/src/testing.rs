@@ -13,9 +13,8 @@ use crate::{
         AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
         Timezone,
     },
-    service::ServiceId,
     size::{Bytes, Rate, Seconds},
-    stack::Facts,
+    stack::{self, Facts},
 };
 
 fn image(reference: &str) -> ImageChoice {
@@ -151,7 +150,7 @@ pub(crate) fn changed_config() -> Config {
             extra: Extra::default(),
         },
         images: changed_images(default.images),
-        update: Updates { auto: false, hold: vec![ServiceId::Redis], rehearse: true },
+        update: Updates { auto: false, hold: vec![stack::redis::ID], rehearse: true },
         backup: changed_backup(),
         notify: Notify {
             on: NotifyOn::Always,
@@ -199,10 +198,10 @@ fn changed_images(mut images: Images) -> Images {
 pub(crate) fn lock() -> Lock {
     let mut lock = Lock::new(ServerName::parse("matrix.chat.home.arpa").unwrap());
     for (n, (service, name, version)) in [
-        (ServiceId::Postgres, "docker.io/library/postgres", "18.1"),
-        (ServiceId::Redis, "docker.io/library/redis", "8.6.4"),
-        (ServiceId::Synapse, "ghcr.io/element-hq/synapse", "1.157.1"),
-        (ServiceId::Web, "docker.io/vectorim/element-web", "1.12.0"),
+        (stack::postgres::ID, "docker.io/library/postgres", "18.1"),
+        (stack::redis::ID, "docker.io/library/redis", "8.6.4"),
+        (stack::synapse::ID, "ghcr.io/element-hq/synapse", "1.157.1"),
+        (stack::element::ID, "docker.io/vectorim/element-web", "1.12.0"),
     ]
     .into_iter()
     .enumerate()

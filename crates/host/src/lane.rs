@@ -75,6 +75,8 @@ impl Drop for OnLane<'_> {
 mod tests {
     use std::sync::mpsc;
 
+    use matrix_podman_core::stack;
+
     use super::*;
 
     #[test]
@@ -82,16 +84,18 @@ mod tests {
         let lane = LoadLane::default();
         let (done, order) = mpsc::channel();
         std::thread::scope(|scope| {
-            let ends = [Service::Web, Service::Synapse, Service::Redis, Service::Postgres].map(|service| {
-                let (done, lane) = (done.clone(), &lane);
-                let (end, may_end) = mpsc::channel::<()>();
-                scope.spawn(move || {
-                    let _turn = lane.take(service);
-                    done.send(service).unwrap();
-                    let _ = may_end.recv();
-                });
-                (service, end)
-            });
+            let ends = [stack::element::ID, stack::synapse::ID, stack::redis::ID, stack::postgres::ID].map(
+                |service| {
+                    let (done, lane) = (done.clone(), &lane);
+                    let (end, may_end) = mpsc::channel::<()>();
+                    scope.spawn(move || {
+                        let _turn = lane.take(service);
+                        done.send(service).unwrap();
+                        let _ = may_end.recv();
+                    });
+                    (service, end)
+                },
+            );
             let mut ends = std::collections::BTreeMap::from(ends);
             for service in Service::ALL {
                 assert_eq!(order.recv_timeout(9 * LOOK_OUT), Ok(service));
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn one_that_is_alone_goes() {
         let lane = LoadLane::default();
-        drop(lane.take(Service::Web));
-        drop(lane.take(Service::Synapse));
+        drop(lane.take(stack::element::ID));
+        drop(lane.take(stack::synapse::ID));
     }
 }

@@ -104,16 +104,18 @@ fn read(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use matrix_podman_core::stack;
+
     use super::*;
 
     #[test]
     fn a_greeting() {
         let config = Config::parse("domain = \"chat.home.arpa\"", "matrix.toml").unwrap();
         let states = [
-            (Service::Postgres, "runs, healthy", "18.1".to_owned()),
-            (Service::Redis, "runs", "8.6.4".to_owned()),
-            (Service::Synapse, "runs, does not answer", "1.157.1".to_owned()),
-            (Service::Web, "stopped", "1.12.0".to_owned()),
+            (stack::postgres::ID, "runs, healthy", "18.1".to_owned()),
+            (stack::redis::ID, "runs", "8.6.4".to_owned()),
+            (stack::synapse::ID, "runs, does not answer", "1.157.1".to_owned()),
+            (stack::element::ID, "stopped", "1.12.0".to_owned()),
         ];
         let updated = Unattended {
             at: "2026-11-15T05:41:07Z".to_owned(),

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     lock::{Lock, LockedImage},
     name::{AbsPath, ContainerId, Digest, ServerName},
     resource::Claim,
-    service::Service,
+    stack,
     state::WrittenBy,
     update::{self, Ended, Generation, History, Outcome, Unattended, Undo},
 };
@@ -187,7 +187,7 @@ fn of_written_by(text: &str) -> Result<Value, String> {
 
 fn lock() -> String {
     let mut lock = Lock::new(name());
-    lock.images.insert(Service::Synapse, image());
+    lock.images.insert(stack::synapse::ID, image());
     lock.render().unwrap()
 }
 
@@ -212,7 +212,7 @@ fn history() -> String {
             number,
             at: AT.to_owned(),
             by: "update".to_owned(),
-            images: [(Service::Synapse, image())].into(),
+            images: [(stack::synapse::ID, image())].into(),
             dump: Some(update::dump_of(number)),
             snapshot: None,
             restores: None,

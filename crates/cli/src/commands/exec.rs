@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use matrix_podman_core::{service::Service, stack::synapse::homeserver};
+use matrix_podman_core::{
+    service::Service,
+    stack::{self, synapse::homeserver},
+};
 
 use crate::{args, error::Error, output::Reporter};
 
@@ -19,7 +22,7 @@ pub fn psql(config: Option<&Path>, args: &args::Psql, out: &Reporter) -> Result<
     let mut command: Vec<String> =
         ["psql", "--username", database, "--dbname", database].map(str::to_owned).to_vec();
     command.extend(args.arguments.iter().cloned());
-    inside(config, Service::Postgres, &command, out)
+    inside(config, stack::postgres::ID, &command, out)
 }
 
 fn inside(config: Option<&Path>, service: Service, command: &[String], out: &Reporter) -> Result<u8, Error> {

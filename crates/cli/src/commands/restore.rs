@@ -17,7 +17,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     plan::Plan,
     resource::{self, Risk},
-    service::ServiceId,
+    stack,
 };
 use matrix_podman_host::{
     backup::{Opened, Password, Repository, Snapshot, restore},
@@ -219,7 +219,7 @@ impl Restoring {
                 })?;
             }
             RestoreStep::Fill => {
-                carry_out(world, found, &ids::service(ServiceId::Postgres), out)?;
+                carry_out(world, found, &ids::service(stack::postgres::ID), out)?;
                 at_work(world, found, "Fill the database and count what came back", out, |sink| {
                     restore::fill(world, opened, sink)
                 })?;

@@ -6,7 +6,7 @@ use matrix_podman_core::{
     effect::Effect,
     fact::Side,
     observed::{Gap, Observed},
-    service::Service,
+    stack,
     update::RUNTIME,
 };
 use matrix_podman_host::{
@@ -32,7 +32,7 @@ pub fn upgrade(
     out: &Reporter,
 ) -> Result<Option<String>, Error> {
     let lock = update::lock(world)?;
-    let image = lock.images.get(&Service::Redis).map(|image| image.run.clone()).ok_or_else(|| {
+    let image = lock.images.get(&stack::redis::ID).map(|image| image.run.clone()).ok_or_else(|| {
         Failure::new("try newer packages", "matrix.lock does not know Redis, whose image would be run")
             .hint("`matrix-podman up` writes it")
     })?;

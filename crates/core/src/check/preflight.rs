@@ -7,7 +7,6 @@ use crate::{
     fact::{Fact, GuestState, MachineInfo, Side},
     observed::{Gap, Observed, Seen},
     resource::{self, Preflight, Site, guest_state},
-    service::ServiceId,
     size::Bytes,
     stack,
 };
@@ -72,7 +71,7 @@ const QUESTIONS: [(&str, Question); 12] = [
 /// Whether there is a guest already; much is asked only before there is one.
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend.is_this_machine() {
-        true => Ok(seen.container(ServiceId::Synapse.name())?.is_none()),
+        true => Ok(seen.container(stack::synapse::ID.name())?.is_none()),
         false => Ok(guest_state(site, seen)? == GuestState::Absent),
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     doctor::service::{journal, last_words},
     ids,
     resource::Diff,
-    service::ServiceId,
+    stack,
 };
 
 /// The data and the image are of different major versions: the plan knows.
@@ -22,10 +22,10 @@ pub(super) fn version(case: &Case<'_>) -> Found {
 }
 
 pub(super) fn broken(case: &Case<'_>) -> Found {
-    if case.has("database/") || case.is_well(ServiceId::Postgres)? {
+    if case.has("database/") || case.is_well(stack::postgres::ID)? {
         return Ok(None);
     }
-    let log = journal(case, ServiceId::Postgres)?;
+    let log = journal(case, stack::postgres::ID)?;
     if let Some(line) = log.iter().rev().find(|line| disk::says_full(line)) {
         return Ok(Some((
             "PostgreSQL has no room to write.".to_owned(),
@@ -59,11 +59,11 @@ pub(super) fn broken(case: &Case<'_>) -> Found {
 }
 
 pub(super) fn stopped(case: &Case<'_>) -> Found {
-    let runs = case.seen.container(ServiceId::Postgres.name())?.is_some_and(|c| c.state == "running");
+    let runs = case.seen.container(stack::postgres::ID.name())?.is_some_and(|c| c.state == "running");
     if runs || case.has("database/") || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = journal(case, ServiceId::Postgres)?;
+    let log = journal(case, stack::postgres::ID)?;
     let what = "PostgreSQL does not run, so Synapse has no database.";
     Ok(Some((what.to_owned(), last_words(log), Mend::Up)))
 }

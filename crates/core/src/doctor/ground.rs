@@ -11,6 +11,7 @@ use crate::{
     resource::read_lock,
     service::ServiceId,
     size::Bytes,
+    stack,
 };
 
 /// Below this, it is time to do something.
@@ -129,7 +130,7 @@ pub(super) fn memory(case: &Case<'_>) -> Found {
 fn trial<'a>(case: &Case<'a>, networks: &[&str], name: &str) -> Seen<Option<&'a Ran>> {
     // Synapse's image has `getent` in it, official and built alike.
     let lock = read_lock(case.seen)?;
-    let Some(image) = lock.and_then(|lock| lock.images.get(&ServiceId::Synapse).map(|i| i.run.clone()))
+    let Some(image) = lock.and_then(|lock| lock.images.get(&stack::synapse::ID).map(|i| i.run.clone()))
     else {
         return Ok(None);
     };
@@ -168,19 +169,19 @@ pub(super) fn container_names(case: &Case<'_>) -> Found {
     let runs = |service: ServiceId| -> Seen<bool> {
         Ok(case.seen.container(service.name())?.is_some_and(|c| c.state == "running"))
     };
-    if case.has("runtime/") || !runs(ServiceId::Postgres)? {
+    if case.has("runtime/") || !runs(stack::postgres::ID)? {
         return Ok(None);
     }
-    let postgres = ServiceId::Postgres.name();
+    let postgres = stack::postgres::ID.name();
     // A trial container would make Podman start the name server anew, so one
     // that runs already is asked where there is one.
-    let (trial, who) = if runs(ServiceId::Synapse)? {
-        (case.seen.lookup(ServiceId::Synapse.name(), postgres)?, ServiceId::Synapse.name())
+    let (trial, who) = if runs(stack::synapse::ID)? {
+        (case.seen.lookup(stack::synapse::ID.name(), postgres)?, stack::synapse::ID.name())
     } else {
         match trial(case, &[layout::DB_NETWORK], postgres)? {
             Some(trial) if could_not_run(trial) => {
                 let what = "Containers cannot be connected to the stack's networks.".to_owned();
-                return Ok(Some((what, tail(trial), Mend::Restart(ServiceId::Postgres))));
+                return Ok(Some((what, tail(trial), Mend::Restart(stack::postgres::ID))));
             }
             Some(trial) => (trial, "a trial container"),
             None => return Ok(None),
@@ -191,7 +192,7 @@ pub(super) fn container_names(case: &Case<'_>) -> Found {
         Some(2) => Some((
             "Containers cannot find each other by name.".to_owned(),
             vec![format!("{who} does not find {postgres} in the network {}", layout::DB_NETWORK)],
-            Mend::Restart(ServiceId::Synapse),
+            Mend::Restart(stack::synapse::ID),
         )),
         _ => None,
     })

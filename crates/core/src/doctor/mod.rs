@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn what_only_a_person_may_do_is_not_safe() {
-        assert!(Mend::Up.is_safe() && Mend::Restart(ServiceId::Redis).is_safe());
+        assert!(Mend::Up.is_safe() && Mend::Restart(stack::redis::ID).is_safe());
         assert!(!Mend::Type("rm -r /".to_owned()).is_safe());
         let json = serde_json::to_value(Finding {
             cause: "x/y",
             what: "It is so.".to_owned(),
             evidence: vec!["a line".to_owned()],
-            mend: Mend::Restart(ServiceId::Web),
+            mend: Mend::Restart(stack::element::ID),
         })
         .unwrap();
         assert_eq!(json["command"], "matrix-podman restart element-web");

@@ -5,15 +5,15 @@ use crate::{
     doctor::service::{journal, last_words},
     fact::Fact,
     layout::{self, Secret},
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn stopped(case: &Case<'_>) -> Found {
-    let runs = case.seen.container(ServiceId::Redis.name())?.is_some_and(|c| c.state == "running");
+    let runs = case.seen.container(stack::redis::ID.name())?.is_some_and(|c| c.state == "running");
     if runs || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = journal(case, ServiceId::Redis)?;
+    let log = journal(case, stack::redis::ID)?;
     Ok(Some(("Redis does not run.".to_owned(), last_words(log), Mend::Up)))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn refuses(case: &Case<'_>) -> Found {
             case.in_guest(&format!("rm {acl}"))
         ))
     } else {
-        Mend::Restart(ServiceId::Redis)
+        Mend::Restart(stack::redis::ID)
     };
     Ok(Some(("Redis refuses Synapse.".to_owned(), vec![format!("it answers: {answer}")], mend)))
 }

@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn what_was_overcome_is_left_out() {
         let log = ["FATAL: old", "Started redis.service - Matrix: Redis.", "FATAL: new"].map(str::to_owned);
-        assert_eq!(latest(&log, ServiceId::Redis), ["FATAL: new"]);
-        assert_eq!(latest(&log, ServiceId::Web).len(), 3);
+        assert_eq!(latest(&log, stack::redis::ID), ["FATAL: new"]);
+        assert_eq!(latest(&log, stack::element::ID).len(), 3);
     }
 
     #[test]

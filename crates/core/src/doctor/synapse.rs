@@ -8,7 +8,7 @@ use crate::{
     layout::{self, Secret},
     name::AbsPath,
     observed::Seen,
-    service::ServiceId,
+    stack,
 };
 
 /// Why Synapse did not start, as its log has it.
@@ -104,11 +104,11 @@ fn key_of(source: &str) -> Option<String> {
 
 /// Synapse's last words, when it is not well and its database is there.
 fn diagnosis(case: &Case<'_>) -> Seen<Option<(Reason, Vec<String>)>> {
-    let well = case.is_well(ServiceId::Synapse)?;
+    let well = case.is_well(stack::synapse::ID)?;
     if well || case.has("runtime/broken") || case.has("ports/") || case.has("synapse/") {
         return Ok(None);
     }
-    Ok(reason(journal(case, ServiceId::Synapse)?))
+    Ok(reason(journal(case, stack::synapse::ID)?))
 }
 
 fn config_file() -> AbsPath {
@@ -123,7 +123,7 @@ pub(super) fn held(case: &Case<'_>) -> Found {
     if !there(layout::hold())?
         || there(layout::switch())?
         || there(layout::restore_dump())?
-        || case.is_well(ServiceId::Synapse)?
+        || case.is_well(stack::synapse::ID)?
     {
         return Ok(None);
     }
@@ -248,23 +248,23 @@ pub(super) fn too_old(case: &Case<'_>) -> Found {
 }
 
 pub(super) fn away(case: &Case<'_>) -> Found {
-    if case.is_well(ServiceId::Synapse)?
+    if case.is_well(stack::synapse::ID)?
         || case.has("runtime/broken")
         || case.has("synapse/")
         || case.has("database/")
     {
         return Ok(None);
     }
-    let ready = case.is_well(ServiceId::Postgres)?;
+    let ready = case.is_well(stack::postgres::ID)?;
     let (what, lines, mend) = match diagnosis(case)? {
         Some((Reason::Away, lines)) if ready => (
             "Synapse does not start: it does not reach its database.",
             lines,
-            Mend::Restart(ServiceId::Postgres),
+            Mend::Restart(stack::postgres::ID),
         ),
         _ if ready => return Ok(None),
         _ => {
-            let lines = last_words(journal(case, ServiceId::Postgres)?);
+            let lines = last_words(journal(case, stack::postgres::ID)?);
             ("Synapse waits for its database, which is not ready.", lines, Mend::Up)
         }
     };
@@ -274,7 +274,7 @@ pub(super) fn away(case: &Case<'_>) -> Found {
 /// The key in the file is another one than that with which the newest event of
 /// this server is signed.
 pub(super) fn key_changed(case: &Case<'_>) -> Found {
-    if case.has("synapse/key") || !case.is_well(ServiceId::Postgres)? {
+    if case.has("synapse/key") || !case.is_well(stack::postgres::ID)? {
         return Ok(None);
     }
     let server = &case.site.config.server_name;

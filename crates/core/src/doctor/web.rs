@@ -5,14 +5,14 @@ use crate::{
     fact::{FileState, Side},
     layout,
     observed::Seen,
-    service::ServiceId,
+    stack,
 };
 
 /// Port that its nginx listens on in the container.
 const PORT: u16 = 8080;
 
 fn is_away(case: &Case<'_>) -> Seen<bool> {
-    Ok(!case.has("runtime/broken") && !case.has("ports/") && !case.is_well(ServiceId::Web)?)
+    Ok(!case.has("runtime/broken") && !case.has("ports/") && !case.is_well(stack::element::ID)?)
 }
 
 fn files() -> [(&'static str, crate::name::AbsPath, &'static str); 2] {
@@ -24,7 +24,7 @@ fn files() -> [(&'static str, crate::name::AbsPath, &'static str); 2] {
 
 /// Whether the web client's user may read a file.
 fn readable(file: &FileState) -> bool {
-    let (own, mode) = (ServiceId::Web.owner(), file.mode.0);
+    let (own, mode) = (stack::element::ID.owner(), file.mode.0);
     match () {
         () if file.owner.uid == own.uid => mode & 0o400 != 0,
         () if file.owner.gid == own.gid => mode & 0o040 != 0,
@@ -37,7 +37,7 @@ fn readable(file: &FileState) -> bool {
 fn renewed(case: &Case<'_>) -> Mend {
     Mend::Type(format!(
         "{} && matrix-podman up",
-        case.in_guest(&format!("systemctl stop {}", ServiceId::Web))
+        case.in_guest(&format!("systemctl stop {}", stack::element::ID))
     ))
 }
 
@@ -48,7 +48,7 @@ pub(super) fn config(case: &Case<'_>) -> Found {
     }
     let asked = files().map(|(what, path, _)| (what, case.seen.file(Side::Guest, &path), path));
     for (what, state, path) in asked {
-        let owner = ServiceId::Web.owner();
+        let owner = stack::element::ID.owner();
         let problem = match state? {
             None => format!("{path} is not there"),
             Some(file) if !readable(file) => {
@@ -78,7 +78,7 @@ pub(super) fn mounts(case: &Case<'_>) -> Found {
     if case.has("web/") {
         return Ok(None);
     }
-    let Some(inside) = case.seen.mounts(ServiceId::Web.name())? else { return Ok(None) };
+    let Some(inside) = case.seen.mounts(stack::element::ID.name())? else { return Ok(None) };
     for (what, _, target) in files() {
         if !inside.mounts.contains_key(target) {
             return Ok(Some((

@@ -8,8 +8,7 @@ use super::{Output, last_line, usage::ask_read_only};
 use crate::{
     name::Invalid,
     schema::Schema,
-    service::ServiceId,
-    stack::{postgres::roles, synapse::homeserver},
+    stack::{self, postgres::roles, synapse::homeserver},
 };
 
 /// What PostgreSQL says.
@@ -134,7 +133,7 @@ print(json.dumps({"schema": schema, "media_writable": os.access(media, os.W_OK |
 
 pub(super) fn ask_synapse() -> Vec<String> {
     let look = LOOK.replace("@MEDIA@", &format!("{}/media_store", homeserver::DATA));
-    ["podman", "exec", ServiceId::Synapse.name(), "python3", "-c", look.as_str()].map(str::to_owned).to_vec()
+    ["podman", "exec", stack::synapse::ID.name(), "python3", "-c", look.as_str()].map(str::to_owned).to_vec()
 }
 
 pub(super) fn parse_synapse(output: &Output) -> Result<InsideSynapse, Invalid> {

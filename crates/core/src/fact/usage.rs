@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{Output, last_line};
-use crate::{name::Invalid, service::ServiceId, stack::synapse::homeserver};
+use crate::{
+    name::Invalid,
+    stack::{self, synapse::homeserver},
+};
 
 /// How much there is of something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +71,7 @@ pub(super) fn ask_read_only(patience_millis: u32, query: &str) -> Vec<String> {
         "exec",
         options.as_str(),
         "--env=PGCONNECT_TIMEOUT=5",
-        ServiceId::Postgres.name(),
+        stack::postgres::ID.name(),
         "psql",
         "--no-psqlrc",
         "--no-align",

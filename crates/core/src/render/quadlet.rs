@@ -69,7 +69,7 @@ fn full_digest(unit: &str, spec: &ContainerSpec) -> Digest {
 
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
     // Synapse alone hands out keys that may be used only once.
-    let hold = (spec.service == ServiceId::Synapse).then(|| format!("!{}", layout::HOLD));
+    let hold = (spec.service == stack::synapse::ID).then(|| format!("!{}", layout::HOLD));
     // `Wants`, not `Requires`: a dependency that fails once at boot would leave
     // the service down for good, and a restart of the database would restart
     // Synapse, which connects again by itself.

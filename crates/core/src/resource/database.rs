@@ -7,8 +7,7 @@ use crate::{
     fact::Side,
     ids,
     observed::{Observed, Seen},
-    service::ServiceId,
-    stack::postgres::NewCluster,
+    stack::{self, postgres::NewCluster},
 };
 
 /// Major versions whose data could be there.
@@ -28,7 +27,7 @@ impl Resource for Cluster {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ids::SECRETS, ids::STACK_FILES, image::id(ServiceId::Postgres)]
+        vec![ids::SECRETS, ids::STACK_FILES, image::id(stack::postgres::ID)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -42,7 +41,7 @@ impl Resource for Cluster {
                 there.push(major);
             }
         }
-        let Some(image) = image::resolved(&self.site, ServiceId::Postgres, seen)? else {
+        let Some(image) = image::resolved(&self.site, stack::postgres::ID, seen)? else {
             return Ok(Diff::later(
                 "Make an empty PostgreSQL cluster",
                 "the image of PostgreSQL is not there yet",
@@ -56,8 +55,8 @@ impl Resource for Cluster {
         };
         // Only the lock says which of several clusters has the data; one that was
         // left, or never served, is not gone back to by itself.
-        let trying = self.site.trial.contains_key(&ServiceId::Postgres);
-        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&ServiceId::Postgres)?.major());
+        let trying = self.site.trial.contains_key(&stack::postgres::ID);
+        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&stack::postgres::ID)?.major());
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
             return Ok(Diff::Blocked {
                 why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),

@@ -240,7 +240,7 @@ mod tests {
         let path = AbsPath::parse("/srv/a.tar").unwrap();
         let edition = Some(Edition { size: 12, written: 34 });
         let source = ImageSource::Archive { path: path.clone(), edition };
-        let words = wanted(ServiceId::Redis, &source);
+        let words = wanted(stack::redis::ID, &source);
         assert_eq!(edition_in(&words, &path), edition);
         assert_eq!(edition_in(&words, &AbsPath::parse("/srv/a").unwrap()), None);
     }

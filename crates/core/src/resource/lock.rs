@@ -35,6 +35,9 @@ impl Resource for LockFile {
         let config = &self.site.config;
         let before = image::read_lock(seen)?;
         let mut lock = Lock::new(config.server_name.clone());
+        if let Some(before) = &before {
+            lock.images.keep_unknown(&before.images);
+        }
         for service in ServiceId::ALL {
             match image::resolved(&self.site, service, seen)? {
                 Some(image) => {

@@ -7,7 +7,7 @@ use crate::{
     fact::Side,
     ids, layout,
     observed::{Observed, Seen},
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
@@ -22,7 +22,7 @@ impl Resource for OneTimeKeys {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(ServiceId::Postgres), service::id(ServiceId::Redis)]
+        vec![service::id(stack::postgres::ID), service::id(stack::redis::ID)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

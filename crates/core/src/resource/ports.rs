@@ -11,7 +11,7 @@ use crate::{
     ids,
     observed::{Observed, Seen},
     render::ports,
-    service::ServiceId,
+    stack,
 };
 
 /// Inside a guest nobody can tell which addresses its machine has, and what was
@@ -78,7 +78,7 @@ impl Resource for Ports {
         // travel together.
         let (loaded, units) =
             (seen.rules(Side::Guest, firewall::PORTS_TABLE), seen.units(Side::Guest, [ports::UNIT]));
-        let serving = seen.container(ServiceId::Synapse.name());
+        let serving = seen.container(stack::synapse::ID.name());
         let difference = compare(&[], &files, seen)?;
         let (loaded, units, serving) = (loaded?, units?, serving?);
         let enabled = units.get(ports::UNIT).is_some_and(|unit| unit.file == "enabled");

@@ -9,8 +9,7 @@ use crate::{
     fact::{Health, Roles as State},
     ids,
     observed::{Observed, Seen},
-    service::ServiceId,
-    stack::postgres::roles,
+    stack::{self, postgres::roles},
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
@@ -25,14 +24,14 @@ impl Resource for Roles {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(ServiceId::Postgres)]
+        vec![service::id(stack::postgres::ID)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         // All questions are put before the first answer is looked at, so that they
         // travel together.
         let (container, synapse) =
-            (seen.container(ServiceId::Postgres.name()), seen.container(ServiceId::Synapse.name()));
+            (seen.container(stack::postgres::ID.name()), seen.container(stack::synapse::ID.name()));
         let (state, lock) = (seen.roles(), read_lock(seen));
         let runs = container?.is_some_and(|c| c.state == "running" && c.health == Health::Healthy);
         if !runs {
@@ -46,7 +45,7 @@ impl Resource for Roles {
             Err(why) => {
                 return Ok(Diff::Blocked {
                     why: format!("PostgreSQL does not say what Synapse's role may do: {why}"),
-                    hint: format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
+                    hint: format!("`matrix-podman logs {}` says why", stack::postgres::ID),
                 });
             }
         };
@@ -65,7 +64,7 @@ impl Resource for Roles {
         };
         // A Synapse whose connections end under it never goes on with its background
         // updates. So it is stopped before; it stands behind this, and is started then.
-        let stop = serves.then_some(Effect::StopService { service: ServiceId::Synapse });
+        let stop = serves.then_some(Effect::StopService { service: stack::synapse::ID });
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,

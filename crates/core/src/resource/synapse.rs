@@ -7,8 +7,7 @@ use crate::{
     ids, layout,
     name::AbsPath,
     observed::{Observed, Seen},
-    service::ServiceId,
-    stack::synapse::homeserver,
+    stack::{self, synapse::homeserver},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -35,7 +34,7 @@ impl Resource for SynapseConfig {
 
     fn needs(&self) -> Vec<ResourceId> {
         // The parser wants the secrets' files and the log config to be there.
-        vec![ids::STACK_FILES, ids::SECRETS, image::id(ServiceId::Synapse)]
+        vec![ids::STACK_FILES, ids::SECRETS, image::id(stack::synapse::ID)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -51,7 +50,7 @@ impl Resource for SynapseConfig {
         {
             return Ok(Diff::settled("homeserver.yaml is as it should be"));
         }
-        let Some(image) = image::resolved(&self.site, ServiceId::Synapse, seen)? else {
+        let Some(image) = image::resolved(&self.site, stack::synapse::ID, seen)? else {
             return Ok(Diff::later("Write homeserver.yaml", "the image of Synapse is not there yet"));
         };
         // What the program alone wrote is known to be good, and there is nothing to lose yet.

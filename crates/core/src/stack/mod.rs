@@ -62,6 +62,21 @@ pub trait Service: Sync {
     /// What the config says of its image.
     fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice;
 
+    /// What it may be called at the command line, besides its id.
+    fn also_called(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether its image is built in a version that somebody asks for; what is wrong
+    /// with that, and what to do, where it is not.
+    fn buildable(&self, _: &ImageChoice, _: &str) -> Result<(), (String, String)> {
+        let service = self.id();
+        Err((
+            format!("{} is built from the packages of Debian and npm as they are", service.title()),
+            format!("`matrix-podman update {service}` takes the newest"),
+        ))
+    }
+
     /// Whether it keeps data that an update may change and that are dumped before.
     fn keeps_data(&self) -> bool {
         false
@@ -103,7 +118,8 @@ pub static ALL: [&dyn Service; 4] =
 
 /// What is known about the service with that id.
 pub fn room(id: ServiceId) -> &'static dyn Service {
-    ALL[id.position()]
+    // That every id of the table has a room is tested.
+    ALL.into_iter().find(|room| room.id() == id).unwrap_or(ALL[0])
 }
 
 /// All services, those first whose images take longest to get: everything else has
@@ -232,17 +248,17 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(changed(|_| ()), []);
-        assert_eq!(changed(|c| c.synapse.presence = false), [ServiceId::Synapse]);
-        assert_eq!(changed(|c| c.web.brand = "X".into()), [ServiceId::Web]);
-        assert_eq!(changed(|c| c.web.custom_servers = true), [ServiceId::Web]);
+        assert_eq!(changed(|c| c.synapse.presence = false), [synapse::ID]);
+        assert_eq!(changed(|c| c.web.brand = "X".into()), [element::ID]);
+        assert_eq!(changed(|c| c.web.custom_servers = true), [element::ID]);
     }
 
     #[test]
     fn another_image_is_another_digest() {
         let mut lock = lock();
-        let image = lock.images.get_mut(&ServiceId::Redis).unwrap();
+        let image = lock.images.get_mut(&redis::ID).unwrap();
         let digest =
-            |image: &LockedImage| service_config_digest(ServiceId::Redis, &default_config(), image, &facts());
+            |image: &LockedImage| service_config_digest(redis::ID, &default_config(), image, &facts());
         let before = digest(image);
         image.id = Digest::of_sha256(&[9; 32]);
         assert_ne!(before, digest(image));
@@ -251,11 +267,11 @@ mod tests {
     #[test]
     fn what_the_lock_lacks() {
         let mut lock = lock();
-        lock.images.get_mut(&ServiceId::Postgres).unwrap().version = "devel".into();
-        let error = container(ServiceId::Postgres, &default_config(), &lock, &facts()).unwrap_err();
+        lock.images.get_mut(&postgres::ID).unwrap().version = "devel".into();
+        let error = container(postgres::ID, &default_config(), &lock, &facts()).unwrap_err();
         insta::assert_snapshot!(error.to_string(), @r#"cannot write the unit of postgres_db: its version "devel" does not begin with a number"#);
         lock.images.clear();
-        let error = container(ServiceId::Web, &default_config(), &lock, &facts()).unwrap_err();
+        let error = container(element::ID, &default_config(), &lock, &facts()).unwrap_err();
         insta::assert_snapshot!(error.to_string(), @"cannot write the unit of element-web: the lock has no image for it");
     }
 

@@ -23,6 +23,7 @@ use crate::{
     render::{backups::Chore, timer},
     resource::{self, Site},
     service::ServiceId,
+    stack,
     update::{self, History, Unattended},
 };
 
@@ -232,7 +233,7 @@ impl Status {
         let found = resource::guest_state(site, seen);
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
-        let synapse = seen.container(ServiceId::Synapse.name());
+        let synapse = seen.container(stack::synapse::ID.name());
         let units = || ServiceId::ALL.map(ServiceId::unit);
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
@@ -275,7 +276,7 @@ impl Status {
                 }
             })
             .collect();
-        let runs = services.iter().any(|s| s.name == ServiceId::Synapse.name() && s.is_well());
+        let runs = services.iter().any(|s| s.name == stack::synapse::ID.name() && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,

@@ -24,6 +24,7 @@ pub use crate::{
     },
     history::{Generation, History, Outcome, file as history_file},
     schema::{Schema, Undo, known, undo},
+    stack,
 };
 use crate::{
     layout,
@@ -66,7 +67,7 @@ pub fn tag_of(service: ServiceId, number: u32) -> String {
 pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
     let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
     let (folders, lock) = (folders?, lock?);
-    let serves = lock.and_then(|lock| lock.images.get(&ServiceId::Postgres)?.major());
+    let serves = lock.and_then(|lock| lock.images.get(&stack::postgres::ID)?.major());
     // Without a lock it is not known which one serves, so none is called old.
     Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
 }

@@ -113,7 +113,7 @@ impl Takes {
     /// the database. `dump` is what the last dump took in milliseconds.
     pub fn estimate(work: &Work, dump: Option<u64>, size: Bytes) -> Self {
         let seconds = |millis: u64| millis.div_ceil(1000);
-        let all = || vec![ServiceId::Postgres, ServiceId::Synapse];
+        let all = || vec![stack::postgres::ID, stack::synapse::ID];
         match work {
             Work::Move { last: Some(last) } => {
                 // Both services start anew besides.
@@ -129,7 +129,7 @@ impl Takes {
             }
             Work::Replace { services, last } => {
                 let dumps = services.iter().any(|service| stack::room(*service).keeps_data());
-                let (without, migrates) = (services.clone(), services.contains(&ServiceId::Synapse));
+                let (without, migrates) = (services.clone(), services.contains(&stack::synapse::ID));
                 match (last, dump) {
                     (Some(away), Some(dump)) if dumps => Self {
                         dump: seconds(dump),
@@ -156,7 +156,7 @@ impl Takes {
         let Self { dump, away, without, migrates, from } = self;
         let why = match (from, dump) {
             (TakesFrom::LastTime, _) => "as the last time",
-            (TakesFrom::Size, 0) if !without.contains(&ServiceId::Postgres) => {
+            (TakesFrom::Size, 0) if !without.contains(&stack::postgres::ID) => {
                 "a guess; nothing was measured here yet"
             }
             (TakesFrom::Size, _) => "judged by the size of the database; nothing was measured here yet",
@@ -237,19 +237,19 @@ mod tests {
     #[test]
     fn a_time_says_where_it_comes_from() {
         let replace = |services: &[ServiceId], last| Work::Replace { services: services.to_vec(), last };
-        let synapse = [ServiceId::Synapse];
+        let synapse = [stack::synapse::ID];
         let size = Bytes(100 << 20);
         for (work, dump, expected, said) in [
             (replace(&synapse, Some(4001)), Some(2300), (3, 5, TakesFrom::LastTime), "as the last time"),
             (replace(&synapse, None), Some(2300), (20, 30, TakesFrom::Size), "without Synapse (judged"),
             (replace(&synapse, Some(4001)), None, (20, 30, TakesFrom::Size), "comes on top"),
             (
-                replace(&[ServiceId::Web], Some(900)),
+                replace(&[stack::element::ID], Some(900)),
                 None,
                 (0, 1, TakesFrom::LastTime),
                 "takes about 1 s without the web",
             ),
-            (replace(&[ServiceId::Redis], None), None, (0, 10, TakesFrom::Size), "Redis (a guess"),
+            (replace(&[stack::redis::ID], None), None, (0, 10, TakesFrom::Size), "Redis (a guess"),
             (Work::Move { last: None }, Some(1), (0, 110, TakesFrom::Size), "PostgreSQL and Synapse (judged"),
             (Work::Move { last: Some(70_000) }, None, (0, 100, TakesFrom::LastTime), "as the last time"),
             (Work::Return, None, (0, 30, TakesFrom::Size), "PostgreSQL and Synapse"),
@@ -258,7 +258,7 @@ mod tests {
             assert_eq!((takes.dump, takes.away, takes.from), expected, "{work:?}");
             assert!(takes.words().contains(said), "{work:?}: {}", takes.words());
             let migrates =
-                matches!(&work, Work::Replace { services, .. } if services.contains(&ServiceId::Synapse));
+                matches!(&work, Work::Replace { services, .. } if services.contains(&stack::synapse::ID));
             assert_eq!(takes.words().contains("migrated"), migrates, "{}", takes.words());
         }
     }

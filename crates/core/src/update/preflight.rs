@@ -9,6 +9,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     service::ServiceId,
     size::Bytes,
+    stack,
 };
 
 /// What is left free besides the dump: the server goes on writing.
@@ -56,7 +57,7 @@ fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a Databas
         Database::Refuses(why) => Err(Check::fail(
             id,
             format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
+            format!("`matrix-podman logs {}` says why", stack::postgres::ID),
         )),
     })
 }

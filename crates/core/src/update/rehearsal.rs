@@ -12,9 +12,8 @@ use crate::{
     config::Config,
     lock::Lock,
     name::{AbsPath, Mode},
-    service::ServiceId,
     size::Bytes,
-    stack::{Facts, MissingImage, room, secrets_of},
+    stack::{self, Facts, MissingImage, room, secrets_of},
 };
 
 /// Tables that hold what people would miss: an update may rewrite them, and never
@@ -43,10 +42,10 @@ pub fn rehearsal(
     let mut containers = aside::containers(Aside::Rehearsal, config, lock, facts)?;
     // What people uploaded is not looked at, so it is not copied.
     let media = crate::layout::in_root("synapse/media_store");
-    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), ServiceId::Synapse.owner()));
-    let secrets = [ServiceId::Postgres, ServiceId::Synapse].map(|service| secrets_of(service, config));
+    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), stack::synapse::ID.owner()));
+    let secrets = [stack::postgres::ID, stack::synapse::ID].map(|service| secrets_of(service, config));
     let copies = secrets.into_iter().flatten().map(crate::layout::secret);
-    let files = room(ServiceId::Synapse).files(config, facts).into_iter().map(|file| file.path);
+    let files = room(stack::synapse::ID).files(config, facts).into_iter().map(|file| file.path);
     Ok(Rehearsal { containers, copies: copies.chain(files).collect(), within })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     observed::{Observed, Seen},
     resource::{Site, decide_source, image_choice, read_lock},
     service::ServiceId,
+    stack,
 };
 
 /// One service that is to be updated.
@@ -28,14 +29,12 @@ impl FromStr for Request {
             Some((name, version)) => (name, Some(version)),
             None => (text, None),
         };
-        let service = match name {
-            "postgres" => ServiceId::Postgres,
-            "element" | "web" => ServiceId::Web,
-            name => ServiceId::by_name(name).ok_or_else(|| {
-                let names: Vec<&str> = ServiceId::ALL.into_iter().map(ServiceId::name).collect();
-                format!("there is no service {name:?}; there are {}", names.join(", "))
-            })?,
-        };
+        let called = |room: &&&dyn stack::Service| room.also_called().contains(&name);
+        let also = stack::ALL.iter().find(called).map(|room| room.id());
+        let service = ServiceId::by_name(name).or(also).ok_or_else(|| {
+            let names: Vec<&str> = ServiceId::ALL.into_iter().map(ServiceId::name).collect();
+            format!("there is no service {name:?}; there are {}", names.join(", "))
+        })?;
         let well = |v: &str| {
             !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
@@ -90,7 +89,7 @@ impl Wanted {
         let configured = decide_source(site, service, seen)?;
         let words = crate::resource::wanted(service, &configured);
         let choice = image_choice(site, service);
-        let postgres = service == ServiceId::Postgres;
+        let postgres = service == stack::postgres::ID;
         let major = request.version.as_deref().filter(|_| postgres).and_then(leading_number);
         let runs = match postgres {
             true => read_lock(seen)?.and_then(|lock| lock.images.get(&service)?.major()),
@@ -135,7 +134,7 @@ impl Wanted {
     /// What somebody should know who chose this.
     pub fn caution(&self) -> Option<String> {
         let ImageSource::Build { version: Some(version) } = &self.from else { return None };
-        let major = leading_number(version).filter(|_| self.service == ServiceId::Postgres)?;
+        let major = leading_number(version).filter(|_| self.service == stack::postgres::ID)?;
         (major > STABLE_POSTGRES).then(|| {
             format!(
                 "PostgreSQL {major} is built from packages of Debian testing, which has NO SECURITY SUPPORT: mends \
@@ -171,27 +170,8 @@ fn with_tag(reference: &ImageRef, version: &str) -> Result<ImageSource, (String,
 
 fn built(service: ServiceId, choice: &ImageChoice, version: &str) -> Result<ImageSource, (String, String)> {
     let version = version.trim_start_matches('v').to_owned();
-    match (&service, &choice.build_version) {
-        (ServiceId::Synapse, Some(pinned)) if *pinned != version => Err((
-            format!("matrix.toml holds Synapse at {pinned} (images.synapse.build_version)"),
-            format!(
-                "`matrix-podman set images.synapse.build_version {version}`, then `matrix-podman update synapse`"
-            ),
-        )),
-        (ServiceId::Synapse, _) => Ok(ImageSource::Build { version: Some(version) }),
-        (ServiceId::Postgres, _) if version.chars().all(|c| c.is_ascii_digit()) => {
-            Ok(ImageSource::Build { version: Some(version) })
-        }
-        (ServiceId::Postgres, _) => Err((
-            "PostgreSQL is built from the packages of the Debian release that has its major version"
-                .to_owned(),
-            format!("give that alone, as in `matrix-podman update {service}=18`"),
-        )),
-        _ => Err((
-            format!("{} is built from the packages of Debian and npm as they are", service.title()),
-            format!("`matrix-podman update {service}` takes the newest"),
-        )),
-    }
+    stack::room(service).buildable(choice, &version)?;
+    Ok(ImageSource::Build { version: Some(version) })
 }
 
 /// The newest of a registry's `tags` that is like `now`: a version of as many
@@ -236,9 +216,9 @@ mod tests {
     #[test]
     fn requests_are_read() {
         let read = |text: &str| text.parse::<Request>();
-        assert_eq!(read("synapse").unwrap(), Request { service: ServiceId::Synapse, version: None });
+        assert_eq!(read("synapse").unwrap(), Request { service: stack::synapse::ID, version: None });
         assert_eq!(read("synapse=v1.163.2").unwrap().version.as_deref(), Some("v1.163.2"));
-        assert_eq!(read("postgres=18.1-alpine").unwrap().service, ServiceId::Postgres);
+        assert_eq!(read("postgres=18.1-alpine").unwrap().service, stack::postgres::ID);
         for wrong in ["", "mysql", "synapse=", "synapse=1 2", "synapse=../x", "=1"] {
             read(wrong).unwrap_err();
         }
@@ -250,13 +230,13 @@ mod tests {
         let of =
             |service, from| Wanted { service, from, words: String::new(), major: None }.caution().is_some();
         let build = |version: &str| ImageSource::Build { version: Some(version.to_owned()) };
-        assert!(of(ServiceId::Postgres, build("18")));
-        assert!(!of(ServiceId::Postgres, build("17")));
-        assert!(!of(ServiceId::Postgres, ImageSource::Build { version: None }));
-        assert!(!of(ServiceId::Synapse, build("18.1")));
+        assert!(of(stack::postgres::ID, build("18")));
+        assert!(!of(stack::postgres::ID, build("17")));
+        assert!(!of(stack::postgres::ID, ImageSource::Build { version: None }));
+        assert!(!of(stack::synapse::ID, build("18.1")));
         let registry =
             ImageSource::Registry(ImageRef::parse("docker.io/library/postgres:18-alpine").unwrap());
-        assert!(!of(ServiceId::Postgres, registry));
+        assert!(!of(stack::postgres::ID, registry));
     }
 
     #[test]

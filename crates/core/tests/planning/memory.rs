@@ -21,6 +21,7 @@ use matrix_podman_core::{
     resource::{BackendId, Claim, Site},
     service::ServiceId,
     size::Bytes,
+    stack,
     storage::{self, Storage},
 };
 
@@ -214,10 +215,10 @@ impl MemoryWorld {
             forwarding: BTreeSet::new(),
             settings: BTreeMap::new(),
             versions: [
-                (ServiceId::Postgres, "17.6"),
-                (ServiceId::Redis, "8.0.2"),
-                (ServiceId::Synapse, "1.157.1"),
-                (ServiceId::Web, "0.5.1"),
+                (stack::postgres::ID, "17.6"),
+                (stack::redis::ID, "8.0.2"),
+                (stack::synapse::ID, "1.157.1"),
+                (stack::element::ID, "0.5.1"),
             ]
             .into_iter()
             .map(|(service, version)| (service, version.to_owned()))
@@ -446,7 +447,7 @@ impl MemoryWorld {
                     .collect(),
             ),
             Fact::Roles => {
-                let runs = guest.containers.contains_key(ServiceId::Postgres.name());
+                let runs = guest.containers.contains_key(stack::postgres::ID.name());
                 Value::Roles(match (runs, guest.superuser) {
                     (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
                     (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
@@ -710,7 +711,7 @@ impl MemoryWorld {
             // One transaction.
             Effect::SeparateRoles => {
                 let guest = self.guest_mut();
-                if !guest.containers.contains_key(ServiceId::Postgres.name()) {
+                if !guest.containers.contains_key(stack::postgres::ID.name()) {
                     return Err("PostgreSQL does not run".to_owned());
                 }
                 guest.superuser &= !whole;
@@ -1063,8 +1064,8 @@ impl MemoryWorld {
         if guest.damaged {
             return Err(format!("{service}: files of its image are empty"));
         }
-        if service == ServiceId::Synapse && whole {
-            let database = guest.containers.get(ServiceId::Postgres.name());
+        if service == stack::synapse::ID && whole {
+            let database = guest.containers.get(stack::postgres::ID.name());
             if !database.is_some_and(|c| c.health == Health::Healthy) {
                 return Err("Synapse: the database does not answer".to_owned());
             }
@@ -1076,7 +1077,7 @@ impl MemoryWorld {
         let health = if whole { Health::Healthy } else { Health::Starting };
         let guest = self.guest_mut();
         guest.containers.insert(service.name().to_owned(), ContainerState { health, ..container });
-        if service == ServiceId::Synapse && whole {
+        if service == stack::synapse::ID && whole {
             // The first picture arrives as soon as there is a server to take it.
             let picture = layout::in_root("synapse/media_store/picture");
             guest.place.files.entry(picture).or_insert_with(|| Node::file("a picture"));
@@ -1108,13 +1109,13 @@ fn container_of(guest: &Guest, service: ServiceId) -> Result<ContainerState, Str
             return Err(format!("{service}: there is no secret {}", secret.file_name()));
         }
     }
-    if service == ServiceId::Postgres {
+    if service == stack::postgres::ID {
         let major = image.version.split('.').next().unwrap_or_default();
         let cluster = layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"));
         // The image would make an empty one, with nobody's data in it.
         assert!(files.contains_key(&cluster), "PostgreSQL {major} starts without a cluster");
     }
-    if service == ServiceId::Synapse && !files.contains_key(&layout::in_root("synapse/homeserver.yaml")) {
+    if service == stack::synapse::ID && !files.contains_key(&layout::in_root("synapse/homeserver.yaml")) {
         return Err("synapse: there is no homeserver.yaml".to_owned());
     }
     let labels =

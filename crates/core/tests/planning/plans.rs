@@ -7,6 +7,7 @@ use matrix_podman_core::{
     plan::PlanText,
     resource::{Diff, Locked, container_lock},
     size::Bytes,
+    stack,
 };
 
 use crate::{
@@ -276,7 +277,7 @@ fn another_server_name_writes_nothing_into_a_guest_that_was_stopped() {
 #[test]
 fn data_of_another_postgresql_are_left_alone() {
     let mut world = up(REGISTRY);
-    world.versions.insert(matrix_podman_core::service::ServiceId::Postgres, "18.1".to_owned());
+    world.versions.insert(stack::postgres::ID, "18.1".to_owned());
     let newer = site(
         "domain = \"chat.home.arpa\"\n[images]\nsource = \"registry\"\n\
          [images.postgres]\nreference = \"docker.io/library/postgres:18.1\"\n",

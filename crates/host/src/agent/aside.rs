@@ -12,7 +12,7 @@ use matrix_podman_core::{
     aside::{self, Containers},
     name::{Digest, Mode, Owner},
     service::Service,
-    stack::synapse::homeserver,
+    stack::{self, synapse::homeserver},
 };
 use serde_json::{Value as Json, json};
 
@@ -53,7 +53,7 @@ pub(crate) fn prepare(containers: &Containers) -> Result<(), Failure> {
 
 /// Starts an empty database and waits until it answers.
 pub(crate) fn start_database(containers: &Containers) -> Result<(), Failure> {
-    start(containers, Service::Postgres, DATABASE_UP)
+    start(containers, stack::postgres::ID, DATABASE_UP)
 }
 
 /// Fills the database from a dump.
@@ -67,11 +67,11 @@ pub(crate) fn fill(containers: &Containers, dump: File) -> Result<(), Failure> {
 
 /// Starts Synapse on the database and waits until it answers.
 pub(crate) fn start_synapse(containers: &Containers, patience: Duration) -> Result<(), Failure> {
-    start(containers, Service::Synapse, patience)
+    start(containers, stack::synapse::ID, patience)
 }
 
 fn start(containers: &Containers, service: Service, patience: Duration) -> Result<(), Failure> {
-    let (argv, answers) = if service == Service::Postgres {
+    let (argv, answers) = if service == stack::postgres::ID {
         (&containers.database, &containers.database_answers)
     } else {
         (&containers.synapse, &containers.synapse_answers)

@@ -13,8 +13,7 @@ use matrix_podman_core::{
     aside::Aside,
     layout,
     name::{AbsPath, Mode, Owner},
-    service::Service,
-    stack::synapse::homeserver::DATABASE,
+    stack::{self, synapse::homeserver::DATABASE},
     update::{Progress, Rehearsal, Rehearsed, rehearsal_needs},
 };
 
@@ -66,7 +65,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     aside::start_database(containers)?;
     aside::fill(containers, File::open(dump.as_str()).doing(|| format!("open {dump}"))?)?;
     file::remove(Path::new(dump.as_str()))?;
-    let mut session = Session::of(&containers.aside.container(Service::Postgres), DATABASE)?;
+    let mut session = Session::of(&containers.aside.container(stack::postgres::ID), DATABASE)?;
     done.before = stream::rows(&mut session)?;
     done.copy_millis = millis(started);
 

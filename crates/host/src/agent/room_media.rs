@@ -5,7 +5,7 @@ use std::{io::BufReader, process::Stdio};
 use matrix_podman_core::{
     backup::room::{self, Reader, RoomMedia},
     name::ServerName,
-    service::Service,
+    stack,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ pub(super) fn find(room: &str, server: &ServerName) -> Result<RoomMedia, Failure
     let tables = room::TABLES.map(|table| format!("--table={table}"));
     words.extend(tables.iter().map(String::as_str));
     let mut child = Process::new(
-        in_container(Service::Postgres.name(), &words)
+        in_container(stack::postgres::ID.name(), &words)
             .stdin(dump)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

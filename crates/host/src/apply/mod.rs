@@ -25,8 +25,8 @@ mod unit;
 
 use matrix_podman_core::{
     effect::{Effect, ImageSource},
-    service::Service,
     size::Seconds,
+    stack,
 };
 
 pub use unit::stop_all;
@@ -94,10 +94,10 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::SetClusterAside { major, generation } => cluster::set_aside(*major, *generation),
         Effect::RemoveCluster { name } => cluster::remove(name),
         Effect::ForgetOneTimeKeys => {
-            unit::stop_if_there(&[Service::Synapse])?;
+            unit::stop_if_there(&[stack::synapse::ID])?;
             dump::forget_one_time_keys()?;
             // It keeps nothing over a restart.
-            unit::start_service(Service::Redis, true, Seconds(300), sink)
+            unit::start_service(stack::redis::ID, true, Seconds(300), sink)
         }
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;

@@ -9,8 +9,8 @@ use std::{
 use matrix_podman_core::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
-    service::Service,
-    stack::postgres::NewCluster,
+    service::ServiceId,
+    stack::{self, postgres::NewCluster},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn init_database(image: &str, major: u32, new: &NewCluster, sink: &Si
     if target.join("docker/PG_VERSION").exists() {
         return Ok(());
     }
-    file::make_dir(data, Mode(0o700), Service::Postgres.owner())?;
+    file::make_dir(data, Mode(0o700), stack::postgres::ID.owner())?;
     let container = "matrix-podman-initdb";
     make_cluster(&Cluster { image, major, new, partial: &partial, container }, sink)?;
     file::rename(&partial.join(major.to_string()), &target).doing(|| doing.clone())?;
@@ -61,7 +61,7 @@ pub(super) struct Cluster<'a> {
 pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure> {
     let Cluster { image, major, new, partial, container } = *cluster;
     let doing = format!("make the PostgreSQL {major} cluster");
-    let owner = Service::Postgres.owner();
+    let owner = stack::postgres::ID.owner();
     // A killed attempt may have left its container at work.
     Program::new(["podman", "rm", "--force", "--ignore", "--", container]).deadline(ONCE).output();
     file::remove_partial(partial)?;
@@ -112,7 +112,7 @@ pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure
 }
 
 /// Has a service that runs read settings before they count.
-pub(super) fn try_settings(service: Service, argv: &[String], sink: &Sink) -> Result<(), Failure> {
+pub(super) fn try_settings(service: ServiceId, argv: &[String], sink: &Sink) -> Result<(), Failure> {
     let name = service.name();
     let inspect = ["podman", "container", "inspect", "--format", "{{.State.Running}}", name];
     if Program::new(inspect).deadline(ONCE).output().stdout.trim_ascii() != b"true" {
@@ -152,7 +152,7 @@ pub(super) fn install_synapse_candidate() -> Result<(), Failure> {
 /// the next will be, with the secrets that the new config may name.
 pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
-    let running = ["podman", "exec", Service::Synapse.name()].into_iter().chain(PARSE);
+    let running = ["podman", "exec", stack::synapse::ID.name()].into_iter().chain(PARSE);
     if Program::new(running).deadline(ONCE).output().status == Some(0) {
         return Ok(());
     }
@@ -175,7 +175,7 @@ const PARSE: [&str; 5] = [
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);
     let volumes = secrets
-        .filter(|s| s.reader() == Some(Service::Synapse) && secret::exists(*s))
+        .filter(|s| s.reader() == Some(stack::synapse::ID) && secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
         .chain([format!("{}:/data:ro", layout::in_root("synapse"))])
         .collect();
@@ -183,7 +183,7 @@ fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     OneOff {
         name: "matrix-podman-check",
         image,
-        owner: Service::Synapse.owner(),
+        owner: stack::synapse::ID.owner(),
         entrypoint: PARSE[0],
         arguments: &arguments,
         volumes,

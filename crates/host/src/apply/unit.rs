@@ -10,6 +10,7 @@ use matrix_podman_core::{
     observed::Answer,
     service::Service,
     size::Seconds,
+    stack,
     update::telling,
 };
 
@@ -90,7 +91,7 @@ pub(super) fn start_service(
     let started = Instant::now();
     // A service that failed too often is not started again before this.
     Program::new(["systemctl", "reset-failed", "--", &unit]).deadline(QUICK).output();
-    if restart && service == Service::Synapse && is_starting(&unit) {
+    if restart && service == stack::synapse::ID && is_starting(&unit) {
         end_at_once(service);
     }
     let over = AtomicBool::new(false);

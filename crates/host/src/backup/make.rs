@@ -229,7 +229,11 @@ fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
     let mut lock = world.stream(Call::Read("matrix.lock".to_owned()))?;
     let text = bounded::text(&mut lock, bounded::TEXT).map_err(|e| Failure::carried(e, doing()))?;
     let lock = Lock::parse(&text).map_err(|why| Failure::unread(doing(), &why))?;
-    Ok(lock.images.into_iter().map(|(service, image)| (service.name().to_owned(), image.version)).collect())
+    Ok(lock
+        .images
+        .iter()
+        .map(|(service, image)| (service.name().to_owned(), image.version.clone()))
+        .collect())
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Fixing {
 
 #[cfg(test)]
 mod tests {
-    use matrix_podman_core::{doctor::Mend, service::Service};
+    use matrix_podman_core::{doctor::Mend, stack};
 
     use super::*;
 
@@ -43,10 +43,10 @@ mod tests {
     #[test]
     fn what_is_safe_is_tried_once_and_in_order() {
         let found = || {
-            diagnosis(vec![Mend::Type("rm".to_owned()), Mend::Restart(Service::Redis), Mend::Up, Mend::Up])
+            diagnosis(vec![Mend::Type("rm".to_owned()), Mend::Restart(stack::redis::ID), Mend::Up, Mend::Up])
         };
         let mut fixing = Fixing::default();
-        assert_eq!(fixing.next(&found()).map(|f| f.mend.clone()), Some(Mend::Restart(Service::Redis)));
+        assert_eq!(fixing.next(&found()).map(|f| f.mend.clone()), Some(Mend::Restart(stack::redis::ID)));
         assert_eq!(fixing.next(&found()).map(|f| f.mend.clone()), Some(Mend::Up));
         assert!(fixing.next(&found()).is_none());
         assert!(Fixing::default().next(&diagnosis(vec![Mend::Type("rm".to_owned())])).is_none());

@@ -66,15 +66,15 @@ mod tests {
     #[test]
     fn the_newest_tag_of_the_same_kind_is_taken() {
         let synapse = ["v1.120.0", "v1.121.0", "v1.122.0rc1", "latest", "v2.0.0"];
-        assert_eq!(goes_to(Service::Synapse, "v1.120.0", None, &synapse), "v2.0.0");
+        assert_eq!(goes_to(stack::synapse::ID, "v1.120.0", None, &synapse), "v2.0.0");
         let postgres = ["17.2-alpine", "17.5-alpine", "18.1-alpine", "17.6"];
-        assert_eq!(goes_to(Service::Postgres, "17.2-alpine", None, &postgres), "17.5-alpine");
+        assert_eq!(goes_to(stack::postgres::ID, "17.2-alpine", None, &postgres), "17.5-alpine");
     }
 
     #[test]
     fn what_was_asked_for_stays() {
         let tags = ["v1.120.0", "v1.121.0"];
-        assert_eq!(goes_to(Service::Synapse, "v1.120.0", Some("v1.120.0"), &tags), "v1.120.0");
-        assert_eq!(goes_to(Service::Synapse, "v1.121.0", None, &tags[..1]), "v1.121.0");
+        assert_eq!(goes_to(stack::synapse::ID, "v1.120.0", Some("v1.120.0"), &tags), "v1.120.0");
+        assert_eq!(goes_to(stack::synapse::ID, "v1.121.0", None, &tags[..1]), "v1.121.0");
     }
 }

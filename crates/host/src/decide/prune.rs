@@ -19,14 +19,14 @@ mod tests {
     use matrix_podman_core::{
         effect::Effect,
         prune::{Kind, Thing},
-        service::Service,
+        stack,
     };
 
     use super::*;
 
     fn spared(kind: Kind, name: &str, bytes: u64) -> Spared {
         let thing = Thing { kind, name: name.to_owned(), bytes, why: String::new() };
-        Spared { thing, effect: Effect::StopService { service: Service::Redis } }
+        Spared { thing, effect: Effect::StopService { service: stack::redis::ID } }
     }
 
     #[test]

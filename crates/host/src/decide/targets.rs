@@ -45,6 +45,8 @@ pub fn targets(named: &[Target], hold: &[Service], always: &[Service]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use matrix_podman_core::stack;
+
     use super::*;
 
     fn of(
@@ -59,20 +61,22 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_left_out_unless_it_is_named() {
-        use Service::{Postgres, Redis, Synapse, Web};
-        let all = || vec![Postgres, Redis, Synapse, Web];
+        use stack::{
+            element::ID as WEB, postgres::ID as POSTGRES, redis::ID as REDIS, synapse::ID as SYNAPSE,
+        };
+        let all = || Service::ALL.to_vec();
         for (named, hold, always, expected) in [
             (&[][..], &[][..], &[][..], (all(), true, vec![])),
-            (&[], &[], &[Synapse], (vec![Postgres, Redis, Web], true, vec![Synapse])),
-            (&[], &[Redis], &[Synapse], (vec![Postgres, Web], true, vec![Redis, Synapse])),
-            (&[], &[Redis], &[Redis], (vec![Postgres, Synapse, Web], true, vec![Redis])),
-            (&["synapse"], &[], &[Synapse, Redis], (vec![Synapse], false, vec![])),
-            (&["debian"], &[], &[Synapse], (vec![], true, vec![])),
-            (&["debian", "redis"], &[], &[], (vec![Redis], true, vec![])),
+            (&[], &[], &[SYNAPSE], (vec![POSTGRES, REDIS, WEB], true, vec![SYNAPSE])),
+            (&[], &[REDIS], &[SYNAPSE], (vec![POSTGRES, WEB], true, vec![REDIS, SYNAPSE])),
+            (&[], &[REDIS], &[REDIS], (vec![POSTGRES, SYNAPSE, WEB], true, vec![REDIS])),
+            (&["synapse"], &[], &[SYNAPSE, REDIS], (vec![SYNAPSE], false, vec![])),
+            (&["debian"], &[], &[SYNAPSE], (vec![], true, vec![])),
+            (&["debian", "redis"], &[], &[], (vec![REDIS], true, vec![])),
             (&[], &[], &all(), (vec![], true, all())),
         ] {
             assert_eq!(of(named, hold, always), Ok(expected), "{named:?} {hold:?} {always:?}");
         }
-        assert_eq!(of(&["redis"], &[Redis], &[]), Err(Both(Redis)));
+        assert_eq!(of(&["redis"], &[REDIS], &[]), Err(Both(REDIS)));
     }
 }

@@ -153,14 +153,13 @@ pub fn way_back<'a>(proposal: &Proposal, current: &'a Generation) -> (Undo, Opti
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use matrix_podman_core::{
-        lock::LockedImage,
+        lock::{LockedImage, LockedImages},
         name::{AbsPath, Digest},
         plan::Entry,
         resource::Risk,
         service::Service,
+        stack,
         update::Precaution,
     };
 
@@ -193,7 +192,7 @@ mod tests {
             number: 2,
             at: "2026-05-01T12:00:00Z".to_owned(),
             by: "update".to_owned(),
-            images: BTreeMap::new(),
+            images: LockedImages::default(),
             dump: dump.then(|| AbsPath::parse("/dump").unwrap()),
             snapshot: None,
             restores: None,
@@ -205,7 +204,7 @@ mod tests {
     fn tried(outcome: Outcome) -> Attempt {
         let generation = generation(outcome, false);
         let report = Report { generation, still_ill: Vec::new(), without_snapshot: None, millis: 0 };
-        Attempt::Tried(Box::new(report), proposal(Service::Synapse, "1", "2", Undo::Image, None))
+        Attempt::Tried(Box::new(report), proposal(stack::synapse::ID, "1", "2", Undo::Image, None))
     }
 
     #[test]
@@ -242,10 +241,10 @@ mod tests {
     fn a_timer_rehearses_what_touches_data_and_moves_none() {
         let timer = UpdateAsked { unattended: true, ..UpdateAsked::default() };
         for (service, from, to, rehearses) in [
-            (Service::Synapse, "1.1", "1.2", true),
-            (Service::Postgres, "17.1", "17.2", true),
-            (Service::Postgres, "17.1", "18.0", false),
-            (Service::Redis, "7", "8", false),
+            (stack::synapse::ID, "1.1", "1.2", true),
+            (stack::postgres::ID, "17.1", "17.2", true),
+            (stack::postgres::ID, "17.1", "18.0", false),
+            (stack::redis::ID, "7", "8", false),
         ] {
             let proposal = proposal(service, from, to, Undo::Image, None);
             assert_eq!(timer.rehearses_by_itself(&proposal), rehearses, "{service} {to}");
@@ -259,7 +258,7 @@ mod tests {
         for (attempt, ended, well) in [
             (Attempt::NothingNewer, Ended::Settled, true),
             (
-                Attempt::Proposed(proposal(Service::Synapse, "1", "2", Undo::Dump, None)),
+                Attempt::Proposed(proposal(stack::synapse::ID, "1", "2", Undo::Dump, None)),
                 Ended::LeftAlone,
                 false,
             ),
@@ -277,12 +276,12 @@ mod tests {
 
     #[test]
     fn a_rollback_says_what_it_loses() {
-        let by_image = proposal(Service::Synapse, "2", "1", Undo::Image, None);
+        let by_image = proposal(stack::synapse::ID, "2", "1", Undo::Image, None);
         let kept = |dump| generation(Outcome::Kept, dump);
         assert_eq!(way_back(&by_image, &kept(false)), (Undo::Image, None));
-        let by_dump = proposal(Service::Synapse, "2", "1", Undo::Dump, Some("/dump"));
+        let by_dump = proposal(stack::synapse::ID, "2", "1", Undo::Dump, Some("/dump"));
         assert_eq!(way_back(&by_dump, &kept(true)), (Undo::Dump, Some("2026-05-01T12:00:00Z")));
-        let older = proposal(Service::Postgres, "18.1", "17.2", Undo::Cluster, None);
+        let older = proposal(stack::postgres::ID, "18.1", "17.2", Undo::Cluster, None);
         assert_eq!(way_back(&older, &kept(false)), (Undo::Cluster, Some("2026-05-01T12:00:00Z")));
     }
 }

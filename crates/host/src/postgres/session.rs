@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::{
-    service::Service,
-    stack::{postgres::roles::OWNER, synapse::homeserver::DATABASE},
-};
+use matrix_podman_core::stack::{self, postgres::roles::OWNER, synapse::homeserver::DATABASE};
 
 use crate::{
     failure::{Doing, Failure},
@@ -48,12 +45,10 @@ pub(crate) fn psql(
     doing: &str,
     within: Duration,
 ) -> Result<String, Failure> {
-    let argv = ["podman", "exec", "--interactive", Service::Postgres.name()].into_iter().chain(PSQL).chain([
-        "--username",
-        role,
-        "--dbname",
-        database,
-    ]);
+    let argv = ["podman", "exec", "--interactive", stack::postgres::ID.name()]
+        .into_iter()
+        .chain(PSQL)
+        .chain(["--username", role, "--dbname", database]);
     Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }
 
@@ -121,7 +116,7 @@ pub(crate) struct Session {
 impl Session {
     /// Opens one with Synapse's database.
     pub(crate) fn open() -> Result<Self, Failure> {
-        Self::of(Service::Postgres.name(), DATABASE)
+        Self::of(stack::postgres::ID.name(), DATABASE)
     }
 
     /// Opens one with the database `name` in `container`.

@@ -9,8 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     backup::{Content, ONE_TIME_KEYS},
-    service::Service,
-    stack::synapse::homeserver::DATABASE,
+    stack::{self, synapse::homeserver::DATABASE},
 };
 
 use super::{Process, Session, session::QUIETLY};
@@ -101,7 +100,7 @@ fn pg_dump() -> Command {
         "exec",
         "--interactive",
         "--preserve-fds=1",
-        Service::Postgres.name(),
+        stack::postgres::ID.name(),
         "xargs",
         "-I{}",
         "pg_dump",

@@ -14,7 +14,7 @@ use matrix_podman_core::{
     fact::{Newest, Room},
     layout::{self, Secret},
     name::AbsPath,
-    service::Service,
+    stack,
 };
 
 use crate::{file, process::Program};
@@ -65,7 +65,8 @@ pub(super) fn oom_kills(name: &str) -> Option<u64> {
 pub(super) fn redis_ping() -> Result<String, String> {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
     let inspected =
-        Program::new(["podman", "container", "inspect", "--format", format, Service::Redis.name()]).output();
+        Program::new(["podman", "container", "inspect", "--format", format, stack::redis::ID.name()])
+            .output();
     let address: IpAddr = String::from_utf8_lossy(&inspected.stdout)
         .split_whitespace()
         .next()

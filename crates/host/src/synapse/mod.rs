@@ -19,8 +19,7 @@ use matrix_podman_core::{
     config::Config,
     fact::{Fact, Value},
     layout,
-    service::Service,
-    stack::synapse::homeserver,
+    stack::{self, synapse::homeserver},
 };
 use serde_json::Value as Json;
 
@@ -120,7 +119,7 @@ impl Api {
             .proxy(None)
             .build()
             .into();
-        Self { agent, inside: Inside::of(Service::Synapse) }
+        Self { agent, inside: Inside::of(stack::synapse::ID) }
     }
 
     /// One request. `doing` completes "could not …". An answer of any status is
@@ -187,7 +186,7 @@ impl Api {
 
 /// What systemd says of Synapse's unit: whether it is loaded, whether it is active.
 fn unit_state() -> (String, String) {
-    let unit = Service::Synapse.unit();
+    let unit = stack::synapse::ID.unit();
     match process::ask(&Fact::Units(BTreeSet::from([unit.clone()]))) {
         Some(Ok(Value::Units(units))) => {
             units.get(&unit).map(|state| (state.load.clone(), state.active.clone())).unwrap_or_default()

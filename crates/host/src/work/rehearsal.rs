@@ -9,6 +9,7 @@ use matrix_podman_core::{
     lock::Lock,
     resource,
     service::Service,
+    stack,
     update::{self as rules, Progress, Rehearsal, Rehearsed, Undo, rehearsal},
 };
 
@@ -77,7 +78,7 @@ impl Update<'_> {
             return Ok(proposal.undo);
         }
         let lock = lock(self.world)?;
-        let now = lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image));
+        let now = lock.images.get(&stack::synapse::ID).and_then(|image| schema_of(self.world, image));
         Ok(done.undo(now))
     }
 

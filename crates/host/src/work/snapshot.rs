@@ -11,9 +11,8 @@ use matrix_podman_core::{
     layout,
     name::{Mode, Owner, SnapshotName},
     observed::{Observed, Seen},
-    service::Service,
     size::Seconds,
-    stack::synapse::homeserver::DATABASE,
+    stack::{self, synapse::homeserver::DATABASE},
 };
 
 use crate::{
@@ -88,7 +87,7 @@ impl Work<'_> {
             self.world.apply(&Effect::RemoveFile { side: Side::Guest, path: layout::hold() }, &|_| {});
         // One that ended in that moment was not started again.
         if ran && removed.is_ok() && !self.synapse_runs()? {
-            let effect = Effect::StartService { service: Service::Synapse, restart: false, timeout: START };
+            let effect = Effect::StartService { service: stack::synapse::ID, restart: false, timeout: START };
             self.act("Start Synapse again", &effect)?;
         }
         made?;
@@ -152,7 +151,7 @@ pub(crate) fn is_held(world: &World) -> Result<bool, Failure> {
 }
 
 fn synapse_runs(seen: &Observed) -> Seen<bool> {
-    Ok(seen.container(Service::Synapse.name())?.is_some_and(|c| c.state == "running"))
+    Ok(seen.container(stack::synapse::ID.name())?.is_some_and(|c| c.state == "running"))
 }
 
 fn switching(seen: &Observed) -> Seen<bool> {
@@ -181,7 +180,7 @@ pub fn since(world: &World, at: u64) -> Result<Since, Failure> {
          (SELECT count(*) FROM users WHERE creation_ts > {at}), \
          (SELECT count(*) FROM local_media_repository WHERE created_ts > {at}000)"
     );
-    let mut argv: Vec<String> = ["podman", "exec", Service::Postgres.name()].map(str::to_owned).to_vec();
+    let mut argv: Vec<String> = ["podman", "exec", stack::postgres::ID.name()].map(str::to_owned).to_vec();
     argv.extend(PSQL.map(str::to_owned));
     argv.extend(["--username", DATABASE, "--dbname", DATABASE, "--command", &statement].map(str::to_owned));
     let mut said = Vec::new();

@@ -27,6 +27,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
+    stack,
     update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
 
@@ -217,7 +218,7 @@ impl Update<'_> {
                 )
                 .hint("nothing was changed; give an image of that version there"));
             }
-            let differ = major::majors(Some(&from), Some(&to)).filter(|_| service == Service::Postgres);
+            let differ = major::majors(Some(&from), Some(&to)).filter(|_| service == stack::postgres::ID);
             if let (None, Some((runs, there))) = (wanted.major, differ) {
                 let text = if there > runs {
                     format!(
@@ -252,7 +253,7 @@ impl Update<'_> {
         dump: Option<AbsPath>,
         back: bool,
     ) -> Result<Proposal, Failure> {
-        if let Some(change) = changes.iter().find(|c| c.service == Service::Postgres)
+        if let Some(change) = changes.iter().find(|c| c.service == stack::postgres::ID)
             && change.from.major() != change.to.major()
         {
             return self.other_major(changes, number, back);
@@ -260,7 +261,7 @@ impl Update<'_> {
         // In the order in which they need each other.
         changes.sort_by_key(|change| change.service);
         let (mut undo, mut restore) = (Undo::Image, None);
-        if let Some(change) = changes.iter().find(|c| c.service == Service::Synapse) {
+        if let Some(change) = changes.iter().find(|c| c.service == stack::synapse::ID) {
             let demanded = demanded(self.world)?;
             let (before, after) = (schema_of(self.world, &change.from), schema_of(self.world, &change.to));
             restore = dump.filter(|_| update::undo(demanded, after) == Undo::Dump);
@@ -357,7 +358,7 @@ impl Update<'_> {
                 self.change_cluster(&site, change, majors, generation, patience)?;
                 continue;
             }
-            if let Some(from) = proposal.restore.clone().filter(|_| change.service == Service::Synapse) {
+            if let Some(from) = proposal.restore.clone().filter(|_| change.service == stack::synapse::ID) {
                 self.restore(from, update::database_replaced(proposal.number))?;
             }
             self.replace(&site, change.service, Some(patience))?;
@@ -389,7 +390,7 @@ impl Update<'_> {
             )?,
         }
         // A cluster that served before may be one that an older version made.
-        if service == Service::Postgres { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
+        if service == stack::postgres::ID { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
     }
 
     /// Brings these resources to where `site` wants them.

@@ -11,7 +11,7 @@ use matrix_podman_core::{
     lock::Lock,
     observed::Observed,
     people::{Answer, Call, Expiry, Invitation, InviteToken, Millis},
-    service::Service,
+    stack,
 };
 use matrix_podman_host::failure::Failure;
 use serde::Serialize;
@@ -306,6 +306,6 @@ fn client_cannot_register(admin: &AdminApi) -> bool {
     });
     lock.ok()
         .flatten()
-        .and_then(|lock| lock.images.get(&Service::Web).map(|image| image.wanted.starts_with("build ")))
+        .and_then(|lock| lock.images.get(&stack::element::ID).map(|image| image.wanted.starts_with("build ")))
         .unwrap_or(false)
 }

@@ -211,9 +211,11 @@ pub fn snapshot_is_there(generation: &Generation) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use matrix_podman_core::{lock::LockedImage, name::Digest, service::Service};
+    use matrix_podman_core::{
+        lock::{LockedImage, LockedImages},
+        name::Digest,
+        stack,
+    };
     use serde_json::{Value, json};
 
     use super::*;
@@ -230,7 +232,7 @@ mod tests {
 
     fn proposal(from: &str, to: &str, undo: Undo) -> Proposal {
         Proposal {
-            changes: vec![Change { service: Service::Synapse, from: image(from), to: image(to) }],
+            changes: vec![Change { service: stack::synapse::ID, from: image(from), to: image(to) }],
             undo,
             restore: None,
             number: 2,
@@ -243,7 +245,7 @@ mod tests {
             number: 2,
             at: "2026-05-01T12:00:00Z".to_owned(),
             by: "update on here".to_owned(),
-            images: BTreeMap::new(),
+            images: LockedImages::default(),
             dump: None,
             snapshot: None,
             restores: None,

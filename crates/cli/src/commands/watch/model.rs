@@ -136,6 +136,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use matrix_podman_core::stack;
+
     use super::*;
 
     fn press(model: &mut Model, code: KeyCode) -> Act {
@@ -158,14 +160,14 @@ mod tests {
         let mut model = Model::new("a.b".to_owned(), 2, false);
         press(&mut model, KeyCode::Down);
         let asked = press(&mut model, KeyCode::Char('l'));
-        assert_eq!(asked, Act::Ask(Question::Log(Some(Service::Redis))));
+        assert_eq!(asked, Act::Ask(Question::Log(Some(stack::redis::ID))));
         // An answer that comes late is another service's.
-        model.hear(News::Log(Service::Synapse, vec!["late".to_owned()]));
-        assert_eq!(model.page, Page::Log { service: Service::Redis, lines: None, back: 0 });
-        model.hear(News::Log(Service::Redis, vec!["said".to_owned()]));
+        model.hear(News::Log(stack::synapse::ID, vec!["late".to_owned()]));
+        assert_eq!(model.page, Page::Log { service: stack::redis::ID, lines: None, back: 0 });
+        model.hear(News::Log(stack::redis::ID, vec!["said".to_owned()]));
         press(&mut model, KeyCode::Up);
         let lines = Some(vec!["said".to_owned()]);
-        assert_eq!(model.page, Page::Log { service: Service::Redis, lines, back: 1 });
+        assert_eq!(model.page, Page::Log { service: stack::redis::ID, lines, back: 1 });
         assert_eq!(press(&mut model, KeyCode::Char('q')), Act::Ask(Question::Log(None)));
         assert_eq!(model.page, Page::Status);
         assert_eq!(press(&mut model, KeyCode::Char('q')), Act::Leave);

@@ -196,6 +196,7 @@ fn log(
 mod tests {
     use matrix_podman_core::{
         fact::{Amount, Contents, Room, Side},
+        stack,
         status::{
             Found, Guest, GuestMemory, LastFound, LastGeneration, NextTimer, ServiceStatus, Status, Updates,
             Urls,
@@ -308,13 +309,13 @@ mod tests {
     fn a_log_shows_its_end_and_goes_back() {
         let mut model = model();
         let lines: Vec<String> = (1..=30).map(|n| format!("line {n}")).collect();
-        model.page = Page::Log { service: Service::Synapse, lines: Some(lines.clone()), back: 0 };
+        model.page = Page::Log { service: stack::synapse::ID, lines: Some(lines.clone()), back: 0 };
         let end = screen(&model, 40, 10);
         assert!(end.contains("line 30") && !end.contains("line 22"), "{end}");
-        model.page = Page::Log { service: Service::Synapse, lines: Some(lines.clone()), back: 5 };
+        model.page = Page::Log { service: stack::synapse::ID, lines: Some(lines.clone()), back: 5 };
         let back = screen(&model, 40, 10);
         assert!(back.contains("line 25") && !back.contains("line 26"), "{back}");
-        model.page = Page::Log { service: Service::Synapse, lines: Some(lines), back: 500 };
+        model.page = Page::Log { service: stack::synapse::ID, lines: Some(lines), back: 500 };
         assert!(screen(&model, 40, 10).contains("line 1 "), "not beyond the beginning");
     }
 

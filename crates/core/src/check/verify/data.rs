@@ -4,9 +4,8 @@ use super::{Asked, Check, Question, json, synapse};
 use crate::{
     fact::{Database, DatabaseState, HttpQuestion, InsideSynapse},
     observed::{Observed, Seen},
-    service::ServiceId,
     size::Bytes,
-    stack::{redis, synapse::homeserver},
+    stack::{self, redis, synapse::homeserver},
 };
 
 pub(super) const QUESTIONS: &[Question] = &[
@@ -32,7 +31,7 @@ fn database(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         Database::Refuses(why) => Check::fail(
             id,
             format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", ServiceId::Postgres),
+            format!("`matrix-podman logs {}` says why", stack::postgres::ID),
         ),
     })
 }
@@ -72,12 +71,12 @@ fn schema(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         (Ok(DatabaseState { schema: None, .. }), _) => Check::fail(
             id,
             "Synapse has not made its tables yet",
-            format!("`matrix-podman logs {}` says what keeps it from it", ServiceId::Synapse),
+            format!("`matrix-podman logs {}` says what keeps it from it", stack::synapse::ID),
         ),
         (Ok(DatabaseState { schema: Some(version), .. }), Some(wanted)) if *version != wanted => Check::fail(
             id,
             format!("the data have version {version}, and this Synapse writes {wanted}"),
-            format!("Synapse migrates when it starts: `matrix-podman logs {}` shows it", ServiceId::Synapse),
+            format!("Synapse migrates when it starts: `matrix-podman logs {}` shows it", stack::synapse::ID),
         ),
         (Ok(DatabaseState { schema: Some(version), .. }), Some(_)) => {
             Check::pass(id, format!("migrations are finished: version {version}, which this Synapse writes"))
@@ -109,14 +108,14 @@ fn connections(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let InsideSynapse { peers, .. } = seen.inside_synapse()?;
     let open = |port: u16| peers.iter().filter(|peer| peer.port() == port).count();
     let (database, cache) = (open(POSTGRES), open(redis::PORT));
-    let log = format!("`matrix-podman logs {}` says what it tries", ServiceId::Synapse);
+    let log = format!("`matrix-podman logs {}` says what it tries", stack::synapse::ID);
     Ok(if database == 0 {
         Check::fail(id, "Synapse has no connection to PostgreSQL", log)
     } else if cache == 0 {
         Check::fail(
             id,
             "Synapse has no connection to Redis",
-            format!("{log}, `matrix-podman logs {}` whether it was refused", ServiceId::Redis),
+            format!("{log}, `matrix-podman logs {}` whether it was refused", stack::redis::ID),
         )
     } else {
         Check::pass(id, format!("Synapse holds {database} to PostgreSQL and {cache} to Redis"))

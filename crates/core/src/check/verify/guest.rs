@@ -10,6 +10,7 @@ use crate::{
     resource,
     service::ServiceId,
     size::Bytes,
+    stack,
 };
 
 pub(super) const QUESTIONS: &[Question] = &[
@@ -153,7 +154,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             (Some(image), Some(_)) => shown.push(format!("{service} {}", image.version)),
         }
     }
-    if let (Ok(reply), Some(image)) = (said?, lock.images.get(&ServiceId::Synapse)) {
+    if let (Ok(reply), Some(image)) = (said?, lock.images.get(&stack::synapse::ID)) {
         let said = json(reply);
         let said = said.pointer("/server/version").and_then(serde_json::Value::as_str).unwrap_or_default();
         // A version from a source tree has the branch behind it, in brackets.

@@ -144,9 +144,7 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     let json = serde_json::to_string_pretty(&config.web.extra.merged_into(document)).unwrap_or_default();
     let nginx =
         nginx::to_string("Written by matrix-podman; changes here are overwritten.", &[nginx_server()]);
-    let file = |name, content, why| {
-        DesiredFile::read_by(ServiceId::Web.owner(), layout::in_root(name), content, why)
-    };
+    let file = |name, content, why| DesiredFile::read_by(ID.owner(), layout::in_root(name), content, why);
     vec![
         file(
             "element-config.json",
@@ -157,13 +155,16 @@ pub fn files(config: &Config) -> Vec<DesiredFile> {
     ]
 }
 
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("element-web");
+
 /// The web client behind its nginx.
 #[derive(Debug)]
 pub struct ElementService;
 
 impl Service for ElementService {
     fn id(&self) -> ServiceId {
-        ServiceId::Web
+        ID
     }
 
     fn container(
@@ -195,6 +196,10 @@ impl Service for ElementService {
 
     fn files(&self, config: &Config, _: &Facts) -> Vec<DesiredFile> {
         files(config)
+    }
+
+    fn also_called(&self) -> &'static [&'static str] {
+        &["element", "web"]
     }
 
     fn image(&self) -> ServiceImage {

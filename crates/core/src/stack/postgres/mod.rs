@@ -111,6 +111,9 @@ fn initdb(pgdata: &str) -> Vec<String> {
 /// (`POSTGRES_INITDB_ARGS`): the same cluster as [`initdb`] makes.
 pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("postgres_db");
+
 /// An empty cluster to be made: the command, run in the container, the files that are put
 /// into it and the statements that it gets before it is started for the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +146,7 @@ pub struct PostgresService;
 
 impl Service for PostgresService {
     fn id(&self) -> ServiceId {
-        ServiceId::Postgres
+        ID
     }
 
     fn container(
@@ -206,6 +209,21 @@ impl Service for PostgresService {
 
     fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
         &images.postgres
+    }
+
+    fn also_called(&self) -> &'static [&'static str] {
+        &["postgres"]
+    }
+
+    fn buildable(&self, _: &ImageChoice, version: &str) -> Result<(), (String, String)> {
+        if version.chars().all(|c| c.is_ascii_digit()) {
+            return Ok(());
+        }
+        Err((
+            "PostgreSQL is built from the packages of the Debian release that has its major version"
+                .to_owned(),
+            format!("give that alone, as in `matrix-podman update {ID}=18`"),
+        ))
     }
 
     fn keeps_data(&self) -> bool {

@@ -10,7 +10,6 @@
 use crate::{
     desired::DesiredFile,
     layout::{self, Secret},
-    service::ServiceId,
     stack::synapse::homeserver::DATABASE,
 };
 
@@ -85,12 +84,7 @@ pub const LIKE_SYNAPSE: &str = "OWNER synapse TEMPLATE template0 ENCODING 'UTF8'
 pub fn files() -> Vec<DesiredFile> {
     let first: String = first_statements().iter().map(|statement| format!("{statement};\n")).collect();
     let file = |name: &str, content: String, why| {
-        DesiredFile::read_by(
-            ServiceId::Postgres.owner(),
-            layout::in_root(&format!("postgres/{name}")),
-            content,
-            why,
-        )
+        DesiredFile::read_by(super::ID.owner(), layout::in_root(&format!("postgres/{name}")), content, why)
     };
     vec![
         file("pg_hba.conf", pg_hba(), "Who may come into the database, and from where"),

@@ -79,7 +79,7 @@ pub fn files() -> Vec<DesiredFile> {
         content.push('\n');
     }
     vec![DesiredFile::read_by(
-        ServiceId::Redis.owner(),
+        ID.owner(),
         layout::in_root("redis/redis.conf"),
         content,
         "Redis' configuration: a cache that keeps nothing",
@@ -102,13 +102,16 @@ pub fn health_command() -> Vec<String> {
         .to_vec()
 }
 
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("redis");
+
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]
 pub struct RedisService;
 
 impl Service for RedisService {
     fn id(&self) -> ServiceId {
-        ServiceId::Redis
+        ID
     }
 
     fn container(

@@ -6,14 +6,16 @@
 
 use serde::Serialize;
 
-use super::{super::Facts, log_config, uploads};
+use super::{
+    super::{Facts, postgres, redis},
+    log_config, uploads,
+};
 use crate::{
     config::{Config, Registration, Turn},
     desired::DesiredFile,
     document::yaml,
     layout::{self, Secret},
     name::{Cidr4, ServerName},
-    service::ServiceId,
     size::{Bytes, Seconds},
 };
 
@@ -278,7 +280,7 @@ impl<'a> Homeserver<'a> {
                 args: DatabaseArgs {
                     user: DATABASE,
                     dbname: DATABASE,
-                    host: ServiceId::Postgres.name(),
+                    host: postgres::ID.name(),
                     passfile: Secret::Pgpass.in_container(),
                     cp_min: 5,
                     cp_max: 10,
@@ -290,7 +292,7 @@ impl<'a> Homeserver<'a> {
             },
             redis: Redis {
                 enabled: true,
-                host: ServiceId::Redis.name(),
+                host: redis::ID.name(),
                 port: crate::stack::redis::PORT,
                 password_path: Secret::Redis.in_container(),
             },
@@ -379,7 +381,7 @@ fn event_cache_size(memory: Bytes) -> String {
 /// The password file of libpq for Synapse's role (PostgreSQL's manual, "The
 /// Password File"). The password is hexadecimal, so nothing in it wants escaping.
 pub fn pgpass_line(password: &str) -> String {
-    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", ServiceId::Postgres)
+    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", postgres::ID)
 }
 
 /// It and the log config, readable by Synapse's user and by nobody else besides root.
@@ -387,13 +389,13 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     const HEADER: &str = "Written by matrix-podman from matrix.toml; changes here are overwritten.";
     let mut files = vec![
         DesiredFile::read_by(
-            ServiceId::Synapse.owner(),
+            super::ID.owner(),
             layout::in_root("synapse/homeserver.yaml"),
             homeserver_yaml(HEADER, config, facts),
             "Synapse's configuration",
         ),
         DesiredFile::read_by(
-            ServiceId::Synapse.owner(),
+            super::ID.owner(),
             layout::in_root("synapse/log.config"),
             yaml::to_string(HEADER, &log_config::of(config.synapse.log_level)),
             "What Synapse logs, to the journal",
@@ -402,7 +404,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     files.push(uploads::module(config));
     if let Some(certificates) = &config.synapse.federation_ca {
         files.push(DesiredFile::read_by(
-            ServiceId::Synapse.owner(),
+            super::ID.owner(),
             layout::in_root(&format!("synapse/{FEDERATION_CA}")),
             certificates.clone(),
             "Certificates that other servers' are signed with",

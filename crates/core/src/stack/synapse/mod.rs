@@ -4,7 +4,10 @@ pub mod homeserver;
 mod log_config;
 pub mod uploads;
 
-use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage};
+use super::{
+    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage, postgres,
+    redis,
+};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
@@ -16,13 +19,16 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("synapse");
+
 /// Synapse, the Matrix homeserver.
 #[derive(Debug)]
 pub struct SynapseService;
 
 impl Service for SynapseService {
     fn id(&self) -> ServiceId {
-        ServiceId::Synapse
+        ID
     }
 
     fn container(
@@ -78,8 +84,20 @@ impl Service for SynapseService {
         ]
     }
 
+    fn buildable(&self, choice: &ImageChoice, version: &str) -> Result<(), (String, String)> {
+        match &choice.build_version {
+            Some(pinned) if *pinned != version => Err((
+                format!("matrix.toml holds Synapse at {pinned} (images.synapse.build_version)"),
+                format!(
+                    "`matrix-podman set images.synapse.build_version {version}`, then `matrix-podman update synapse`"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn needs(&self) -> &'static [ServiceId] {
-        &[ServiceId::Postgres, ServiceId::Redis]
+        &[postgres::ID, redis::ID]
     }
 
     fn image(&self) -> ServiceImage {

@@ -7,7 +7,7 @@
 //! of its own has nothing that bounds a folder, so Python counts: a module that it loads at
 //! its start (`sitecustomize`, Python's manual, module `site`).
 
-use crate::{config::Config, desired::DesiredFile, layout, name::AbsPath, service::ServiceId, size::Bytes};
+use crate::{config::Config, desired::DesiredFile, layout, name::AbsPath, size::Bytes};
 
 /// Where Synapse's container sees [`folder`].
 pub const IN_CONTAINER: &str = "/data/uploads";
@@ -51,7 +51,7 @@ pub(super) fn module(config: &Config) -> DesiredFile {
         .replace("@ROOM@", &room(config).0.to_string())
         .replace("@KEEP@", &KEEP.0.to_string());
     DesiredFile::read_by(
-        ServiceId::Synapse.owner(),
+        super::ID.owner(),
         module_folder().join("sitecustomize.py"),
         content,
         "Bounds the room of uploads that are on their way",

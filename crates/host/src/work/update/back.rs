@@ -12,6 +12,7 @@ use matrix_podman_core::{
     lock::LockedImage,
     name::AbsPath,
     service::Service,
+    stack,
     update::{self, Generation, Outcome, Undo},
 };
 
@@ -73,26 +74,26 @@ impl Update<'_> {
             .collect();
         // The config may want what was tried; what the lock names is put back.
         let mut trial = self.world.site().clone();
-        trial.trial.extend(lock.images.clone());
+        trial.trial.extend(lock.images.known().clone());
         let site = &trial;
-        let postgres = |images: &BTreeMap<Service, LockedImage>| images.get(&Service::Postgres).cloned();
+        let postgres = |images: &BTreeMap<Service, LockedImage>| images.get(&stack::postgres::ID).cloned();
         let majors = major::majors(postgres(&lock.images).as_ref(), postgres(&generation.images).as_ref());
         if let Some(majors) = majors {
             self.leave_cluster(site, generation, majors)?;
         }
-        if changed.contains(&Service::Synapse) {
-            self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
+        if changed.contains(&stack::synapse::ID) {
+            self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
         }
-        for service in changed.iter().filter(|s| **s != Service::Synapse) {
+        for service in changed.iter().filter(|s| **s != stack::synapse::ID) {
             self.replace(site, *service, None)?;
         }
         let mut undo = if majors.is_some() { Undo::Cluster } else { Undo::Image };
-        if changed.contains(&Service::Synapse) {
+        if changed.contains(&stack::synapse::ID) {
             // After a power cut the guest may still be starting.
-            self.settle(site, &[ids::service(Service::Postgres), ids::service(Service::Redis)])?;
+            self.settle(site, &[ids::service(stack::postgres::ID), ids::service(stack::redis::ID)])?;
             undo = update::undo(
                 demanded(self.world)?,
-                lock.images.get(&Service::Synapse).and_then(|image| schema_of(self.world, image)),
+                lock.images.get(&stack::synapse::ID).and_then(|image| schema_of(self.world, image)),
             );
             if undo == Undo::Dump || generation.restores.is_some() {
                 undo = Undo::Dump;
@@ -101,7 +102,7 @@ impl Update<'_> {
                 };
                 self.restore(from, update::database_kept(generation.number))?;
             }
-            self.replace(site, Service::Synapse, None)?;
+            self.replace(site, stack::synapse::ID, None)?;
         }
         let still_ill = self.ill(site, green)?;
         let mut history = history(self.world)?;
@@ -115,18 +116,18 @@ impl Update<'_> {
 
     /// Puts a dump in the place of the database.
     pub(super) fn restore(&self, from: AbsPath, keep_as: String) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
+        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
         // Redis remembers what the database will no longer know.
-        self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
+        self.act("Stop Redis", &Effect::StopService { service: stack::redis::ID })?;
         self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
-        self.settle(self.world.site(), &[ids::service(Service::Redis)])
+        self.settle(self.world.site(), &[ids::service(stack::redis::ID)])
     }
 
     /// Settles an update whose run was cut off: what was not kept is taken back.
     pub fn recover(&self) -> Result<Option<Report>, Failure> {
         let history = history(self.world)?;
         let Some(generation) = history.under_way().cloned() else { return Ok(None) };
-        if generation.images == lock(self.world)?.images {
+        if *generation.images == *lock(self.world)?.images {
             return self.close(Outcome::Kept).map(Report::of).map(Some);
         }
         let why = format!("the update begun at {} was cut off", generation.at);

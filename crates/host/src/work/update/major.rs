@@ -10,7 +10,7 @@ use matrix_podman_core::{
     ids, layout,
     lock::LockedImage,
     resource::Site,
-    service::Service,
+    stack,
     update::{self, Generation, Move, Precaution, Undo},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn majors(from: Option<&LockedImage>, to: Option<&LockedImage>) -> Op
 impl Proposal {
     /// PostgreSQL's major versions before and after, where they differ.
     pub fn majors(&self) -> Option<(u32, u32)> {
-        let change = self.changes.iter().find(|change| change.service == Service::Postgres)?;
+        let change = self.changes.iter().find(|change| change.service == stack::postgres::ID)?;
         majors(Some(&change.from), Some(&change.to))
     }
 }
@@ -111,24 +111,24 @@ impl Update<'_> {
         generation: u32,
         patience: Duration,
     ) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
+        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
         if to > from {
             let wanted = Box::new(Move::new(&change.to.run, from, to, generation));
             self.act(&format!("Move the data to PostgreSQL {to}"), &Effect::MoveDatabase(wanted))?;
         }
         // From the moment that the unit names the other image, the other cluster
         // is the one that counts.
-        self.replace(site, Service::Postgres, Some(patience))?;
+        self.replace(site, stack::postgres::ID, Some(patience))?;
         if to < from {
             self.forget()?;
         }
-        self.settle(site, &[ids::service(Service::Synapse)])
+        self.settle(site, &[ids::service(stack::synapse::ID)])
     }
 
     /// Redis remembers what the database does not know any more.
     fn forget(&self) -> Result<(), Failure> {
-        self.act("Stop Redis", &Effect::StopService { service: Service::Redis })?;
-        self.settle(self.world.site(), &[ids::service(Service::Redis)])
+        self.act("Stop Redis", &Effect::StopService { service: stack::redis::ID })?;
+        self.settle(self.world.site(), &[ids::service(stack::redis::ID)])
     }
 
     /// Puts the cluster back that served before `generation`; `site` tries what the lock names.
@@ -138,14 +138,14 @@ impl Update<'_> {
         generation: &Generation,
         (from, to): (u32, u32),
     ) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: Service::Synapse })?;
-        self.replace(site, Service::Postgres, None)?;
+        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
+        self.replace(site, stack::postgres::ID, None)?;
         if to > from {
             let effect = Effect::SetClusterAside { major: to, generation: generation.number };
             self.act(&format!("Set the PostgreSQL {to} cluster aside"), &effect)?;
         }
         self.forget()?;
-        self.settle(site, &[ids::service(Service::Synapse)])
+        self.settle(site, &[ids::service(stack::synapse::ID)])
     }
 
     /// Ends a change of the major version that was cut off after the other cluster
@@ -153,9 +153,9 @@ impl Update<'_> {
     /// it was that, and did.
     pub(super) fn go_on(&self, generation: &Generation) -> Result<bool, Failure> {
         let lock = lock(self.world)?;
-        let tried = generation.images.get(&Service::Postgres);
-        let Some((from, to)) = majors(lock.images.get(&Service::Postgres), tried) else { return Ok(false) };
-        let unit = layout::container_file(Service::Postgres);
+        let tried = generation.images.get(&stack::postgres::ID);
+        let Some((from, to)) = majors(lock.images.get(&stack::postgres::ID), tried) else { return Ok(false) };
+        let unit = layout::container_file(stack::postgres::ID);
         let text = see(self.world, &format!("read {unit}"), |seen| {
             Ok(seen.file(Side::Guest, &unit)?.and_then(|file| file.content.clone()))
         })?;
@@ -164,15 +164,15 @@ impl Update<'_> {
             return Ok(false);
         }
         let mut site = self.world.site().clone();
-        site.trial.extend(generation.images.clone());
+        site.trial.extend(generation.images.known().clone());
         self.settle(
             &site,
-            &[ids::unit(Service::Postgres), ids::service(Service::Postgres), ids::DATABASE_ROLES],
+            &[ids::unit(stack::postgres::ID), ids::service(stack::postgres::ID), ids::DATABASE_ROLES],
         )?;
         if to < from {
             self.forget()?;
         }
-        self.settle(&site, &[ids::service(Service::Redis), ids::service(Service::Synapse)])?;
+        self.settle(&site, &[ids::service(stack::redis::ID), ids::service(stack::synapse::ID)])?;
         self.settle(&site, &[ids::LOCK, ids::EXPORT_COMPOSE, ids::EXPORT_CONFIG])?;
         Ok(true)
     }

@@ -62,7 +62,7 @@ impl Update<'_> {
     fn is_needed(&self, id: &Digest) -> Result<bool, Failure> {
         let (lock, history): (_, History) = (lock(self.world)?, history(self.world)?);
         let has = |image: &LockedImage| image.id == *id;
-        Ok(lock.images.values().any(has) || history.generations.iter().any(|g| g.images.values().any(has)))
+        Ok(lock.images.all().any(has) || history.generations.iter().any(|g| g.images.all().any(has)))
     }
 }
 
