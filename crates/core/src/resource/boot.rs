@@ -1,6 +1,6 @@
 //! The program on the machine.
 
-use super::{Diff, Resource, ResourceId};
+use super::{Diff, Resource, ResourceId, Site};
 use crate::{
     effect::Effect,
     fact::{Fact, Side},
@@ -8,7 +8,7 @@ use crate::{
     observed::{Observed, Seen},
 };
 
-pub(super) fn all() -> Vec<Box<dyn Resource>> {
+pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
     vec![Box::new(Program)]
 }
 

@@ -194,7 +194,7 @@ impl Diff {
 pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all = site.backend.resources(site);
     for family in [
-        boot::all(),
+        boot::all(site),
         backups::all(site),
         server_name::all(site),
         update::all(site),
