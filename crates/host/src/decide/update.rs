@@ -213,7 +213,7 @@ mod tests {
         let entry = |id, diff| Entry { id, diff, can_lead_to: Risk::None };
         let plan = Plan {
             entries: vec![
-                entry(ids::image(ServiceId::Synapse), blocked()),
+                entry(ids::image(stack::synapse::ID), blocked()),
                 entry(ids::GUEST_MOTD, blocked()),
                 entry(ids::GUEST_SETTINGS, Diff::settled("as it is")),
                 entry(ids::LOCK, blocked()),
