@@ -26,8 +26,10 @@ impl MachineSnapshot {
         };
         let say = |argv: &[&str]| Invocation::new(argv).quietly().run().stdout;
         let links = say(&["ip", "-brief", "address", "show"]);
-        // veth names are random; each belongs to a guest that is listed itself.
-        add("link", links.lines().filter(|l| !l.starts_with("veth")).collect::<Vec<_>>().join("\n"));
+        // Of a pair with an end in another namespace, that end is a guest, which is listed itself, or
+        // another test's network.
+        let pair = |line: &&str| line.split(' ').next().is_some_and(|name| name.contains("@if"));
+        add("link", links.lines().filter(|line| !pair(line)).collect::<Vec<_>>().join("\n"));
         // The table of what is forwarded belongs to all sites, those of other tests too;
         // the tests of the network look at it.
         let tables = say(&["nft", "list", "tables"]);
