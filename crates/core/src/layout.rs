@@ -1,7 +1,7 @@
 //! Where things are: the paths of DESIGN.md's contract, in one place.
 
 use crate::{
-    name::{AbsPath, Owner, RepositoryName},
+    name::{AbsPath, RepositoryName},
     service::ServiceId,
 };
 
@@ -204,7 +204,9 @@ pub fn network_file(name: &str) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{name}.network"))
 }
 
-/// A secret of the site. Each has one file, 0400, owned by the uid that reads it.
+/// A secret of the site: its name, which effects and files say. Each has one file, 0400,
+/// owned by whoever reads it; the rooms in [`crate::stack`] say who that is. They are in
+/// the order in which they are made, each before those derived from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Secret {
     /// Password of PostgreSQL's role `synapse`, as PostgreSQL reads it.
@@ -231,18 +233,6 @@ pub enum Secret {
 }
 
 impl Secret {
-    /// Those that the program makes, each before those derived from it.
-    pub const MADE: [Secret; 8] = [
-        Secret::Postgres,
-        Secret::Pgpass,
-        Secret::Redis,
-        Secret::RedisAcl,
-        Secret::Macaroon,
-        Secret::Form,
-        Secret::Registration,
-        Secret::SigningKey,
-    ];
-
     /// Name of its file below [`SECRETS`].
     pub const fn file_name(self) -> &'static str {
         match self {
@@ -270,24 +260,6 @@ impl Secret {
             Secret::Form => "the key for web forms",
             Secret::Registration => "the secret for making users",
             Secret::SigningKey => "the signing key",
-        }
-    }
-
-    /// The service that reads it; none where only the program does.
-    pub const fn reader(self) -> Option<ServiceId> {
-        match self {
-            Secret::Postgres => Some(ServiceId::known("postgres_db")),
-            Secret::RedisAcl => Some(ServiceId::known("redis")),
-            Secret::Webhook => None,
-            _ => Some(ServiceId::known("synapse")),
-        }
-    }
-
-    /// Whose its file is: nobody else can read it.
-    pub const fn owner(self) -> Owner {
-        match self.reader() {
-            Some(service) => service.owner(),
-            None => Owner::ROOT,
         }
     }
 

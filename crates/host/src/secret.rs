@@ -13,7 +13,7 @@ use matrix_podman_core::{
     fact::PublicKey,
     layout::{self, Secret},
     name::{Mode, Owner},
-    stack::{redis, synapse::homeserver},
+    stack::{self, redis, synapse::homeserver},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -28,7 +28,7 @@ const MODE: Mode = Mode(0o400);
 pub fn make(secret: Secret) -> Result<(), Failure> {
     let path = layout::secret(secret);
     let path = Path::new(path.as_str());
-    let owner = secret.owner();
+    let owner = stack::secret_owner(secret);
     file::make_dir(Path::new(layout::SECRETS), Mode(0o700), Owner::ROOT)?;
     let content = match file::read_text(path).map(String::into_bytes) {
         // An empty file is what a full disk leaves; it is no secret.
@@ -93,7 +93,12 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(format!("take the secret {}", secret.file_name()), "its file is empty"));
     }
-    file::write(Path::new(layout::secret(secret).as_str()), text.as_bytes(), MODE, secret.owner())
+    file::write(
+        Path::new(layout::secret(secret).as_str()),
+        text.as_bytes(),
+        MODE,
+        stack::secret_owner(secret),
+    )
 }
 
 fn fresh(secret: Secret) -> Result<String, Failure> {

@@ -7,6 +7,7 @@ use crate::{
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
+    stack::{self, RoomSecret, SecretOrigin},
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -36,13 +37,14 @@ impl Resource for Secrets {
         }];
         let mut missing = Vec::new();
         let made_before = image::read_lock(seen)?.is_some();
-        for secret in Secret::MADE {
+        for RoomSecret { secret, origin } in stack::made_secrets() {
+            let secret = *secret;
             if made_before
-                && irreplaceable(secret)
+                && let SecretOrigin::MadeOnce { loss } = origin
                 && seen.meta(Side::Guest, &layout::secret(secret))?.is_none()
             {
                 return Ok(Diff::Blocked {
-                    why: format!("{} is gone, and {}", layout::secret(secret), loss(secret)),
+                    why: format!("{} is gone, and {}", layout::secret(secret), loss),
                     hint: "put it back from a backup of the guest; a new one is never made over a server that exists"
                         .to_owned(),
                 });
@@ -60,7 +62,7 @@ impl Resource for Secrets {
                 missing.push(secret.file_name());
                 effects.push(Effect::TakeSecret { secret, from: from.clone() });
                 // It reads its secrets only when it starts.
-                if let Some(service) = secret.reader()
+                if let Some(service) = stack::reader(secret)
                     && seen.container(service.name())?.is_some_and(|c| c.state == "running")
                 {
                     effects.push(Effect::StartService {
@@ -94,29 +96,16 @@ impl Resource for Secrets {
     }
 }
 
-/// Whether a new one would harm a server that exists.
-fn irreplaceable(secret: Secret) -> bool {
-    matches!(secret, Secret::Postgres | Secret::SigningKey)
-}
-
-fn loss(secret: Secret) -> &'static str {
-    match secret {
-        Secret::SigningKey => "without it other servers no longer believe that this is the same server",
-        _ => "without it Synapse cannot open its database",
-    }
-}
-
 impl Secrets {
     /// Those that the operator gives, with their files on the machine.
     fn given(&self) -> Vec<(Secret, &AbsPath)> {
         let config = &self.site.config;
-        let turn = config.turn.as_ref().map(|turn| (Secret::Turn, &turn.secret_file));
         let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::Webhook, file));
-        turn.into_iter().chain(webhook).collect()
+        stack::given_secrets(config).into_iter().chain(webhook).collect()
     }
 
     fn is_right(&self, secret: Secret, seen: &Observed) -> Seen<bool> {
         let state = seen.meta(Side::Guest, &layout::secret(secret))?;
-        Ok(state.is_some_and(|s| s.mode == Mode(0o400) && s.owner == secret.owner()))
+        Ok(state.is_some_and(|s| s.mode == Mode(0o400) && s.owner == stack::secret_owner(secret)))
     }
 }

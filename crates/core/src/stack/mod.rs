@@ -7,6 +7,7 @@
 pub mod element;
 pub mod postgres;
 pub mod redis;
+mod secret;
 mod spec;
 pub mod synapse;
 
@@ -16,13 +17,14 @@ use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     ids::ResourceId,
-    layout::{self, Secret},
+    layout,
     lock::{Lock, LockedImage},
     name::{AbsPath, Digest, Owner},
     service::ServiceId,
     size::{Bytes, Seconds},
 };
 
+pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
     BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
     ServiceImage, Tmpfs,
@@ -49,6 +51,11 @@ pub trait Service: Sync {
     /// The folders that its mounts and files need, each after the one that it is in.
     fn folders(&self) -> Vec<DesiredFolder> {
         Vec::new()
+    }
+
+    /// The secrets that it reads, in the order in which they are mounted.
+    fn secrets(&self) -> &'static [RoomSecret] {
+        &[]
     }
 
     /// The services that it needs, which are started before it.
@@ -143,12 +150,6 @@ pub fn folders() -> Vec<DesiredFolder> {
         .chain(ALL.iter().flat_map(|room| room.folders()))
         .chain([folder(layout::QUADLET, 0o755)])
         .collect()
-}
-
-/// The secrets that `service` reads, with this config.
-pub fn secrets_of(service: ServiceId, config: &Config) -> Vec<Secret> {
-    let turn = config.turn.as_ref().map(|_| Secret::Turn);
-    Secret::MADE.into_iter().chain(turn).filter(|secret| secret.reader() == Some(service)).collect()
 }
 
 /// Digest over everything that `service` reads and its unit does not say: its
@@ -273,12 +274,5 @@ mod tests {
         lock.images.clear();
         let error = container(element::ID, &default_config(), &lock, &facts()).unwrap_err();
         insta::assert_snapshot!(error.to_string(), @"cannot write the unit of element-web: the lock has no image for it");
-    }
-
-    #[test]
-    fn every_secret_has_one_reader() {
-        let config = default_config();
-        let read: Vec<Secret> = ServiceId::ALL.into_iter().flat_map(|s| secrets_of(s, &config)).collect();
-        assert_eq!(read.len(), Secret::MADE.len());
     }
 }

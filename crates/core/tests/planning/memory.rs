@@ -262,7 +262,7 @@ impl MemoryWorld {
     pub fn end_state(&self) -> EndState {
         let guest = self.guest.clone().unwrap_or_default();
         let mut guest_files = guest.place.files;
-        for secret in Secret::MADE {
+        for secret in stack::made_secrets().into_iter().map(|made| made.secret) {
             if let Some(node) = guest_files.get_mut(&layout::secret(secret)) {
                 node.content = "random".to_owned();
             }
@@ -906,7 +906,7 @@ impl MemoryWorld {
     }
 
     fn put_secret(&mut self, secret: Secret, content: String) {
-        let owner = secret.owner();
+        let owner = stack::secret_owner(secret);
         let node = Node { kind: FileKind::File, content, mode: Mode(0o400), owner };
         self.guest_mut().place.files.insert(layout::secret(secret), node);
     }
@@ -1103,7 +1103,7 @@ fn container_of(guest: &Guest, service: ServiceId) -> Result<ContainerState, Str
         .values()
         .find(|image| image.id.hex() == run || image.repo_digests.iter().any(|d| d == run))
         .ok_or_else(|| format!("{service}: there is no image {run}"))?;
-    for secret in Secret::MADE.into_iter().filter(|secret| secret.reader() == Some(service)) {
+    for secret in stack::room(service).secrets().iter().map(|read| read.secret) {
         let mounted = unit.content.contains(&layout::secret(secret).to_string());
         if mounted && !files.contains_key(&layout::secret(secret)) {
             return Err(format!("{service}: there is no secret {}", secret.file_name()));

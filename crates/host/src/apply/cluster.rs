@@ -278,7 +278,7 @@ enum Client {
 impl Client {
     /// How it is run, up to its own options.
     fn argv(self) -> Vec<String> {
-        let reader = Secret::Pgpass.owner();
+        let reader = stack::secret_owner(Secret::Pgpass);
         match self {
             Client::Newer => [
                 "podman",

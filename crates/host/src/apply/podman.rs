@@ -173,9 +173,9 @@ const PARSE: [&str; 5] = [
 ];
 
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
-    let secrets = Secret::MADE.into_iter().chain([Secret::Turn]);
+    let secrets = stack::room(stack::synapse::ID).secrets().iter().map(|read| read.secret);
     let volumes = secrets
-        .filter(|s| s.reader() == Some(stack::synapse::ID) && secret::exists(*s))
+        .filter(|s| secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
         .chain([format!("{}:/data:ro", layout::in_root("synapse"))])
         .collect();

@@ -7,7 +7,7 @@ pub mod roles;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Service, ServiceImage, Tmpfs};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
@@ -114,6 +114,9 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("postgres_db");
 
+const SECRETS: &[RoomSecret] =
+    &[RoomSecret::made_once(Secret::Postgres, "without it Synapse cannot open its database")];
+
 /// An empty cluster to be made: the command, run in the container, the files that are put
 /// into it and the statements that it gets before it is started for the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +199,10 @@ impl Service for PostgresService {
             DesiredFolder::new(layout::in_root("postgres"), 0o750, Owner { uid: 0, gid: owner.gid }),
             DesiredFolder::new(layout::in_root("postgresdata"), 0o700, owner),
         ]
+    }
+
+    fn secrets(&self) -> &'static [RoomSecret] {
+        SECRETS
     }
 
     fn image(&self) -> ServiceImage {

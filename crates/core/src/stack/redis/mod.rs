@@ -3,7 +3,7 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Service, ServiceImage, Tmpfs};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
@@ -105,6 +105,8 @@ pub fn health_command() -> Vec<String> {
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("redis");
 
+const SECRETS: &[RoomSecret] = &[RoomSecret::made(Secret::RedisAcl)];
+
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]
 pub struct RedisService;
@@ -137,6 +139,10 @@ impl Service for RedisService {
 
     fn folders(&self) -> Vec<DesiredFolder> {
         vec![DesiredFolder::new(layout::in_root("redis"), 0o755, Owner::ROOT)]
+    }
+
+    fn secrets(&self) -> &'static [RoomSecret] {
+        SECRETS
     }
 
     fn image(&self) -> ServiceImage {

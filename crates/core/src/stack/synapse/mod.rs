@@ -5,14 +5,14 @@ mod log_config;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage, postgres,
-    redis,
+    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
+    ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     ids::{self, ResourceId},
-    layout,
+    layout::{self, Secret},
     lock::LockedImage,
     name::Owner,
     service::ServiceId,
@@ -21,6 +21,22 @@ use crate::{
 
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("synapse");
+
+const SECRETS: &[RoomSecret] = &[
+    RoomSecret::made(Secret::Pgpass),
+    RoomSecret::made(Secret::Redis),
+    RoomSecret::made(Secret::Macaroon),
+    RoomSecret::made(Secret::Form),
+    RoomSecret::made(Secret::Registration),
+    RoomSecret::made_once(
+        Secret::SigningKey,
+        "without it other servers no longer believe that this is the same server",
+    ),
+    RoomSecret {
+        secret: Secret::Turn,
+        origin: SecretOrigin::Given(|config| config.turn.as_ref().map(|turn| &turn.secret_file)),
+    },
+];
 
 /// Synapse, the Matrix homeserver.
 #[derive(Debug)]
@@ -98,6 +114,10 @@ impl Service for SynapseService {
 
     fn needs(&self) -> &'static [ServiceId] {
         &[postgres::ID, redis::ID]
+    }
+
+    fn secrets(&self) -> &'static [RoomSecret] {
+        SECRETS
     }
 
     fn image(&self) -> ServiceImage {
