@@ -13,11 +13,6 @@ use crate::service::ServiceId;
 pub struct ResourceId(Cow<'static, str>);
 
 impl ResourceId {
-    /// One that has no constant yet.
-    pub(crate) const fn new(id: &'static str) -> Self {
-        Self(Cow::Borrowed(id))
-    }
-
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,6 +4,7 @@ use super::{Diff, Resource, ResourceId, Site, guest_ready, image};
 use crate::{
     effect::Effect,
     fact::Side,
+    ids,
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     observed::{Observed, Seen},
@@ -20,7 +21,7 @@ struct Secrets {
 
 impl Resource for Secrets {
     fn id(&self) -> ResourceId {
-        ResourceId::new("secrets")
+        ids::SECRETS
     }
 
     fn needs(&self) -> Vec<ResourceId> {
