@@ -40,6 +40,8 @@ pub enum Kind {
     DiskFull,
     /// The program in the guest speaks a newer protocol.
     NewerProgram,
+    /// What was free when the plan was made is somebody else's now; others are free.
+    Taken,
 }
 
 impl Kind {

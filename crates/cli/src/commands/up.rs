@@ -15,7 +15,7 @@ use matrix_podman_core::{
 };
 use matrix_podman_host::{
     check,
-    failure::Failure,
+    failure::{Failure, Kind},
     journal::Journal,
     lock::{LockHolder, RunLock},
     progress::{Event, Listener},
@@ -32,6 +32,9 @@ use crate::{
     output::{AtStake, BOLD, Confirmation, GREEN, Otherwise, Printable, Reporter, Wording, one_line, styled},
     site::{self, Flags, FoundSite},
 };
+
+/// How often others may take what was free when the plan was made.
+const CHOICES: usize = 5;
 
 pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8, Error> {
     let mut found = site::find(config, &args.settings, Flags::MustAgree)?;
@@ -61,6 +64,13 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
     let mut done = work(&now.plan);
     // What was cut off together with the guest shows only once that runs.
     if done.is_err() && update::settle(&world, &found, out)? {
+        done = work(&look(&world)?.plan);
+    }
+    for _ in 0..CHOICES {
+        if !matches!(&done, Err(Error::Failed(failure)) if failure.kind == Kind::Taken) {
+            break;
+        }
+        out.narrate("Another server on this machine took what was free a moment ago; choosing anew.");
         done = work(&look(&world)?.plan);
     }
     done.or_else(|error| failed::offer(&world, args, out).and(Err(error)))?;

@@ -18,7 +18,7 @@ use matrix_podman_core::{
 
 use super::{disk, network};
 use crate::{
-    failure::{Doing, Failure},
+    failure::{Doing, Failure, Kind},
     file,
     guest::Doorway,
     probe::{
@@ -196,8 +196,8 @@ fn claim(guest: &NewGuest, partial: &Path) -> Result<(), Failure> {
         (ids.is_some() && other.ids == ids) || (address.is_some() && other.address == address)
     };
     if let Some(other) = probe::lxc_neighbours().iter().find(|o| o.name != guest.name && taken(o)) {
-        return Err(Failure::new(doing(), format!("{} took them meanwhile", other.name))
-            .hint("run the same again: others are free"));
+        let failure = Failure::new(doing(), format!("{} took them meanwhile", other.name));
+        return Err(Failure { kind: Kind::Taken, ..failure }.hint("run the same again: others are free"));
     }
     // Those that root was let give away before may have been others.
     if let Some((start, count)) = ids {
