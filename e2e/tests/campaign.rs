@@ -13,11 +13,11 @@ fn main() -> ExitCode {
     s.test(
         "a power cut in a first up and in an update is overcome by one up, and nothing acknowledged is lost",
         || {
-            cuts("campaign-cuts", &[Act::First, Act::Update], 4).is_clean();
+            cuts("campaign-cuts", &[Act::First, Act::Update], 2).is_clean();
         },
     );
     s.test("an up that is killed at a random moment is gone on with by the next one", || {
-        kills("campaign-kills", 6).is_clean();
+        kills("campaign-kills", 4).is_clean();
     });
     s.end()
 }

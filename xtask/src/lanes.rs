@@ -24,19 +24,21 @@ pub struct File {
 
 /// Those that take longest, longest first: begun last, one of them would keep
 /// everybody waiting alone.
-const LONG: [&str; 12] = [
-    "backup",
-    "campaign",
-    "postgres",
-    "update",
-    "doctor",
-    "server",
+const LONG: [&str; 14] = [
     "proxmox",
+    "backup",
+    "update",
+    "postgres",
     "proxmox_faults",
     "registry",
-    "restore",
+    "doctor",
+    "server",
+    "faults",
     "edge",
-    "npm",
+    "network",
+    "silence",
+    "campaign",
+    "remote",
 ];
 
 /// Where the tests put guests that they are done with: deleting tens of
