@@ -64,6 +64,17 @@ impl Scenario {
         self.attempt(sentence, test);
     }
 
+    /// A test that is one of several of its kind: `cargo xtask ci` leaves it to
+    /// `cargo xtask e2e`, and says so.
+    pub fn long(&mut self, sentence: &str, test: impl FnOnce()) {
+        if std::env::var_os("E2E_SAMPLE").is_some() {
+            println!("test {}: {sentence} ... left to `cargo xtask e2e`", self.name);
+            self.left_out += 1;
+        } else {
+            self.test(sentence, test);
+        }
+    }
+
     fn attempt<T>(&mut self, sentence: &str, act: impl FnOnce() -> T) -> Option<T> {
         let name = format!("{}: {sentence}", self.name);
         let started = Instant::now();

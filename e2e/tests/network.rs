@@ -320,7 +320,7 @@ fn main() -> ExitCode {
         let tmp = mounts.lines().find(|l| l.contains(" /tmp ")).unwrap().to_owned();
         assert!(tmp.contains("noexec"), "{tmp}");
     });
-    s.test("what somebody else has forwarded stays theirs when one of several servers goes", || {
+    s.long("what somebody else has forwarded stays theirs when one of several servers goes", || {
         // Another site's bridge is there, and somebody has had everything forwarded since.
         on.sh("mkdir /run/matrix-podman/mpother && echo 1 >/proc/sys/net/ipv4/ip_forward").ok();
         on.run(&["destroy", "--yes"]).ok();

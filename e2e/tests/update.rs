@@ -248,7 +248,7 @@ fn rehearsals(s: &mut Scenario, site: &Site) {
         let names = guest.exec(["podman", "ps", "--all", "--format", "{{.Names}}"]).ok();
         assert!(!names.stdout.contains("rehearsal"), "{}", names.stdout);
     };
-    s.test(
+    s.long(
         "a rehearsal that was killed is cleared away by the next, which tells what the update would do",
         || {
             let all = ["postgres_db", "redis", "synapse", "element-web"];
@@ -344,7 +344,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         }
         site.postgres_was_left_alone();
     });
-    s.test("an image that never gets healthy is taken back", || {
+    s.long("an image that never gets healthy is taken back", || {
         site.wants("silent", &["python3", "-c", SILENT, "x"]);
         let failed = lab.run(&["update", "synapse", "--yes", "--within", "15s"]).exits(1);
         assert!(failed.stderr.contains("longer than 15 s"), "{}", failed.evidence());

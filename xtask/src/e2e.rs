@@ -19,10 +19,21 @@ use crate::{
 /// names. What a filter names is run here, and everything that it prints is
 /// seen; all of them are run side by side, a file in each lane.
 pub fn run(filter: Option<&str>, allow_not_run: bool) -> Result<(), String> {
+    with(filter, allow_not_run, &[])
+}
+
+/// Runs all of them but those of which there are others of the same kind; each that is left out is
+/// named.
+pub fn sample(allow_not_run: bool) -> Result<(), String> {
+    with(None, allow_not_run, &[("E2E_SAMPLE", "1".to_owned())])
+}
+
+fn with(filter: Option<&str>, allow_not_run: bool, besides: &[(&str, String)]) -> Result<(), String> {
     tools::install()?;
     let list = std::env::temp_dir().join(format!("matrix-podman-not-run-{}", std::process::id()));
     let _ = fs::remove_file(&list);
-    let mut surroundings = vec![("E2E_NOT_RUN_LIST", list.display().to_string())];
+    let mut surroundings = besides.to_vec();
+    surroundings.push(("E2E_NOT_RUN_LIST", list.display().to_string()));
     if allow_not_run {
         surroundings.push(("E2E_ALLOW_NOT_RUN", "1".to_owned()));
     }

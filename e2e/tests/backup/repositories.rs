@@ -333,7 +333,7 @@ fn sftp(s: &mut Scenario, there: &Elsewhere<'_>) {
         now.exits(1).says("disk is full");
         list.ok().says("no snapshot yet");
     });
-    s.test("sftp: a connection that is lost in the middle fails the backup, and harms nothing", || {
+    s.long("sftp: a connection that is lost in the middle fails the backup, and harms nothing", || {
         there.cut("nas", &there.ssh, "onnection refused");
     });
     s.test("sftp: a connection that is lost and comes back is waited for, which is told", || {
@@ -360,7 +360,7 @@ fn s3(s: &mut Scenario, there: &Elsewhere<'_>) {
         there.restics_lock("DELETE");
         refused.exits(1).says("restic is at work in it").says("restic unlock");
     });
-    s.test("s3: a store that is lost in the middle fails the backup, and harms nothing", || {
+    s.long("s3: a store that is lost in the middle fails the backup, and harms nothing", || {
         there.cut("store", &there.store, "in the bucket backups");
     });
     s.test("s3: a store that is lost and comes back is waited for, which is told", || {
