@@ -143,7 +143,7 @@ fn refused(s: &mut Scenario, site: &Site) {
 
 fn failures(s: &mut Scenario, site: &Site) {
     let (lab, guest) = (&site.lab, site.lab.guest());
-    s.long("a disk that is full on the way leaves the old cluster serving", || {
+    s.test("a disk that is full on the way leaves the old cluster serving", || {
         // The same data on a disk that has room, and no more files to give.
         lab.run(&["stop"]).ok();
         guest
