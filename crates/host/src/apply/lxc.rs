@@ -37,6 +37,8 @@ const BOOT: Duration = Duration::from_secs(120);
 const UNPACKED: Duration = Duration::from_secs(3600);
 /// What is active once a guest has booted.
 const BOOTED: &str = "multi-user.target";
+/// How long a stop that somebody else began may take to end, once LXC answers nobody any more.
+const OTHERS_STOP: Duration = Duration::from_secs(20);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 /// An archive younger than this needs no update before it is used.
@@ -382,6 +384,7 @@ pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Fail
     }
     let seconds = timeout.0.to_string();
     let over = AtomicBool::new(false);
+    let asked = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| say_what_stops(name, &over, sink));
         let stopped = Program::new(["lxc-stop", "--name", name, "--timeout", &seconds, "--nokill"])
@@ -389,8 +392,14 @@ pub(super) fn stop(name: &str, timeout: Seconds, sink: &Sink) -> Result<(), Fail
             .run(&format!("stop the guest {name}"), &|_| {})
             .map_err(|f| f.hint("something in it does not stop; `lxc-stop --kill` is like pulling its plug"));
         over.store(true, Ordering::Relaxed);
-        // Somebody else's stop may have come first.
-        if matches!(state(name), GuestState::Running { .. }) { stopped } else { Ok(()) }
+        // Somebody else's stop may have come first, and its end may still be on the way: LXC then
+        // hangs up on whoever asks.
+        let runs = || matches!(state(name), GuestState::Running { .. });
+        let until = (Instant::now() + OTHERS_STOP).min(asked + Duration::from_secs(timeout.0));
+        while stopped.is_err() && runs() && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        if runs() { stopped } else { Ok(()) }
     })
 }
 
