@@ -100,6 +100,13 @@ impl Decides for SynapseFile {
         program("notify_appservices_from_worker", ONE_PROCESS),
     ];
 
+    fn secret_goes(path: &str, name: &str) -> String {
+        format!(
+            "put it into /opt/matrix/synapse/{name} in the guest (root's, its group 991, mode 0640), and write \
+             {path}_path = \"/data/{name}\", where Synapse has such a setting"
+        )
+    }
+
     fn of(config: &Config) -> &Extra {
         &config.synapse.extra
     }
@@ -130,6 +137,10 @@ impl Decides for PostgresSettings {
         program("logging_collector", "the journal has its log"),
     ];
 
+    fn secret_goes(path: &str, _: &str) -> String {
+        format!("remove it: everybody on the machine could read {path} in the list of processes")
+    }
+
     fn of(config: &Config) -> &Extra {
         &config.postgres.extra
     }
@@ -145,6 +156,10 @@ impl Decides for WebFile {
         key("disable_custom_urls", "web.custom_servers"),
         key("setting_defaults.UIFeature.registration", "synapse.registration"),
     ];
+
+    fn secret_goes(path: &str, _: &str) -> String {
+        format!("remove it: whoever opens the web client could read {path}")
+    }
 
     fn of(config: &Config) -> &Extra {
         &config.web.extra

@@ -209,6 +209,8 @@ snapshots! {
         "[synapse.extra]\npresence.enabled = false\nlisteners = []\ncaches.global_factor = 2.0",
         "[synapse.extra]\npassword_config = true\nmedia_retention = \"30d\"",
         "[synapse.extra]\nemail = { smtp_host = \"mail\", smtp_pass = \"hunter2\" }",
+        "[[synapse.extra.oidc_providers]]\nidp_id = \"x\"\nclient_secret = \"hunter2\"",
+        "[web.extra]\nmap_token = \"hunter2\"",
         "[synapse.extra]\nfrom = 2026-01-01\nrate = nan",
         "[synapse]\nextra = 3",
         "[postgres.extra]\nfsync = false\nmax_connections = 3\nWork_mem = \"1GB\"\nx = { y = 1 }",

@@ -21,6 +21,9 @@ pub(in crate::config) trait Decides: Clone + 'static {
     const DECIDED: &'static [Decided];
     /// What settings are: tables in tables, or single values.
     const NESTED: bool;
+    /// Where the secret goes that somebody wrote as the setting at `path`, whose last part is
+    /// `name`.
+    fn secret_goes(path: &str, name: &str) -> String;
     /// The settings of a config.
     fn of(config: &Config) -> &Extra;
 }
@@ -57,8 +60,9 @@ impl<D: Decides> ExtraSettings<D> {
     }
 }
 
-/// Ends of names whose values are secrets. Their files are named by `…_path`.
-const SECRETS: [&str; 6] = ["secret", "secret_key", "password", "smtp_pass", "pepper", "private_key"];
+/// Ends of names whose values are secrets.
+const SECRETS: [&str; 7] =
+    ["secret", "secret_key", "password", "smtp_pass", "pepper", "private_key", "token"];
 
 /// The flaws of a table that is to be merged into the file that `D` is.
 fn look<D: Decides>(prefix: &str, table: &DeTable<'_>, flaws: &mut Vec<Flaw>) {
@@ -82,15 +86,7 @@ fn look<D: Decides>(prefix: &str, table: &DeTable<'_>, flaws: &mut Vec<Flaw>) {
                 let flaw = at(name.span(), format!("{path}: this is not how a setting is called"));
                 flaws.push(flaw.hint("small letters, digits and _, as in work_mem"));
             }
-            DeValue::String(_) if SECRETS.iter().any(|end| name.get_ref().ends_with(end)) => {
-                let flaw = at(name.span(), format!("{path} is a secret, and this file is not for secrets"));
-                let file = name.get_ref();
-                flaws.push(flaw.hint(format!(
-                    "put it into /opt/matrix/synapse/{file} in the guest (root's, its group 991, mode 0640), and \
-                     write {path}_path = \"/data/{file}\""
-                )));
-            }
-            other => odd(&path, other, name.span(), flaws),
+            other => values::<D>(&path, name.get_ref(), other, name.span(), flaws),
         }
     }
 }
@@ -102,9 +98,20 @@ fn is_setting(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.'))
 }
 
-/// What TOML can say and the files cannot.
-fn odd(path: &str, value: &DeValue<'_>, span: Range<usize>, flaws: &mut Vec<Flaw>) {
+/// The flaws of a value that is put in as it is: secrets, and what TOML can say and the files
+/// cannot. `name` is the last part of its path.
+fn values<D: Decides>(
+    path: &str,
+    name: &str,
+    value: &DeValue<'_>,
+    span: Range<usize>,
+    flaws: &mut Vec<Flaw>,
+) {
     match value {
+        DeValue::String(_) if SECRETS.iter().any(|end| name.ends_with(end)) => {
+            let flaw = at(span, format!("{path} is a secret, and this file is not for secrets"));
+            flaws.push(flaw.hint(D::secret_goes(path, name)));
+        }
         DeValue::Datetime(_) => {
             let flaw = at(span, format!("{path}: a date without quotes means nothing to the service"));
             flaws.push(flaw.hint("put it in quotes"));
@@ -113,10 +120,15 @@ fn odd(path: &str, value: &DeValue<'_>, span: Range<usize>, flaws: &mut Vec<Flaw
             flaws.push(at(span, format!("{path}: this is not a number that can be counted with")));
         }
         DeValue::Array(items) => {
-            items.iter().for_each(|item| odd(path, item.get_ref(), item.span(), flaws));
+            for item in items.iter() {
+                values::<D>(path, name, item.get_ref(), item.span(), flaws);
+            }
         }
         DeValue::Table(inner) => {
-            inner.iter().for_each(|(_, item)| odd(path, item.get_ref(), item.span(), flaws));
+            for (key, item) in inner {
+                let key_path = format!("{path}.{}", key.get_ref());
+                values::<D>(&key_path, key.get_ref(), item.get_ref(), key.span(), flaws);
+            }
         }
         _ => {}
     }
