@@ -284,7 +284,7 @@ fn mended(s: &mut Scenario, lab: &Lab) {
         guest.sh("echo '# by hand' >>/opt/matrix/redis/redis.conf").ok();
         let told = names(lab, "site/drift", "redis.conf");
         assert_eq!(told["findings"].as_array().map(Vec::len), Some(1), "{told}");
-        lab.run(&["doctor"]).exits(1).says("mend: matrix-podman up").says("doctor --fix");
+        lab.run(&["doctor"]).exits(1).says("fix: matrix-podman up").says("doctor --fix");
         lab.run(&["doctor", "--fix"]).exits(2).says("--yes");
         lab.run(&["doctor", "--fix", "--yes"]).ok().says("Nothing is wrong");
     });

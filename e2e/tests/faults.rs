@@ -146,7 +146,7 @@ fn cut_off_at(lab: &Lab, act: &str, blow: Blow, delay: Duration) {
     }
 }
 
-/// Secrets and data that were there once are the same for ever.
+/// Secrets and data that were there once are the same forever.
 #[track_caller]
 fn nothing_is_lost(lab: &Lab, kept: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for (path, content) in kept.iter() {

@@ -270,7 +270,7 @@ fn greeted(s: &mut Scenario, site: &Site) {
         let guest = site.guest();
         let init = Invocation::new(["lxc-info", "--name", &guest.name, "--pid", "--no-humanize"]).run().ok();
         let signal = |signal: &str| drop(Invocation::new(["kill", signal, init.text()]).run().ok());
-        // Whoever asks Podman or systemd now waits for ever.
+        // Whoever asks Podman or systemd now waits forever.
         guest.sh("mv /usr/bin/podman /usr/bin/podman.real; touch /run/hangs; printf '#!/bin/sh\nwhile test -e /run/hangs; do sleep 0.1; done\n' >/usr/bin/podman; chmod 755 /usr/bin/podman").ok();
         signal("-STOP");
         let asked = guest.command(["timeout", "3", "systemctl", "status"]).run();

@@ -507,7 +507,7 @@ fn changed(s: &mut Scenario, lab: &Lab) {
 }
 
 fn refused(s: &mut Scenario, lab: &Lab) {
-    s.test("another server_name is refused, because user ids are for ever", || {
+    s.test("another server_name is refused, because user ids are forever", || {
         let config = lab.config();
         lab.set("", "server_name", &format!("\"{}\"", lab.domain));
         let up = lab.run(&["up", "--yes"]).exits(2);

@@ -2,7 +2,7 @@
 //!
 //! The packages are prebuilt modules, so nothing is bundled: the page has an import map, and the
 //! few modules of the older kind get two lines around them. All of it stands in a directory named
-//! after its content, which browsers may keep for ever.
+//! after its content, which browsers may keep forever.
 
 use std::fs;
 use std::path::Path;

@@ -105,7 +105,7 @@ fn finding_words(number: usize, finding: &Finding, words: &mut Wording) {
         words.data(styled(DIM, &format!("   | {}", harmless(line))));
     }
     let star = if finding.mend.is_safe() { "*" } else { " " };
-    words.data(format!(" {star} mend: {}", finding.mend.command()));
+    words.data(format!(" {star} fix: {}", finding.mend.command()));
 }
 
 /// Does what is safe, most fundamental first, and looks again after each.

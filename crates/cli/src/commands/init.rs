@@ -92,7 +92,7 @@ impl Printable for ConfigWritten<'_> {
     fn words(&self) -> Wording {
         let mut words = Wording::saying(format!("wrote {}", self.file.display()));
         words.say(format!(
-            "User ids will look like {} for ever; to change that, edit server_name before the first `up`.",
+            "User ids will look like {} forever; to change that, edit server_name before the first `up`.",
             styled(BOLD, &self.user_id)
         ));
         if self.updates_itself {

@@ -101,7 +101,7 @@ fn comment(text: &mut String, words: &str) {
 pub struct UserIdChoice {
     /// The value for `server_name`.
     pub server_name: ServerName,
-    /// What people's ids look like with it, for ever.
+    /// What people's ids look like with it, forever.
     pub user_id: String,
     /// What it costs.
     pub needs: String,

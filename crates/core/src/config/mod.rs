@@ -50,7 +50,7 @@ use crate::{
 pub struct Config {
     /// The operator's domain; `matrix.` and `chat.` below it are the public names.
     pub domain: Domain,
-    /// The part after the colon of every user id, for ever.
+    /// The part after the colon of every user id, forever.
     pub server_name: ServerName,
     /// Time zone of guest and containers.
     pub timezone: Timezone,

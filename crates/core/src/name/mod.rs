@@ -255,7 +255,7 @@ fn parse_domain(text: &str) -> Result<String, Invalid> {
         .find(|p| text == *p || text.strip_suffix(**p).is_some_and(|rest| rest.ends_with('.')));
     match placeholder {
         Some(placeholder) => Err(Invalid::new(format!(
-            "{placeholder} is a placeholder; the name is part of every user id for ever, so use a domain of your own"
+            "{placeholder} is a placeholder; the name is part of every user id forever, so use a domain of your own"
         ))),
         None => Ok(text.to_owned()),
     }

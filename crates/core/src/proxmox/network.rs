@@ -44,7 +44,7 @@ pub(super) fn net0(config: &Config, now: Option<&str>) -> String {
         "ip6",
         proxmox.address6.and_then(|address| match address {
             // The kernel takes it from the router's advertisements. Said here, the
-            // guest's ifupdown2 would run a DHCP client for it, which waits for ever
+            // guest's ifupdown2 would run a DHCP client for it, which waits forever
             // or fails.
             Address6::Auto => None,
             Address6::Static(address) => Some(address.to_string()),

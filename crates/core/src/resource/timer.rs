@@ -304,7 +304,7 @@ mod tests {
                 seen.insert(side, fact, Answer::Known(nothing));
             }
         }
-        panic!("it asks for ever");
+        panic!("it asks forever");
     }
 
     #[test]

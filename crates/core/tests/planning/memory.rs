@@ -854,7 +854,7 @@ impl MemoryWorld {
         }
     }
 
-    /// Secrets and data that were there once are there for ever, unchanged.
+    /// Secrets and data that were there once are there forever, unchanged.
     fn treasures_are_whole(&mut self) {
         let Some(guest) = &self.guest else {
             assert!(self.treasures.is_empty(), "the guest went away with its data");

@@ -116,7 +116,7 @@ pub fn serve(
             }
         };
         // Whoever still reads data gets no more, however the connection ended:
-        // the work that waits for them would otherwise wait for ever.
+        // the work that waits for them would otherwise wait forever.
         open.clear();
         lock.finishing();
         drop(until_here);

@@ -436,7 +436,7 @@ fn stopping(jobs: &str) -> String {
 pub fn destroy(name: &str) -> Result<(), Failure> {
     let doing = || format!("remove the guest {name}");
     if matches!(state(name), GuestState::Running { .. } | GuestState::Suspended { .. }) {
-        // What is to be removed need not be stopped gently for ever.
+        // What is to be removed need not be stopped gently forever.
         if stop(name, Seconds(60), &|_| {}).is_err() {
             Program::new(["lxc-stop", "--name", name, "--kill"]).run(&doing(), &|_| {})?;
         }

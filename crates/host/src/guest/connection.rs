@@ -109,7 +109,7 @@ impl Connection {
         Patient::prepare(&stdin).doing(doing)?;
         let line = Arc::new(Line::new(&doorway.guest, &doorway.lxc));
         let greeting = line.expect(0, false)?;
-        // Nobody waits for this thread: what it reads from may stay open for ever.
+        // Nobody waits for this thread: what it reads from may stay open forever.
         std::thread::spawn({
             let line = Arc::clone(&line);
             move || line.distribute(BufReader::with_capacity(CHUNK, stdout))

@@ -77,7 +77,7 @@ impl<const MIN: u64, const MAX: u64> TextType for Span<MIN, MAX> {
     }
 }
 
-/// How long something is kept: at least an hour, or for ever.
+/// How long something is kept: at least an hour, or forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) struct KeptFor(pub Option<Seconds>);
 

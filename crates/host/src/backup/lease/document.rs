@@ -158,7 +158,7 @@ pub fn judge(locks: &[Found], wanted: Use, now: SystemTime) -> Verdict {
 }
 
 /// Whether a lock of that date still keeps others out. Clocks differ, so one from the
-/// near future does; one from further ahead would do so for ever, and is no date.
+/// near future does; one from further ahead would do so forever, and is no date.
 fn counts(since: SystemTime, now: SystemTime) -> bool {
     match now.duration_since(since) {
         Ok(age) => age < STALE,
