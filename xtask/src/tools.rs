@@ -38,22 +38,10 @@ const NEEDED: [(&str, &str); 22] = [
 /// Those that Debian starts when it installs them.
 const SERVERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
 
-/// What only the comparison of two builds needs.
-const FOR_REPRODUCE: [(&str, &str); 1] = [("faketime", "faketime")];
-
 /// Installs what is missing for the tests.
 pub fn install() -> Result<(), String> {
-    install_of(&NEEDED)
-}
-
-/// Installs what is missing for the comparison of two builds.
-pub fn install_for_reproduce() -> Result<(), String> {
-    install_of(&FOR_REPRODUCE)
-}
-
-fn install_of(needed: &[(&str, &'static str)]) -> Result<(), String> {
     let mut missing: Vec<&str> =
-        needed.iter().filter(|(command, _)| !has(command)).map(|(_, package)| *package).collect();
+        NEEDED.iter().filter(|(command, _)| !has(command)).map(|(_, package)| *package).collect();
     if !can_make_environments() {
         missing.push("python3-venv");
     }

@@ -1,6 +1,7 @@
 //! The program, the same bytes wherever and whenever it is built.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -69,14 +70,10 @@ pub fn build(source: &Source, architecture: Architecture, build: &Path, day: Day
     let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
 
     let auditable = AUDITABLE.program()?;
-    let mut command = match day {
-        Day::Today => Command::new(auditable),
-        Day::Tomorrow => {
-            let mut later = Command::new("faketime");
-            later.args(["-f", "+26h"]).arg(auditable);
-            later
-        }
-    };
+    let mut command = Command::new(auditable);
+    if day == Day::Tomorrow {
+        command.env("LD_PRELOAD", later()?);
+    }
     command.current_dir(&source.folder);
     command.args(["auditable", "build", "--release", "--locked", "--package", "matrix-podman"]);
     command.args(["--target", target, "--target-dir"]).arg(build);
@@ -85,6 +82,30 @@ pub fn build(source: &Source, architecture: Architecture, build: &Path, day: Day
     command.env(linker, architecture.linker());
     phase::run(&mut command)?;
     Ok(build.join(target).join("release/matrix-podman"))
+}
+
+/// A library that tells whoever preloads it that it is more than a day later.
+fn later() -> Result<PathBuf, String> {
+    const SOURCE: &str = include_str!("later.c");
+    let tools = workspace().join(TOOLS);
+    let (source, library) = (tools.join("later.c"), tools.join("later.so"));
+    fs::create_dir_all(&tools).map_err(|e| format!("make {}: {e}", tools.display()))?;
+    fs::write(&source, SOURCE).map_err(|e| format!("write {}: {e}", source.display()))?;
+    let mut compile = Command::new("cc");
+    phase::run(compile.args(["-shared", "-fPIC", "-O2", "-Wall", "-o"]).arg(&library).arg(&source))?;
+    let now = |preloaded: bool| -> Result<u64, String> {
+        let mut date = Command::new("date");
+        date.arg("+%s");
+        if preloaded {
+            date.env("LD_PRELOAD", &library);
+        }
+        phase::output(&mut date)?.trim().parse().map_err(|e| format!("read what date says: {e}"))
+    };
+    // A library that does nothing would make the comparison one of two builds on one day.
+    if now(true)? < now(false)? + 24 * 60 * 60 {
+        return Err(format!("{} does not set the clock of what preloads it", library.display()));
+    }
+    Ok(library)
 }
 
 fn cargo_home() -> Result<PathBuf, String> {

@@ -13,7 +13,7 @@ use super::{
     program::{self, Day},
     source::Source,
 };
-use crate::{phase, tools};
+use crate::phase;
 
 /// Outside of the workspace, whose own path is one of those that must not matter.
 const ROOT: &str = "/var/tmp/matrix-podman-reproduce";
@@ -24,7 +24,6 @@ const ROOT: &str = "/var/tmp/matrix-podman-reproduce";
 ///
 /// A build fails, or the two differ: then both stay where the error says.
 pub fn run() -> Result<(), String> {
-    tools::install_for_reproduce()?;
     let first = made(&Path::new(ROOT).join("a"), Day::Today)?;
     let second = made(&Path::new(ROOT).join("b/at-some-other-place"), Day::Tomorrow)?;
     for (one, other) in first.iter().zip(&second) {
