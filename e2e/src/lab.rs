@@ -199,9 +199,13 @@ impl Lab {
     #[track_caller]
     pub fn use_archives(&self) {
         make_archives();
-        for (key, recipe) in
-            [("postgres", "postgres"), ("redis", "redis"), ("synapse", "synapse"), ("web", "element-web")]
-        {
+        for (key, recipe) in [
+            ("postgres", "postgres"),
+            ("redis", "redis"),
+            ("synapse", "synapse"),
+            ("web", "element-web"),
+            ("coturn", "coturn"),
+        ] {
             self.set(&format!("[images.{key}]"), "archive", &format!("{:?}", archive(recipe)));
         }
     }

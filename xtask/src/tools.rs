@@ -10,7 +10,7 @@ use std::{
 use crate::phase::run;
 
 /// A command or module that must be there, and the package that brings it.
-const NEEDED: [(&str, &str); 22] = [
+const NEEDED: [(&str, &str); 23] = [
     ("chromium", "chromium"),
     ("skopeo", "skopeo"),
     ("node", "nodejs"),
@@ -33,10 +33,11 @@ const NEEDED: [(&str, &str); 22] = [
     ("gpg", "gnupg"),
     ("shellcheck", "shellcheck"),
     ("go", "golang-go"),
+    ("turnutils_uclient", "coturn"),
 ];
 
 /// Those that Debian starts when it installs them.
-const SERVERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+const SERVERS: [&str; 4] = ["nginx", "haproxy", "caddy", "coturn"];
 
 /// Installs what is missing for the tests.
 pub fn install() -> Result<(), String> {

@@ -320,6 +320,9 @@ pub enum ServiceName {
     /// The web client
     #[value(name = "element-web", alias = "element")]
     Web,
+    /// The TURN server
+    #[value(name = "coturn", alias = "turn")]
+    Turn,
 }
 
 impl From<ServiceName> for Service {
@@ -329,6 +332,7 @@ impl From<ServiceName> for Service {
             ServiceName::Redis => stack::redis::ID,
             ServiceName::Synapse => stack::synapse::ID,
             ServiceName::Web => stack::element::ID,
+            ServiceName::Turn => stack::coturn::ID,
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn with_files(mut config: Config, of: &Path) -> Config {
         here(path);
     }
     if let Some(turn) = &mut config.turn {
-        here(&mut turn.secret_file);
+        turn.files_mut().into_iter().for_each(here);
     }
     if let Some(path) = &mut config.proxmox.ssh_keys {
         here(path);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    config::{Config, Defaults, RootPassword, names_host},
+    config::{Config, Defaults, RootPassword, Turn, names_host},
     layout,
     name::{Domain, Mode, Owner},
 };
@@ -101,10 +101,10 @@ fn files(config: &Config) -> Result<Vec<(String, String)>, Error> {
         RootPassword::File(path) => Some(path),
         RootPassword::Locked | RootPassword::Ask => None,
     };
-    let secret = config.turn.as_ref().map(|turn| &turn.secret_file);
-    let named = [password, secret, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_ref()];
+    let turn = config.turn.iter().flat_map(Turn::files);
+    let named = [password, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_ref()];
     let mut files = Vec::new();
-    for path in named.into_iter().flatten() {
+    for path in named.into_iter().flatten().chain(turn) {
         match fs::read_to_string(path.as_str()) {
             Ok(text) => files.push((path.to_string(), text)),
             // It may be on the other machine.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::Move,
     config::RootPassword,
+    desired::SecretTemplate,
     edge::Act,
     fact::{Edition, Side},
     firewall::OwnNetwork,
@@ -82,6 +83,16 @@ pub enum Effect {
         secret: Secret,
         /// The file on the machine.
         from: AbsPath,
+    },
+    /// Writes a file with secrets in it, which are filled in where they are: beside its
+    /// place, flushed, then renamed over it. Nobody but its owner can read it.
+    WriteSecretFile {
+        /// The file.
+        path: AbsPath,
+        /// What it holds.
+        template: SecretTemplate,
+        /// Its owner.
+        owner: Owner,
     },
     /// Installs Debian packages, without what they merely recommend.
     Install {
@@ -511,6 +522,7 @@ impl Effect {
             | Effect::PushProgram { .. } => Side::Machine,
             Effect::MakeSecret { .. }
             | Effect::TakeSecret { .. }
+            | Effect::WriteSecretFile { .. }
             | Effect::Upgrade { .. }
             | Effect::UpgradeRuntime { .. }
             | Effect::ApplySysctl
@@ -558,6 +570,7 @@ impl Effect {
             Effect::RemoveFile { path, .. } => format!("remove {path}"),
             Effect::MakeSecret { secret } => format!("make the secret {}", secret.file_name()),
             Effect::TakeSecret { secret, from } => format!("take {} from {from}", secret.title()),
+            Effect::WriteSecretFile { path, .. } => format!("write {path}, with its secrets"),
             Effect::Install { packages, .. } => format!("install {}", packages.join(" ")),
             Effect::Purge { packages, .. } => format!("remove {}", packages.join(" ")),
             Effect::UpgradeRuntime { .. } => "update what containers run by".to_owned(),

@@ -47,6 +47,55 @@ pub struct LetIn {
     pub proxies: Vec<Source>,
     /// The ports that they reach.
     pub ports: Vec<u16>,
+    /// The ports of the machine that lead to the guest, whoever calls.
+    #[serde(default)]
+    pub open: Vec<OpenPorts>,
+}
+
+/// Ports that anybody may speak to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPorts {
+    /// What is spoken there.
+    pub protocol: Transport,
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// What carries a port's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Packets.
+    Udp,
+}
+
+impl fmt::Display for OpenPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        match self.last == self.first {
+            true => write!(f, "{}/{protocol}", self.first),
+            false => write!(f, "{}-{}/{protocol}", self.first, self.last),
+        }
+    }
+}
+
+impl OpenPorts {
+    /// What matches packets to them.
+    fn json(self) -> Json {
+        let protocol = match self.protocol {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        let ports = if self.first == self.last { json!(self.first) } else { json!({"range": [self.first, self.last]}) };
+        is(field(protocol, "dport"), ports)
+    }
 }
 
 /// Where somebody speaks from: one address, or all of a network.
@@ -92,6 +141,21 @@ pub fn bridge_table_name(bridge: &str) -> String {
     format!("matrix-podman-{bridge}")
 }
 
+/// The comment of a rule that leads a port to a guest.
+fn lead_comment(guest: &str, ports: OpenPorts) -> String {
+    format!("{ports} leads to {guest}")
+}
+
+/// Whom the machine leads one of `ports` to already, where that is not `guest`; read from
+/// the comments of the rules that are loaded.
+pub fn led_elsewhere(loaded: &[String], guest: &str, ports: &[OpenPorts]) -> Option<(OpenPorts, String)> {
+    ports.iter().find_map(|ports| {
+        let to = format!("{ports} leads to ");
+        let other = loaded.iter().find_map(|comment| comment.strip_prefix(&to).filter(|other| *other != guest));
+        other.map(|other| (*ports, other.to_owned()))
+    })
+}
+
 /// A table under construction.
 struct Table {
     name: String,
@@ -117,6 +181,34 @@ impl Table {
         self.parts.push(json!({"add": {"rule": {
             "family": "inet", "table": self.name, "chain": chain, "comment": comment, "expr": expr,
         }}}));
+    }
+
+    /// Leads the machine's open ports to a guest: for packets from anywhere, the guest's
+    /// own among them, and for those of the machine itself.
+    fn lead(&mut self, guest: &LetIn, inside: &Json) {
+        let Some(address) = guest.address.filter(|_| !guest.open.is_empty()) else { return };
+        let local = || is(json!({"fib": {"result": "type", "flags": ["daddr"]}}), "local");
+        // What the machine sends to itself by name stays with it.
+        let no_loopback = || is_not(field("ip", "daddr"), json!({"prefix": {"addr": "127.0.0.0", "len": 8}}));
+        for (chain, hook) in [("open", "prerouting"), ("open-here", "output")] {
+            self.chain(chain, "nat", hook, -100);
+            for ports in &guest.open {
+                let lead = json!({"dnat": {"family": "ip", "addr": address.to_string()}});
+                let comment = lead_comment(&guest.guest, *ports);
+                self.rule(chain, &comment, [is(meta("nfproto"), "ipv4"), local(), no_loopback(), ports.json(), lead]);
+            }
+        }
+        // A guest that calls itself by the machine's address gets an answer.
+        self.rule(
+            "out",
+            &format!("{} calls itself", guest.guest),
+            [
+                is(field("ip", "saddr"), inside.clone()),
+                is(field("ip", "daddr"), address.to_string()),
+                sent_here(),
+                json!({"masquerade": null}),
+            ],
+        );
     }
 
     /// The first digits of a digest over all that stands in it so far.
@@ -229,6 +321,7 @@ fn bridge_rules(of: &OwnNetwork, guests: &[LetIn]) -> Table {
             let expr = [to_guests.clone()].into_iter().chain(to).chain([from, ports, accept()]);
             own.rule("forward", &format!("a proxy of {}", guest.guest), expr);
         }
+        own.lead(guest, &inside);
         // Decides nothing: it says which rules of the guest's stand before it.
         let mark = format!("proxies of {} [{}]", guest.guest, own.digest());
         own.rule("forward", &mark, [to_guests.clone(), from_others.clone(), json!({"counter": null})]);

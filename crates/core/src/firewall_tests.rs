@@ -10,6 +10,7 @@ fn own() -> OwnNetwork {
             address: Some([10, 86, 0, 10].into()),
             proxies: vec![Source::alone([192, 168, 1, 5].into())],
             ports: vec![8008, 8080],
+            open: Vec::new(),
         },
     }
 }
@@ -86,4 +87,20 @@ fn a_guest_is_nobodys_router() {
     let settings = interface_settings("mpbr0", true);
     assert!(settings.contains(&("ipv6/conf/mpbr0/accept_ra".to_owned(), "0")));
     assert!(settings.contains(&("ipv6/conf/mpbr0/disable_ipv6".to_owned(), "0")));
+}
+
+#[test]
+fn open_ports_lead_to_their_guest() {
+    let mut own = own();
+    own.guest.open = vec![
+        OpenPorts { protocol: Transport::Tcp, first: 3478, last: 3478 },
+        OpenPorts { protocol: Transport::Udp, first: 49152, last: 49252 },
+    ];
+    let without = bridge_rules(&self::own(), &[self::own().guest]).digest();
+    let table = bridge_rules(&own, std::slice::from_ref(&own.guest));
+    assert_ne!(table.digest(), without);
+    insta::assert_snapshot!(lines(&table.replace()));
+    // An address that is not known yet leads nowhere.
+    own.guest.address = None;
+    assert!(!lines(&bridge_table(&own, std::slice::from_ref(&own.guest))).contains("open ports"));
 }

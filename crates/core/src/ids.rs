@@ -111,10 +111,14 @@ pub const MACHINE_PROGRAM: ResourceId = ResourceId(Cow::Borrowed("machine/progra
 pub const MACHINE_UPDATES: ResourceId = ResourceId(Cow::Borrowed("machine/updates"));
 /// The secrets.
 pub const SECRETS: ResourceId = ResourceId(Cow::Borrowed("secrets"));
+/// The files with secrets in them.
+pub const SECRET_FILES: ResourceId = ResourceId(Cow::Borrowed("secrets/files"));
 /// The server's name, which everything in the guest stands behind.
 pub const SERVER_NAME: ResourceId = ResourceId(Cow::Borrowed("server-name"));
 /// The stack starts with the guest.
 pub const STACK_BOOT: ResourceId = ResourceId(Cow::Borrowed("stack/boot"));
+/// Services that are switched off.
+pub const STACK_OFF: ResourceId = ResourceId(Cow::Borrowed("stack/off"));
 /// The files that services read.
 pub const STACK_FILES: ResourceId = ResourceId(Cow::Borrowed("stack/files"));
 /// Synapse's config, read by Synapse itself.

@@ -225,8 +225,13 @@ pub enum Secret {
     Registration,
     /// The server's signing key: its identity towards all other servers.
     SigningKey,
-    /// Secret shared with the TURN server; comes from the operator.
+    /// Secret shared with the TURN server, as Synapse reads it; comes from the operator
+    /// where somebody else runs that server.
     Turn,
+    /// Certificate of the TURN server; comes from the operator.
+    TurnCertificate,
+    /// Its private key; comes from the operator.
+    TurnKey,
     /// Address that notices are sent to: whoever has it can send some too. It
     /// comes from the operator, and the program alone reads it.
     Webhook,
@@ -245,6 +250,8 @@ impl Secret {
             Secret::Registration => "registration",
             Secret::SigningKey => "signing.key",
             Secret::Turn => "turn",
+            Secret::TurnCertificate => "turn.crt",
+            Secret::TurnKey => "turn.key",
             Secret::Webhook => "webhook",
         }
     }
@@ -253,6 +260,8 @@ impl Secret {
     pub const fn title(self) -> &'static str {
         match self {
             Secret::Turn => "the TURN secret",
+            Secret::TurnCertificate => "the TURN server's certificate",
+            Secret::TurnKey => "the key of the TURN server's certificate",
             Secret::Webhook => "the webhook's address",
             Secret::Postgres | Secret::Pgpass => "the database's password",
             Secret::Redis | Secret::RedisAcl => "the cache's password",

@@ -9,7 +9,7 @@ use crate::{
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestDisk, GuestProgram,
         GuestRoot, GuestState, HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo,
-        Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, Roles, Room, Side, Spare,
+        Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, RelayTried, Roles, Room, Side, Spare,
         SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
@@ -227,6 +227,14 @@ impl Observed {
         }
     }
 
+    /// Those of the UDP `ports` that somebody waits for packets at.
+    pub fn taken_udp_ports(&self, side: Side, ports: impl IntoIterator<Item = u16>) -> Seen<&BTreeSet<u16>> {
+        match self.get(side, Fact::TakenUdpPorts(ports.into_iter().collect()))? {
+            Value::Ports(ports) => Ok(ports),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// What an API of the edge answers, or why it refuses. An API in trouble
     /// has not answered.
     pub fn edge<T: serde::de::DeserializeOwned>(&self, question: Question) -> Seen<Result<T, Refusal>> {
@@ -407,6 +415,14 @@ impl Observed {
             .get(Side::Guest, Fact::Lookup { container: container.to_owned(), name: name.to_owned() })?
         {
             Value::Ran(trial) => Ok(trial),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// What came of relaying a packet through the TURN server.
+    pub fn relayed(&self) -> Seen<&RelayTried> {
+        match self.get(Side::Guest, Fact::Relay)? {
+            Value::Relay(tried) => Ok(tried),
             other => Err(mismatch(other)),
         }
     }

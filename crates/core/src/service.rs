@@ -28,11 +28,12 @@ pub struct ServiceIdentity {
 /// All services, in the order in which they start. Their rooms are in
 /// [`crate::stack`]; the ids are here because the config and the lock, which the rooms
 /// read, name services.
-static TABLE: [ServiceIdentity; 4] = [
+static TABLE: [ServiceIdentity; 5] = [
     ServiceIdentity { name: "postgres_db", title: "PostgreSQL", owner: Owner::same(70) },
     ServiceIdentity { name: "redis", title: "Redis", owner: Owner { uid: 999, gid: 1000 } },
     ServiceIdentity { name: "synapse", title: "Synapse", owner: Owner::same(991) },
     ServiceIdentity { name: "element-web", title: "the web client", owner: Owner::same(101) },
+    ServiceIdentity { name: "coturn", title: "the TURN server", owner: Owner::same(3478) },
 ];
 
 /// One service of the stack; its container and its unit are named after it.
@@ -170,7 +171,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<ServiceId>(&json).unwrap(), id);
         }
         assert!(ServiceId::ALL.is_sorted());
-        let error = serde_json::from_str::<ServiceId>("\"turn\"").unwrap_err();
-        assert_eq!(error.to_string(), "there is no service \"turn\"");
+        let error = serde_json::from_str::<ServiceId>("\"bridge\"").unwrap_err();
+        assert_eq!(error.to_string(), "there is no service \"bridge\"");
     }
 }

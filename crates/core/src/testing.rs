@@ -5,7 +5,7 @@ use crate::{
     backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
         Address, BackendChoice, Config, Edge, Extra, Guest, ImageChoice, Images, LogLevel, Network, Notify,
-        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
+        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, TurnRelay, Synapse, Turn, Updates, Web,
         WellKnown,
     },
     lock::{Lock, LockedImage},
@@ -58,6 +58,7 @@ pub(crate) fn default_config() -> Config {
             redis: image("docker.io/library/redis:8-alpine"),
             synapse: image("ghcr.io/element-hq/synapse:v1.157.1"),
             web: image("docker.io/vectorim/element-web:v1.12.0"),
+            coturn: image("docker.io/coturn/coturn:4.6.2"),
         },
         synapse: Synapse {
             registration: Registration::Closed,
@@ -138,8 +139,10 @@ pub(crate) fn changed_config() -> Config {
             extra: Extra::default(),
         },
         turn: Some(Turn {
-            uris: vec!["turn:turn.verein.ch:3478?transport=udp".into(), "turns:turn.verein.ch:5349".into()],
-            secret_file: AbsPath::parse("/root/turn").unwrap(),
+            relay: TurnRelay::Elsewhere {
+                uris: vec!["turn:turn.verein.ch:3478?transport=udp".into(), "turns:turn.verein.ch:5349".into()],
+                secret_file: AbsPath::parse("/root/turn").unwrap(),
+            },
             user_lifetime: Seconds(7200),
             allow_guests: true,
         }),
@@ -188,7 +191,7 @@ pub(super) fn weak_facts() -> Facts {
 
 fn changed_images(mut images: Images) -> Images {
     let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web] {
+    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web, &mut images.coturn] {
         image.signature_key = Some(key.to_owned());
     }
     images
@@ -202,6 +205,7 @@ pub(crate) fn lock() -> Lock {
         (stack::redis::ID, "docker.io/library/redis", "8.6.4"),
         (stack::synapse::ID, "ghcr.io/element-hq/synapse", "1.157.1"),
         (stack::element::ID, "docker.io/vectorim/element-web", "1.12.0"),
+        (stack::coturn::ID, "docker.io/coturn/coturn", "4.6.2"),
     ]
     .into_iter()
     .enumerate()

@@ -9,6 +9,7 @@ use matrix_podman_core::{
     layout,
     lock::Lock,
     service::Service,
+    stack,
     update::{self, Unattended},
 };
 use serde_json::Value;
@@ -29,10 +30,11 @@ pub fn greeting() -> Option<String> {
     let config = Config::parse(&read(layout::applied_config().as_str())?, "matrix.toml").ok()?;
     let lock = Lock::parse(&read(layout::lock_file().as_str())?).ok()?;
     let hostname = read("/proc/sys/kernel/hostname").unwrap_or_default();
-    let states = Service::ALL.map(|service| {
+    let states = stack::services(&config).into_iter().map(|service| {
         let version = lock.images.get(&service).map(|image| image.version.clone()).unwrap_or_default();
         (service, state(service), version)
     });
+    let states: Vec<_> = states.collect();
     let updated = read(update::unattended_file().as_str()).and_then(|text| Unattended::parse(&text));
     let news = read(backup::news_file().as_str()).and_then(|text| News::parse(&text)).unwrap_or_default();
     let backups: Vec<String> = news.iter().map(|news| news.line(&crate::backup::now())).collect();

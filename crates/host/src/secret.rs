@@ -10,9 +10,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::SigningKey;
 use matrix_podman_core::{
+    desired::{DesiredSecretFile, SecretTemplate},
     fact::PublicKey,
     layout::{self, Secret},
-    name::{Mode, Owner},
+    name::{AbsPath, Mode, Owner},
     stack::{self, redis, synapse::homeserver},
 };
 use sha2::{Digest as _, Sha256};
@@ -39,6 +40,23 @@ pub fn make(secret: Secret) -> Result<(), Failure> {
         Err(e) => return Err(e).doing(|| format!("read {}", path.display())),
     };
     file::write(path, &content, MODE, owner)
+}
+
+/// Writes `template` with its secrets filled in, for `owner` alone.
+pub fn write_file(path: &AbsPath, template: &SecretTemplate, owner: Owner) -> Result<(), Failure> {
+    let content = template.fill(read)?;
+    file::write(Path::new(path.as_str()), content.as_bytes(), DesiredSecretFile::MODE, owner)
+}
+
+/// Whether the file holds `template` with its secrets filled in. One without a secret, or
+/// whose secret is not there yet, does not.
+pub fn holds(path: &AbsPath, template: &SecretTemplate) -> Result<bool, Failure> {
+    let there = match file::read_text(Path::new(path.as_str())) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e).doing(|| format!("read {path}")),
+    };
+    Ok(template.fill(read).is_ok_and(|content| content == there))
 }
 
 /// Opens a file with a secret of the operator's on this machine. Where others can read or
@@ -103,7 +121,7 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
 
 fn fresh(secret: Secret) -> Result<String, Failure> {
     Ok(match secret {
-        Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration => {
+        Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration | Secret::Turn => {
             random_word()?
         }
         Secret::Pgpass => homeserver::pgpass_line(&read(Secret::Postgres)?),
@@ -112,7 +130,7 @@ fn fresh(secret: Secret) -> Result<String, Failure> {
             redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())
         }
         Secret::SigningKey => signing_key()?,
-        Secret::Turn | Secret::Webhook => {
+        Secret::TurnCertificate | Secret::TurnKey | Secret::Webhook => {
             return Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"));
         }
     })

@@ -42,6 +42,7 @@ assets! {
     FINISH_REDIS = "redis.sh";
     FINISH_SYNAPSE = "synapse.sh";
     FINISH_WEB = "web.sh";
+    FINISH_COTURN = "coturn.sh";
     CHECK_PYTHON = "check-python.py";
     PIP_FOR = "pip_for.py";
 }
@@ -78,6 +79,7 @@ pub(crate) fn of(recipe: Recipe) -> &'static [Asset] {
                 ]
             }
         }
+        Recipe::Coturn => &[],
     }
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn finish(recipe: Recipe) -> &'static Asset {
         Recipe::Redis => &FINISH_REDIS,
         Recipe::Synapse => &FINISH_SYNAPSE,
         Recipe::WebClient => &FINISH_WEB,
+        Recipe::Coturn => &FINISH_COTURN,
     }
 }
 

@@ -212,7 +212,7 @@ impl<'a> Plan<'a> {
                 web::install(&stage, work)?;
                 version = Some(web::version()?);
             }
-            Recipe::Postgres | Recipe::Redis => {}
+            Recipe::Postgres | Recipe::Redis | Recipe::Coturn => {}
         }
         progress(&format!("{recipe}: installing {} Debian packages", self.debian.len()));
         let apt = Apt::open(self.dir, self.options)?;

@@ -1,4 +1,4 @@
-//! The four images: what they are made of and how their containers start.
+//! The images: what they are made of and how their containers start.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,11 +23,14 @@ pub enum Recipe {
     /// The web client: Hydrogen, served as Element Web is.
     #[serde(rename = "element-web")]
     WebClient,
+    /// The TURN server.
+    Coturn,
 }
 
 impl Recipe {
     /// Every recipe.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient];
+    pub const ALL: [Self; 5] =
+        [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient, Self::Coturn];
 
     /// The name, as in a file name or an image reference.
     #[must_use]
@@ -37,6 +40,7 @@ impl Recipe {
             Self::Redis => "redis",
             Self::Synapse => "synapse",
             Self::WebClient => "element-web",
+            Self::Coturn => "coturn",
         }
     }
 
@@ -64,6 +68,7 @@ impl Recipe {
             ],
             // busybox brings a small wget for the health check.
             Self::WebClient => &["nginx", "busybox", "gettext-base", "tzdata"],
+            Self::Coturn => &["coturn", "tzdata"],
         }
     }
 
@@ -107,6 +112,8 @@ impl Recipe {
                 "usr/share/nginx/html/*",
                 "var/www*",
             ],
+            // Examples, and settings of a server that is not this one.
+            Self::Coturn => &["etc/turnserver.conf", "etc/default/coturn*", "usr/share/coturn*", "var/lib/turn*"],
         }
     }
 
@@ -117,6 +124,8 @@ impl Recipe {
             Self::Redis => ("redis", 999, 1000, "/data"),
             Self::Synapse => ("synapse", 991, 991, "/data"),
             Self::WebClient => ("nginx", 101, 101, "/nonexistent"),
+            // Not the name that the package gives its own user, whose number is left to chance.
+            Self::Coturn => ("turn", 3478, 3478, "/nonexistent"),
         }
     }
 
@@ -169,6 +178,12 @@ impl Recipe {
                 config.cmd = strings(&["nginx", "-g", "daemon off;"]);
                 config.stop_signal = "SIGQUIT".into();
             }
+            Self::Coturn => {
+                config.env = env(&[("PATH", PATH), locale]);
+                config.user = "turn".into();
+                config.exposed_ports = ports(&["3478", "5349"]);
+                config.entrypoint = strings(&["turnserver"]);
+            }
         }
         Ok(config)
     }
@@ -179,6 +194,7 @@ impl Recipe {
             Self::Redis => ("Redis", "AGPL-3.0-only"),
             Self::Synapse => ("Synapse", "AGPL-3.0-or-later"),
             Self::WebClient => ("Hydrogen", "Apache-2.0"),
+            Self::Coturn => ("coturn", "BSD-3-Clause"),
         };
         [("title", title), ("version", version), ("licenses", licenses)]
             .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
@@ -190,6 +206,7 @@ impl Recipe {
         let package = match self {
             Self::Postgres => format!("postgresql-{}", postgres_major(packages)?),
             Self::Redis => "redis-server".to_owned(),
+            Self::Coturn => "coturn".to_owned(),
             Self::Synapse | Self::WebClient => return Ok(None),
         };
         let version = packages.get(&package).ok_or_else(|| no_package(&package))?;

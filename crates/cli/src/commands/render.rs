@@ -9,7 +9,6 @@ use matrix_podman_core::{
     observed::Observed,
     render,
     resource::{self, decide_source, wanted},
-    service::Service,
     stack,
 };
 use matrix_podman_host::{failure::Failure, file, world::World};
@@ -85,7 +84,7 @@ impl Printable for Rendered {
 /// A lock that names images as they would be called, with made-up digests.
 fn placeholder_lock(site: &resource::Site, seen: &Observed) -> Lock {
     let mut lock = Lock::new(site.config.server_name.clone());
-    for service in Service::ALL {
+    for service in stack::services(&site.config) {
         let wanted =
             decide_source(site, service, seen).map_or_else(|_| service.to_string(), |s| wanted(service, &s));
         let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));

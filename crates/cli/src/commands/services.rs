@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{effect::Effect, service::Service, size::Seconds};
+use matrix_podman_core::{effect::Effect, service::Service, size::Seconds, stack};
 use matrix_podman_host::{
     lock::{LockHolder, RunLock},
     progress::told,
@@ -47,6 +47,14 @@ pub fn run(config: Option<&Path>, args: &args::Services, verb: Verb, out: &Repor
     super::OK
 }
 
+/// Says of a service that the config has it switched off.
+pub fn switched_off(service: Service) -> Error {
+    Error::usage(
+        format!("{service} is switched off"),
+        format!("`matrix-podman status` shows what runs; matrix.toml says whether {} does", service.title()),
+    )
+}
+
 /// Does it with `named`, or with all when none is.
 pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, out: &Reporter) -> Result<(), Error> {
     let (world, _) = super::world(config, out)?;
@@ -54,8 +62,12 @@ pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, out: &Reporter)
     let holder = LockHolder::this(&format!("{verb:?}").to_lowercase());
     let _lock = RunLock::take(&site::state_folder(world.site()).join("run.lock"), &holder, &|_| {})?;
     world.hold(&holder, &|_| {})?;
+    let on = stack::services(&world.site().config);
+    if let Some(off) = named.iter().find(|service| !on.contains(service)) {
+        return Err(switched_off(*off));
+    }
     let mut services: Vec<Service> =
-        Service::ALL.into_iter().filter(|s| named.is_empty() || named.contains(s)).collect();
+        on.into_iter().filter(|s| named.is_empty() || named.contains(s)).collect();
     if verb == Verb::Stop {
         services.reverse();
     }

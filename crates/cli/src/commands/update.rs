@@ -9,12 +9,13 @@ use matrix_podman_core::{
     notify::Subject,
     observed::{Gap, Observed},
     service::Service,
+    stack,
     update::{self as rules, Ended, Outcome, Request, Target, Wanted},
 };
 use matrix_podman_host::{
     decide::{
         newest,
-        targets::{Both, Targets, targets},
+        targets::{Targets, Unfit, targets},
         update::{Attempt, UpdateAsked, pending, way_back, with_packages},
     },
     failure::Failure,
@@ -44,9 +45,12 @@ const BACK: Duration = Duration::from_secs(1800);
 pub fn update(config: Option<&Path>, args: &args::Update, out: &Reporter) -> Result<u8, Error> {
     let (world, found) = super::world(config, out)?;
     let hold: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
-    let Targets { requests, debian, held } = targets(&args.targets, &hold, &world.site().config.update.hold)
-        .map_err(|Both(service)| {
-            Error::usage(format!("{service} is both to be updated and to be held back"), "name it once")
+    let Targets { requests, debian, held } = targets(&stack::services(&world.site().config), &args.targets, &hold, &world.site().config.update.hold)
+        .map_err(|unfit| match unfit {
+            Unfit::Both(service) => {
+                Error::usage(format!("{service} is both to be updated and to be held back"), "name it once")
+            }
+            Unfit::Off(service) => super::services::switched_off(service),
         })?;
     let asked = UpdateAsked { check: args.check, rehearse: args.rehearse, unattended: args.unattended };
     if asked.check && requests.is_empty() {
@@ -266,7 +270,7 @@ fn preflight(world: &World, shows: bool, out: &Reporter) -> Result<(), Error> {
             hint: "`matrix-podman up` first; then an update changes nothing else".to_owned(),
         });
     }
-    let checks = world.look(&mut Observed::default(), rules::checks)?;
+    let checks = world.look(&mut Observed::default(), |seen| rules::checks(&world.site().config, seen))?;
     if shows {
         for line in plan::check_lines(&checks) {
             out.say(&line);

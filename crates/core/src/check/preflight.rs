@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{Check, Verdict, human};
 use crate::{
+    config::Network,
     fact::{Fact, GuestState, MachineInfo, Side},
+    firewall::{self, Transport},
     observed::{Gap, Observed, Seen},
+    render::ports,
     resource::{self, Preflight, Site, guest_state},
     size::Bytes,
-    stack,
+    stack::{self, Reach},
 };
 
 /// Room that root file system, images and an empty database need together.
@@ -53,7 +56,7 @@ pub fn preflight(site: &Site, seen: &Observed) -> Vec<Check> {
     checks
 }
 
-const QUESTIONS: [(&str, Question); 12] = [
+const QUESTIONS: [(&str, Question); 13] = [
     ("root", root),
     ("debian", debian),
     ("program", program),
@@ -63,7 +66,8 @@ const QUESTIONS: [(&str, Question); 12] = [
     ("memory", memory),
     ("disk", disk),
     ("disk-limit", disk_limit),
-    ("ports", ports),
+    ("ports", published),
+    ("open-ports", open_ports),
     ("names", names),
     ("packages", packages),
 ];
@@ -254,7 +258,7 @@ fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Chec
     }))
 }
 
-fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+fn published(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     if !site.backend.is_this_machine() || !is_new(site, seen)? {
         return Ok(None);
     }
@@ -280,6 +284,59 @@ fn ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
             format!("`ss -ltnp sport = :{port}` names it; stop it, or choose another port in [ports]"),
         ),
         None => Check::pass("ports", format!("{} are free", all.join(" and "))),
+    }))
+}
+
+/// Whether the ports that anybody may speak to are free where they are led from.
+fn open_ports(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
+    let id = "open-ports";
+    let open = ports::open(&site.config);
+    let (side, rules) = match &site.config.guest.network {
+        _ if open.is_empty() => return Ok(None),
+        _ if site.backend.is_this_machine() => (Side::Guest, None),
+        Network::Own { bridge, .. } => (Side::Machine, Some(firewall::bridge_table_name(bridge.as_str()))),
+        // They are the guest's own there.
+        Network::Existing { .. } => return Ok(None),
+    };
+    // A range is for packets that are expected; whoever asks comes at a single port.
+    let single = |protocol| {
+        let of = open.iter().filter(move |ports| ports.first == ports.last && ports.protocol == protocol);
+        of.map(|ports| ports.first).collect::<Vec<_>>()
+    };
+    let loaded = rules.map(|table| seen.rules(Side::Machine, &table)).transpose();
+    let tcp = seen.taken_ports(side, single(Transport::Tcp));
+    let udp = seen.taken_udp_ports(side, single(Transport::Udp));
+    if let Some(loaded) = loaded?
+        && let Some((ports, other)) = firewall::led_elsewhere(loaded, site.config.guest.name.as_str(), &open)
+    {
+        return Ok(Some(Check::fail(
+            id,
+            format!("{ports} of this machine leads to the guest {other} already"),
+            "one guest of a machine can have it: leave server out of [turn] here, and name the other one's with \
+             uris and secret_file",
+        )));
+    }
+    let (tcp, udp) = (tcp?, udp?);
+    if side == Side::Guest {
+        // One that our own service listens on is in the right hands.
+        for room in stack::rooms(&site.config) {
+            let opens = room.ports(&site.config).iter().any(|ports| ports.reach == Reach::Anybody);
+            if opens && seen.container(room.id().name())?.is_some_and(|c| c.state == "running") {
+                return Ok(None);
+            }
+        }
+    }
+    let taken = tcp.iter().map(|port| (port, "t")).chain(udp.iter().map(|port| (port, "u"))).next();
+    Ok(Some(match taken {
+        Some((port, kind)) => Check::fail(
+            id,
+            format!("something listens on port {port} already"),
+            format!("`ss -ln{kind}p sport = :{port}` names it; stop it"),
+        ),
+        None => Check::pass(
+            id,
+            format!("{} are free", open.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ),
     }))
 }
 

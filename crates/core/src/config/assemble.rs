@@ -2,14 +2,14 @@
 
 use super::{
     BackendChoice, Config, Extra, Guest, ImageChoice, Images, Notify, Ports, Postgres, Registration,
-    SourceChoice, Synapse, Turn, Updates, Web, edge,
+    SourceChoice, Synapse, Updates, Web, edge,
     keys::{
         AnyKey, Follows, Key, backup as backup_keys, extra as extra_keys, guest as guest_keys,
         images as image_keys, notify as notify_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
         update::{AUTO, HOLD, REHEARSE},
     },
-    network, proxmox,
+    network, proxmox, turn,
     read::{Got, Reader},
     types::{BuildVersion, Decides, ExtraSettings, Flaw, PublicUrl, RegistrationChoice, SigningKey},
 };
@@ -33,7 +33,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let images = images(r);
     let synapse = synapse(r);
     let postgres = postgres(r, memory);
-    let turn = turn(r);
+    let turn = turn::turn(r);
     let web = web(r);
     let update = Updates {
         auto: r.value(&AUTO).value,
@@ -167,7 +167,7 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
 
 fn images(r: &mut Reader<'_>) -> Images {
     use image_keys::{
-        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE,
+        COTURN_ARCHIVE, COTURN_REFERENCE, COTURN_SIGNATURE_KEY, POSTGRES_ARCHIVE, POSTGRES_REFERENCE, POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE,
         REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE,
         SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE, WEB_SIGNATURE_KEY,
     };
@@ -196,6 +196,7 @@ fn images(r: &mut Reader<'_>) -> Images {
         redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE, &REDIS_SIGNATURE_KEY),
         synapse,
         web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE, &WEB_SIGNATURE_KEY),
+        coturn: image(r, &COTURN_REFERENCE, &COTURN_ARCHIVE, &COTURN_SIGNATURE_KEY),
     }
 }
 
@@ -283,47 +284,6 @@ fn postgres(r: &mut Reader<'_>, memory: Got<Bytes>) -> Postgres {
         max_connections: r.value(&keys::MAX_CONNECTIONS).value.0,
         extra: extra(r, &extra_keys::POSTGRES_EXTRA),
     }
-}
-
-fn turn(r: &mut Reader<'_>) -> Option<Turn> {
-    let uris = r.optional(&keys::TURN_URIS);
-    let secret_file = r.optional(&keys::TURN_SECRET_FILE);
-    let user_lifetime = r.value(&keys::TURN_USER_LIFETIME);
-    let allow_guests = r.value(&keys::TURN_ALLOW_GUESTS);
-    let sound = uris.sound();
-    let list: Vec<String> =
-        uris.value.map(|list| list.0.into_iter().map(|uri| uri.0).collect()).unwrap_or_default();
-    if list.is_empty() {
-        let others: [(&dyn AnyKey, bool); 3] = [
-            (&keys::TURN_SECRET_FILE, secret_file.written()),
-            (&keys::TURN_USER_LIFETIME, user_lifetime.written()),
-            (&keys::TURN_ALLOW_GUESTS, allow_guests.written()),
-        ];
-        for (key, _) in others.into_iter().filter(|(_, written)| *written && sound) {
-            r.complain(
-                key,
-                Flaw::new("no TURN server is named, so this would have no effect")
-                    .hint(format!("name it: uris = {}", keys::TURN_URIS.example)),
-            );
-        }
-        return None;
-    }
-    if secret_file.value.is_none() && secret_file.sound() {
-        r.complain(
-            &keys::TURN_URIS,
-            Flaw::new("a TURN server lets nobody in without the secret that it shares with this server")
-                .hint(format!(
-                    "put the secret into a file and write secret_file = {}",
-                    keys::TURN_SECRET_FILE.example
-                )),
-        );
-    }
-    Some(Turn {
-        uris: list,
-        secret_file: secret_file.value?.0,
-        user_lifetime: user_lifetime.value.0,
-        allow_guests: allow_guests.value,
-    })
 }
 
 fn backup(r: &mut Reader<'_>) -> Backup {

@@ -20,6 +20,7 @@ pub mod restored;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod types;
 mod whose;
 
@@ -31,6 +32,8 @@ pub use self::{
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
+    turn::{TurnRelay, Turn, TurnCertificate, TurnServer},
+    types::PortRange,
     whose::{Whose, distrust},
 };
 
@@ -73,7 +76,7 @@ pub struct Config {
     pub synapse: Synapse,
     /// `[postgres]`
     pub postgres: Postgres,
-    /// `[turn]`, absent unless `turn.uris` is given.
+    /// `[turn]`, absent where nothing relays calls.
     pub turn: Option<Turn>,
     /// `[web]`
     pub web: Web,
@@ -195,6 +198,8 @@ pub struct Images {
     pub synapse: ImageChoice,
     /// `element-web`
     pub web: ImageChoice,
+    /// `coturn`
+    pub coturn: ImageChoice,
 }
 
 /// `images.source`
@@ -297,19 +302,6 @@ pub struct Postgres {
     pub max_connections: u32,
     /// Settings besides.
     pub extra: Extra,
-}
-
-/// `[turn]`: a TURN server for calls.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Turn {
-    /// `turn:` and `turns:` addresses.
-    pub uris: Vec<String>,
-    /// File on the machine with the secret shared with the TURN server.
-    pub secret_file: AbsPath,
-    /// How long credentials are valid.
-    pub user_lifetime: Seconds,
-    /// Whether guests may use it.
-    pub allow_guests: bool,
 }
 
 /// `[web]`: the web client.
@@ -550,6 +542,11 @@ impl Config {
     /// The host of `chat_url`.
     pub fn chat_host(&self) -> &str {
         edge::host_of(&self.chat_url)
+    }
+
+    /// The stack's own TURN server, where there is one.
+    pub fn turn_server(&self) -> Option<&TurnServer> {
+        self.turn.as_ref()?.server()
     }
 
     /// The domain, where its own web address has to answer for the server: user

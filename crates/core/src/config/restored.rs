@@ -117,6 +117,7 @@ const MACHINE: &[&str] = &[
     "images.postgres.signature_key",
     "images.redis.signature_key",
     "images.web.signature_key",
+    "images.coturn.signature_key",
     "synapse.federation_ca",
     "synapse.private_networks",
     "synapse.extra",
@@ -137,6 +138,10 @@ const MACHINE: &[&str] = &[
 /// access to services that other things depend on, too.
 const LOCAL: &[&str] = &[
     "edge.proxies",
+    "turn.server",
+    "turn.address",
+    "turn.name",
+    "turn.ports",
     "turn.uris",
     "turn.user_lifetime",
     "turn.allow_guests",

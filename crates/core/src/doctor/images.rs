@@ -4,7 +4,7 @@ use super::{Case, Found, Mend};
 use crate::{
     doctor::service::{journal, last_words},
     ids,
-    service::ServiceId,
+    stack,
 };
 
 /// What programs and Podman say, in small letters, when files of an image are not what they were.
@@ -23,7 +23,7 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
     // The plan knows that images were being written when the power went.
     if case.drifts(&ids::GUEST_STORAGE) {
         let mut ill = Vec::new();
-        for service in ServiceId::ALL {
+        for service in stack::services(&case.site.config) {
             if !case.is_well(service)? {
                 ill.push(format!("{} is not well", service.title()));
             }
@@ -37,7 +37,7 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
     if case.has("runtime/") {
         return Ok(None);
     }
-    for service in ServiceId::ALL {
+    for service in stack::services(&case.site.config) {
         if case.is_well(service)? {
             continue;
         }

@@ -17,6 +17,7 @@ mod outside;
 mod redis;
 mod service;
 mod synapse;
+mod turn;
 mod web;
 
 use serde::Serialize;
@@ -178,6 +179,9 @@ const CAUSES: &[Cause] = &[
     cause("web/config", web::config),
     cause("web/mounts", web::mounts),
     cause("web/port", web::port),
+    cause("turn/refused", turn::refused),
+    cause("turn/silent", turn::silent),
+    cause("turn/lost", turn::lost),
     cause("service/fails", service::fails),
     cause("site/blocked", drift::blocked),
     cause("site/drift", drift::drift),

@@ -44,7 +44,7 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
     if case.has("runtime/broken") {
         return Ok(None);
     }
-    for room in stack::ALL {
+    for room in stack::rooms(&case.site.config) {
         let service = room.id();
         let mut explained = case.has(room.causes());
         // Without a cache a service goes on; without its data it does not.

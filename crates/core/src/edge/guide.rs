@@ -12,8 +12,9 @@ use super::{
     proxy::{self, Way},
 };
 use crate::{
-    config::{CertificateChoice, Config},
+    config::{CertificateChoice, Config, Network},
     name::{Cidr, idn},
+    render::ports,
 };
 
 /// A guide.
@@ -73,6 +74,7 @@ pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
     } else {
         steps.push(forwarding(&way, proxy_host));
     }
+    steps.extend(open_ports(config, &way));
     steps.push(check(&way));
     Guide {
         title: format!("The way in to {}", config.server_name),
@@ -296,6 +298,28 @@ fn forwarding(way: &Way, proxy_host: &str) -> Step {
             way.matrix, way.chat
         ))],
     }
+}
+
+/// Ports that no proxy carries: calls come by them.
+fn open_ports(config: &Config, way: &Way) -> Option<Step> {
+    let server = config.turn_server()?;
+    let open = ports::open(config);
+    let listed: Vec<String> = open.iter().map(ToString::to_string).collect();
+    let to = match config.guest.network {
+        Network::Own { .. } => "the machine that the guest is on, which leads them to it".to_owned(),
+        Network::Existing { .. } => format!("the guest at {}", way.synapse.host),
+    };
+    let mut parts = vec![text(format!(
+        "Calls come past proxy and tunnel. In your router, forward these ports to {to}: {}.",
+        listed.join(", ")
+    ))];
+    if let Some(name) = &server.name {
+        parts.push(text(format!(
+            "At your DNS provider, have {name} lead to {}. With Cloudflare, the record must not be proxied.",
+            server.address
+        )));
+    }
+    Some(Step { title: "Let calls in".to_owned(), parts })
 }
 
 fn check(way: &Way) -> Step {

@@ -114,7 +114,9 @@ impl Fact {
             | Fact::Interface(_)
             | Fact::Ways(_)
             | Fact::Process(_)
+            | Fact::SecretFile { .. }
             | Fact::TakenPorts(_)
+            | Fact::TakenUdpPorts(_)
             | Fact::GuestProgram
             | Fact::InstalledProgram
             | Fact::Edge(_)
@@ -129,6 +131,7 @@ impl Fact {
             | Fact::Srv(_)
             | Fact::Clock
             | Fact::SigningKey
+            | Fact::Relay
             | Fact::Trial(_)
             | Fact::Memory(_)
             | Fact::Files(_)
@@ -221,7 +224,9 @@ impl Fact {
             | Fact::Interface(_)
             | Fact::Ways(_)
             | Fact::Process(_)
+            | Fact::SecretFile { .. }
             | Fact::TakenPorts(_)
+            | Fact::TakenUdpPorts(_)
             | Fact::GuestProgram
             | Fact::InstalledProgram
             | Fact::Edge(_)
@@ -236,6 +241,7 @@ impl Fact {
             | Fact::Srv(_)
             | Fact::Clock
             | Fact::SigningKey
+            | Fact::Relay
             | Fact::Trial(_)
             | Fact::Memory(_)
             | Fact::Files(_)
@@ -252,9 +258,9 @@ impl Fact {
             Fact::Units(_) => Value::Units(BTreeMap::new()),
             Fact::Containers => Value::Containers(Vec::new()),
             Fact::Images(_) => Value::Images(BTreeMap::new()),
-            Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
+            Fact::TakenPorts(_) | Fact::TakenUdpPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::GuestProgram => Value::GuestProgram(GuestProgram::Other),
-            Fact::InstalledProgram | Fact::Process(_) => Value::Yes(false),
+            Fact::InstalledProgram | Fact::Process(_) | Fact::SecretFile { .. } => Value::Yes(false),
             Fact::Rules(_) => Value::Lines(Vec::new()),
             Fact::SigningKey => Value::SigningKey(None),
             Fact::Clusters => Value::Lines(Vec::new()),
@@ -292,6 +298,7 @@ impl Fact {
             | Fact::RegistryTags(_)
             | Fact::NewerPackages
             | Fact::Clock
+            | Fact::Relay
             | Fact::Trial(_)
             | Fact::Proxmox(_)
             | Fact::Contents

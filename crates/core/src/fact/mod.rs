@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
 pub use guest_disk::{EXT4_HEAD, GuestDisk, ext4_size};
-pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
+pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, RelayTried, Relayed, Roles, Trial, Tried};
 pub use link::Link;
 pub use net::{
     Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
@@ -42,6 +42,7 @@ pub use usage::{Amount, Contents, Memory, Timer};
 
 pub use crate::output::Output;
 use crate::{
+    desired::SecretTemplate,
     edge::{Question, Reply},
     name::{AbsPath, Digest, Mode, Owner, ServerName},
     output::last_line,
@@ -70,6 +71,13 @@ pub enum Fact {
     /// What is at a path; never the content, but its digest when it is a file of
     /// moderate size.
     Meta(AbsPath),
+    /// Whether a file holds this template with the secrets of its side filled in.
+    SecretFile {
+        /// The file.
+        path: AbsPath,
+        /// What it should hold.
+        template: SecretTemplate,
+    },
     /// Which edition of a large file is there, without reading it.
     Edition(AbsPath),
     /// Which of these Debian packages are installed, and their versions.
@@ -106,6 +114,8 @@ pub enum Fact {
     Process(AbsPath),
     /// Which of these TCP ports somebody listens on.
     TakenPorts(BTreeSet<u16>),
+    /// Which of these UDP ports somebody waits for packets at.
+    TakenUdpPorts(BTreeSet<u16>),
     /// Whether an address answers: `host:port`, or, for `apt`, the package source.
     Reachable(String),
     /// Which program is in the guest.
@@ -180,6 +190,8 @@ pub enum Fact {
     /// What a logged-in user finds. The one question that does something:
     /// only `verify` asks it, and it removes what it makes.
     Trial(Trial),
+    /// Whether the TURN server that people are told of relays a packet.
+    Relay,
     /// A question to Proxmox VE.
     Proxmox(proxmox::Question),
     /// What is on the server, as its database counts it.
@@ -326,6 +338,8 @@ pub enum Value {
     Clock(Clock),
     /// To [`Fact::SigningKey`]: `None` when there is none.
     SigningKey(Option<PublicKey>),
+    /// To [`Fact::Relay`].
+    Relay(RelayTried),
     /// To [`Fact::Trial`].
     Tried(Tried),
     /// To [`Fact::Proxmox`].

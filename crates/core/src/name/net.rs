@@ -47,7 +47,7 @@ impl Port {
     }
 
     /// The number.
-    pub fn get(self) -> u16 {
+    pub const fn get(self) -> u16 {
         self.0
     }
 }

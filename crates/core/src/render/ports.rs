@@ -4,8 +4,9 @@ use crate::{
     config::Config,
     desired::DesiredFile,
     document::unit::{self, Section},
-    firewall::{self, Source},
+    firewall::{self, OpenPorts, Source, Transport},
     name::AbsPath,
+    stack::{self, Protocol, Publish, Reach},
 };
 
 /// The unit that loads it, in the guest.
@@ -19,9 +20,24 @@ pub fn paths() -> [AbsPath; 2] {
     [AbsPath::known(RULES), AbsPath::known(format!("/etc/systemd/system/{UNIT}"))]
 }
 
-/// The ports that are published in the guest.
-pub fn published(config: &Config) -> [u16; 2] {
-    [config.ports.synapse.get(), config.ports.web.get()]
+/// The ports that the config's reverse proxies reach.
+pub fn published(config: &Config) -> Vec<u16> {
+    let for_proxies = stack::published(config).into_iter().filter(|ports| ports.reach == Reach::Proxies);
+    for_proxies.map(|ports| ports.host.get()).collect()
+}
+
+/// The ports that the config opens to everybody.
+pub fn open(config: &Config) -> Vec<OpenPorts> {
+    let open = stack::published(config).into_iter().filter(|ports| ports.reach == Reach::Anybody);
+    let named = |ports: Publish| OpenPorts {
+        protocol: match ports.protocol {
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Udp => Transport::Udp,
+        },
+        first: ports.host.get(),
+        last: ports.host.get() + (ports.count - 1),
+    };
+    open.map(named).collect()
 }
 
 /// The rules that let only `callers` in, and the unit that loads them before the

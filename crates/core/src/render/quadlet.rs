@@ -21,7 +21,7 @@ const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Dr
 
 /// The units of all services.
 pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
-    let both = ServiceId::ALL.into_iter().map(|service| container(service, config, lock, facts));
+    let both = stack::services(config).into_iter().map(|service| container(service, config, lock, facts));
     Ok(both.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 

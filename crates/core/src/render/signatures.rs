@@ -59,8 +59,7 @@ pub fn places() -> [AbsPath; 2] {
 /// What they hold.
 pub fn files(config: &Config) -> Vec<DesiredFile> {
     let images = &config.images;
-    let signed: BTreeMap<String, &str> = stack::ALL
-        .iter()
+    let signed: BTreeMap<String, &str> = stack::rooms(config)
         .map(|room| room.image_choice(images))
         .filter_map(|image| Some((image.reference.repository(), image.signature_key.as_deref()?)))
         .collect();

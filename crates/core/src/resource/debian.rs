@@ -114,7 +114,7 @@ impl Resource for Unwanted {
 
     fn needs(&self) -> Vec<ResourceId> {
         // Services do not wait for this, and it would slow down what they wait for.
-        [ids::GUEST_PACKAGES].into_iter().chain(super::service::all_ids()).collect()
+        [ids::GUEST_PACKAGES].into_iter().chain(super::service::all_ids(&self.site.config)).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

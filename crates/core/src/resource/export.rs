@@ -9,7 +9,7 @@ use crate::{
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
     render::compose,
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -32,7 +32,7 @@ impl Resource for Compose {
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
         let mut lock = Lock::new(self.site.config.server_name.clone());
-        for service in ServiceId::ALL {
+        for service in stack::services(&self.site.config) {
             let Some(image) = image::resolved(&self.site, service, seen)? else {
                 return Ok(Diff::later(
                     "Write docker-compose.yml and .env",

@@ -300,12 +300,11 @@ impl Resource for StackFiles {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
-        let files: Vec<DesiredFile> = stack::ALL
-            .iter()
+        let files: Vec<DesiredFile> = stack::rooms(&self.site.config)
             .flat_map(|room| room.files(&self.site.config, &facts))
             .filter(|file| !super::synapse::is_checked(&file.path))
             .collect();
-        let difference = compare(&stack::folders(), &files, seen)?;
+        let difference = compare(&stack::folders(&self.site.config), &files, seen)?;
         if difference.is_empty() {
             return Ok(Diff::settled(as_they_should_be(&files)));
         }

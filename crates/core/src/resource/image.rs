@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    stack::by_image()
+    stack::by_image(&site.config)
         .into_iter()
         .map(|service| Box::new(Image { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
@@ -124,7 +124,7 @@ pub fn read_lock(seen: &Observed) -> Seen<Option<Lock>> {
 fn names(site: &Site, seen: &Observed) -> Seen<Vec<(ServiceId, String, Option<LockedImage>)>> {
     let lock = read_lock(seen)?;
     let mut names = Vec::new();
-    for service in ServiceId::ALL {
+    for service in stack::services(&site.config) {
         let wanted = wanted(service, &decide(site, service, &|| Ok(lock.clone()), seen)?);
         let locked =
             lock.as_ref().and_then(|l| l.images.get(&service)).filter(|l| l.wanted == wanted).cloned();

@@ -8,7 +8,7 @@ use crate::{
     lock::Lock,
     name::{Mode, Owner},
     observed::{Gap, Observed, Seen},
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -28,7 +28,7 @@ impl Resource for LockFile {
         // A lock says that the server was made, which includes its secrets, and
         // never names an image that cannot read the data.
         let made = [ids::SECRETS, ids::DATABASE];
-        ServiceId::ALL.into_iter().map(image::id).chain(made).collect()
+        stack::services(&self.site.config).into_iter().map(image::id).chain(made).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -38,7 +38,7 @@ impl Resource for LockFile {
         if let Some(before) = &before {
             lock.images.keep_unknown(&before.images);
         }
-        for service in ServiceId::ALL {
+        for service in stack::services(config) {
             match image::resolved(&self.site, service, seen)? {
                 Some(image) => {
                     lock.images.insert(service, image);

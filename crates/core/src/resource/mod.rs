@@ -32,6 +32,7 @@ mod ground;
 mod image;
 mod lock;
 mod motd;
+mod off;
 mod one_time_keys;
 mod ports;
 mod roles;
@@ -212,6 +213,7 @@ pub fn all(site: &Site) -> Vec<Box<dyn Resource>> {
         synapse::all(site),
         stack::all(site),
         service::all(site),
+        off::all(site),
         export::all(site),
         timer::all(site),
         edge::all(site),

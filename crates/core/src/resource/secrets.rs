@@ -1,9 +1,10 @@
 //! Secrets: made in the guest, where they stay.
 
-use super::{Diff, Resource, ResourceId, Site, guest_ready, image};
+use super::{Diff, Resource, ResourceId, Site, guest_ready, image, lower_first};
 use crate::{
+    desired::DesiredSecretFile,
     effect::Effect,
-    fact::Side,
+    fact::{Fact, FileState, Side},
     ids,
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
@@ -12,7 +13,68 @@ use crate::{
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    vec![Box::new(Secrets { site: site.clone() })]
+    let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Secrets { site: site.clone() })];
+    // A stack without such files has nothing to say about them.
+    if !secret_files(site).is_empty() {
+        all.push(Box::new(SecretFiles { site: site.clone() }));
+    }
+    all
+}
+
+/// The files with secrets in them that the services read.
+fn secret_files(site: &Site) -> Vec<DesiredSecretFile> {
+    stack::rooms(&site.config).flat_map(|room| room.secret_files(&site.config)).collect()
+}
+
+/// Files of services with secrets in them: put together in the guest.
+struct SecretFiles {
+    site: Site,
+}
+
+impl Resource for SecretFiles {
+    fn id(&self) -> ResourceId {
+        ids::SECRET_FILES
+    }
+
+    fn needs(&self) -> Vec<ResourceId> {
+        vec![ids::SECRETS, ids::STACK_FILES]
+    }
+
+    fn diff(&self, seen: &Observed) -> Seen<Diff> {
+        let files = secret_files(&self.site);
+        // All questions are put before the first answer is looked at, so that they
+        // travel together.
+        let states: Vec<_> = files
+            .iter()
+            .map(|file| {
+                let holds =
+                    Fact::SecretFile { path: file.path.clone(), template: file.template.clone() };
+                (seen.yes(Side::Guest, holds), seen.meta(Side::Guest, &file.path))
+            })
+            .collect();
+        let mut wrong = Vec::new();
+        for (file, (holds, meta)) in files.into_iter().zip(states) {
+            let (holds, meta) = (holds?, meta?);
+            let closed = |state: &FileState| state.mode == DesiredSecretFile::MODE && state.owner == file.owner;
+            if !holds || !meta.is_some_and(closed) {
+                wrong.push(file);
+            }
+        }
+        let Some(first) = wrong.first() else {
+            return Ok(Diff::settled("files with secrets hold what they should, each for its service alone"));
+        };
+        let what = match wrong.len() {
+            1 => format!("Write {}", first.path),
+            many => format!("Write {many} files with secrets"),
+        };
+        let why = format!("it is not as it should be: {}", lower_first(first.why));
+        let write = |file: DesiredSecretFile| Effect::WriteSecretFile {
+            path: file.path,
+            template: file.template,
+            owner: file.owner,
+        };
+        Ok(Diff::quiet(what, why, wrong.into_iter().map(write).collect()))
+    }
 }
 
 struct Secrets {
@@ -38,7 +100,7 @@ impl Resource for Secrets {
         }];
         let mut missing = Vec::new();
         let made_before = image::read_lock(seen)?.is_some();
-        for RoomSecret { secret, origin } in stack::made_secrets() {
+        for RoomSecret { secret, origin } in stack::made_secrets(&self.site.config) {
             let secret = *secret;
             if made_before
                 && let SecretOrigin::MadeOnce { loss } = origin

@@ -2,6 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
 use crate::{
+    config::Config,
     effect::Effect,
     fact::Health,
     ids, layout,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    ServiceId::ALL
+    rooms::services(&site.config)
         .into_iter()
         .map(|service| Box::new(Running { site: site.clone(), service }) as Box<dyn Resource>)
         .collect()
@@ -24,9 +25,9 @@ pub(super) fn id(service: ServiceId) -> ResourceId {
     ids::service(service)
 }
 
-/// The ids of those of all services.
-pub(super) fn all_ids() -> impl Iterator<Item = ResourceId> {
-    ServiceId::ALL.into_iter().map(id)
+/// The ids of those of all services that are on.
+pub(super) fn all_ids(config: &Config) -> impl Iterator<Item = ResourceId> {
+    rooms::services(config).into_iter().map(id)
 }
 
 struct Running {
@@ -42,6 +43,9 @@ impl Resource for Running {
     fn needs(&self) -> Vec<ResourceId> {
         let room = rooms::room(self.service);
         let mut needs = vec![stack::unit_id(self.service), ids::STACK_FILES];
+        if !room.secret_files(&self.site.config).is_empty() {
+            needs.push(ids::SECRET_FILES);
+        }
         needs.extend(room.before_unit().iter().cloned());
         needs.extend(room.needs().iter().copied().map(id));
         needs.extend(room.before_start().iter().cloned());

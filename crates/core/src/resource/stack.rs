@@ -2,6 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
 use crate::{
+    config::Config,
     effect::Effect,
     fact::{GuestState, Side},
     ids, layout,
@@ -14,7 +15,7 @@ use crate::{
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let mut all: Vec<Box<dyn Resource>> = vec![Box::new(Networks { site: site.clone() })];
-    for service in ServiceId::ALL {
+    for service in rooms::services(&site.config) {
         all.push(Box::new(Unit { site: site.clone(), service }));
     }
     all.push(Box::new(Boot { site: site.clone() }));
@@ -137,12 +138,12 @@ impl Resource for Boot {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        super::service::all_ids().collect()
+        super::service::all_ids(&self.site.config).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let unit = layout::STACK_UNIT;
-        let state = seen.units(Side::Guest, all_units().iter().map(String::as_str))?.get(unit);
+        let state = seen.units(Side::Guest, all_units(&self.site.config).iter().map(String::as_str))?.get(unit);
         // A guest of its own has nothing else to start for.
         let wanted = !self.site.backend.is_this_machine() || self.site.config.guest.start_at_boot;
         let enabled = state.is_some_and(|s| s.file == "enabled");
@@ -166,8 +167,8 @@ impl Resource for Boot {
 }
 
 /// All units of the stack, so that every question about one is the same question.
-pub fn all_units() -> Vec<String> {
-    let mut units: Vec<String> = ServiceId::ALL.into_iter().map(ServiceId::unit).collect();
+pub fn all_units(config: &Config) -> Vec<String> {
+    let mut units: Vec<String> = rooms::services(config).into_iter().map(ServiceId::unit).collect();
     units.push(layout::STACK_UNIT.to_owned());
     units
 }

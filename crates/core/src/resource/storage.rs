@@ -9,11 +9,12 @@ use crate::{
     name::AbsPath,
     observed::{Observed, Seen},
     service::ServiceId,
+    stack,
     storage::{self, Storage},
 };
 
-pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
-    vec![Box::new(PodmanStorage)]
+pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
+    vec![Box::new(PodmanStorage { on: stack::services(&site.config) })]
 }
 
 /// Its id.
@@ -21,7 +22,10 @@ pub(super) fn id() -> ResourceId {
     ids::GUEST_STORAGE
 }
 
-struct PodmanStorage;
+struct PodmanStorage {
+    /// The services that run from it.
+    on: Vec<ServiceId>,
+}
 
 impl Resource for PodmanStorage {
     fn id(&self) -> ResourceId {
@@ -50,7 +54,7 @@ impl Resource for PodmanStorage {
         if seen.stored_images()?.is_empty() {
             return Ok(Diff::settled("Podman keeps nothing yet"));
         }
-        for service in ServiceId::ALL {
+        for service in &self.on {
             let well = seen.container(service.name())?.is_some_and(|c| c.health == Health::Healthy);
             if !well {
                 return Ok(check("nothing says that its images were written to the disk"));
@@ -144,7 +148,7 @@ mod tests {
             (None, 4, ill, Some(true)),
             (Some(""), 4, ill, Some(true)),
         ] {
-            let diff = PodmanStorage.diff(&seen(note, images, health)).unwrap();
+            let diff = PodmanStorage { on: ServiceId::ALL.to_vec() }.diff(&seen(note, images, health)).unwrap();
             assert_eq!(checks(&diff), wanted, "{note:?} {images} {health:?}: {diff:?}");
         }
     }

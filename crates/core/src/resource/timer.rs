@@ -13,7 +13,7 @@ use crate::{
     ids, layout,
     observed::{Observed, Seen},
     render::timer,
-    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
@@ -30,7 +30,7 @@ pub fn updates_by(site: &Site, seen: &Observed) -> Seen<Side> {
     if site.config.guest.backend == BackendChoice::ThisMachine {
         return Ok(Side::Guest);
     }
-    for service in ServiceId::ALL {
+    for service in stack::services(&site.config) {
         if !matches!(decide_source(site, service, seen)?, ImageSource::Registry(_)) {
             return Ok(Side::Machine);
         }

@@ -4,6 +4,7 @@
 //! walks the table and asks the room. The Quadlet units and the compose file are two
 //! printings of one [`ContainerSpec`], so that they cannot drift apart.
 
+pub mod coturn;
 pub mod element;
 pub mod postgres;
 pub mod redis;
@@ -11,11 +12,13 @@ mod secret;
 mod spec;
 pub mod synapse;
 
+use indexmap::IndexMap;
+use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::{Config, ImageChoice, Images},
-    desired::{DesiredFile, DesiredFolder},
+    desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -26,7 +29,7 @@ use crate::{
 
 pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
+    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish, Reach,
     ServiceImage, Tmpfs,
 };
 
@@ -48,6 +51,27 @@ pub trait Service: Sync {
     /// The config files that it reads, apart from its unit.
     fn files(&self, config: &Config, facts: &Facts) -> Vec<DesiredFile>;
 
+    /// The files that it reads which hold secrets.
+    fn secret_files(&self, _: &Config) -> Vec<DesiredSecretFile> {
+        Vec::new()
+    }
+
+    /// The ports of its container that are published.
+    fn ports(&self, _: &Config) -> Vec<Publish> {
+        Vec::new()
+    }
+
+    /// What it needs in Synapse's config, whether or not it is on: keys of
+    /// `homeserver.yaml`, each of which one room alone may claim.
+    fn homeserver(&self, _: &Config) -> Vec<(&'static str, Json)> {
+        Vec::new()
+    }
+
+    /// What is removed from the guest once it is switched off, besides its unit.
+    fn leftovers(&self) -> Vec<AbsPath> {
+        Vec::new()
+    }
+
     /// The folders that its mounts and files need, each after the one that it is in.
     fn folders(&self) -> Vec<DesiredFolder> {
         Vec::new()
@@ -61,6 +85,11 @@ pub trait Service: Sync {
     /// The services that it needs, which are started before it.
     fn needs(&self) -> &'static [ServiceId] {
         &[]
+    }
+
+    /// Whether there is one with this config.
+    fn is_on(&self, _: &Config) -> bool {
+        true
     }
 
     /// Its image, whatever the config says.
@@ -120,8 +149,13 @@ pub trait Service: Sync {
 }
 
 /// All services, in the order in which they start.
-pub static ALL: [&dyn Service; 4] =
-    [&postgres::PostgresService, &redis::RedisService, &synapse::SynapseService, &element::ElementService];
+pub static ALL: [&dyn Service; 5] = [
+    &postgres::PostgresService,
+    &redis::RedisService,
+    &synapse::SynapseService,
+    &element::ElementService,
+    &coturn::CoturnService,
+];
 
 /// What is known about the service with that id.
 pub fn room(id: ServiceId) -> &'static dyn Service {
@@ -129,25 +163,45 @@ pub fn room(id: ServiceId) -> &'static dyn Service {
     ALL.into_iter().find(|room| room.id() == id).unwrap_or(ALL[0])
 }
 
-/// All services, those first whose images take longest to get: everything else has
-/// time until they are there.
-pub fn by_image() -> Vec<ServiceId> {
+/// The rooms of the services that are on, in the order in which they start.
+pub fn rooms(config: &Config) -> impl Iterator<Item = &'static dyn Service> {
+    ALL.into_iter().filter(|room| room.is_on(config))
+}
+
+/// The services that are on, in the order in which they start.
+pub fn services(config: &Config) -> Vec<ServiceId> {
+    rooms(config).map(Service::id).collect()
+}
+
+/// The services that are on, those first whose images take longest to get: everything
+/// else has time until they are there.
+pub fn by_image(config: &Config) -> Vec<ServiceId> {
     let (long, short): (Vec<&dyn Service>, Vec<&dyn Service>) =
-        ALL.into_iter().partition(|room| room.image().takes_long);
+        rooms(config).partition(|room| room.image().takes_long);
     long.into_iter().chain(short).map(Service::id).collect()
+}
+
+/// The ports that this config publishes.
+pub fn published(config: &Config) -> Vec<Publish> {
+    rooms(config).flat_map(|room| room.ports(config)).collect()
+}
+
+/// What the rooms need in Synapse's config.
+pub fn homeserver_settings(config: &Config) -> IndexMap<&'static str, Json> {
+    ALL.into_iter().flat_map(|room| room.homeserver(config)).collect()
 }
 
 /// Where the services of this config are reached from outside the guest.
 pub fn endpoints(config: &Config) -> Vec<Endpoint> {
-    ALL.iter().flat_map(|room| room.endpoints(config)).collect()
+    rooms(config).flat_map(|room| room.endpoints(config)).collect()
 }
 
 /// The folders of the stack, each after the one that it is in.
-pub fn folders() -> Vec<DesiredFolder> {
+pub fn folders(config: &Config) -> Vec<DesiredFolder> {
     let folder = |path, mode| DesiredFolder::new(AbsPath::known(path), mode, Owner::ROOT);
     [folder(layout::ROOT, 0o755), folder(layout::SECRETS, 0o700)]
         .into_iter()
-        .chain(ALL.iter().flat_map(|room| room.folders()))
+        .chain(rooms(config).flat_map(Service::folders))
         .chain([folder(layout::QUADLET, 0o755)])
         .collect()
 }
@@ -171,6 +225,10 @@ pub fn service_config_digest(
         add(path.as_str());
         add(content);
     }
+    for DesiredSecretFile { path, template, .. } in &room(service).secret_files(config) {
+        add(path.as_str());
+        add(&template.shown());
+    }
     Digest::of_sha256(hash.finalize().as_slice())
 }
 
@@ -192,7 +250,7 @@ pub fn container(
         mounts: Vec::new(),
         tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
-        ports: Vec::new(),
+        ports: room(service).ports(config),
         before_start: Vec::new(),
         health: Health::of(Vec::new()),
         after: room(service).needs(),
@@ -211,9 +269,9 @@ pub fn container(
     Ok(spec)
 }
 
-/// All of them, in the order in which they start.
+/// The containers of the services that are on, in the order in which they start.
 pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<ContainerSpec>, MissingImage> {
-    ALL.iter().map(|room| container(room.id(), config, lock, facts)).collect()
+    rooms(config).map(|room| container(room.id(), config, lock, facts)).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,13 @@ pub enum SecretOrigin {
     },
     /// The operator gives it, in the file that the config names, if any.
     Given(fn(&Config) -> Option<&AbsPath>),
+    /// The operator gives it, or else it is made where the config wants one.
+    GivenOrMade {
+        /// The file that the config names.
+        given: fn(&Config) -> Option<&AbsPath>,
+        /// Whether it is made.
+        made: fn(&Config) -> bool,
+    },
 }
 
 impl RoomSecret {
@@ -44,9 +51,23 @@ impl RoomSecret {
 
     /// Whether there is one with this config.
     fn is_there(&self, config: &Config) -> bool {
+        self.is_made(config) || self.given(config).is_some()
+    }
+
+    /// Whether the program makes it with this config.
+    fn is_made(&self, config: &Config) -> bool {
         match self.origin {
-            SecretOrigin::Given(file) => file(config).is_some(),
             SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => true,
+            SecretOrigin::Given(_) => false,
+            SecretOrigin::GivenOrMade { made, .. } => made(config),
+        }
+    }
+
+    /// The file on the machine that the operator gives it in.
+    fn given<'a>(&self, config: &'a Config) -> Option<&'a AbsPath> {
+        match self.origin {
+            SecretOrigin::Given(file) | SecretOrigin::GivenOrMade { given: file, .. } => file(config),
+            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => None,
         }
     }
 }
@@ -56,21 +77,15 @@ fn all() -> impl Iterator<Item = &'static RoomSecret> {
 }
 
 /// The secrets that the program makes, each before those derived from it.
-pub fn made_secrets() -> Vec<&'static RoomSecret> {
-    let mut made: Vec<&RoomSecret> =
-        all().filter(|secret| !matches!(secret.origin, SecretOrigin::Given(_))).collect();
+pub fn made_secrets(config: &Config) -> Vec<&'static RoomSecret> {
+    let mut made: Vec<&RoomSecret> = all().filter(|secret| secret.is_made(config)).collect();
     made.sort_by_key(|secret| secret.secret);
     made
 }
 
 /// The secrets that the operator gives to services, with their files on the machine.
 pub fn given_secrets(config: &Config) -> Vec<(Secret, &AbsPath)> {
-    all()
-        .filter_map(|secret| match secret.origin {
-            SecretOrigin::Given(file) => Some((secret.secret, file(config)?)),
-            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => None,
-        })
-        .collect()
+    all().filter_map(|secret| Some((secret.secret, secret.given(config)?))).collect()
 }
 
 /// The secrets that `service` reads, with this config.
@@ -112,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_derived_comes_after_what_it_is_derived_from() {
-        let made: Vec<Secret> = made_secrets().into_iter().map(|made| made.secret).collect();
+        let made: Vec<Secret> = made_secrets(&default_config()).into_iter().map(|made| made.secret).collect();
         let place = |secret| made.iter().position(|made| *made == secret).unwrap();
         assert!(place(Secret::Postgres) < place(Secret::Pgpass));
         assert!(place(Secret::Redis) < place(Secret::RedisAcl));
@@ -124,6 +139,6 @@ mod tests {
         config.turn = None;
         assert_eq!(given_secrets(&config), []);
         let read: Vec<Secret> = ServiceId::ALL.into_iter().flat_map(|s| secrets_of(s, &config)).collect();
-        assert_eq!(read.len(), made_secrets().len());
+        assert_eq!(read.len(), made_secrets(&config).len());
     }
 }

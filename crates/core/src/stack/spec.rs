@@ -115,6 +115,17 @@ pub struct Publish {
     pub container: u16,
     /// How many there are.
     pub count: u16,
+    /// Who may speak to them.
+    pub reach: Reach,
+}
+
+/// Who may speak to a published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The machine, and the reverse proxies that the config names.
+    Proxies,
+    /// Anybody on the internet.
+    Anybody,
 }
 
 /// What is spoken at a port.
@@ -219,7 +230,19 @@ impl Mount {
 impl Publish {
     /// One port for connections, at the address that the config says.
     pub(super) const fn tcp(config: &Config, host: Port, container: u16) -> Self {
-        Self { protocol: Protocol::Tcp, bind: config.ports.bind, host, container, count: 1 }
+        Self {
+            protocol: Protocol::Tcp,
+            bind: config.ports.bind,
+            host,
+            container,
+            count: 1,
+            reach: Reach::Proxies,
+        }
+    }
+
+    /// Ports from `host` on that anybody may speak to, with the same numbers inside.
+    pub(super) const fn open(config: &Config, protocol: Protocol, host: Port, count: u16) -> Self {
+        Self { protocol, bind: config.ports.bind, host, container: host.get(), count, reach: Reach::Anybody }
     }
 }
 

@@ -234,7 +234,8 @@ impl Status {
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
         let synapse = seen.container(stack::synapse::ID.name());
-        let units = || ServiceId::ALL.map(ServiceId::unit);
+        let on = stack::services(&site.config);
+        let units = || on.iter().copied().map(ServiceId::unit).collect::<Vec<_>>();
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
@@ -254,9 +255,9 @@ impl Status {
         };
         let address = address.ok().flatten().filter(|_| state == "running");
         let lock = lock.unwrap_or_default();
-        let services: Vec<ServiceStatus> = ServiceId::ALL
-            .into_iter()
-            .map(|service| {
+        let services: Vec<ServiceStatus> = on
+            .iter()
+            .map(|&service| {
                 let locked = lock.as_ref().and_then(|l| l.images.get(&service));
                 let (state, health) = match seen.container(service.name()) {
                     Ok(Some(ContainerState { state, health, .. })) => (state.clone(), health.as_str()),

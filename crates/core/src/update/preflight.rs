@@ -3,11 +3,11 @@
 use super::Undo;
 use crate::{
     check::Check,
+    config::Config,
     fact::{Database, DatabaseState, Room, Side},
     layout,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
-    service::ServiceId,
     size::Bytes,
     stack,
 };
@@ -15,10 +15,10 @@ use crate::{
 /// What is left free besides the dump: the server goes on writing.
 const RESERVE: Bytes = Bytes(512 << 20);
 
-type Question = fn(&Observed) -> Seen<Check>;
+type Question = fn(&Config, &Observed) -> Seen<Check>;
 
 /// Questions whose answers decide whether an update may begin.
-pub fn checks(seen: &Observed) -> Vec<Check> {
+pub fn checks(config: &Config, seen: &Observed) -> Vec<Check> {
     let questions: [(&'static str, Question); 4] = [
         ("update/services", services),
         ("update/migration", migration),
@@ -26,13 +26,13 @@ pub fn checks(seen: &Observed) -> Vec<Check> {
         ("update/room", room),
     ];
     // All are asked before the first answer is looked at.
-    questions.map(|(id, ask)| ask(seen).unwrap_or_else(|gap| Check::gap(id, gap))).into()
+    questions.map(|(id, ask)| ask(config, seen).unwrap_or_else(|gap| Check::gap(id, gap))).into()
 }
 
-fn services(seen: &Observed) -> Seen<Check> {
+fn services(config: &Config, seen: &Observed) -> Seen<Check> {
     let id = "update/services";
     let mut ill = Vec::new();
-    for service in ServiceId::ALL {
+    for service in stack::services(config) {
         match seen.container(service.name())? {
             Some(c) if c.state == "running" && c.health.as_str() == "healthy" => {}
             Some(c) => ill.push(format!("{service} is {} {}", c.state, c.health.as_str())),
@@ -62,7 +62,7 @@ fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a Databas
     })
 }
 
-fn migration(seen: &Observed) -> Seen<Check> {
+fn migration(_: &Config, seen: &Observed) -> Seen<Check> {
     let id = "update/migration";
     let (state, inside) = (database(id, seen), seen.inside_synapse());
     let (state, inside) = (state?, inside?);
@@ -80,7 +80,7 @@ fn migration(seen: &Observed) -> Seen<Check> {
     })
 }
 
-fn background(seen: &Observed) -> Seen<Check> {
+fn background(_: &Config, seen: &Observed) -> Seen<Check> {
     let id = "update/background";
     Ok(match database(id, seen)? {
         Err(check) => check,
@@ -93,7 +93,7 @@ fn background(seen: &Observed) -> Seen<Check> {
     })
 }
 
-fn room(seen: &Observed) -> Seen<Check> {
+fn room(_: &Config, seen: &Observed) -> Seen<Check> {
     let id = "update/room";
     let dumps = seen.room(Side::Guest, &AbsPath::known(layout::DUMPS));
     let root = seen.room(Side::Guest, &AbsPath::known(layout::ROOT));
@@ -161,6 +161,7 @@ pub fn lost(undo: Undo, since: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::{service::ServiceId, testing::default_config};
     use super::*;
     use crate::{
         check::Verdict,
@@ -215,7 +216,7 @@ mod tests {
         ] {
             seen.insert(Side::Guest, fact, Answer::Known(value));
         }
-        let checks = checks(&seen);
+        let checks = checks(&default_config(), &seen);
         assert!(seen.take_wanted().is_empty());
         let failing = checks.iter().filter(|c| matches!(c.verdict, Verdict::Fail { .. }));
         failing.map(|c| c.id).collect()
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn all_is_asked_at_once() {
         let seen = Observed::default();
-        let checks = checks(&seen);
+        let checks = checks(&default_config(), &seen);
         assert!(checks.iter().all(|c| matches!(c.verdict, Verdict::Unknown { .. })));
         assert_eq!(seen.take_wanted().len(), 5);
     }

@@ -210,7 +210,7 @@ mod tests {
     fn debian_is_a_target() {
         assert_eq!("debian".parse(), Ok(Target::Debian));
         assert!(matches!("redis".parse(), Ok(Target::Service(_))));
-        assert!("mysql".parse::<Target>().unwrap_err().ends_with("element-web, and debian"));
+        assert!("mysql".parse::<Target>().unwrap_err().ends_with("coturn, and debian"));
     }
 
     #[test]

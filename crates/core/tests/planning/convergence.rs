@@ -131,6 +131,25 @@ fn a_change_of_a_container_of_proxmox_can_be_cut_off_everywhere() {
     cut_off_everywhere("change of a container", &world.with_site(&after));
 }
 
+const TURN: &str = "domain = \"chat.home.arpa\"\n[turn]\nserver = true\naddress = \"203.0.113.7\"\n";
+
+/// A service that comes to a server that is there, and that goes again.
+#[test]
+fn a_service_can_be_switched_on_and_off_again_whenever_it_is_cut_off() {
+    let mut world = fresh(DEFAULT, false);
+    bring_up(&mut world);
+    let before = world.end_state();
+    let mut with = world.with_site(&site(TURN));
+    cut_off_everywhere("switched on", &with);
+    bring_up(&mut with);
+    assert!(with.end_state() != before);
+    let mut without = with.with_site(&site(DEFAULT));
+    cut_off_everywhere("switched off", &without);
+    bring_up(&mut without);
+    let plan = plan_for(&without);
+    assert!(plan.entries.iter().all(|entry| !format!("{:?}", entry.diff).contains("coturn")), "{plan:#?}");
+}
+
 const DISK: &str = "domain = \"chat.home.arpa\"\nguest.disk = \"10G\"\n";
 
 #[test]

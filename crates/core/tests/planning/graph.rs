@@ -11,7 +11,7 @@ use matrix_podman_core::resource::{self, Resource, ResourceId};
 use crate::memory::site;
 
 /// One site for each way in which the set of resources can differ.
-const SITES: [&str; 7] = [
+const SITES: [&str; 10] = [
     "domain = \"chat.home.arpa\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"this-machine\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"lxc\"\nextra_packages = [\"htop\"]\nstart_at_boot = false\n",
@@ -19,6 +19,10 @@ const SITES: [&str; 7] = [
     "domain = \"chat.home.arpa\"\n[images]\nsource = \"build\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n",
     "domain = \"chat.home.arpa\"\n[guest]\nbackend = \"proxmox\"\n[proxmox]\nssh_keys = \"/root/k\"\n",
+    "domain = \"chat.home.arpa\"\n[turn]\nserver = true\naddress = \"203.0.113.7\"\n",
+    "domain = \"chat.home.arpa\"\n[backup]\nrepository = \"/mnt/backup\"\n[update]\nauto = false\n",
+    "domain = \"chat.home.arpa\"\n[edge.npm]\naddress = \"http://192.168.1.5:81\"\nidentity = \"a@home.arpa\"\n\
+     [edge.cloudflare]\ntunnel = \"home\"\nzone = \"home.arpa\"\n",
 ];
 
 fn graphs() -> Vec<(&'static str, Vec<Box<dyn Resource>>)> {
@@ -32,7 +36,7 @@ fn ids_are_unique_and_well_formed() {
         for resource in &resources {
             let id = resource.id();
             assert!(seen.insert(id.clone()), "{id} is there twice\n{toml}");
-            let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_/".contains(c);
+            let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_/.".contains(c);
             assert!(id.as_str().chars().all(fine), "{id}");
         }
     }

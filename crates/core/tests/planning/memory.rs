@@ -219,6 +219,7 @@ impl MemoryWorld {
                 (stack::redis::ID, "8.0.2"),
                 (stack::synapse::ID, "1.157.1"),
                 (stack::element::ID, "0.5.1"),
+                (stack::coturn::ID, "4.6.1"),
             ]
             .into_iter()
             .map(|(service, version)| (service, version.to_owned()))
@@ -262,9 +263,15 @@ impl MemoryWorld {
     pub fn end_state(&self) -> EndState {
         let guest = self.guest.clone().unwrap_or_default();
         let mut guest_files = guest.place.files;
-        for secret in stack::made_secrets().into_iter().map(|made| made.secret) {
+        let config = &self.site.config;
+        for secret in stack::made_secrets(config).into_iter().map(|made| made.secret) {
             if let Some(node) = guest_files.get_mut(&layout::secret(secret)) {
                 node.content = "random".to_owned();
+            }
+        }
+        for file in stack::rooms(config).flat_map(|room| room.secret_files(config)) {
+            if let Some(node) = guest_files.get_mut(&file.path) {
+                node.content = file.template.shown();
             }
         }
         guest_files.retain(|_, node| {
@@ -374,7 +381,7 @@ impl MemoryWorld {
             Fact::Ways(_) => Value::Lines(vec![WAY.to_owned()]),
             Fact::Rules(_) => Value::Lines(self.rules.clone()),
             Fact::Process(_) => Value::Yes(self.dnsmasq),
-            Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
+            Fact::TakenPorts(_) | Fact::TakenUdpPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
             Fact::GuestProgram => {
                 let same = self.guest.as_ref().is_some_and(|g| g.running && g.program);
@@ -421,6 +428,10 @@ impl MemoryWorld {
                 Value::File(self.loops.then(|| file_state(&Node::file(""), false)))
             }
             Fact::Meta(path) => Value::File(guest.place.files.get(path).map(|node| file_state(node, false))),
+            Fact::SecretFile { path, template } => {
+                let there = guest.place.files.get(path).map(|node| node.content.clone());
+                Value::Yes(there.is_some() && template.fill(|secret| self.secret(secret)).ok() == there)
+            }
             Fact::Packages(names) => Value::Found(installed(&guest.place, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::Units(names) => Value::Units(units(names, &guest.enabled, &guest.active)),
@@ -457,7 +468,7 @@ impl MemoryWorld {
             Fact::System => Value::System(Box::new(self.system("13"))),
             Fact::Link(_) => Value::Link(self.node.interface()),
             Fact::Room(path) => Value::Room(self.node.room(path.as_str())),
-            Fact::TakenPorts(_) => Value::Ports(BTreeSet::new()),
+            Fact::TakenPorts(_) | Fact::TakenUdpPorts(_) => Value::Ports(BTreeSet::new()),
             Fact::InstalledProgram => Value::Yes(self.installed),
             Fact::Reachable(place) => Value::Yes(place == "apt" || self.registries),
             Fact::Rules(_) => Value::Lines(guest.rules.clone()),
@@ -581,6 +592,7 @@ impl MemoryWorld {
             | Effect::RemoveFile { .. }
             | Effect::MakeSecret { .. }
             | Effect::TakeSecret { .. }
+            | Effect::WriteSecretFile { .. }
             | Effect::BuildRootfs { .. }
             | Effect::CreateGuest(_)
             | Effect::PushProgram { .. }
@@ -609,6 +621,11 @@ impl MemoryWorld {
             Effect::TakeSecret { secret, from } => {
                 let content = format!("what {from} holds");
                 self.put_secret(*secret, content);
+            }
+            Effect::WriteSecretFile { path, template, owner } => {
+                let content = template.fill(|secret| self.secret(secret))?;
+                let node = Node { kind: FileKind::File, content, mode: Mode(0o400), owner: *owner };
+                self.guest_mut().place.files.insert(path.clone(), node);
             }
             Effect::Install { side, packages } => {
                 let count = if whole { packages.len() } else { packages.len().div_ceil(2) };
@@ -763,8 +780,9 @@ impl MemoryWorld {
                 self.node.set_interface(*mtu, if whole { *address6 } else { None });
             }
             Effect::AwaitStack => {
+                let on = stack::services(&self.site.config).len();
                 let healthy = self.guest_mut().containers.values().filter(|c| c.health == Health::Healthy);
-                assert_eq!(healthy.count(), ServiceId::ALL.len(), "everything comes back by itself");
+                assert_eq!(healthy.count(), on, "everything comes back by itself");
             }
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
             Effect::InitDatabase { image, major, .. } => {

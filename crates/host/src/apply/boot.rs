@@ -1,9 +1,13 @@
 //! Waiting for the guest to have booted and for the stack to be ready.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use matrix_podman_core::{
     fact::{Fact, Health, Value},
+    layout,
     observed::Answer,
     service::Service,
 };
@@ -56,6 +60,12 @@ pub(super) fn await_boot(sink: &Sink) -> Result<(), Failure> {
     }
 }
 
+/// The services that have a unit.
+fn set_up() -> impl Iterator<Item = Service> {
+    let has_unit = |service: &Service| Path::new(layout::container_file(*service).as_str()).exists();
+    Service::ALL.into_iter().filter(has_unit)
+}
+
 /// Waits until all services are ready, without helping them.
 pub(super) fn await_stack(sink: &Sink) -> Result<(), Failure> {
     let started = Instant::now();
@@ -70,7 +80,7 @@ pub(super) fn await_stack(sink: &Sink) -> Result<(), Failure> {
                 .any(|c| c.name == service.name() && c.state == "running" && c.health == Health::Healthy)
         };
         let missing: Vec<&str> =
-            Service::ALL.iter().filter(|service| !ready(service)).map(|service| service.title()).collect();
+            set_up().filter(|service| !ready(service)).map(Service::title).collect();
         if missing.is_empty() {
             return Ok(());
         }

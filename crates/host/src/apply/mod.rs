@@ -43,6 +43,7 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::Link { path, target, .. } => file::link(path.as_str().as_ref(), target),
         Effect::RemoveFile { path, .. } => file::remove(path.as_str().as_ref()),
         Effect::MakeSecret { secret } => secret::make(*secret),
+        Effect::WriteSecretFile { path, template, owner } => secret::write_file(path, template, *owner),
         Effect::Install { packages, .. } => apt::install(packages, sink),
         Effect::Purge { packages, .. } => apt::purge(packages, sink),
         Effect::Upgrade { stamp } => apt::upgrade(stamp, sink),

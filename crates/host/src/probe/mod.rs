@@ -9,6 +9,7 @@ pub(crate) mod dns;
 pub(crate) mod lxc;
 mod net;
 mod system;
+mod relay;
 mod trial;
 mod usage;
 pub(crate) mod web;
@@ -88,7 +89,11 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Interface(name) => Ok(Value::Address(net::address_of(name))),
         Fact::Ways(addresses) => net::ways(addresses.iter().copied()).map(Value::Lines),
         Fact::Process(pid_file) => Ok(Value::Yes(process_lives(pid_file))),
-        Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports))),
+        Fact::SecretFile { path, template } => {
+            secret::holds(path, template).map(Value::Yes).map_err(|failure| failure.to_string())
+        }
+        Fact::TakenPorts(ports) => Ok(Value::Ports(net::taken(ports, net::LISTENING))),
+        Fact::TakenUdpPorts(ports) => Ok(Value::Ports(net::taken(ports, net::WAITING))),
         Fact::Reachable(place) => Ok(Value::Yes(net::reachable(place))),
         Fact::Room(path) => ailment::room(path).map(Value::Room),
         Fact::Newest(files) => Ok(Value::Newest(ailment::newest(files))),
@@ -104,6 +109,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Srv(name) => dns::srv(name).map(Value::Srv),
         Fact::Clock => Ok(Value::Clock(system::clock())),
         Fact::SigningKey => secret::public_signing_key().map(Value::SigningKey).map_err(|f| f.to_string()),
+        Fact::Relay => relay::attempt().map(Value::Relay).map_err(|f| f.to_string()),
         Fact::Trial(trial) => trial::attempt(trial).map(Value::Tried).map_err(|f| f.to_string()),
         Fact::Files(folder) => files(folder).map(Value::Files),
         Fact::Memory(units) => usage::memory(units).map(Value::Memory),

@@ -44,22 +44,31 @@ pub(super) fn ways(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<Vec<
     Ok(all)
 }
 
-/// Those of `ports` on which something listens, on any address.
-pub(super) fn taken(ports: &BTreeSet<u16>) -> BTreeSet<u16> {
-    let listening: BTreeSet<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
+/// Tables of the kernel's sockets, and the state in them of one that nobody speaks with yet.
+type Sockets = ([&'static str; 2], &'static str);
+/// Sockets that wait for connections.
+pub(super) const LISTENING: Sockets = (["/proc/net/tcp", "/proc/net/tcp6"], "0A");
+/// Sockets that wait for packets from anybody.
+pub(super) const WAITING: Sockets = (["/proc/net/udp", "/proc/net/udp6"], "07");
+
+/// Those of `ports` at which one of `sockets` is, on any address.
+pub(super) fn taken(ports: &BTreeSet<u16>, (tables, wanted): Sockets) -> BTreeSet<u16> {
+    let listening: BTreeSet<u16> = tables
         .into_iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
-        .flat_map(|table| table.lines().skip(1).filter_map(listening_port).collect::<Vec<_>>())
+        .flat_map(|table| {
+            table.lines().skip(1).filter_map(|line| port_of(line, wanted)).collect::<Vec<_>>()
+        })
         .collect();
     ports.intersection(&listening).copied().collect()
 }
 
-/// The port of a line of /proc/net/tcp whose state is "listening" (0A).
-fn listening_port(line: &str) -> Option<u16> {
+/// The port of a line of such a table whose state is `wanted`.
+fn port_of(line: &str, wanted: &str) -> Option<u16> {
     let mut fields = line.split_whitespace();
     let local = fields.nth(1)?;
     let state = fields.nth(1)?;
-    (state == "0A").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok()).flatten()
+    (state == wanted).then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok()).flatten()
 }
 
 /// Whether `host:port` accepts a connection; `apt` stands for the first package
@@ -95,10 +104,10 @@ mod tests {
     fn a_listening_port_is_taken() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(taken(&BTreeSet::from([port])), BTreeSet::from([port]));
+        assert_eq!(taken(&BTreeSet::from([port]), LISTENING), BTreeSet::from([port]));
         assert!(reachable(&format!("127.0.0.1:{port}")));
         drop(listener);
-        assert!(taken(&BTreeSet::from([port])).is_empty());
+        assert!(taken(&BTreeSet::from([port]), LISTENING).is_empty());
         assert!(!reachable(&format!("127.0.0.1:{port}")));
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn attempt(trial: &Trial) -> Result<Tried, Failure> {
 }
 
 /// The answer; `None` when the connection was cut off before there was one.
-fn answered(question: &HttpQuestion, token: &str) -> Result<Option<HttpReply>, Failure> {
+pub(super) fn answered(question: &HttpQuestion, token: &str) -> Result<Option<HttpReply>, Failure> {
     let doing = || format!("ask {}", question.url.split('?').next().unwrap_or_default());
     match web::ask_as(question, Some(token)).map_err(|why| Failure::new(doing(), why))? {
         HttpAnswer::Answered(reply) => Ok(Some(*reply)),

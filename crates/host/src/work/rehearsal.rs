@@ -59,7 +59,7 @@ impl Update<'_> {
         let place = layout::in_root("postgresdata");
         let (database, disk, memory, facts) = see(self.world, doing, |seen| {
             let (database, disk) = (seen.database(), seen.room(Side::Guest, &place));
-            let memory = seen.memory(Service::ALL.map(Service::unit));
+            let memory = seen.memory(stack::services(&site.config).into_iter().map(Service::unit));
             let facts = resource::render_facts(site, seen)?;
             Ok((database?.clone(), disk?, memory?.clone(), facts))
         })?;

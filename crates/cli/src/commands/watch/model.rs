@@ -61,6 +61,12 @@ impl Model {
         Self { name, every, colours, shown: None, trouble: None, chosen: 0, page: Page::Status, now: 0 }
     }
 
+    /// The services that one can choose.
+    fn services(&self) -> Vec<Service> {
+        let shown = self.shown.iter().flat_map(|shown| &shown.status.services);
+        shown.filter_map(|service| Service::by_name(service.name)).collect()
+    }
+
     /// Time passes; whether that shows.
     pub fn passes(&mut self, now: u64) -> bool {
         std::mem::replace(&mut self.now, now) != now
@@ -117,15 +123,15 @@ impl Model {
                 Act::Nothing
             }
             (KeyCode::Up | KeyCode::Char('k'), Page::Status) => {
-                self.chosen = self.chosen.checked_sub(1).unwrap_or(Service::ALL.len() - 1);
+                self.chosen = self.chosen.checked_sub(1).unwrap_or(self.services().len().saturating_sub(1));
                 Act::Nothing
             }
             (KeyCode::Down | KeyCode::Char('j'), Page::Status) => {
-                self.chosen = (self.chosen + 1) % Service::ALL.len();
+                self.chosen = (self.chosen + 1) % self.services().len().max(1);
                 Act::Nothing
             }
             (KeyCode::Char('l') | KeyCode::Enter | KeyCode::Right, Page::Status) => {
-                let Some(service) = Service::ALL.get(self.chosen).copied() else { return Act::Nothing };
+                let Some(service) = self.services().get(self.chosen).copied() else { return Act::Nothing };
                 self.page = Page::Log { service, lines: None, back: 0 };
                 Act::Ask(Question::Log(Some(service)))
             }

@@ -8,7 +8,6 @@ use crate::{
     name::AbsPath,
     observed::{Observed, Seen},
     resource,
-    service::ServiceId,
     size::Bytes,
     stack,
 };
@@ -76,9 +75,9 @@ fn with_address(state: GuestState, found: Option<std::net::Ipv4Addr>) -> GuestSt
     }
 }
 
-fn units(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+fn units(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/units";
-    let names = resource::all_units();
+    let names = resource::all_units(&asked.site.config);
     let units = seen.units(Side::Guest, names.iter().map(String::as_str))?;
     let mut wrong = Vec::new();
     for name in &names {
@@ -103,10 +102,10 @@ fn units(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     })
 }
 
-fn containers(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+fn containers(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/containers";
     let mut wrong = Vec::new();
-    for service in ServiceId::ALL {
+    for service in stack::services(&asked.site.config) {
         match seen.container(service.name())? {
             None => wrong.push((service, format!("{service} is not there"))),
             Some(c) if c.state != "running" => wrong.push((service, format!("{service} is {}", c.state))),
@@ -130,7 +129,8 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/versions";
     // All is asked before the first answer is looked at.
     let file = seen.file(Side::Guest, &layout::lock_file());
-    let running = ServiceId::ALL.map(|service| seen.container(service.name()));
+    let on = stack::services(&asked.site.config);
+    let running: Vec<_> = on.iter().map(|service| seen.container(service.name())).collect();
     let said =
         synapse(asked, id, |base| HttpQuestion::get(format!("{base}/_matrix/federation/v1/version")), seen);
     let text = file?.and_then(|f| f.content.clone()).unwrap_or_default();
@@ -144,7 +144,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     lock.images.extend(asked.site.trial.clone());
     let mut wrong = Vec::new();
     let mut shown = Vec::new();
-    for (service, container) in ServiceId::ALL.into_iter().zip(running) {
+    for (service, container) in on.into_iter().zip(running) {
         match (lock.images.get(&service), container?) {
             (None, _) => wrong.push(format!("matrix.lock does not know {service}")),
             (Some(_), None) => wrong.push(format!("{service} is not there")),
@@ -204,9 +204,9 @@ fn admin(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     Ok(Check::pass(id, "the admin API answers nobody but the guest itself"))
 }
 
-fn restarts(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+fn restarts(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/restarts";
-    let names = resource::all_units();
+    let names = resource::all_units(&asked.site.config);
     let units = seen.units(Side::Guest, names.iter().map(String::as_str))?;
     let again: Vec<String> = units
         .iter()

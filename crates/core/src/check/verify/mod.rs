@@ -4,6 +4,7 @@
 //! it notes what it wants to know and is called again with the answers. So all
 //! questions of all checks are asked side by side.
 
+mod calls;
 mod client;
 mod data;
 mod federation;
@@ -100,8 +101,10 @@ pub fn verify(site: &Site, scope: &Scope, seen: &Observed) -> Vec<GroupChecks> {
                     return GroupChecks { group: *group, checks: federation::own(&asked, seen) };
                 }
             };
+            let calls = if *group == Group::Client { calls::questions(&asked) } else { &[] };
             let checks = questions
                 .iter()
+                .chain(calls)
                 .map(|(id, ask)| ask(&asked, seen).unwrap_or_else(|gap| Check::gap(id, gap)))
                 .collect();
             GroupChecks { group: *group, checks }

@@ -103,6 +103,31 @@ super::keys! {
               `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
         init: false,
     };
+    COTURN_REFERENCE: Key<ImageRef> = Key {
+        path: "images.coturn.reference",
+        fallback: Fixed(|| ImageRef::known("docker.io/coturn/coturn:4")),
+        of: |c| Some(c.images.coturn.reference.clone()),
+        example: r#""docker.io/coturn/coturn:4.6.2""#,
+        doc: "Image of coturn in its registry, with a version or a digest.",
+        init: false,
+    };
+    COTURN_ARCHIVE: Key<AbsPath, Follows> = Key {
+        path: "images.coturn.archive",
+        fallback: Follows("none"),
+        of: |c| c.images.coturn.archive.clone(),
+        example: r#""/srv/images/coturn.tar""#,
+        doc: "An OCI archive on the machine, used instead of a registry.",
+        init: false,
+    };
+    COTURN_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
+        path: "images.coturn.signature_key",
+        fallback: Follows("none: signatures are not looked at"),
+        of: |c| c.images.coturn.signature_key.clone().map(SigningKey),
+        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
+        init: false,
+    };
     WEB_REFERENCE: Key<ImageRef> = Key {
         path: "images.web.reference",
         fallback: Fixed(|| ImageRef::known("docker.io/vectorim/element-web:v1.12.6")),

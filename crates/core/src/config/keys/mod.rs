@@ -9,6 +9,7 @@ pub(super) mod images;
 pub(super) mod notify;
 pub(super) mod proxmox;
 pub(super) mod services;
+pub(super) mod turn;
 pub(super) mod site;
 pub(super) mod update;
 
@@ -174,11 +175,13 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
     Section { path: "images.redis", doc: "The image of Redis, the cache." },
     Section { path: "images.web", doc: "The image of the web client." },
+    Section { path: "images.coturn", doc: "The image of the TURN server." },
     Section { path: "synapse", doc: "Synapse, the Matrix server." },
     Section { path: "postgres", doc: "PostgreSQL, the database." },
     Section {
         path: "turn",
-        doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
+        doc: "A TURN server, which helps calls through firewalls: your own, or one that somebody else runs. Without \
+              `server` or `uris` there is none.",
     },
     Section { path: "web", doc: "The web client." },
     Section { path: "update", doc: "Updates that nobody types." },
@@ -211,6 +214,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
         proxmox::ALL,
         images::ALL,
         services::ALL,
+        turn::ALL,
         extra::ALL,
         update::ALL,
         edge::ALL,

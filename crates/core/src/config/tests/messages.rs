@@ -204,6 +204,11 @@ snapshots! {
         "[turn]\nuris = [\"https://turn.home.arpa\", \"turn://turn.home.arpa\", \"stun:turn.home.arpa\", \
          \"turn:turn.home.arpa?transport=sctp\"]\nsecret_file = \"/root/turn-secret\"",
         "[turn]\nuris = \"turn:turn.home.arpa\"\nsecret_file = \"/root/turn-secret\"",
+        "[turn]\nserver = true",
+        "[turn]\naddress = \"203.0.113.7\"\nports = \"49152-49200\"",
+        "[turn]\nserver = true\naddress = \"203.0.113.7\"\nsecret_file = \"/root/turn\"\nports = \"9-8\"",
+        "[turn]\nserver = true\naddress = \"203.0.113.7\"\ncertificate_file = \"/root/turn.crt\"",
+        "[turn]\nserver = true\naddress = \"turn.home.arpa\"\nports = \"1024-65535\"",
     ];
     extra, told_about: [
         "[synapse.extra]\npresence.enabled = false\nlisteners = []\ncaches.global_factor = 2.0",

@@ -129,6 +129,13 @@ data_volume = "100G"
 data_storage = "rust"
 ssh_keys = "/root/keys"
 root_password = "/root/password"
+[turn]
+server = true
+address = "203.0.113.7"
+name = "turn.home.arpa"
+ports = "50000-50100"
+certificate_file = "/root/turn.crt"
+key_file = "/root/turn.key"
 "#;
 
 const ARCHIVES: &str = r#"
@@ -137,6 +144,7 @@ domain = "chat.home.arpa"
 synapse.archive = "/srv/synapse.tar"
 postgres.archive = "/srv/postgres.tar"
 redis.archive = "/srv/redis.tar"
+coturn.archive = "/srv/coturn.tar"
 "#;
 
 const EDGE: &str = r#"
@@ -177,7 +185,8 @@ const SIGNED: &str = "domain = \"chat.home.arpa\"\n[images]\n\
     postgres.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V3\\n-----END PUBLIC KEY-----\"\n\
     redis.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V4\\n-----END PUBLIC KEY-----\"\n\
     synapse.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V5\\n-----END PUBLIC KEY-----\"\n\
-    web.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V6\\n-----END PUBLIC KEY-----\"\n";
+    web.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V6\\n-----END PUBLIC KEY-----\"\n\
+    coturn.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V7\\n-----END PUBLIC KEY-----\"\n";
 
 /// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {

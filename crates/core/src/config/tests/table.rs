@@ -49,6 +49,7 @@ fn defaults_and_examples_are_good_values() {
                         "which bridge",
                         "spammers",
                         "lets nobody in",
+                        "without its address",
                         "where does the tunnel",
                     ];
                     assert!(about_others.iter().any(|words| mistake.problem.contains(words)), "{mistake}");

@@ -8,6 +8,7 @@ mod edge;
 mod extra;
 mod list;
 mod number;
+mod port_range;
 mod repository;
 mod signing_key;
 mod text;
@@ -23,6 +24,7 @@ use toml::{
 
 use crate::name::Invalid;
 
+pub use self::port_range::PortRange;
 pub(super) use self::{
     address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
     certificate::Certificates,

@@ -170,7 +170,7 @@ impl Service for ElementService {
     fn container(
         &self,
         spec: &mut ContainerSpec,
-        config: &Config,
+        _: &Config,
         _: &LockedImage,
         facts: &Facts,
     ) -> Result<(), String> {
@@ -185,13 +185,16 @@ impl Service for ElementService {
             Mount::read(layout::in_root("element-nginx.conf"), NGINX),
         ]);
         spec.networks = vec![layout::edge_network(facts.ipv6)];
-        spec.ports = vec![Publish::tcp(config, config.ports.web, PORT)];
         spec.health = Health::of(
             ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/config.json"]
                 .map(str::to_owned)
                 .to_vec(),
         );
         Ok(())
+    }
+
+    fn ports(&self, config: &Config) -> Vec<Publish> {
+        vec![Publish::tcp(config, config.ports.web, PORT)]
     }
 
     fn files(&self, config: &Config, _: &Facts) -> Vec<DesiredFile> {

@@ -4,14 +4,16 @@
 //! config_documentation.md`). No secret stands in the file: each is named by
 //! the path under which the container finds it.
 
+use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::{
-    super::{Facts, postgres, redis},
+    super::{Facts, homeserver_settings, postgres, redis},
     log_config, uploads,
 };
 use crate::{
-    config::{Config, Registration, Turn},
+    config::{Config, Registration},
     desired::DesiredFile,
     document::yaml,
     layout::{self, Secret},
@@ -101,8 +103,9 @@ struct Homeserver<'a> {
     limit_profile_requests_to_users_who_share_rooms: bool,
     rc_message: Rate,
     rc_login: LoginRates,
+    /// What other rooms need in it.
     #[serde(flatten)]
-    turn: Option<TurnSettings<'a>>,
+    others: IndexMap<&'static str, Json>,
 }
 
 #[derive(Debug, Serialize)]
@@ -256,14 +259,6 @@ struct PasswordPolicy {
     minimum_length: u32,
 }
 
-#[derive(Debug, Serialize)]
-struct TurnSettings<'a> {
-    turn_uris: &'a [String],
-    turn_shared_secret_path: String,
-    turn_user_lifetime: Seconds,
-    turn_allow_guests: bool,
-}
-
 impl<'a> Homeserver<'a> {
     fn of(config: &'a Config, facts: &Facts) -> Self {
         let synapse = &config.synapse;
@@ -340,18 +335,7 @@ impl<'a> Homeserver<'a> {
                 account: Rate { per_second: 0.003, burst_count: 5 },
                 failed_attempts: Rate { per_second: 0.17, burst_count: 3 },
             },
-            turn: config.turn.as_ref().map(TurnSettings::of),
-        }
-    }
-}
-
-impl<'a> TurnSettings<'a> {
-    fn of(turn: &'a Turn) -> Self {
-        Self {
-            turn_uris: &turn.uris,
-            turn_shared_secret_path: Secret::Turn.in_container(),
-            turn_user_lifetime: turn.user_lifetime,
-            turn_allow_guests: turn.allow_guests,
+            others: homeserver_settings(config),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     ServiceImage, postgres, redis,
 };
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice, Images, TurnRelay},
     desired::{DesiredFile, DesiredFolder},
     ids::{self, ResourceId},
     layout::{self, Secret},
@@ -34,7 +34,13 @@ const SECRETS: &[RoomSecret] = &[
     ),
     RoomSecret {
         secret: Secret::Turn,
-        origin: SecretOrigin::Given(|config| config.turn.as_ref().map(|turn| &turn.secret_file)),
+        origin: SecretOrigin::GivenOrMade {
+            given: |config| match &config.turn.as_ref()?.relay {
+                TurnRelay::Elsewhere { secret_file, .. } => Some(secret_file),
+                TurnRelay::Here(_) => None,
+            },
+            made: |config| config.turn_server().is_some(),
+        },
     },
 ];
 
@@ -50,7 +56,7 @@ impl Service for SynapseService {
     fn container(
         &self,
         spec: &mut ContainerSpec,
-        config: &Config,
+        _: &Config,
         _: &LockedImage,
         facts: &Facts,
     ) -> Result<(), String> {
@@ -69,7 +75,6 @@ impl Service for SynapseService {
         spec.before_start = uploads::clear();
         // The network with a way out first: its gateway becomes the default route.
         spec.networks = vec![layout::edge_network(facts.ipv6), layout::DB_NETWORK];
-        spec.ports = vec![Publish::tcp(config, config.ports.synapse, homeserver::PORT)];
         spec.health = Health::of(vec![
             "curl".into(),
             "-fsS".into(),
@@ -83,6 +88,10 @@ impl Service for SynapseService {
         // Half of the guest.
         spec.limit(1024, Bytes::mib(facts.guest_memory.as_mib() / 2));
         Ok(())
+    }
+
+    fn ports(&self, config: &Config) -> Vec<Publish> {
+        vec![Publish::tcp(config, config.ports.synapse, homeserver::PORT)]
     }
 
     fn files(&self, config: &Config, facts: &Facts) -> Vec<DesiredFile> {

@@ -67,6 +67,7 @@ impl Update<'_> {
         let lock = lock(self.world)?;
         let changed: Vec<Service> = Service::ALL
             .into_iter()
+            .filter(|s| generation.images.contains_key(s))
             .filter(|s| {
                 let id = |images: &BTreeMap<Service, LockedImage>| images.get(s).map(|i| i.id.clone());
                 id(&generation.images) != id(&lock.images)

@@ -165,7 +165,8 @@ impl Bridge {
                 guest: config.guest.name.to_string(),
                 address: container::fixed_address(&self.site, seen)?,
                 proxies: config.edge.proxies.iter().copied().map(Source::from).collect(),
-                ports: ports::published(config).to_vec(),
+                ports: ports::published(config),
+                open: ports::open(config),
             },
         })
     }
@@ -262,9 +263,16 @@ impl Resource for Bridge {
 /// Who reaches the guest.
 fn reached(network: &OwnNetwork) -> String {
     let proxies: Vec<String> = network.guest.proxies.iter().map(Source::to_string).collect();
-    match proxies.as_slice() {
+    let who = match proxies.as_slice() {
         [] => "only this machine reaches the guest".to_owned(),
         named => format!("only this machine and {} reach the guest", named.join(", ")),
+    };
+    match network.guest.open.as_slice() {
+        [] => who,
+        open => {
+            let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+            format!("{who}; its ports {} are open to everybody", open.join(", "))
+        }
     }
 }
 

@@ -1,0 +1,248 @@
+//! coturn: the TURN server, which relays calls between devices that cannot reach each
+//! other. It is off unless `turn.server` is set.
+//!
+//! Format: turnserver.conf of coturn 4.6, Debian 13's: one option a line. An option that
+//! coturn does not know is a line in its log and no more, so a test holds ours to the
+//! list of those that it has. The shared secret can stand nowhere but in this file, so the
+//! whole file is put together in the guest.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, Protocol, Publish, RoomSecret, SecretOrigin, Service,
+    ServiceImage,
+};
+use crate::{
+    config::{Config, ImageChoice, Images, TurnRelay, TurnServer},
+    desired::{DesiredFile, DesiredFolder, DesiredSecretFile, SecretTemplate},
+    layout::{self, Secret},
+    lock::LockedImage,
+    name::{AbsPath, Owner, Port},
+    service::ServiceId,
+    size::Bytes,
+};
+
+/// Its id.
+pub const ID: ServiceId = ServiceId::known("coturn");
+
+/// The port of TURN and STUN (RFC 8656), with TCP and UDP.
+pub const PORT: Port = Port::known(3478);
+/// The same with TLS.
+pub const TLS_PORT: Port = Port::known(5349);
+
+/// Where the container finds its config.
+const CONF: &str = "/etc/coturn/turnserver.conf";
+
+/// Networks that nobody may reach by way of the relay: those of the guest, of its
+/// containers and of the home that they stand in. RFC 1918, 6598, 6890 and 4193.
+const DENIED_PEERS: [&str; 13] = [
+    "0.0.0.0-0.255.255.255",
+    "10.0.0.0-10.255.255.255",
+    "100.64.0.0-100.127.255.255",
+    "127.0.0.0-127.255.255.255",
+    "169.254.0.0-169.254.255.255",
+    "172.16.0.0-172.31.255.255",
+    "192.0.0.0-192.0.0.255",
+    "192.168.0.0-192.168.255.255",
+    "198.18.0.0-198.19.255.255",
+    "240.0.0.0-255.255.255.255",
+    "::1",
+    "fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    "fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+];
+
+const SECRETS: &[RoomSecret] = &[
+    RoomSecret {
+        secret: Secret::TurnCertificate,
+        origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.chain)),
+    },
+    RoomSecret {
+        secret: Secret::TurnKey,
+        origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.key)),
+    },
+];
+
+fn conf_file() -> AbsPath {
+    layout::in_root("coturn/turnserver.conf")
+}
+
+/// The options of `turnserver.conf`, apart from the secret.
+fn options(config: &Config, server: &TurnServer) -> Vec<(&'static str, Option<String>)> {
+    let with = |key, value: String| (key, Some(value));
+    let mut options = vec![
+        with("listening-port", PORT.to_string()),
+        with("min-port", server.ports.first().to_string()),
+        with("max-port", server.ports.last().to_string()),
+        // What devices are told in place of the container's own address.
+        with("external-ip", server.address.to_string()),
+        with("realm", config.domain.to_string()),
+        ("use-auth-secret", None),
+        ("fingerprint", None),
+        // Two people who call each other are both at this address.
+        with("allowed-peer-ip", server.address.to_string()),
+    ];
+    options.extend(DENIED_PEERS.map(|range| ("denied-peer-ip", Some(range.to_owned()))));
+    options.extend([
+        ("no-multicast-peers", None),
+        ("no-tcp-relay", None),
+        ("no-cli", None),
+        ("no-rfc5780", None),
+        ("no-stun-backward-compatibility", None),
+        ("response-origin-only-with-rfc5780", None),
+        ("no-software-attribute", None),
+        with("stale-nonce", "600".to_owned()),
+        with("user-quota", "12".to_owned()),
+        with("total-quota", "1200".to_owned()),
+        with("userdb", "/tmp/turndb".to_owned()),
+        with("pidfile", "/tmp/turnserver.pid".to_owned()),
+        with("log-file", "stdout".to_owned()),
+        ("simple-log", None),
+    ]);
+    if server.certificate.is_some() {
+        options.extend([
+            with("tls-listening-port", TLS_PORT.to_string()),
+            with("cert", Secret::TurnCertificate.in_container()),
+            with("pkey", Secret::TurnKey.in_container()),
+            ("no-tlsv1", None),
+            ("no-tlsv1_1", None),
+        ]);
+    } else {
+        options.extend([("no-tls", None), ("no-dtls", None)]);
+    }
+    options
+}
+
+fn conf(config: &Config, server: &TurnServer) -> SecretTemplate {
+    let mut text = String::from("# Written by matrix-podman; changes here are overwritten.\n");
+    for (key, value) in options(config, server) {
+        match value {
+            Some(value) => text.push_str(&format!("{key}={value}\n")),
+            None => text.push_str(&format!("{key}\n")),
+        }
+    }
+    text.push_str("static-auth-secret=");
+    SecretTemplate::new(text).secret(Secret::Turn).text("\n")
+}
+
+/// Where devices find the server, best first: packets, then connections, then TLS.
+pub fn uris(server: &TurnServer) -> Vec<String> {
+    let host = server.name.as_ref().map_or_else(|| server.address.to_string(), ToString::to_string);
+    let mut uris = vec![
+        format!("turn:{host}:{PORT}?transport=udp"),
+        format!("turn:{host}:{PORT}?transport=tcp"),
+    ];
+    if server.certificate.is_some() {
+        uris.push(format!("turns:{host}:{TLS_PORT}?transport=tcp"));
+    }
+    uris
+}
+
+/// coturn, the TURN server.
+#[derive(Debug)]
+pub struct CoturnService;
+
+impl Service for CoturnService {
+    fn id(&self) -> ServiceId {
+        ID
+    }
+
+    fn is_on(&self, config: &Config) -> bool {
+        config.turn_server().is_some()
+    }
+
+    fn container(
+        &self,
+        spec: &mut ContainerSpec,
+        _: &Config,
+        _: &LockedImage,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        // The entry point of the official image asks a stranger for the address.
+        spec.entrypoint = Some("turnserver");
+        spec.command = ["-c", CONF].map(str::to_owned).to_vec();
+        spec.mounts.push(Mount::read(conf_file(), CONF));
+        spec.networks = vec![layout::edge_network(facts.ipv6)];
+        spec.health = Health::of(
+            ["turnutils_stunclient", "-p", &PORT.to_string(), &Ipv4Addr::LOCALHOST.to_string()]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+        spec.limit(256, Bytes::mib(256));
+        Ok(())
+    }
+
+    fn files(&self, _: &Config, _: &Facts) -> Vec<DesiredFile> {
+        Vec::new()
+    }
+
+    fn secret_files(&self, config: &Config) -> Vec<DesiredSecretFile> {
+        let Some(server) = config.turn_server() else { return Vec::new() };
+        vec![DesiredSecretFile {
+            path: conf_file(),
+            template: conf(config, server),
+            owner: ID.owner(),
+            why: "The TURN server's configuration",
+        }]
+    }
+
+    fn ports(&self, config: &Config) -> Vec<Publish> {
+        let Some(server) = config.turn_server() else { return Vec::new() };
+        let both = |port| [Protocol::Udp, Protocol::Tcp].map(|protocol| Publish::open(config, protocol, port, 1));
+        let tls = server.certificate.iter().flat_map(|_| both(TLS_PORT));
+        let relayed = Publish::open(config, Protocol::Udp, server.ports.first(), server.ports.count());
+        both(PORT).into_iter().chain(tls).chain([relayed]).collect()
+    }
+
+    fn homeserver(&self, config: &Config) -> Vec<(&'static str, Json)> {
+        let Some(turn) = &config.turn else { return Vec::new() };
+        let uris = match &turn.relay {
+            TurnRelay::Elsewhere { uris, .. } => uris.clone(),
+            TurnRelay::Here(server) => uris(server),
+        };
+        vec![
+            ("turn_uris", json!(uris)),
+            ("turn_shared_secret_path", json!(Secret::Turn.in_container())),
+            ("turn_user_lifetime", json!(turn.user_lifetime)),
+            ("turn_allow_guests", json!(turn.allow_guests)),
+        ]
+    }
+
+    fn folders(&self) -> Vec<DesiredFolder> {
+        vec![DesiredFolder::new(layout::in_root("coturn"), 0o755, Owner::ROOT)]
+    }
+
+    fn leftovers(&self) -> Vec<AbsPath> {
+        vec![conf_file(), layout::secret(Secret::TurnCertificate), layout::secret(Secret::TurnKey)]
+    }
+
+    fn secrets(&self) -> &'static [RoomSecret] {
+        SECRETS
+    }
+
+    fn image(&self) -> ServiceImage {
+        ServiceImage {
+            key: "coturn",
+            recipe: Some(BuildRecipe { name: "coturn", origins: "Debian" }),
+            within_major: true,
+            takes_long: false,
+        }
+    }
+
+    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
+        &images.coturn
+    }
+
+    fn also_called(&self) -> &'static [&'static str] {
+        &["turn"]
+    }
+
+    fn causes(&self) -> &'static str {
+        "turn/"
+    }
+
+    fn unit_is(&self) -> &'static str {
+        "How systemd and Podman run the TURN server"
+    }
+}
