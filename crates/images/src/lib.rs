@@ -195,6 +195,7 @@ impl<'a> Plan<'a> {
     fn build(&self, cache: &Cache, work: &Path, progress: &dyn Fn(&str)) -> Result<Record, Error> {
         let recipe = self.recipe;
         let stage = work.join("stage");
+        fs::create_dir_all(&stage).during("create", &stage)?;
         for asset in assets::of(recipe) {
             assets::place(asset, &stage)?;
         }

@@ -33,7 +33,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let images = images(r);
     let synapse = synapse(r);
     let postgres = postgres(r, memory);
-    let turn = turn::turn(r);
+    let turn = turn::turn(r, &guest.network);
     let web = web(r);
     let update = Updates {
         auto: r.value(&AUTO).value,

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
+    Address, Network,
     keys::{AnyKey, turn as keys},
     read::Reader,
     types::{Flaw, PortRange},
@@ -87,11 +88,18 @@ impl Turn {
     }
 }
 
-pub(super) fn turn(r: &mut Reader<'_>) -> Option<Turn> {
+pub(super) fn turn(r: &mut Reader<'_>, network: &Network) -> Option<Turn> {
     let here = r.value(&keys::SERVER);
     let user_lifetime = r.value(&keys::USER_LIFETIME);
     let allow_guests = r.value(&keys::ALLOW_GUESTS);
     let relay = if here.value {
+        if let Network::Own { address: Address::Dhcp, .. } = network {
+            r.complain(
+                &keys::SERVER,
+                Flaw::new("the machine leads calls to the guest's address, which a lease may change")
+                    .hint("write guest.network.address = \"auto\": the guest then keeps one"),
+            );
+        }
         server(r).map(TurnRelay::Here)
     } else {
         if here.sound() {

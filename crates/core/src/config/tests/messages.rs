@@ -208,6 +208,7 @@ snapshots! {
         "[turn]\naddress = \"203.0.113.7\"\nports = \"49152-49200\"",
         "[turn]\nserver = true\naddress = \"203.0.113.7\"\nsecret_file = \"/root/turn\"\nports = \"9-8\"",
         "[turn]\nserver = true\naddress = \"203.0.113.7\"\ncertificate_file = \"/root/turn.crt\"",
+        "[turn]\nserver = true\naddress = \"203.0.113.7\"\n[guest.network]\naddress = \"dhcp\"",
         "[turn]\nserver = true\naddress = \"turn.home.arpa\"\nports = \"1024-65535\"",
     ];
     extra, told_about: [
