@@ -395,8 +395,7 @@ impl Update<'_> {
 
     /// Brings these resources to where `site` wants them.
     fn settle(&self, site: &Site, ids: &[ResourceId]) -> Result<(), Failure> {
-        let resources: Vec<Box<dyn Resource>> =
-            resource::all(site).into_iter().filter(|r| ids.contains(&r.id())).collect();
+        let resources = called(resource::all(site), ids)?;
         let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
         let ended = super::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
         ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
@@ -472,6 +471,14 @@ impl Update<'_> {
     }
 }
 
+/// Those of `all` that `ids` names; each has to be there, or it would count as settled.
+fn called(all: Vec<Box<dyn Resource>>, ids: &[ResourceId]) -> Result<Vec<Box<dyn Resource>>, Failure> {
+    match ids.iter().find(|id| all.iter().all(|resource| resource.id() != **id)) {
+        Some(id) => Err(Failure::new(format!("settle {id}"), "this site has no resource of that name")),
+        None => Ok(all.into_iter().filter(|resource| ids.contains(&resource.id())).collect()),
+    }
+}
+
 fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
     LockedImage {
         wanted: wanted.words.clone(),
@@ -479,5 +486,25 @@ fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
         digest: image.digest.clone(),
         id: image.id.clone(),
         version: image.version.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_podman_core::{
+        config::{Config, Defaults},
+        resource::BackendId,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_not_settled() {
+        let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
+        let site = Site::new(config, BackendId::Lxc);
+        let found = |ids: &[ResourceId]| called(resource::all(&site), ids);
+        assert_eq!(found(&[ids::LOCK, ids::DATABASE_ROLES]).unwrap().len(), 2);
+        let failure = found(&[ids::LOCK, ids::zone_setting("none")]).map(|_| ()).unwrap_err();
+        assert!(failure.to_string().contains("edge/cloudflare/setting/none"), "{failure}");
     }
 }
