@@ -91,6 +91,12 @@ impl ServiceId {
     }
 }
 
+/// `text` as a sentence or a heading begins with it.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `==` of strings, where constants are made.
 const fn equal(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());

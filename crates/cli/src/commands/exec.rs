@@ -14,7 +14,7 @@ use matrix_podman_core::{
 use crate::{args, error::Error, output::Reporter};
 
 pub fn exec(config: Option<&Path>, args: &args::Exec, out: &Reporter) -> Result<u8, Error> {
-    inside(config, args.service.into(), &args.command, out)
+    inside(config, args.service, &args.command, out)
 }
 
 pub fn psql(config: Option<&Path>, args: &args::Psql, out: &Reporter) -> Result<u8, Error> {

@@ -43,9 +43,8 @@ const BACK: Duration = Duration::from_secs(1800);
 
 pub fn update(config: Option<&Path>, args: &args::Update, out: &Reporter) -> Result<u8, Error> {
     let (world, found) = super::world(config, out)?;
-    let hold: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
-    let Targets { requests, debian, held } = targets(&args.targets, &hold, &world.site().config.update.hold)
-        .map_err(|Both(service)| {
+    let Targets { requests, debian, held } =
+        targets(&args.targets, &args.hold, &world.site().config.update.hold).map_err(|Both(service)| {
             Error::usage(format!("{service} is both to be updated and to be held back"), "name it once")
         })?;
     let asked = UpdateAsked { check: args.check, rehearse: args.rehearse, unattended: args.unattended };

@@ -128,6 +128,12 @@ pub fn room(id: ServiceId) -> &'static dyn Service {
     ALL[id.position()]
 }
 
+/// The service that is called so at the command line.
+pub fn called(name: &str) -> Option<ServiceId> {
+    let is_it = |room: &&dyn Service| room.id().name() == name || room.also_called().contains(&name);
+    ALL.into_iter().find(is_it).map(Service::id)
+}
+
 /// All services, those first whose images take longest to get: everything else has
 /// time until they are there.
 pub fn by_image() -> Vec<ServiceId> {

@@ -29,9 +29,7 @@ impl FromStr for Request {
             Some((name, version)) => (name, Some(version)),
             None => (text, None),
         };
-        let called = |room: &&&dyn stack::Service| room.also_called().contains(&name);
-        let also = stack::ALL.iter().find(called).map(|room| room.id());
-        let service = ServiceId::by_name(name).or(also).ok_or_else(|| {
+        let service = stack::called(name).ok_or_else(|| {
             let names: Vec<&str> = ServiceId::ALL.into_iter().map(ServiceId::name).collect();
             format!("there is no service {name:?}; there are {}", names.join(", "))
         })?;
