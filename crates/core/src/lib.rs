@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod document;
 pub mod edge;
 pub mod effect;
+pub mod endpoint;
 pub mod fact;
 pub mod federation;
 pub mod firewall;

@@ -2,10 +2,11 @@
 
 use super::{Case, Found, Mend};
 use crate::{
+    endpoint::Endpoint,
     fact::Health,
     observed::Seen,
-    service::ServiceId,
-    stack::{self, Endpoint},
+    service::{ServiceId, capitalized},
+    stack,
 };
 
 /// How many lines of a log are shown.
@@ -69,26 +70,21 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
         let title = service.title();
         let (what, mend) = match container.map(|c| (c.state.as_str(), c.health)) {
             Some(("running", Health::Starting)) if unit.restarts == 0 => (
-                format!("{} is still starting.", upper(title)),
+                format!("{} is still starting.", capitalized(title)),
                 Mend::Type("wait a little, then `matrix-podman doctor`".to_owned()),
             ),
             Some(("running", Health::Unhealthy)) => {
-                (format!("{} runs but does not answer.", upper(title)), Mend::Restart(service))
+                (format!("{} runs but does not answer.", capitalized(title)), Mend::Restart(service))
             }
             _ if unit.restarts > 0 => (
-                format!("{} does not stay up: it was restarted {} times.", upper(title), unit.restarts),
+                format!("{} does not stay up: it was restarted {} times.", capitalized(title), unit.restarts),
                 Mend::Type(format!("matrix-podman logs {service}   (its last lines say why)")),
             ),
-            _ => (format!("{} does not run.", upper(title)), Mend::Up),
+            _ => (format!("{} does not run.", capitalized(title)), Mend::Up),
         };
         return Ok(Some((what, last_words(log), mend)));
     }
     Ok(None)
-}
-
-fn upper(title: &str) -> String {
-    let mut letters = title.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// What a service's log has of the tries since it last came up: what stands

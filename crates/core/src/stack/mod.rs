@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    endpoint::Endpoint,
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -26,8 +27,7 @@ use crate::{
 
 pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
-    ServiceImage, Tmpfs,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Protocol, Publish, ServiceImage, Tmpfs,
 };
 
 /// Everything that the program knows about one service.

@@ -141,19 +141,6 @@ impl fmt::Display for Publish {
     }
 }
 
-/// Where a service is reached from outside the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Which service.
-    pub service: ServiceId,
-    /// The key in `[ports]` that chooses the port.
-    pub key: &'static str,
-    /// The port in the guest.
-    pub port: Port,
-    /// A path there that answers when the service does.
-    pub ask: &'static str,
-}
-
 /// What is fixed about a service's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceImage {

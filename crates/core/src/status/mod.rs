@@ -15,6 +15,7 @@ pub use row::{Piece, Row, Tone, ago, human};
 
 use crate::{
     config::BackendChoice,
+    endpoint::Endpoint,
     fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
     layout,
     lock::Lock,
@@ -43,7 +44,8 @@ pub struct Status {
     /// The four services, in the order in which they start.
     pub services: Vec<ServiceStatus>,
     /// Where it is.
-    pub urls: Urls,
+    #[serde(serialize_with = "urls_as_json")]
+    pub urls: Vec<EndpointUrls>,
     /// What is on it; absent where the database does not say.
     pub contents: Option<Contents>,
     /// What came of updates.
@@ -163,17 +165,24 @@ impl ServiceStatus {
     }
 }
 
-/// Where the server is.
-#[derive(Debug, Serialize)]
-pub struct Urls {
-    /// Synapse in the guest.
-    pub synapse: Option<String>,
-    /// The web client in the guest.
-    pub client: Option<String>,
-    /// Synapse for the world.
-    pub public_synapse: String,
-    /// The web client for the world.
-    pub public_client: String,
+/// Where an endpoint of the server is.
+#[derive(Debug)]
+pub struct EndpointUrls {
+    /// What people call it.
+    pub label: &'static str,
+    /// What JSON calls it.
+    pub word: &'static str,
+    /// In the guest.
+    pub here: Option<String>,
+    /// For the world.
+    pub public: String,
+}
+
+/// One object: first where all are in the guest, then where they are for the world.
+fn urls_as_json<S: serde::Serializer>(urls: &[EndpointUrls], serializer: S) -> Result<S::Ok, S::Error> {
+    let here = urls.iter().map(|at| (at.word.to_owned(), at.here.as_deref()));
+    let public = urls.iter().map(|at| (format!("public_{}", at.word), Some(at.public.as_str())));
+    serializer.collect_map(here.chain(public))
 }
 
 /// What came of updates.
@@ -287,7 +296,12 @@ impl Status {
             let why = contents.as_ref().err().and_then(why).filter(|_| state == "running")?;
             Some(format!("what is on the server is not known: {why}"))
         });
-        let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
+        let urls = |at: Endpoint| EndpointUrls {
+            label: at.label,
+            word: at.word,
+            here: address.map(|address| format!("http://{address}:{}", at.port)),
+            public: at.url,
+        };
         Status {
             at,
             site: site.config.site().to_owned(),
@@ -304,12 +318,7 @@ impl Status {
             // For the moment of a snapshot it is held back from a next start only.
             held: held.ok().flatten().filter(|_| !runs),
             services,
-            urls: Urls {
-                synapse: port(site.config.ports.synapse.get()),
-                client: port(site.config.ports.web.get()),
-                public_synapse: site.config.matrix_url.clone(),
-                public_client: site.config.chat_url.clone(),
-            },
+            urls: stack::endpoints(&site.config).into_iter().map(urls).collect(),
             contents: contents.ok(),
             updates: Updates {
                 auto: site.config.update.auto,

@@ -5,11 +5,12 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Publish, Service, ServiceImage};
 use crate::{
     config::{Config, ImageChoice, Images, Registration},
     desired::DesiredFile,
     document::nginx::{self, Directive},
+    endpoint::{Endpoint, Paths, Reach},
     layout,
     lock::LockedImage,
     name::ServerName,
@@ -216,7 +217,18 @@ impl Service for ElementService {
     }
 
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
-        vec![Endpoint { service: self.id(), key: "web", port: config.ports.web, ask: "/config.json" }]
+        vec![Endpoint {
+            service: self.id(),
+            label: "web client",
+            word: "client",
+            key: "web",
+            port: config.ports.web,
+            ask: "/config.json",
+            reach: Reach::Proxies,
+            url: config.chat_url.clone(),
+            host: config.chat_host().to_owned(),
+            paths: Paths::All,
+        }]
     }
 
     fn causes(&self) -> &'static str {

@@ -5,12 +5,14 @@ mod log_config;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
     ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    edge::paths,
+    endpoint::{Endpoint, Paths, Reach},
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -140,9 +142,15 @@ impl Service for SynapseService {
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
         vec![Endpoint {
             service: self.id(),
+            label: "homeserver",
+            word: "synapse",
             key: "synapse",
             port: config.ports.synapse,
             ask: "/_matrix/client/versions",
+            reach: Reach::Proxies,
+            url: config.matrix_url.clone(),
+            host: config.matrix_host().to_owned(),
+            paths: Paths::Below { prefixes: &paths::PUBLIC, allowed: paths::ALLOWED },
         }]
     }
 
