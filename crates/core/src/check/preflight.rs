@@ -71,7 +71,10 @@ const QUESTIONS: [(&str, Question); 12] = [
 /// Whether there is a guest already; much is asked only before there is one.
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend.is_this_machine() {
-        true => Ok(seen.container(stack::synapse::ID.name())?.is_none()),
+        true => stack::Data::Tables
+            .keepers()
+            .into_iter()
+            .try_fold(true, |new, service| Ok(new && seen.container(service.name())?.is_none())),
         false => Ok(guest_state(site, seen)? == GuestState::Absent),
     }
 }

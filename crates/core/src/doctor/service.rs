@@ -49,7 +49,7 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
         let service = room.id();
         let mut explained = case.has(room.causes());
         // Without a cache a service goes on; without its data it does not.
-        for need in room.needs().iter().filter(|need| stack::room(**need).keeps_data()) {
+        for need in room.needs().iter().filter(|need| stack::room(**need).data().is_precious()) {
             explained = explained || case.has(stack::room(*need).causes()) || !case.is_well(*need)?;
         }
         let container = case.seen.container(service.name())?;

@@ -5,6 +5,7 @@
 //! printings of one [`ContainerSpec`], so that they cannot drift apart.
 
 pub mod element;
+mod kept;
 pub mod postgres;
 pub mod redis;
 mod secret;
@@ -25,10 +26,18 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
+pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
+pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
-    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Protocol, Publish, ServiceImage, Tmpfs,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, ServiceImage,
+    Tmpfs,
 };
+
+/// The homeserver: what clients and other servers speak with.
+pub const HOMESERVER: ServiceId = synapse::ID;
+/// The server of the database.
+pub const DATABASE_SERVER: ServiceId = postgres::ID;
 
 /// Everything that the program knows about one service.
 pub trait Service: Sync {
@@ -84,9 +93,9 @@ pub trait Service: Sync {
         ))
     }
 
-    /// Whether it keeps data that an update may change and that are dumped before.
-    fn keeps_data(&self) -> bool {
-        false
+    /// What it keeps.
+    fn data(&self) -> Data {
+        Data::Nothing
     }
 
     /// Where it is reached from outside the guest.
@@ -114,6 +123,22 @@ pub trait Service: Sync {
 
     /// What the ids of doctor's causes begin with that explain why it is away.
     fn causes(&self) -> &'static str;
+
+    /// Whether it hears no signal before it serves, so that one that starts is ended at once.
+    fn is_deaf_while_starting(&self) -> bool {
+        false
+    }
+
+    /// Whether nobody can make an account with what that image has in it.
+    fn cannot_register(&self, _: &LockedImage) -> bool {
+        false
+    }
+
+    /// What people should know of its releases behind `from`, up to `to`; and where to read about
+    /// those that this program knows nothing of.
+    fn notable(&self, _from: &str, _to: &str) -> (Vec<Note>, Option<&'static str>) {
+        Default::default()
+    }
 
     /// What its unit is for, for the plan.
     fn unit_is(&self) -> &'static str;
@@ -199,6 +224,7 @@ pub fn container(
         networks: Vec::new(),
         ports: Vec::new(),
         before_start: Vec::new(),
+        unless: None,
         health: Health::of(Vec::new()),
         after: room(service).needs(),
         stop_signal: None,

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use serde::Serialize;
+
 use crate::{
     config::Config,
     name::{AbsPath, Digest, Port},
@@ -62,6 +64,8 @@ pub struct ContainerSpec {
     pub ports: Vec<Publish>,
     /// Command that is run in the guest before each start; none when empty.
     pub before_start: Vec<String>,
+    /// A file of the guest that keeps it from being started while it is there.
+    pub unless: Option<&'static str>,
     /// How its health is asked for.
     pub health: Health,
     /// Services that it wants started before it.
@@ -161,6 +165,15 @@ pub struct BuildRecipe {
     pub name: &'static str,
     /// Where its packages come from.
     pub origins: &'static str,
+}
+
+/// A notable change that came with a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The release that it came with.
+    pub version: String,
+    /// What it is.
+    pub what: &'static str,
 }
 
 /// How a container's health is asked for.

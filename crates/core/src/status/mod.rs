@@ -17,7 +17,7 @@ use crate::{
     config::BackendChoice,
     endpoint::Endpoint,
     fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
-    layout,
+    ids, layout,
     lock::Lock,
     name::{AbsPath, Digest, SnapshotName},
     observed::{Gap, Observed, Seen},
@@ -242,7 +242,9 @@ impl Status {
         let found = resource::guest_state(site, seen);
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
-        let synapse = seen.container(stack::synapse::ID.name());
+        // Those that are held back while the data may have gone back in time.
+        let holdable = stack::wait_for(&ids::DATABASE_ONE_TIME_KEYS);
+        let containers = holdable.iter().try_for_each(|service| seen.container(service.name()).map(drop));
         let units = || ServiceId::ALL.map(ServiceId::unit);
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
@@ -285,13 +287,14 @@ impl Status {
                 }
             })
             .collect();
-        let runs = services.iter().any(|s| s.name == stack::synapse::ID.name() && s.is_well());
+        let is_holdable = |name| holdable.iter().any(|service| service.name() == name);
+        let runs = services.iter().any(|s| is_holdable(s.name) && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,
         };
         // A guest that is not there has no container either: said once.
-        let problem = found.as_ref().err().and_then(why).or_else(|| synapse.as_ref().err().and_then(why));
+        let problem = found.as_ref().err().and_then(why).or_else(|| containers.as_ref().err().and_then(why));
         let problem = problem.or_else(|| {
             let why = contents.as_ref().err().and_then(why).filter(|_| state == "running")?;
             Some(format!("what is on the server is not known: {why}"))

@@ -9,7 +9,7 @@ use crate::{
     observed::{Gap, Observed, Seen},
     service::ServiceId,
     size::Bytes,
-    stack,
+    stack::Data,
 };
 
 /// What is left free besides the dump: the server goes on writing.
@@ -54,11 +54,9 @@ fn services(seen: &Observed) -> Seen<Check> {
 fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a DatabaseState, Check>> {
     Ok(match seen.database()? {
         Database::Answers(state) => Ok(state),
-        Database::Refuses(why) => Err(Check::fail(
-            id,
-            format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", stack::postgres::ID),
-        )),
+        Database::Refuses(why) => {
+            Err(Check::fail(id, format!("the database does not answer: {why}"), Data::Cluster.log_hint()))
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{
     observed::{Observed, Seen},
     resource::{Site, decide_source, image_choice, read_lock},
     service::ServiceId,
-    stack,
+    stack::{self, Data},
 };
 
 /// One service that is to be updated.
@@ -87,7 +87,7 @@ impl Wanted {
         let configured = decide_source(site, service, seen)?;
         let words = crate::resource::wanted(service, &configured);
         let choice = image_choice(site, service);
-        let postgres = service == stack::postgres::ID;
+        let postgres = Data::Cluster.is_kept_by(service);
         let major = request.version.as_deref().filter(|_| postgres).and_then(leading_number);
         let runs = match postgres {
             true => read_lock(seen)?.and_then(|lock| lock.images.get(&service)?.major()),
@@ -132,7 +132,7 @@ impl Wanted {
     /// What somebody should know who chose this.
     pub fn caution(&self) -> Option<String> {
         let ImageSource::Build { version: Some(version) } = &self.from else { return None };
-        let major = leading_number(version).filter(|_| self.service == stack::postgres::ID)?;
+        let major = leading_number(version).filter(|_| Data::Cluster.is_kept_by(self.service))?;
         (major > STABLE_POSTGRES).then(|| {
             format!(
                 "PostgreSQL {major} is built from packages of Debian testing, which has NO SECURITY SUPPORT: mends \

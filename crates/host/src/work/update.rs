@@ -27,7 +27,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
-    stack,
+    stack::Data,
     update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
 
@@ -218,7 +218,7 @@ impl Update<'_> {
                 )
                 .hint("nothing was changed; give an image of that version there"));
             }
-            let differ = major::majors(Some(&from), Some(&to)).filter(|_| service == stack::postgres::ID);
+            let differ = major::majors(Some(&from), Some(&to)).filter(|_| Data::Cluster.is_kept_by(service));
             if let (None, Some((runs, there))) = (wanted.major, differ) {
                 let text = if there > runs {
                     format!(
@@ -253,7 +253,7 @@ impl Update<'_> {
         dump: Option<AbsPath>,
         back: bool,
     ) -> Result<Proposal, Failure> {
-        if let Some(change) = changes.iter().find(|c| c.service == stack::postgres::ID)
+        if let Some(change) = changes.iter().find(|c| Data::Cluster.is_kept_by(c.service))
             && change.from.major() != change.to.major()
         {
             return self.other_major(changes, number, back);
@@ -261,7 +261,7 @@ impl Update<'_> {
         // In the order in which they need each other.
         changes.sort_by_key(|change| change.service);
         let (mut undo, mut restore) = (Undo::Image, None);
-        if let Some(change) = changes.iter().find(|c| c.service == stack::synapse::ID) {
+        if let Some(change) = changes.iter().find(|c| Data::Tables.is_kept_by(c.service)) {
             let demanded = demanded(self.world)?;
             let (before, after) = (schema_of(self.world, &change.from), schema_of(self.world, &change.to));
             restore = dump.filter(|_| update::undo(demanded, after) == Undo::Dump);
@@ -358,7 +358,7 @@ impl Update<'_> {
                 self.change_cluster(&site, change, majors, generation, patience)?;
                 continue;
             }
-            if let Some(from) = proposal.restore.clone().filter(|_| change.service == stack::synapse::ID) {
+            if let Some(from) = proposal.restore.clone().filter(|_| Data::Tables.is_kept_by(change.service)) {
                 self.restore(from, update::database_replaced(proposal.number))?;
             }
             self.replace(&site, change.service, Some(patience))?;
@@ -390,7 +390,16 @@ impl Update<'_> {
             )?,
         }
         // A cluster that served before may be one that an older version made.
-        if service == stack::postgres::ID { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
+        if Data::Cluster.is_kept_by(service) { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
+    }
+
+    fn stop_one(&self, service: Service) -> Result<(), Failure> {
+        self.act(&format!("Stop {}", service.title()), &Effect::StopService { service })
+    }
+
+    /// Stops whoever keeps `data`.
+    fn stop(&self, data: Data) -> Result<(), Failure> {
+        data.keepers().into_iter().rev().try_for_each(|service| self.stop_one(service))
     }
 
     /// Brings these resources to where `site` wants them.
@@ -469,6 +478,11 @@ impl Update<'_> {
         };
         update::telling(&lines, LOG_LINES)
     }
+}
+
+/// What says that whoever keeps `data` runs.
+fn running(data: Data) -> Vec<ResourceId> {
+    data.keepers().into_iter().map(ids::service).collect()
 }
 
 /// Those of `all` that `ids` names; each has to be there, or it would count as settled.

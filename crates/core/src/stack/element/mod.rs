@@ -231,6 +231,11 @@ impl Service for ElementService {
         }]
     }
 
+    fn cannot_register(&self, image: &LockedImage) -> bool {
+        // Hydrogen, which is built where no registry can be reached, has no page for that.
+        image.wanted.starts_with("build ")
+    }
+
     fn causes(&self) -> &'static str {
         "web/"
     }

@@ -3,7 +3,9 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
+use super::{
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
+};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
@@ -156,6 +158,10 @@ impl Service for RedisService {
 
     fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
         &images.redis
+    }
+
+    fn data(&self) -> Data {
+        Data::Copies
     }
 
     fn causes(&self) -> &'static str {

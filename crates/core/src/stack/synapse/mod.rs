@@ -2,10 +2,11 @@
 
 pub mod homeserver;
 mod log_config;
+mod releases;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, Note, Publish, RoomSecret, SecretOrigin, Service,
     ServiceImage, postgres, redis,
 };
 use crate::{
@@ -79,6 +80,8 @@ impl Service for SynapseService {
             "/dev/null".into(),
             format!("http://127.0.0.1:{}/health", homeserver::PORT),
         ]);
+        // It hands out keys that may be used only once.
+        spec.unless = Some(layout::HOLD);
         spec.stop_timeout = Seconds(30);
         // A new version may migrate the database first.
         spec.start_timeout = Seconds(30 * 60);
@@ -135,8 +138,8 @@ impl Service for SynapseService {
         &images.synapse
     }
 
-    fn keeps_data(&self) -> bool {
-        true
+    fn data(&self) -> Data {
+        Data::Tables
     }
 
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
@@ -152,6 +155,15 @@ impl Service for SynapseService {
             host: config.matrix_host().to_owned(),
             paths: Paths::Below { prefixes: &paths::PUBLIC, allowed: paths::ALLOWED },
         }]
+    }
+
+    fn is_deaf_while_starting(&self) -> bool {
+        // It is the first process of its container. What it has begun by then is in PostgreSQL's hands.
+        true
+    }
+
+    fn notable(&self, from: &str, to: &str) -> (Vec<Note>, Option<&'static str>) {
+        releases::notable(from, to)
     }
 
     fn before_unit(&self) -> &'static [ResourceId] {
