@@ -22,6 +22,7 @@ pub mod fact;
 pub mod federation;
 pub mod firewall;
 pub mod format;
+pub mod frame;
 pub mod history;
 pub mod ids;
 pub mod layout;

@@ -17,6 +17,8 @@ use crate::{
     schema::Schema,
 };
 
+pub use crate::frame::{Gap, Seen};
+
 /// An answer, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
@@ -33,18 +35,6 @@ pub struct Observed {
     answers: BTreeMap<(Side, Fact), Answer>,
     wanted: std::cell::RefCell<BTreeSet<(Side, Fact)>>,
 }
-
-/// Why a value is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gap {
-    /// Nobody has asked yet; the question is now noted.
-    NotAsked,
-    /// It was asked and could not be answered.
-    Unknown(String),
-}
-
-/// A value from the world, or why it is not there.
-pub type Seen<T> = Result<T, Gap>;
 
 impl Observed {
     /// Adds an answer.

@@ -18,6 +18,7 @@ use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     endpoint::Endpoint,
+    frame::RoomCause,
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -122,7 +123,12 @@ pub trait Service: Sync {
     }
 
     /// What the ids of doctor's causes begin with that explain why it is away.
-    fn causes(&self) -> &'static str;
+    fn family(&self) -> &'static str;
+
+    /// Why it may be away, most fundamental first.
+    fn causes(&self) -> &'static [RoomCause] {
+        &[]
+    }
 
     /// Whether it hears no signal before it serves, so that one that starts is ended at once.
     fn is_deaf_while_starting(&self) -> bool {

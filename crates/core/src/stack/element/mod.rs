@@ -2,6 +2,8 @@
 //!
 //! Formats: Element Web's `docs/config.md`; nginx.
 
+mod causes;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::{
     desired::DesiredFile,
     document::nginx::{self, Directive},
     endpoint::{Endpoint, Paths, Reach},
+    frame::RoomCause,
     layout,
     lock::LockedImage,
     name::ServerName,
@@ -236,8 +239,12 @@ impl Service for ElementService {
         image.wanted.starts_with("build ")
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "web/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -3,6 +3,7 @@
 //! The tuning follows the guest's memory with the formulas of pgtune (web
 //! application, SSD), of which PostgreSQL gets half.
 
+mod causes;
 pub mod roles;
 
 use super::{
@@ -12,6 +13,7 @@ use crate::{
     cluster::NewCluster,
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    frame::RoomCause,
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -242,8 +244,12 @@ impl Service for PostgresService {
         Some(argv)
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "database/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -3,12 +3,15 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
+mod causes;
+
 use super::{
     BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    frame::RoomCause,
     layout::{self, Secret},
     lock::LockedImage,
     name::Owner,
@@ -164,8 +167,12 @@ impl Service for RedisService {
         Data::Copies
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "redis/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -1,5 +1,6 @@
 //! Synapse: its container, its config and the room for what is uploaded to it.
 
+mod causes;
 pub mod homeserver;
 mod log_config;
 mod releases;
@@ -14,6 +15,7 @@ use crate::{
     desired::{DesiredFile, DesiredFolder},
     edge::paths,
     endpoint::{Endpoint, Paths, Reach},
+    frame::RoomCause,
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -174,8 +176,12 @@ impl Service for SynapseService {
         &[ids::DATABASE_ONE_TIME_KEYS, ids::DATABASE_ROLES]
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "synapse/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {
