@@ -39,7 +39,12 @@ impl Place<'_> {
         let said = self.on.command(["curl", "-sS", "-H", &header, &asked]).quietly().run().ok().json();
         let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
         Access {
-            uris: said["uris"].as_array().into_iter().flatten().map(|uri| uri.as_str().unwrap().to_owned()).collect(),
+            uris: said["uris"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|uri| uri.as_str().unwrap().to_owned())
+                .collect(),
             user: text("username"),
             password: text("password"),
         }
@@ -53,7 +58,11 @@ impl Place<'_> {
     }
 
     fn container(&self, name: &str) -> String {
-        self.on.guest(&format!("podman container inspect --format '{{{{.Id}}}}' {name}")).stdout.trim().to_owned()
+        self.on
+            .guest(&format!("podman container inspect --format '{{{{.Id}}}}' {name}"))
+            .stdout
+            .trim()
+            .to_owned()
     }
 }
 
@@ -115,10 +124,15 @@ fn main() -> ExitCode {
         call.never_says("Total lost packets 0");
     });
     s.test("nobody comes through it into the guest or the home behind it", || {
-        let guest = on.run(&["status", "--json"]).ok().json()["guest"]["address"].as_str().unwrap().to_owned();
+        let guest =
+            on.run(&["status", "--json"]).ok().json()["guest"]["address"].as_str().unwrap().to_owned();
         for peer in [guest.as_str(), "127.0.0.1", "192.168.1.1", "169.254.169.254"] {
             let call = place.call(&access.user, &access.password, &["-e", peer, "-r", "8008", "-X"]);
-            assert!(call.stderr.contains("403") || call.stdout.contains("403"), "{peer}: {}", call.evidence());
+            assert!(
+                call.stderr.contains("403") || call.stdout.contains("403"),
+                "{peer}: {}",
+                call.evidence()
+            );
         }
     });
     s.test("its config holds the secret for it alone", || {

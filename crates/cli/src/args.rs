@@ -12,11 +12,14 @@ mod update;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use matrix_podman_core::{
     check::Group,
     federation::{self, Resolve},
-    service::Service,
+    service::{ServiceId, capitalized},
     stack,
 };
 
@@ -305,36 +308,16 @@ pub enum VerifyWhat {
     },
 }
 
-/// A service's name on the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ServiceName {
-    /// PostgreSQL
-    #[value(name = "postgres_db", alias = "postgres")]
-    Postgres,
-    /// Redis
-    #[value(name = "redis")]
-    Redis,
-    /// Synapse
-    #[value(name = "synapse")]
-    Synapse,
-    /// The web client
-    #[value(name = "element-web", alias = "element")]
-    Web,
-    /// The TURN server
-    #[value(name = "coturn", alias = "turn")]
-    Turn,
-}
-
-impl From<ServiceName> for Service {
-    fn from(name: ServiceName) -> Self {
-        match name {
-            ServiceName::Postgres => stack::postgres::ID,
-            ServiceName::Redis => stack::redis::ID,
-            ServiceName::Synapse => stack::synapse::ID,
-            ServiceName::Web => stack::element::ID,
-            ServiceName::Turn => stack::coturn::ID,
-        }
-    }
+/// Reads a service's name; the table of the rooms says which there are.
+fn service() -> impl TypedValueParser<Value = ServiceId> {
+    let names = stack::ALL.map(|room| {
+        let id = room.id();
+        PossibleValue::new(id.name())
+            .aliases(room.also_called().iter().copied())
+            .help(capitalized(id.title()))
+    });
+    PossibleValuesParser::new(names)
+        .try_map(|name| stack::called(&name).ok_or_else(|| format!("there is no service {name:?}")))
 }
 
 /// `notify`

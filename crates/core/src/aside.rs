@@ -13,7 +13,7 @@ use crate::{
     service::ServiceId,
     size::Bytes,
     stack::{
-        self, Facts, MissingImage,
+        self, DATABASE_SERVER, Facts, HOMESERVER, MissingImage,
         synapse::{homeserver, uploads},
     },
 };
@@ -98,18 +98,19 @@ pub fn containers(
     facts: &Facts,
 ) -> Result<Containers, MissingImage> {
     let facts = Facts { guest_memory: Bytes::mib((facts.guest_memory.as_mib() / 4).max(512)), ..*facts };
-    let database = stack::container(stack::postgres::ID, config, lock, &facts)?;
-    let synapse = stack::container(stack::synapse::ID, config, lock, &facts)?;
+    let database = stack::container(DATABASE_SERVER, config, lock, &facts)?;
+    let synapse = stack::container(HOMESERVER, config, lock, &facts)?;
     // Both see one network, which has nothing but themselves in it; Podman tells
     // a container on it no names.
     let hosts = AbsPath::known(format!("{}/hosts", aside.folder()));
-    let names = format!("127.0.0.1 localhost {} {}\n", stack::postgres::ID, stack::redis::ID);
+    let needs: Vec<&str> = stack::room(HOMESERVER).needs().iter().map(|need| need.name()).collect();
+    let names = format!("127.0.0.1 localhost {}\n", needs.join(" "));
     let alone = ["--network=none".to_owned()];
     let together = [
-        format!("--network=container:{}", aside.container(stack::postgres::ID)),
+        format!("--network=container:{}", aside.container(DATABASE_SERVER)),
         format!("--volume={hosts}:/etc/hosts:ro"),
     ];
-    let owner = stack::postgres::ID.owner();
+    let owner = DATABASE_SERVER.owner();
     let exec = |service: ServiceId, words: &[&str]| -> Vec<String> {
         ["podman", "exec", "--interactive"]
             .into_iter()
@@ -135,9 +136,9 @@ pub fn containers(
         aside,
         folders: vec![
             (aside.moved(&layout::in_root("postgresdata")), Mode(0o700), owner),
-            (aside.moved(&uploads::folder()), Mode(0o700), stack::synapse::ID.owner()),
+            (aside.moved(&uploads::folder()), Mode(0o700), HOMESERVER.owner()),
         ],
-        files: stack::room(stack::postgres::ID)
+        files: stack::room(DATABASE_SERVER)
             .files(config, &facts)
             .into_iter()
             .map(|file| (aside.moved(&file.path), file.content, file.mode, file.owner))
@@ -145,19 +146,49 @@ pub fn containers(
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
-        fill: exec(stack::postgres::ID, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
+        fill: exec(DATABASE_SERVER, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
         synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(
-            stack::synapse::ID,
+            HOMESERVER,
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
-        ask: exec(stack::synapse::ID, &["curl", "--silent", "--show-error", "--config", "-"]),
+        ask: exec(HOMESERVER, &["curl", "--silent", "--show-error", "--config", "-"]),
         registration_secret: aside.moved(&layout::secret(Secret::Registration)),
         // Synapse first: it is in the other's network.
-        remove: [stack::synapse::ID, stack::postgres::ID].map(remove).to_vec(),
+        remove: [HOMESERVER, DATABASE_SERVER].map(remove).to_vec(),
     })
 }
+
+impl Aside {
+    /// The name of the database's container.
+    pub fn database(self) -> String {
+        self.container(DATABASE_SERVER)
+    }
+
+    /// The name of the homeserver's container.
+    pub fn homeserver(self) -> String {
+        self.container(HOMESERVER)
+    }
+}
+
+impl Containers {
+    /// Gives the homeserver an empty folder in the place of what people uploaded.
+    pub(crate) fn without_media(&mut self) {
+        let media = self.aside.moved(&layout::in_root("synapse/media_store"));
+        self.folders.push((media, Mode(0o700), HOMESERVER.owner()));
+    }
+}
+
+/// The server's own files that they read.
+pub(crate) fn files_read(config: &Config, facts: &Facts) -> Vec<AbsPath> {
+    let secrets = [DATABASE_SERVER, HOMESERVER].map(|service| stack::secrets_of(service, config));
+    let files = stack::room(HOMESERVER).files(config, facts).into_iter().map(|file| file.path);
+    secrets.into_iter().flatten().map(layout::secret).chain(files).collect()
+}
+
+/// Where its homeserver answers to whoever makes users: the newer port, and that of older ones.
+pub const PORTS: [u16; 2] = [homeserver::ADMIN_PORT, homeserver::PORT];
 
 /// A request to Synapse as a config of curl's, which reads it from standard
 /// input: neither token nor body is seen by anybody else then.

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{layout, name::AbsPath, stack::postgres::NewCluster};
+use crate::{layout, name::AbsPath};
 
 /// Where they are, in the guest.
 pub const FOLDER: &str = "/opt/matrix/postgresdata";
@@ -15,6 +15,18 @@ pub const FOLDER: &str = "/opt/matrix/postgresdata";
 pub const MOVING: &str = ".moving";
 /// In a cluster's folder: the generation that it was made for.
 pub const MADE_FOR: &str = "made-for-generation";
+
+/// An empty cluster to be made: the command, run in the container, the files that are put
+/// into it and the statements that it gets before it is started for the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCluster {
+    /// The command.
+    pub initdb: Vec<String>,
+    /// Names of files in the cluster's folder, and their content.
+    pub files: Vec<(String, String)>,
+    /// Statements, each on one line.
+    pub statements: Vec<String>,
+}
 
 /// What is needed to move the data into a cluster of another major version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

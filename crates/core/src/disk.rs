@@ -1,41 +1,8 @@
 //! A full disk: how those say it who meet one, and when there is too little room.
 //! This is the one place that knows.
 
+pub use crate::frame::says_full;
 use crate::{fact::Room, layout, name::AbsPath};
-
-/// What the kernel, SQLite, PostgreSQL, apt, Podman, Proxmox and stores of backups
-/// print, in small letters. Each was seen, or stands in the source of who prints it.
-const SAID: [&str; 16] = [
-    // The kernel's ENOSPC, in C's, Go's, Python's and Rust's words, and as a number.
-    "no space left on device",
-    "os error 28",
-    "errno 28",
-    "enospc",
-    // Its EDQUOT.
-    "disk quota exceeded",
-    "os error 122",
-    "errno 122",
-    "edquot",
-    // SQLite's SQLITE_FULL, which Podman hands on.
-    "database or disk is full",
-    // PostgreSQL, when the kernel wrote less than it was given.
-    "could not extend file",
-    "check free disk space",
-    // apt, before it fetches anything.
-    "you don't have enough free space",
-    // Proxmox and LVM.
-    "not enough free space",
-    "insufficient free space",
-    // Stores: HTTP's status 507, and SFTP's SSH_FX_NO_SPACE_ON_FILESYSTEM.
-    "insufficient storage",
-    "no space on filesystem",
-];
-
-/// Whether a line says that a disk is full.
-pub fn says_full(line: &str) -> bool {
-    let line = line.to_lowercase();
-    SAID.iter().any(|said| line.contains(said))
-}
 
 /// Below this, services fail to write.
 const FULL: u64 = 256 << 20;

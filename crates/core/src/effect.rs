@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster::Move,
+    cluster::{Move, NewCluster},
     config::RootPassword,
     desired::SecretTemplate,
     edge::Act,
@@ -25,7 +25,6 @@ use crate::{
     },
     service::ServiceId,
     size::{Bytes, Seconds},
-    stack::postgres::NewCluster,
 };
 
 /// One primitive act.

@@ -93,7 +93,11 @@ impl OpenPorts {
             Transport::Tcp => "tcp",
             Transport::Udp => "udp",
         };
-        let ports = if self.first == self.last { json!(self.first) } else { json!({"range": [self.first, self.last]}) };
+        let ports = if self.first == self.last {
+            json!(self.first)
+        } else {
+            json!({"range": [self.first, self.last]})
+        };
         is(field(protocol, "dport"), ports)
     }
 }
@@ -151,7 +155,8 @@ fn lead_comment(guest: &str, ports: OpenPorts) -> String {
 pub fn led_elsewhere(loaded: &[String], guest: &str, ports: &[OpenPorts]) -> Option<(OpenPorts, String)> {
     ports.iter().find_map(|ports| {
         let to = format!("{ports} leads to ");
-        let other = loaded.iter().find_map(|comment| comment.strip_prefix(&to).filter(|other| *other != guest));
+        let other =
+            loaded.iter().find_map(|comment| comment.strip_prefix(&to).filter(|other| *other != guest));
         other.map(|other| (*ports, other.to_owned()))
     })
 }
@@ -195,7 +200,11 @@ impl Table {
             for ports in &guest.open {
                 let lead = json!({"dnat": {"family": "ip", "addr": address.to_string()}});
                 let comment = lead_comment(&guest.guest, *ports);
-                self.rule(chain, &comment, [is(meta("nfproto"), "ipv4"), local(), no_loopback(), ports.json(), lead]);
+                self.rule(
+                    chain,
+                    &comment,
+                    [is(meta("nfproto"), "ipv4"), local(), no_loopback(), ports.json(), lead],
+                );
             }
         }
         // A guest that calls itself by the machine's address gets an answer.

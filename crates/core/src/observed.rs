@@ -9,13 +9,15 @@ use crate::{
     fact::{
         Clock, ContainerState, Contents, Database, Edition, Fact, FileState, GuestDisk, GuestProgram,
         GuestRoot, GuestState, HttpAnswer, HttpQuestion, ImageState, InsideSynapse, Link, MachineInfo,
-        Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, RelayTried, Roles, Room, Side, Spare,
-        SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value,
+        Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, RelayTried, Roles, Room, Side,
+        Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value,
     },
     name::AbsPath,
     proxmox,
     schema::Schema,
 };
+
+pub use crate::frame::{Gap, Seen};
 
 /// An answer, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,18 +35,6 @@ pub struct Observed {
     answers: BTreeMap<(Side, Fact), Answer>,
     wanted: std::cell::RefCell<BTreeSet<(Side, Fact)>>,
 }
-
-/// Why a value is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gap {
-    /// Nobody has asked yet; the question is now noted.
-    NotAsked,
-    /// It was asked and could not be answered.
-    Unknown(String),
-}
-
-/// A value from the world, or why it is not there.
-pub type Seen<T> = Result<T, Gap>;
 
 impl Observed {
     /// Adds an answer.

@@ -4,7 +4,7 @@
 //! our own names speak of, dumps and databases under the names that updates
 //! give them. Whatever it does not know, it leaves alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -12,12 +12,10 @@ use crate::{
     effect::Effect,
     fact::{Side, Spare},
     layout,
-    lock::{Lock, LockedImage},
+    lock::Lock,
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
-    resource,
-    service::ServiceId,
-    stack,
+    resource, stack,
     status::human,
     update::{self, Generation, History, OldCluster, Was},
 };
@@ -192,7 +190,8 @@ impl Surplus {
         clusters: &[OldCluster],
         sizes: &[(String, u64)],
     ) {
-        let back = before.filter(|before| postgres(&before.images) != postgres(&lock.images));
+        let back = before
+            .filter(|before| stack::cluster_major(&before.images) != stack::cluster_major(&lock.images));
         for cluster in clusters {
             let path = cluster.path().to_string();
             let bytes = sizes.iter().find(|(name, _)| *name == path).map_or(0, |(_, bytes)| *bytes);
@@ -201,15 +200,17 @@ impl Surplus {
                 Was::BeingRemoved => "it was being removed when that was cut off".to_owned(),
                 Was::Tried => format!("a move to PostgreSQL {major} that was left again"),
                 Was::Replaced => format!("data of PostgreSQL {major} that newer ones took the place of"),
-                Was::Served => match back.filter(|before| postgres(&before.images) == Some(major)) {
-                    Some(before) => {
-                        format!(
-                            "`rollback` goes back to it, to generation {}, and cannot without it",
-                            before.number
-                        )
+                Was::Served => {
+                    match back.filter(|before| stack::cluster_major(&before.images) == Some(major)) {
+                        Some(before) => {
+                            format!(
+                                "`rollback` goes back to it, to generation {}, and cannot without it",
+                                before.number
+                            )
+                        }
+                        None => format!("the data as they were when PostgreSQL {major} was left"),
                     }
-                    None => format!("the data as they were when PostgreSQL {major} was left"),
-                },
+                }
             };
             let thing = Thing { kind: Kind::Cluster, name: path, bytes, why };
             if asked || cluster.was == Was::BeingRemoved {
@@ -268,11 +269,6 @@ pub fn outlived(surplus: Surplus, except: Option<u32>) -> Vec<Spared> {
             Kind::Database | Kind::Cluster | Kind::RemoteMedia => false,
         })
         .collect()
-}
-
-/// The major version of PostgreSQL among these images.
-fn postgres(images: &BTreeMap<ServiceId, LockedImage>) -> Option<u32> {
-    images.get(&stack::postgres::ID)?.major()
 }
 
 fn needed_images(lock: &Lock, before: Option<&Generation>) -> BTreeSet<Digest> {

@@ -1,10 +1,6 @@
 //! The ids of the services: what the lock, the units and the command line call them.
 
-use std::{
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -39,16 +35,16 @@ static TABLE: [ServiceIdentity; 5] = [
 /// One service of the stack; its container and its unit are named after it.
 ///
 /// Only the table has values of it: a service's own is the constant `ID` of its room.
-#[derive(Clone, Copy)]
-pub struct ServiceId(&'static ServiceIdentity);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(usize);
 
 impl ServiceId {
     /// All services, in the order in which they start.
     pub const ALL: [ServiceId; TABLE.len()] = {
-        let mut all = [ServiceId(&TABLE[0]); TABLE.len()];
+        let mut all = [ServiceId(0); TABLE.len()];
         let mut at = 1;
         while at < all.len() {
-            all[at] = ServiceId(&TABLE[at]);
+            all[at] = ServiceId(at);
             at += 1;
         }
         all
@@ -61,18 +57,18 @@ impl ServiceId {
         while !equal(TABLE[at].name, name) {
             at += 1;
         }
-        ServiceId(&TABLE[at])
+        ServiceId(at)
     }
 
     /// Name of the container, of the Quadlet file and of the unit (without
     /// `.service`).
     pub const fn name(self) -> &'static str {
-        self.0.name
+        TABLE[self.0].name
     }
 
     /// Its place in the order in which they start.
-    fn position(self) -> usize {
-        TABLE.iter().position(|known| known.name == self.name()).unwrap_or(TABLE.len())
+    pub const fn position(self) -> usize {
+        self.0
     }
 
     /// The unit that systemd's Quadlet generator makes for the service.
@@ -82,18 +78,24 @@ impl ServiceId {
 
     /// What a person calls it.
     pub const fn title(self) -> &'static str {
-        self.0.title
+        TABLE[self.0].title
     }
 
     /// The user that its image runs as.
     pub const fn owner(self) -> Owner {
-        self.0.owner
+        TABLE[self.0].owner
     }
 
     /// The service called `name`.
     pub fn by_name(name: &str) -> Option<ServiceId> {
         ServiceId::ALL.into_iter().find(|service| service.name() == name)
     }
+}
+
+/// `text` as a sentence or a heading begins with it.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// `==` of strings, where constants are made.
@@ -104,33 +106,6 @@ const fn equal(one: &str, other: &str) -> bool {
         at += 1;
     }
     at == one.len() && at == other.len()
-}
-
-impl PartialEq for ServiceId {
-    fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
-    }
-}
-
-impl Eq for ServiceId {}
-
-impl Hash for ServiceId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name().hash(state);
-    }
-}
-
-impl Ord for ServiceId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let place = |id: &Self| (id.position(), id.name());
-        place(self).cmp(&place(other))
-    }
-}
-
-impl PartialOrd for ServiceId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl Serialize for ServiceId {

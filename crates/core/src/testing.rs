@@ -5,8 +5,8 @@ use crate::{
     backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
         Address, BackendChoice, Config, Edge, Extra, Guest, ImageChoice, Images, LogLevel, Network, Notify,
-        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, TurnRelay, Synapse, Turn, Updates, Web,
-        WellKnown,
+        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, TurnRelay, Updates,
+        Web, WellKnown,
     },
     lock::{Lock, LockedImage},
     name::{
@@ -140,7 +140,10 @@ pub(crate) fn changed_config() -> Config {
         },
         turn: Some(Turn {
             relay: TurnRelay::Elsewhere {
-                uris: vec!["turn:turn.verein.ch:3478?transport=udp".into(), "turns:turn.verein.ch:5349".into()],
+                uris: vec![
+                    "turn:turn.verein.ch:3478?transport=udp".into(),
+                    "turns:turn.verein.ch:5349".into(),
+                ],
                 secret_file: AbsPath::parse("/root/turn").unwrap(),
             },
             user_lifetime: Seconds(7200),
@@ -191,7 +194,9 @@ pub(super) fn weak_facts() -> Facts {
 
 fn changed_images(mut images: Images) -> Images {
     let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web, &mut images.coturn] {
+    for image in
+        [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web, &mut images.coturn]
+    {
         image.signature_key = Some(key.to_owned());
     }
     images

@@ -6,6 +6,7 @@ use std::{fs, net::Ipv4Addr, path::Path};
 use matrix_podman_core::{
     backup::{self, News},
     config::Config,
+    endpoint::Endpoint,
     layout,
     lock::Lock,
     service::Service,
@@ -54,12 +55,10 @@ fn words(
     for (service, state, version) in states {
         text.push_str(&format!("  {:<12} {state:<20} {version}\n", service.name()));
     }
-    let mut place = |what: &str, public: &str, port: u16| {
+    for Endpoint { label, url, port, .. } in stack::endpoints(config).iter().rev() {
         let here = address.map(|address| format!("   http://{address}:{port}")).unwrap_or_default();
-        text.push_str(&format!("  {what:<12} {public}{here}\n"));
-    };
-    place("web client", &config.chat_url, config.ports.web.get());
-    place("homeserver", &config.matrix_url, config.ports.synapse.get());
+        text.push_str(&format!("  {label:<12} {url}{here}\n"));
+    }
     if let Some(updated) = updated {
         text.push_str(&format!("  {:<12} {}\n", "last update", updated.line()));
     }

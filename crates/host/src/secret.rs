@@ -121,9 +121,12 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
 
 fn fresh(secret: Secret) -> Result<String, Failure> {
     Ok(match secret {
-        Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration | Secret::Turn => {
-            random_word()?
-        }
+        Secret::Postgres
+        | Secret::Redis
+        | Secret::Macaroon
+        | Secret::Form
+        | Secret::Registration
+        | Secret::Turn => random_word()?,
         Secret::Pgpass => homeserver::pgpass_line(&read(Secret::Postgres)?),
         Secret::RedisAcl => {
             let digest = Sha256::digest(read(Secret::Redis)?.as_bytes());

@@ -29,8 +29,7 @@ pub enum Recipe {
 
 impl Recipe {
     /// Every recipe.
-    pub const ALL: [Self; 5] =
-        [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient, Self::Coturn];
+    pub const ALL: [Self; 5] = [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient, Self::Coturn];
 
     /// The name, as in a file name or an image reference.
     #[must_use]
@@ -113,7 +112,9 @@ impl Recipe {
                 "var/www*",
             ],
             // Examples, and settings of a server that is not this one.
-            Self::Coturn => &["etc/turnserver.conf", "etc/default/coturn*", "usr/share/coturn*", "var/lib/turn*"],
+            Self::Coturn => {
+                &["etc/turnserver.conf", "etc/default/coturn*", "usr/share/coturn*", "var/lib/turn*"]
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! The arguments of the commands of every day.
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use matrix_podman_core::{config::schema, size::Seconds};
+use matrix_podman_core::{config::schema, service::ServiceId, size::Seconds};
 
-use super::ServiceName;
+use super::service;
 
 /// `watch`
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,8 @@ pub struct Watch {
 #[derive(Debug, clap::Args)]
 pub struct Logs {
     /// Whose [default: all]
-    pub service: Option<ServiceName>,
+    #[arg(value_parser = service())]
+    pub service: Option<ServiceId>,
     /// Go on printing what comes
     #[arg(long, short)]
     pub follow: bool,
@@ -33,14 +34,16 @@ pub struct Logs {
 #[derive(Debug, clap::Args)]
 pub struct Services {
     /// Which
-    pub services: Vec<ServiceName>,
+    #[arg(value_parser = service())]
+    pub services: Vec<ServiceId>,
 }
 
 /// `exec`
 #[derive(Debug, clap::Args)]
 pub struct Exec {
     /// Whose container
-    pub service: ServiceName,
+    #[arg(value_parser = service())]
+    pub service: ServiceId,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<String>,

@@ -1,8 +1,8 @@
 //! The arguments of `update`, `rollback` and `history`.
 
-use matrix_podman_core::{size::Seconds, update::Target};
+use matrix_podman_core::{service::ServiceId, size::Seconds, update::Target};
 
-use super::ServiceName;
+use super::service;
 
 /// `update`
 #[derive(Debug, clap::Args)]
@@ -13,8 +13,8 @@ pub struct Update {
     pub targets: Vec<Target>,
     /// Leave this one as it is this time; may be repeated. What update.hold in matrix.toml names
     /// is skipped unless named explicitly
-    #[arg(long, value_name = "SERVICE")]
-    pub hold: Vec<ServiceName>,
+    #[arg(long, value_name = "SERVICE", value_parser = service())]
+    pub hold: Vec<ServiceId>,
     /// Get the new images and say what they would change; replace nothing
     #[arg(long)]
     pub check: bool,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use matrix_podman_core::observed::Observed;
+use matrix_podman_core::{endpoint::Endpoint, observed::Observed, service::capitalized, stack};
 use matrix_podman_host::failure::Failure;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::up;
+use super::up::{self, HereUrl, as_json};
 use crate::{
     error::Error,
     output::{Printable, Reporter, Wording},
@@ -16,15 +16,15 @@ use crate::{
 #[derive(Serialize)]
 struct Addresses {
     /// Seen from this machine; none when the guest does not run.
-    here: Option<Pair>,
+    #[serde(serialize_with = "as_json")]
+    here: Option<Vec<HereUrl>>,
     /// Seen from outside.
-    public: Pair,
+    #[serde(serialize_with = "public_as_json")]
+    public: Vec<Endpoint>,
 }
 
-#[derive(Serialize)]
-struct Pair {
-    synapse: String,
-    client: String,
+fn public_as_json<S: Serializer>(public: &[Endpoint], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(public.iter().map(|at| (at.word, &at.url)))
 }
 
 pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
@@ -32,10 +32,7 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     let site = world.site();
     let here = world.look(&mut Observed::default(), |seen| up::addresses(site, seen))?;
     let config = &site.config;
-    let found = Addresses {
-        here: here.map(|(synapse, client)| Pair { synapse, client }),
-        public: Pair { synapse: config.matrix_url.clone(), client: config.chat_url.clone() },
-    };
+    let found = Addresses { here, public: stack::endpoints(config) };
     if found.here.is_none() && out.is_for_person() {
         return Err(Failure::new(
             "tell the addresses",
@@ -52,10 +49,10 @@ impl Printable for Addresses {
     fn words(&self) -> Wording {
         let mut words = Wording::default();
         let Some(here) = &self.here else { return words };
-        words.data(format!("Web client   {}", here.client));
-        words.data(format!("             {} from outside", self.public.client));
-        words.data(format!("Homeserver   {}", here.synapse));
-        words.data(format!("             {} from outside", self.public.synapse));
+        for HereUrl { endpoint, url } in here.iter().rev() {
+            words.data(format!("{:<12} {url}", capitalized(endpoint.label)));
+            words.data(format!("             {} from outside", endpoint.url));
+        }
         words
     }
 }

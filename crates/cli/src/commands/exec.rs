@@ -6,23 +6,18 @@ use std::{
     path::Path,
 };
 
-use matrix_podman_core::{
-    service::Service,
-    stack::{self, synapse::homeserver},
-};
+use matrix_podman_core::{service::Service, stack};
 
 use crate::{args, error::Error, output::Reporter};
 
 pub fn exec(config: Option<&Path>, args: &args::Exec, out: &Reporter) -> Result<u8, Error> {
-    inside(config, args.service.into(), &args.command, out)
+    inside(config, args.service, &args.command, out)
 }
 
 pub fn psql(config: Option<&Path>, args: &args::Psql, out: &Reporter) -> Result<u8, Error> {
-    let database = homeserver::DATABASE;
-    let mut command: Vec<String> =
-        ["psql", "--username", database, "--dbname", database].map(str::to_owned).to_vec();
+    let (service, mut command) = stack::psql();
     command.extend(args.arguments.iter().cloned());
-    inside(config, stack::postgres::ID, &command, out)
+    inside(config, service, &command, out)
 }
 
 fn inside(config: Option<&Path>, service: Service, command: &[String], out: &Reporter) -> Result<u8, Error> {

@@ -21,7 +21,7 @@ pub fn run(config: Option<&Path>, args: &args::Logs, out: &Reporter) -> Result<u
         argv.push(format!("--since={}", moment(since)?));
     }
     match args.service {
-        Some(service) => argv.push(format!("--unit={}", Service::from(service).unit())),
+        Some(service) => argv.push(format!("--unit={}", service.unit())),
         None => {
             argv.extend(Service::ALL.into_iter().map(|service| format!("--unit={}", service.unit())));
             argv.push(format!("--unit={}", layout::STACK_UNIT));

@@ -7,8 +7,8 @@ use matrix_podman_core::{
     resource::updates_by,
     service::Service,
     size::Bytes,
-    stack,
-    update::{NewerPackage, Note, Takes, Work, notable},
+    stack::{self, Note},
+    update::{NewerPackage, Takes, Work},
 };
 use matrix_podman_host::{failure::Failure, journal, work::update::Proposal, world::World};
 use serde::Serialize;
@@ -48,8 +48,11 @@ struct Program {
 impl Outlook {
     /// Looks; what cannot be found out is left out.
     pub fn of(world: &World, proposal: Option<&Proposal>, held: Vec<Service>) -> Result<Self, Failure> {
-        let synapse = proposal.and_then(|p| p.changes.iter().find(|c| c.service == stack::synapse::ID));
-        let (notable, read) = synapse.map(|c| notable(&c.from.version, &c.to.version)).unwrap_or_default();
+        let changes = proposal.iter().flat_map(|proposal| &proposal.changes);
+        let (notable, read) = changes
+            .map(|c| stack::room(c.service).notable(&c.from.version, &c.to.version))
+            .find(|(notes, read)| !notes.is_empty() || read.is_some())
+            .unwrap_or_default();
         let here = world.site().backend.is_this_machine();
         let look = |seen: &Observed| -> (Seen<Vec<NewerPackage>>, Seen<Bytes>, Seen<bool>) {
             let debian = seen

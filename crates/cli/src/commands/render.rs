@@ -88,7 +88,7 @@ fn placeholder_lock(site: &resource::Site, seen: &Observed) -> Lock {
         let wanted =
             decide_source(site, service, seen).map_or_else(|_| service.to_string(), |s| wanted(service, &s));
         let digest = Digest::of_sha256(&Sha256::digest(wanted.as_bytes()));
-        let version = if service == stack::postgres::ID { "17" } else { "0" };
+        let version = if stack::Data::Cluster.is_kept_by(service) { "17" } else { "0" };
         lock.images.insert(
             service,
             LockedImage {

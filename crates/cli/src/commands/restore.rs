@@ -17,7 +17,7 @@ use matrix_podman_core::{
     observed::{Gap, Observed},
     plan::Plan,
     resource::{self, Risk},
-    stack,
+    stack::Data,
 };
 use matrix_podman_host::{
     backup::{Opened, Password, Repository, Snapshot, restore},
@@ -219,7 +219,9 @@ impl Restoring {
                 })?;
             }
             RestoreStep::Fill => {
-                carry_out(world, found, &ids::service(stack::postgres::ID), out)?;
+                for service in Data::Cluster.keepers() {
+                    carry_out(world, found, &ids::service(service), out)?;
+                }
                 at_work(world, found, "Fill the database and count what came back", out, |sink| {
                     restore::fill(world, opened, sink)
                 })?;

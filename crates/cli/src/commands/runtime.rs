@@ -6,7 +6,8 @@ use matrix_podman_core::{
     effect::Effect,
     fact::Side,
     observed::{Gap, Observed},
-    stack,
+    service::ServiceId,
+    stack::Data,
     update::RUNTIME,
 };
 use matrix_podman_host::{
@@ -32,9 +33,16 @@ pub fn upgrade(
     out: &Reporter,
 ) -> Result<Option<String>, Error> {
     let lock = update::lock(world)?;
-    let image = lock.images.get(&stack::redis::ID).map(|image| image.run.clone()).ok_or_else(|| {
-        Failure::new("try newer packages", "matrix.lock does not know Redis, whose image would be run")
-            .hint("`matrix-podman up` writes it")
+    // With one that keeps nothing that could be lost by it.
+    let service = Data::Copies.keepers().first().copied();
+    let image = service.and_then(|service| lock.images.get(&service)).map(|image| image.run.clone());
+    let image = image.ok_or_else(|| {
+        let title = service.map_or("the cache", ServiceId::title);
+        Failure::new(
+            "try newer packages",
+            format!("matrix.lock does not know {title}, whose image would be run"),
+        )
+        .hint("`matrix-podman up` writes it")
     })?;
     let before = versions(world)?;
     up::at_work(world, found, "update", out, |journal, listener| {

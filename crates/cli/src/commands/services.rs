@@ -42,8 +42,7 @@ impl Verb {
 }
 
 pub fn run(config: Option<&Path>, args: &args::Services, verb: Verb, out: &Reporter) -> Result<u8, Error> {
-    let named: Vec<Service> = args.services.iter().map(|s| Service::from(*s)).collect();
-    act(config, &named, verb, out)?;
+    act(config, &args.services, verb, out)?;
     super::OK
 }
 

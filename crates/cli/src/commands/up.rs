@@ -8,10 +8,13 @@ use matrix_podman_core::{
         Config,
         init::{InitAnswers, render_init},
     },
+    endpoint::Endpoint,
     ids, layout,
     observed::Observed,
     plan::{Plan, PlanText},
     resource::{self, Resource, Risk, Site},
+    service::capitalized,
+    stack,
 };
 use matrix_podman_host::{
     check,
@@ -23,7 +26,7 @@ use matrix_podman_host::{
     work::{self, Ended},
     world::World,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Look, choices, failed, look, plan, update};
 use crate::{
@@ -78,9 +81,8 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
     // What was being removed is there again.
     let _ = std::fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
-    prove(urls.as_ref())?;
+    prove(urls.as_deref().unwrap_or_default())?;
     let led = world.site().config.edge.cloudflare.is_some() || world.site().config.edge.npm.is_some();
-    let urls = urls.map(|(synapse, client)| HereUrls { synapse, client });
     out.report(&ServerUp {
         event: "up",
         site: world.site().config.site(),
@@ -229,19 +231,19 @@ fn told(ended: Ended, command: &str, out: &Reporter) -> Result<(), Error> {
     }))
 }
 
-/// Asks both services from outside the guest, as clients would.
-fn prove(urls: Option<&(String, String)>) -> Result<(), Error> {
-    let Some((synapse, web)) = urls else { return Ok(()) };
-    check::answers(&format!("{synapse}/_matrix/client/versions"))?;
-    check::answers(&format!("{web}/config.json"))?;
+/// Asks what is published from outside the guest, as clients would.
+fn prove(urls: &[HereUrl]) -> Result<(), Error> {
+    for HereUrl { endpoint, url } in urls {
+        check::answers(&format!("{url}{}", endpoint.ask))?;
+    }
     Ok(())
 }
 
-/// Addresses of Synapse and of the web client, seen from this machine.
-pub fn addresses(site: &Site, seen: &Observed) -> Option<(String, String)> {
+/// Where the endpoints are, seen from this machine.
+pub fn addresses(site: &Site, seen: &Observed) -> Option<Vec<HereUrl>> {
     let address = resource::guest_address(site, seen).ok().flatten()?;
-    let ports = &site.config.ports;
-    Some((format!("http://{address}:{}", ports.synapse), format!("http://{address}:{}", ports.web)))
+    let url = |endpoint: Endpoint| HereUrl { url: format!("http://{address}:{}", endpoint.port), endpoint };
+    Some(stack::endpoints(&site.config).into_iter().map(url).collect())
 }
 
 /// There was nothing to do.
@@ -263,11 +265,18 @@ impl Printable for AlreadySettled<'_> {
     }
 }
 
-/// Where a server is, seen from this machine.
-#[derive(Serialize)]
-struct HereUrls {
-    synapse: String,
-    client: String,
+/// Where an endpoint is, seen from this machine.
+pub struct HereUrl {
+    pub endpoint: Endpoint,
+    pub url: String,
+}
+
+/// One object: what JSON calls each, and where it is.
+pub fn as_json<S: Serializer>(urls: &Option<Vec<HereUrl>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match urls {
+        Some(urls) => serializer.collect_map(urls.iter().map(|at| (at.endpoint.word, &at.url))),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// A server that is up.
@@ -275,7 +284,8 @@ struct HereUrls {
 struct ServerUp<'a> {
     event: &'static str,
     site: &'a str,
-    urls: Option<HereUrls>,
+    #[serde(serialize_with = "as_json")]
+    urls: Option<Vec<HereUrl>>,
     #[serde(skip)]
     config: &'a Config,
     /// Whether the way in is the program's to make.
@@ -288,9 +298,10 @@ impl Printable for ServerUp<'_> {
         let config = self.config;
         let mut words = Wording::of(format!("\n{}", styled(BOLD, &format!("{} is up.", config.server_name))));
         words.data(format!("  User ids      {}", config.user_id("anna")));
-        if let Some(HereUrls { synapse, client }) = &self.urls {
-            words.data(format!("  Web client    {client}"));
-            words.data(format!("  Homeserver    {synapse}"));
+        if let Some(urls) = &self.urls {
+            for HereUrl { endpoint, url } in urls.iter().rev() {
+                words.data(format!("  {:<12}  {url}", capitalized(endpoint.label)));
+            }
             if self.led {
                 words.data(format!("  From outside  {}, led to {}", config.chat_url, config.matrix_url));
             } else {

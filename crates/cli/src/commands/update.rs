@@ -44,14 +44,17 @@ const BACK: Duration = Duration::from_secs(1800);
 
 pub fn update(config: Option<&Path>, args: &args::Update, out: &Reporter) -> Result<u8, Error> {
     let (world, found) = super::world(config, out)?;
-    let hold: Vec<Service> = args.hold.iter().map(|name| Service::from(*name)).collect();
-    let Targets { requests, debian, held } = targets(&stack::services(&world.site().config), &args.targets, &hold, &world.site().config.update.hold)
-        .map_err(|unfit| match unfit {
-            Unfit::Both(service) => {
-                Error::usage(format!("{service} is both to be updated and to be held back"), "name it once")
-            }
-            Unfit::Off(service) => super::services::switched_off(service),
-        })?;
+    let on = stack::services(&world.site().config);
+    let Targets { requests, debian, held } =
+        targets(&on, &args.targets, &args.hold, &world.site().config.update.hold).map_err(
+            |unfit| match unfit {
+                Unfit::Both(service) => Error::usage(
+                    format!("{service} is both to be updated and to be held back"),
+                    "name it once",
+                ),
+                Unfit::Off(service) => super::services::switched_off(service),
+            },
+        )?;
     let asked = UpdateAsked { check: args.check, rehearse: args.rehearse, unattended: args.unattended };
     if asked.check && requests.is_empty() {
         out.report(&Outlook::of(&world, None, held)?)?;

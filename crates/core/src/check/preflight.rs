@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::{Check, Verdict, human};
 use crate::{
     config::Network,
+    endpoint::Reach,
     fact::{Fact, GuestState, MachineInfo, Side},
     firewall::{self, Transport},
     observed::{Gap, Observed, Seen},
     render::ports,
     resource::{self, Preflight, Site, guest_state},
     size::Bytes,
-    stack::{self, Reach},
+    stack,
 };
 
 /// Room that root file system, images and an empty database need together.
@@ -75,7 +76,10 @@ const QUESTIONS: [(&str, Question); 13] = [
 /// Whether there is a guest already; much is asked only before there is one.
 fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     match site.backend.is_this_machine() {
-        true => Ok(seen.container(stack::synapse::ID.name())?.is_none()),
+        true => stack::Data::Tables
+            .keepers()
+            .into_iter()
+            .try_fold(true, |new, service| Ok(new && seen.container(service.name())?.is_none())),
         false => Ok(guest_state(site, seen)? == GuestState::Absent),
     }
 }

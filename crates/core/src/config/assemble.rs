@@ -9,8 +9,9 @@ use super::{
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
         update::{AUTO, HOLD, REHEARSE},
     },
-    network, proxmox, turn,
+    network, proxmox,
     read::{Got, Reader},
+    turn,
     types::{BuildVersion, Decides, ExtraSettings, Flaw, PublicUrl, RegistrationChoice, SigningKey},
 };
 use crate::{
@@ -167,9 +168,10 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
 
 fn images(r: &mut Reader<'_>) -> Images {
     use image_keys::{
-        COTURN_ARCHIVE, COTURN_REFERENCE, COTURN_SIGNATURE_KEY, POSTGRES_ARCHIVE, POSTGRES_REFERENCE, POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE,
-        REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE,
-        SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE, WEB_SIGNATURE_KEY,
+        COTURN_ARCHIVE, COTURN_REFERENCE, COTURN_SIGNATURE_KEY, POSTGRES_ARCHIVE, POSTGRES_REFERENCE,
+        POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE, REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE,
+        SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE,
+        WEB_SIGNATURE_KEY,
     };
     let source = r.value(&SOURCE);
     let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE, &SYNAPSE_SIGNATURE_KEY);

@@ -32,7 +32,7 @@ pub use self::{
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
-    turn::{TurnRelay, Turn, TurnCertificate, TurnServer},
+    turn::{Turn, TurnCertificate, TurnRelay, TurnServer},
     types::PortRange,
     whose::{Whose, distrust},
 };

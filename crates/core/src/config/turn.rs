@@ -105,10 +105,8 @@ pub(super) fn turn(r: &mut Reader<'_>, network: &Network) -> Option<Turn> {
         if here.sound() {
             refuse_keys_of_the_server(r);
         }
-        let others: [(&dyn AnyKey, bool); 2] = [
-            (&keys::USER_LIFETIME, user_lifetime.written()),
-            (&keys::ALLOW_GUESTS, allow_guests.written()),
-        ];
+        let others: [(&dyn AnyKey, bool); 2] =
+            [(&keys::USER_LIFETIME, user_lifetime.written()), (&keys::ALLOW_GUESTS, allow_guests.written())];
         elsewhere(r, others)
     };
     Some(Turn { relay: relay?, user_lifetime: user_lifetime.value.0, allow_guests: allow_guests.value })
@@ -172,8 +170,10 @@ fn server(r: &mut Reader<'_>) -> Option<TurnServer> {
     for (key, _, why) in of_others.into_iter().filter(|(_, written, _)| *written) {
         r.complain(
             key,
-            Flaw::new(format!("this is about somebody else's TURN server, and server = true runs one here: {why}"))
-                .hint("remove this line, or server = true"),
+            Flaw::new(format!(
+                "this is about somebody else's TURN server, and server = true runs one here: {why}"
+            ))
+            .hint("remove this line, or server = true"),
         );
     }
     let address = r.optional(&keys::ADDRESS);
@@ -212,5 +212,10 @@ fn server(r: &mut Reader<'_>) -> Option<TurnServer> {
         (Some(chain), Some(key)) => Some(TurnCertificate { chain, key: key.0 }),
         _ => None,
     };
-    Some(TurnServer { address: address.value?, name: name.value, ports: r.value(&keys::PORTS).value, certificate })
+    Some(TurnServer {
+        address: address.value?,
+        name: name.value,
+        ports: r.value(&keys::PORTS).value,
+        certificate,
+    })
 }

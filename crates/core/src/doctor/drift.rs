@@ -26,7 +26,7 @@ pub(super) fn drift(case: &Case<'_>) -> Found {
     let explained = |id: &ResourceId| {
         stack::ALL.iter().any(|room| {
             *id == ids::service(room.id())
-                && (case.has(room.causes())
+                && (case.has(room.family())
                     || case.has("service/")
                     || case.has("ports/")
                     || case.has("runtime/")

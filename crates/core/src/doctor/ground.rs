@@ -6,12 +6,13 @@ use crate::{
     disk::{self, human},
     fact::{Ran, Room, Side},
     ids, layout,
+    lock::LockedImages,
     name::AbsPath,
     observed::Seen,
     resource::read_lock,
     service::ServiceId,
     size::Bytes,
-    stack,
+    stack::{self, Data},
 };
 
 /// Below this, it is time to do something.
@@ -128,10 +129,13 @@ pub(super) fn memory(case: &Case<'_>) -> Found {
 
 /// The trial container, with or without the stack's networks.
 fn trial<'a>(case: &Case<'a>, networks: &[&str], name: &str) -> Seen<Option<&'a Ran>> {
-    // Synapse's image has `getent` in it, official and built alike.
+    // The image of who looks up others has `getent` in it, official and built alike.
     let lock = read_lock(case.seen)?;
-    let Some(image) = lock.and_then(|lock| lock.images.get(&stack::synapse::ID).map(|i| i.run.clone()))
-    else {
+    let looks_up = |images: &LockedImages| {
+        let mut rooms = stack::ALL.into_iter().filter(|room| !room.needs().is_empty());
+        rooms.find_map(|room| Some(images.get(&room.id())?.run.clone()))
+    };
+    let Some(image) = lock.and_then(|lock| looks_up(&lock.images)) else {
         return Ok(None);
     };
     case.seen.canary(&image, networks, name).map(Some)
@@ -166,22 +170,32 @@ fn tail(trial: &Ran) -> Vec<String> {
 
 /// Whether containers find each other by name.
 pub(super) fn container_names(case: &Case<'_>) -> Found {
-    let runs = |service: ServiceId| -> Seen<bool> {
-        Ok(case.seen.container(service.name())?.is_some_and(|c| c.state == "running"))
-    };
-    if case.has("runtime/") || !runs(stack::postgres::ID)? {
+    if case.has("runtime/") {
         return Ok(None);
     }
-    let postgres = stack::postgres::ID.name();
+    for room in stack::ALL {
+        let mut needs = room.needs().iter().filter(|need| stack::room(**need).data() == Data::Cluster);
+        if let Some(need) = needs.next()
+            && case.runs(*need)?
+            && let Some(found) = not_found(case, room.id(), *need)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `service` does not find the one that it needs.
+fn not_found(case: &Case<'_>, service: ServiceId, need: ServiceId) -> Found {
     // A trial container would make Podman start the name server anew, so one
     // that runs already is asked where there is one.
-    let (trial, who) = if runs(stack::synapse::ID)? {
-        (case.seen.lookup(stack::synapse::ID.name(), postgres)?, stack::synapse::ID.name())
+    let (trial, who) = if case.runs(service)? {
+        (case.seen.lookup(service.name(), need.name())?, service.name())
     } else {
-        match trial(case, &[layout::DB_NETWORK], postgres)? {
+        match trial(case, &[layout::DB_NETWORK], need.name())? {
             Some(trial) if could_not_run(trial) => {
                 let what = "Containers cannot be connected to the stack's networks.".to_owned();
-                return Ok(Some((what, tail(trial), Mend::Restart(stack::postgres::ID))));
+                return Ok(Some((what, tail(trial), Mend::Restart(need))));
             }
             Some(trial) => (trial, "a trial container"),
             None => return Ok(None),
@@ -191,8 +205,8 @@ pub(super) fn container_names(case: &Case<'_>) -> Found {
         // `getent`'s own word for "not found".
         Some(2) => Some((
             "Containers cannot find each other by name.".to_owned(),
-            vec![format!("{who} does not find {postgres} in the network {}", layout::DB_NETWORK)],
-            Mend::Restart(stack::synapse::ID),
+            vec![format!("{who} does not find {need} in the network {}", layout::DB_NETWORK)],
+            Mend::Restart(service),
         )),
         _ => None,
     })

@@ -1,11 +1,7 @@
 //! Images whose layers a power cut, or a bad disk, has emptied.
 
 use super::{Case, Found, Mend};
-use crate::{
-    doctor::service::{journal, last_words},
-    ids,
-    stack,
-};
+use crate::{doctor::service::journal, frame::last_words, ids, stack};
 
 /// What programs and Podman say, in small letters, when files of an image are not what they were.
 const WORDS: [&str; 8] = [

@@ -1,36 +1,35 @@
 //! What is wrong, and what mends it: from facts to causes.
 //!
 //! A cause is a function that looks at what is known and says what it found, or
-//! nothing. [`CAUSES`] has them in the order in which one explains another:
+//! nothing. [`causes`] has them in the order in which one explains another:
 //! whatever stands above may be why what stands below is so. A cause that
 //! [`Cause::hides`] the rest leaves nothing to be seen behind it. When the server
 //! itself is well, what leads to it from outside is looked at with the checks of
 //! `verify`.
 
 mod backup;
-mod database;
 mod drift;
 mod ground;
 mod images;
 mod machine;
 mod outside;
-mod redis;
 mod service;
-mod synapse;
-mod turn;
-mod web;
 
 use serde::Serialize;
 
+pub use crate::frame::Mend;
 use crate::{
-    fact::Health,
+    config::Config,
+    fact::{Fact, Health, Side},
     federation::Net,
+    frame::{Found, GuestFile, RelayTried, RoomCase},
     ids::ResourceId,
+    name::AbsPath,
     observed::{Gap, Observed, Seen},
     plan::Plan,
-    resource::Site,
+    resource::{Site, read_lock},
     service::ServiceId,
-    stack,
+    stack::{self, Data},
 };
 
 /// Something that is wrong.
@@ -45,43 +44,6 @@ pub struct Finding {
     /// What mends it.
     #[serde(flatten)]
     pub mend: Mend,
-}
-
-/// What mends something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mend {
-    /// `matrix-podman up`, which shows a plan and asks.
-    Up,
-    /// Restarting a service.
-    Restart(ServiceId),
-    /// What a person has to type or decide.
-    Type(String),
-}
-
-impl Mend {
-    /// What to type.
-    pub fn command(&self) -> String {
-        match self {
-            Mend::Up => "matrix-podman up".to_owned(),
-            Mend::Restart(service) => format!("matrix-podman restart {service}"),
-            Mend::Type(command) => command.clone(),
-        }
-    }
-
-    /// Whether the program may do it when it is told to.
-    pub fn is_safe(&self) -> bool {
-        !matches!(self, Mend::Type(_))
-    }
-}
-
-impl Serialize for Mend {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut fields = serializer.serialize_struct("Mend", 2)?;
-        fields.serialize_field("command", &self.command())?;
-        fields.serialize_field("safe", &self.is_safe())?;
-        fields.end()
-    }
 }
 
 /// Something that could not be found out.
@@ -123,28 +85,35 @@ pub struct Case<'a> {
     found: &'a [Finding],
 }
 
-/// What a cause finds: what is wrong, what shows it, what mends it.
-type Found = Seen<Option<(String, Vec<String>, Mend)>>;
-
 /// A reason why a server does not work.
+#[derive(Clone, Copy)]
 struct Cause {
     id: &'static str,
     /// Whether nothing can be seen behind it.
     hides: bool,
-    look: fn(&Case<'_>) -> Found,
+    look: Diagnose,
+}
+
+/// How a cause is looked for.
+#[derive(Clone, Copy)]
+enum Diagnose {
+    /// By one that may look at everything.
+    Anywhere(fn(&Case<'_>) -> Found),
+    /// By one of a room.
+    InRoom(fn(&dyn RoomCase) -> Found),
 }
 
 const fn cause(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
-    Cause { id, hides: false, look }
+    Cause { id, hides: false, look: Diagnose::Anywhere(look) }
 }
 
 const fn hiding(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
-    Cause { id, hides: true, look }
+    Cause { id, hides: true, look: Diagnose::Anywhere(look) }
 }
 
-/// All causes, most fundamental first. An id is `family/aspect` and part of the
+/// What is not about one service and explains what is. An id is `family/aspect` and part of the
 /// program's interface.
-const CAUSES: &[Cause] = &[
+const FUNDAMENTAL: &[Cause] = &[
     hiding("guest/absent", machine::absent),
     hiding("guest/foreign", machine::foreign),
     hiding("guest/damaged", machine::damaged),
@@ -160,28 +129,13 @@ const CAUSES: &[Cause] = &[
     cause("runtime/broken", ground::runtime),
     cause("images/damaged", images::damaged),
     cause("ports/taken", service::ports),
-    cause("database/version", database::version),
-    cause("database/broken", database::broken),
-    cause("database/stopped", database::stopped),
-    cause("runtime/names", ground::container_names),
-    cause("redis/stopped", redis::stopped),
-    cause("redis/refuses", redis::refuses),
-    cause("synapse/held", synapse::held),
-    cause("synapse/key-missing", synapse::key_missing),
-    cause("synapse/key-broken", synapse::key_broken),
-    cause("synapse/config", synapse::config),
-    cause("synapse/database-password", synapse::password),
-    cause("synapse/database-locale", synapse::locale),
-    cause("synapse/database-too-new", synapse::too_new),
-    cause("synapse/database-too-old", synapse::too_old),
-    cause("synapse/database-away", synapse::away),
-    cause("synapse/key-changed", synapse::key_changed),
-    cause("web/config", web::config),
-    cause("web/mounts", web::mounts),
-    cause("web/port", web::port),
-    cause("turn/refused", turn::refused),
-    cause("turn/silent", turn::silent),
-    cause("turn/lost", turn::lost),
+];
+
+/// What explains why services do not find the database, and needs it to run.
+const NAMES: Cause = cause("runtime/names", ground::container_names);
+
+/// What may be left when nothing of one service explains it.
+const REST: &[Cause] = &[
     cause("service/fails", service::fails),
     cause("site/blocked", drift::blocked),
     cause("site/drift", drift::drift),
@@ -193,14 +147,36 @@ const CAUSES: &[Cause] = &[
     cause("backup/timer", backup::timer),
 ];
 
+/// All causes, most fundamental first: whatever the services stand on, each service in the order in which
+/// they start, and the rest.
+fn causes() -> Vec<Cause> {
+    let of = |room: &&dyn stack::Service| -> Vec<Cause> {
+        let causes = room.causes().iter();
+        causes.map(|cause| Cause { id: cause.id, hides: false, look: Diagnose::InRoom(cause.look) }).collect()
+    };
+    let keeps = |room: &&dyn stack::Service| room.data() == Data::Cluster;
+    FUNDAMENTAL
+        .iter()
+        .copied()
+        .chain(stack::ALL.iter().filter(|room| keeps(room)).flat_map(of))
+        .chain([NAMES])
+        .chain(stack::ALL.iter().filter(|room| !keeps(room)).flat_map(of))
+        .chain(REST.iter().copied())
+        .collect()
+}
+
 /// Looks for all causes; outside, in the network that `net` tells of. What `seen` does not know yet is noted there; the
 /// diagnosis is complete when nothing was noted.
 pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
-    for cause in CAUSES {
+    for cause in causes() {
         let case = Case { site, seen, plan, found: &diagnosis.findings };
         diagnosis.looked_for += 1;
-        match (cause.look)(&case) {
+        let found = match cause.look {
+            Diagnose::Anywhere(look) => look(&case),
+            Diagnose::InRoom(look) => look(&case),
+        };
+        match found {
             Ok(None) => {}
             Ok(Some((what, evidence, mend))) => {
                 diagnosis.findings.push(Finding { cause: cause.id, what, evidence, mend });
@@ -234,6 +210,11 @@ impl Case<'_> {
         Ok(container.is_some_and(|c| c.state == "running" && c.health == Health::Healthy))
     }
 
+    /// Whether the container of `service` runs.
+    fn runs(&self, service: ServiceId) -> Seen<bool> {
+        Ok(self.seen.container(service.name())?.is_some_and(|c| c.state == "running"))
+    }
+
     /// What to type so that `command` runs in the guest.
     fn in_guest(&self, command: &str) -> String {
         self.site.backend.typed_in_guest(self.site, self.seen, command)
@@ -248,6 +229,78 @@ impl Case<'_> {
     }
 }
 
+impl RoomCase for Case<'_> {
+    fn config(&self) -> &Config {
+        &self.site.config
+    }
+
+    fn has(&self, family: &str) -> bool {
+        self.has(family)
+    }
+
+    fn is_well(&self, service: ServiceId) -> Seen<bool> {
+        self.is_well(service)
+    }
+
+    fn runs(&self, service: ServiceId) -> Seen<bool> {
+        self.runs(service)
+    }
+
+    fn journal(&self, service: ServiceId) -> Seen<&[String]> {
+        service::journal(self, service)
+    }
+
+    fn file(&self, path: &AbsPath) -> Seen<Option<GuestFile<'_>>> {
+        let file = self.seen.file(Side::Guest, path)?;
+        Ok(file.map(|file| GuestFile {
+            mode: file.mode,
+            owner: file.owner,
+            content: file.content.as_deref(),
+        }))
+    }
+
+    fn is_there(&self, path: &AbsPath) -> Seen<bool> {
+        Ok(self.seen.meta(Side::Guest, path)?.is_some())
+    }
+
+    fn is_mounted(&self, service: ServiceId, target: &str) -> Seen<Option<bool>> {
+        let inside = self.seen.mounts(service.name())?;
+        Ok(inside.as_ref().map(|inside| inside.mounts.contains_key(target)))
+    }
+
+    fn has_lock(&self) -> Seen<bool> {
+        Ok(read_lock(self.seen)?.is_some())
+    }
+
+    fn cache_answer(&self) -> Seen<&str> {
+        self.seen.text(Fact::RedisPing)
+    }
+
+    fn relayed(&self) -> Seen<&RelayTried> {
+        self.seen.relayed()
+    }
+
+    fn signing_keys_in_use(&self) -> Seen<&[String]> {
+        self.seen.lines(Fact::SigningKeysInUse(self.site.config.server_name.clone()))
+    }
+
+    fn signing_key_on_disk(&self) -> Seen<&str> {
+        self.seen.text(Fact::SigningKeyOnDisk)
+    }
+
+    fn in_guest(&self, command: &str) -> String {
+        self.in_guest(command)
+    }
+
+    fn drifts(&self, id: &ResourceId) -> bool {
+        self.drifts(id)
+    }
+
+    fn blocked(&self, id: &ResourceId) -> Option<(&str, &str)> {
+        self.plan.blocked().find(|(blocked, _, _)| *blocked == id).map(|(_, why, hint)| (why, hint))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,8 +309,8 @@ mod tests {
     #[test]
     fn every_cause_has_a_name_of_its_own_and_stands_in_the_guide() {
         let guide = include_str!("../../../../docs/guides/doctor.md");
-        let ids: BTreeSet<&str> = CAUSES.iter().map(|cause| cause.id).collect();
-        assert_eq!(ids.len(), CAUSES.len());
+        let ids: BTreeSet<&str> = causes().iter().map(|cause| cause.id).collect();
+        assert_eq!(ids.len(), causes().len());
         for id in ids.iter().chain(&outside::FUNDAMENTAL) {
             assert!(guide.contains(&format!("`{id}`")), "{id} is not in docs/guides/doctor.md");
         }

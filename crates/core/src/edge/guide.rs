@@ -88,7 +88,7 @@ pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
             } else {
                 "They come through your router."
             },
-            way.synapse.host,
+            way.guest,
         ),
         steps,
     }
@@ -152,6 +152,11 @@ fn circles(plain: bool) -> Option<Part> {
     })
 }
 
+/// The port that a host leads to.
+fn port(way: &Way, host: &str) -> String {
+    way.at(host).next().map(|to| to.port.to_string()).unwrap_or_default()
+}
+
 fn matrix_host(way: &Way, plain: bool) -> Step {
     let mut parts = vec![
         text("In NPM: Hosts, Proxy Hosts, Add Proxy Host."),
@@ -159,8 +164,8 @@ fn matrix_host(way: &Way, plain: bool) -> Step {
             [
                 ("Domain Names", &way.matrix),
                 ("Scheme", "http"),
-                ("Forward Hostname / IP", &way.synapse.host),
-                ("Forward Port", &way.synapse.port.to_string()),
+                ("Forward Hostname / IP", &way.guest),
+                ("Forward Port", &port(way, &way.matrix)),
                 ("Cache Assets", "off: it would store people's pictures"),
                 ("Block Common Exploits", "off: it refuses logins through other services"),
                 ("Websockets Support", "on"),
@@ -181,8 +186,8 @@ fn chat_host(way: &Way, plain: bool) -> Step {
             [
                 ("Domain Names", &way.chat),
                 ("Scheme", "http"),
-                ("Forward Hostname / IP", &way.web.host),
-                ("Forward Port", &way.web.port.to_string()),
+                ("Forward Hostname / IP", &way.guest),
+                ("Forward Port", &port(way, &way.chat)),
                 ("Cache Assets", "off"),
                 ("Block Common Exploits", "off"),
                 ("Websockets Support", "on"),
@@ -307,7 +312,7 @@ fn open_ports(config: &Config, way: &Way) -> Option<Step> {
     let listed: Vec<String> = open.iter().map(ToString::to_string).collect();
     let to = match config.guest.network {
         Network::Own { .. } => "the machine that the guest is on, which leads them to it".to_owned(),
-        Network::Existing { .. } => format!("the guest at {}", way.synapse.host),
+        Network::Existing { .. } => format!("the guest at {}", way.guest),
     };
     let mut parts = vec![text(format!(
         "Calls come past proxy and tunnel. In your router, forward these ports to {to}: {}.",
@@ -351,7 +356,7 @@ mod tests {
     use crate::config::Defaults;
 
     fn made(config: &Config) -> Guide {
-        guide(config, &proxy::way(config, "10.86.42.20"), "192.168.1.5")
+        guide(config, &proxy::way(config, &crate::stack::endpoints(config), "10.86.42.20"), "192.168.1.5")
     }
 
     #[test]

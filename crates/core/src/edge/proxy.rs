@@ -9,7 +9,9 @@ use super::{
 use crate::{
     config::Config,
     document::nginx::{self, Directive},
+    endpoint::{Endpoint, Paths, Reach},
     name::Cidr,
+    service::ServiceId,
     size::Bytes,
 };
 
@@ -27,9 +29,15 @@ pub const CORS: [(&str, &str); 3] = [
 /// A service in the guest as the proxy reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Name or address.
+    /// Which.
+    pub service: ServiceId,
+    /// The host that it answers for.
+    pub at: String,
+    /// What of that host is for it.
+    pub paths: Paths,
+    /// Name or address of the guest.
     pub host: String,
-    /// Port.
+    /// Port there.
     pub port: u16,
 }
 
@@ -44,10 +52,10 @@ pub struct Way {
     pub chat_url: String,
     /// The domain itself, where it has to answer well-known.
     pub apex: Option<String>,
-    /// Synapse.
-    pub synapse: Upstream,
-    /// The web client.
-    pub web: Upstream,
+    /// Name or address of the guest.
+    pub guest: String,
+    /// What answers there.
+    pub upstreams: Vec<Upstream>,
     /// The largest request.
     pub max_body: Bytes,
     /// The scheme that people use.
@@ -60,15 +68,43 @@ pub struct Way {
     pub hsts: bool,
 }
 
-/// The way that `config` describes, to the guest at `host`.
-pub fn way(config: &Config, host: &str) -> Way {
+impl Way {
+    /// What answers for `host`.
+    pub fn at(&self, host: &str) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.iter().filter(move |upstream| upstream.at == host)
+    }
+
+    /// What answers for a host of its own.
+    pub fn whole(&self) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.iter().filter(|upstream| upstream.paths == Paths::All)
+    }
+
+    /// What answers for parts of the Matrix host, each with their prefixes and the pattern of
+    /// what is handed on.
+    pub fn parts(&self) -> impl Iterator<Item = (&Upstream, &'static [&'static str], &'static str)> {
+        self.upstreams.iter().filter_map(|upstream| match upstream.paths {
+            Paths::Below { prefixes, allowed } => Some((upstream, prefixes, allowed)),
+            Paths::All => None,
+        })
+    }
+}
+
+/// The way that `config` describes, to these endpoints of the guest at `host`.
+pub fn way(config: &Config, endpoints: &[Endpoint], host: &str) -> Way {
+    let upstream = |endpoint: &Endpoint| Upstream {
+        service: endpoint.service,
+        at: endpoint.host.clone(),
+        paths: endpoint.paths,
+        host: host.to_owned(),
+        port: endpoint.port.get(),
+    };
     Way {
         matrix: config.matrix_host().to_owned(),
         chat: config.chat_host().to_owned(),
         chat_url: config.chat_url.clone(),
         apex: config.apex_host().map(str::to_owned),
-        synapse: Upstream { host: host.to_owned(), port: config.ports.synapse.get() },
-        web: Upstream { host: host.to_owned(), port: config.ports.web.get() },
+        guest: host.to_owned(),
+        upstreams: endpoints.iter().filter(|at| at.reach == Reach::Proxies).map(upstream).collect(),
         max_body: config.synapse.max_upload_size,
         scheme: if config.matrix_url.starts_with("http://") { "http" } else { "https" },
         documents: well_known::documents(config),
@@ -148,8 +184,11 @@ fn hand_on(way: &Way, to: &Upstream, nginx: Nginx) -> Vec<Directive> {
         (Nginx::Npm, None) => "$realip_remote_addr",
         _ => "$remote_addr",
     };
+    // NPM knows one address for each host.
+    let known = way.at(&to.at).next() == Some(to);
     let target = match nginx {
-        Nginx::Npm => "$forward_scheme://$server:$port$request_uri".to_owned(),
+        Nginx::Npm if known => "$forward_scheme://$server:$port$request_uri".to_owned(),
+        Nginx::Npm => format!("http://{}:{}$request_uri", to.host, to.port),
         // Without a path behind it, the path goes on as it came.
         Nginx::Plain => format!("http://{}:{}", to.host, to.port),
     };
@@ -172,8 +211,8 @@ fn refusal() -> Vec<Directive> {
 
 /// nginx chooses a location by the path as it understood it, and hands on the
 /// one that came. So the one that came decides whether it is handed on at all.
-fn guards() -> Vec<Directive> {
-    [("!~", paths::ALLOWED), ("~", paths::CROOKED)]
+fn guards(allowed: &str) -> Vec<Directive> {
+    [("!~", allowed), ("~", paths::CROOKED)]
         .map(|(operator, pattern)| {
             Directive::block("if", ["($request_uri", operator, &format!("{pattern})")], refusal())
         })
@@ -183,10 +222,12 @@ fn guards() -> Vec<Directive> {
 fn matrix_locations(way: &Way, nginx: Nginx) -> Vec<Directive> {
     let mut block = answers(way);
     block.push(Directive::block("location", ["^~", paths::ADMIN], refusal()));
-    for path in paths::PUBLIC {
-        let mut inside = guards();
-        inside.extend(hand_on(way, &way.synapse, nginx));
-        block.push(Directive::block("location", ["^~", path], inside));
+    for (to, prefixes, allowed) in way.parts() {
+        for prefix in prefixes.iter().copied() {
+            let mut inside = guards(allowed);
+            inside.extend(hand_on(way, to, nginx));
+            block.push(Directive::block("location", ["^~", prefix], inside));
+        }
     }
     let home = format!("{}/", way.chat_url);
     block.push(Directive::block("location", ["=", "/"], vec![Directive::simple("return", ["302", &home])]));
@@ -227,12 +268,14 @@ pub fn nginx_servers(way: &Way, tls: &TlsFiles) -> String {
         block.extend(inside);
         Directive::block("server", [], block)
     };
-    let web = Directive::block("location", ["/"], hand_on(way, &way.web, Nginx::Plain));
     let mut servers = vec![
         Directive::block("server", [], redirect),
         server(&way.matrix, matrix_locations(way, Nginx::Plain)),
-        server(&way.chat, vec![web]),
     ];
+    servers.extend(way.whole().map(|to| {
+        let all = Directive::block("location", ["/"], hand_on(way, to, Nginx::Plain));
+        server(&to.at, vec![all])
+    }));
     if let Some(apex) = &way.apex {
         let mut inside = answers(way);
         inside.push(Directive::block("location", ["/"], vec![Directive::simple("return", ["404"])]));
@@ -244,7 +287,7 @@ pub fn nginx_servers(way: &Way, tls: &TlsFiles) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Defaults;
+    use crate::{config::Defaults, stack::endpoints};
 
     fn tunnelled() -> Config {
         Config::parse(
@@ -258,13 +301,13 @@ mod tests {
 
     #[test]
     fn the_advanced_block() {
-        insta::assert_snapshot!(npm_advanced(&way(&tunnelled(), "10.86.42.20")));
+        insta::assert_snapshot!(npm_advanced(&way(&tunnelled(), &endpoints(&tunnelled()), "10.86.42.20")));
     }
 
     #[test]
     fn the_advanced_block_without_a_tunnel_takes_the_address_that_connected() {
         let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
-        let block = npm_advanced(&way(&config, "10.86.42.20"));
+        let block = npm_advanced(&way(&config, &endpoints(&config), "10.86.42.20"));
         assert!(
             block.contains("X-Forwarded-For $realip_remote_addr;") && !block.contains("real_ip_header"),
             "{block}"
@@ -274,6 +317,9 @@ mod tests {
     #[test]
     fn the_servers() {
         let tls = TlsFiles { certificate: "/c.pem".into(), key: "/k.pem".into() };
-        insta::assert_snapshot!(nginx_servers(&way(&tunnelled(), "10.86.42.20"), &tls));
+        insta::assert_snapshot!(nginx_servers(
+            &way(&tunnelled(), &endpoints(&tunnelled()), "10.86.42.20"),
+            &tls
+        ));
     }
 }

@@ -49,7 +49,7 @@ mod tests {
             "matrix.toml",
         )
         .unwrap();
-        let way = proxy::way(&config, "10.86.42.20");
+        let way = proxy::way(&config, &crate::stack::endpoints(&config), "10.86.42.20");
         for (name, proxy) in
             [("caddy", Proxy::Caddy), ("haproxy", Proxy::Haproxy), ("traefik", Proxy::Traefik)]
         {

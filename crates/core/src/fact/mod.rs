@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
 pub use guest_disk::{EXT4_HEAD, GuestDisk, ext4_size};
-pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, RelayTried, Relayed, Roles, Trial, Tried};
+pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
 pub use link::Link;
 pub use net::{
     Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
@@ -40,7 +40,6 @@ pub use spare::{Spare, StoredImage};
 pub use system::{GuestState, MachineInfo, Suspension, UnitState};
 pub use usage::{Amount, Contents, Memory, Timer};
 
-pub use crate::output::Output;
 use crate::{
     desired::SecretTemplate,
     edge::{Question, Reply},
@@ -48,6 +47,10 @@ use crate::{
     output::last_line,
     proxmox,
     schema::Schema,
+};
+pub use crate::{
+    frame::{RelayTried, Relayed},
+    output::Output,
 };
 
 /// Where a question is asked or an act is done.

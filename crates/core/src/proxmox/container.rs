@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     config::{Address, Config, Network},
+    endpoint::Endpoint,
     layout,
     name::Tag,
+    service::capitalized,
 };
 
 /// Begins the line of a container's description that says which site it
@@ -55,17 +57,15 @@ pub fn site_in(description: &str) -> Option<&str> {
 
 /// The description that people see in Proxmox's web pages, in Markdown, with
 /// the mark.
-pub fn description(config: &Config, address: Option<Ipv4Addr>) -> String {
+pub fn description(config: &Config, endpoints: &[Endpoint], address: Option<Ipv4Addr>) -> String {
     let mut text = format!("# Matrix server {}\n\n", config.server_name);
-    let mut entry = |what: &str, public: &str, port: u16| {
-        text.push_str(&format!("- {what}: <{public}>"));
+    for Endpoint { label, url, port, .. } in endpoints.iter().rev() {
+        text.push_str(&format!("- {}: <{url}>", capitalized(label)));
         if let Some(address) = address {
             text.push_str(&format!(", on this network <http://{address}:{port}>"));
         }
         text.push('\n');
-    };
-    entry("Web client", &config.chat_url, config.ports.web.get());
-    entry("Homeserver", &config.matrix_url, config.ports.synapse.get());
+    }
     text.push_str("- How it is: `matrix-podman status` on this node\n");
     text.push_str(&format!("- Its files: `{}` in the container\n\n", layout::ROOT));
     text.push_str("Made and kept by matrix-podman, which finds it by the next line.\n\n");
@@ -148,7 +148,7 @@ pub fn ssh_keys_in(text: &str) -> Vec<&str> {
 
 /// The settings of a container that is to be made. `ssh_keys` is the file with
 /// public keys.
-pub fn create_options(config: &Config) -> Vec<(String, String)> {
+pub fn create_options(config: &Config, endpoints: &[Endpoint]) -> Vec<(String, String)> {
     let proxmox = &config.proxmox;
     let mut options = wanted(config, &Settings::default());
     options.push(("rootfs", format!("{}:{}", proxmox.storage, gibibytes(config.guest.expected_disk()))));
@@ -161,7 +161,7 @@ pub fn create_options(config: &Config) -> Vec<(String, String)> {
         Network::Existing { address: Address::Static { address, .. }, .. } => Some(address.address()),
         _ => None,
     };
-    options.push(("description", description(config, address)));
+    options.push(("description", description(config, endpoints, address)));
     if let Some(pool) = &proxmox.pool {
         options.push(("pool", pool.to_string()));
     }
@@ -235,7 +235,7 @@ pub fn holds(key: &str, now: Option<&str>, wanted: &str) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{config::Defaults, proxmox::Setting};
+    use crate::{config::Defaults, proxmox::Setting, stack::endpoints};
 
     pub(in crate::proxmox) fn config(lines: &str) -> Config {
         let text = format!("domain = \"chat.home.arpa\"\nguest.backend = \"proxmox\"\n{lines}");
@@ -250,14 +250,17 @@ pub(super) mod tests {
         gateway6 = \"fe80::1\"\nstart_order = 3\ndata_volume = \"100G\"\nssh_keys = \"/root/k.pub\"\n";
 
     fn shown(config: &Config) -> String {
-        create_options(config).iter().map(|(key, value)| format!("--{key} {value:?}\n")).collect()
+        create_options(config, &endpoints(config))
+            .iter()
+            .map(|(key, value)| format!("--{key} {value:?}\n"))
+            .collect()
     }
 
     /// The settings that a container made with those options has, as Proxmox
     /// writes them.
     pub(in crate::proxmox) fn settings(config: &Config) -> Settings {
         let mut settings = Settings::default();
-        for (key, value) in create_options(config) {
+        for (key, value) in create_options(config, &endpoints(config)) {
             let value = match key.as_str() {
                 "net0" => format!("{value},hwaddr=BC:24:11:01:02:03"),
                 "rootfs" => "tank:vm-120-disk-0,size=20G".to_owned(),
@@ -358,7 +361,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_description_keeps_its_mark_whatever_stands_around_it() {
-        let text = description(&config(""), Some([10, 0, 0, 5].into()));
+        let text = description(&config(""), &endpoints(&config("")), Some([10, 0, 0, 5].into()));
         insta::assert_snapshot!(text);
         assert_eq!(site_in(&text), Some("chat.home.arpa"));
         assert_eq!(

@@ -46,7 +46,7 @@ pub fn entries() -> Vec<Entry> {
     let storage = StorageName::known("STORAGE-X");
     let snapshot = SnapshotName::known("NAME");
     let options = Config::from_domain("chat.home.arpa", &Defaults::default().on_proxmox(true))
-        .map(|config| super::create_options(&config))
+        .map(|config| super::create_options(&config, &[]))
         .unwrap_or_default()
         .into_iter()
         .map(|(key, _)| (key.clone(), key.to_ascii_uppercase()))

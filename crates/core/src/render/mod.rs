@@ -26,7 +26,8 @@ use crate::{
 /// Every file of the stack: the services' config, their units, and the same
 /// stack as a compose file.
 pub fn stack_files(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
-    let mut files: Vec<DesiredFile> = stack::rooms(config).flat_map(|room| room.files(config, facts)).collect();
+    let mut files: Vec<DesiredFile> =
+        stack::rooms(config).flat_map(|room| room.files(config, facts)).collect();
     files.extend(quadlet::networks(facts));
     files.extend(quadlet::containers(config, lock, facts)?);
     files.push(quadlet::stack_unit());

@@ -4,9 +4,10 @@ use crate::{
     config::Config,
     desired::DesiredFile,
     document::unit::{self, Section},
+    endpoint::Reach,
     firewall::{self, OpenPorts, Source, Transport},
     name::AbsPath,
-    stack::{self, Protocol, Publish, Reach},
+    stack::{self, Protocol, Publish},
 };
 
 /// The unit that loads it, in the guest.

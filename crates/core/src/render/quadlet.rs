@@ -68,8 +68,6 @@ fn full_digest(unit: &str, spec: &ContainerSpec) -> Digest {
 }
 
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
-    // Synapse alone hands out keys that may be used only once.
-    let hold = (spec.service == stack::synapse::ID).then(|| format!("!{}", layout::HOLD));
     // `Wants`, not `Requires`: a dependency that fails once at boot would leave
     // the service down for good, and a restart of the database would restart
     // Synapse, which connects again by itself.
@@ -77,7 +75,7 @@ fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
     let unit = Section::new("Unit")
         .raw("Description", format!("Matrix: {}", spec.service.title()))
         .raw("PartOf", layout::STACK_UNIT)
-        .maybe("ConditionPathExists", hold)
+        .maybe("ConditionPathExists", spec.unless.map(|path| format!("!{path}")))
         .raw("After", layout::STACK_UNIT)
         .each("After", after.clone())
         .each("Wants", after)

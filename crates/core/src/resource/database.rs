@@ -2,23 +2,26 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
-    cluster::version_file,
+    cluster::{NewCluster, version_file},
     effect::Effect,
     fact::Side,
     ids,
     observed::{Observed, Seen},
-    stack::{self, postgres::NewCluster},
+    service::ServiceId,
+    stack::{self, Data},
 };
 
 /// Major versions whose data could be there.
 const MAJORS: std::ops::RangeInclusive<u32> = 13..=20;
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    vec![Box::new(Cluster { site: site.clone() })]
+    let cluster = |service| Box::new(Cluster { site: site.clone(), service }) as Box<dyn Resource>;
+    Data::Cluster.keepers().into_iter().map(cluster).collect()
 }
 
 struct Cluster {
     site: Site,
+    service: ServiceId,
 }
 
 impl Resource for Cluster {
@@ -27,7 +30,7 @@ impl Resource for Cluster {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![ids::SECRETS, ids::STACK_FILES, image::id(stack::postgres::ID)]
+        vec![ids::SECRETS, ids::STACK_FILES, image::id(self.service)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
@@ -41,7 +44,7 @@ impl Resource for Cluster {
                 there.push(major);
             }
         }
-        let Some(image) = image::resolved(&self.site, stack::postgres::ID, seen)? else {
+        let Some(image) = image::resolved(&self.site, self.service, seen)? else {
             return Ok(Diff::later(
                 "Make an empty PostgreSQL cluster",
                 "the image of PostgreSQL is not there yet",
@@ -55,8 +58,8 @@ impl Resource for Cluster {
         };
         // Only the lock says which of several clusters has the data; one that was
         // left, or never served, is not gone back to by itself.
-        let trying = self.site.trial.contains_key(&stack::postgres::ID);
-        let serves = read_lock(seen)?.and_then(|lock| lock.images.get(&stack::postgres::ID)?.major());
+        let trying = self.site.trial.contains_key(&self.service);
+        let serves = read_lock(seen)?.and_then(|lock| stack::cluster_major(&lock.images));
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
             return Ok(Diff::Blocked {
                 why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),

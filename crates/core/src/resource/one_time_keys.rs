@@ -22,7 +22,8 @@ impl Resource for OneTimeKeys {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(stack::postgres::ID), service::id(stack::redis::ID)]
+        let waiting = stack::wait_for(&ids::DATABASE_ONE_TIME_KEYS).into_iter();
+        waiting.flat_map(|room| stack::room(room).needs()).map(|need| service::id(*need)).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

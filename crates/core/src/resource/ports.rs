@@ -6,6 +6,7 @@ use super::{Diff, Resource, ResourceId, Risk, Site, Step, files::compare, is_out
 use crate::{
     config::Network,
     effect::Effect,
+    endpoint::{Endpoint, Reach},
     fact::Side,
     firewall::{self, Source},
     ids,
@@ -78,17 +79,21 @@ impl Resource for Ports {
         // travel together.
         let (loaded, units) =
             (seen.rules(Side::Guest, firewall::PORTS_TABLE), seen.units(Side::Guest, [ports::UNIT]));
-        let serving = seen.container(stack::synapse::ID.name());
+        let endpoints: Vec<Endpoint> =
+            stack::endpoints(config).into_iter().filter(|at| at.reach == Reach::Proxies).collect();
+        let serving: Vec<Seen<bool>> =
+            endpoints.iter().map(|at| Ok(seen.container(at.service.name())?.is_some())).collect();
         let difference = compare(&[], &files, seen)?;
-        let (loaded, units, serving) = (loaded?, units?, serving?);
+        let (loaded, units, serving) = (loaded?, units?, serving.into_iter().collect::<Seen<Vec<bool>>>()?);
         let enabled = units.get(ports::UNIT).is_some_and(|unit| unit.file == "enabled");
-        let (synapse, web) = (config.ports.synapse, config.ports.web);
+        let ports: Vec<String> = endpoints.iter().map(|at| at.port.to_string()).collect();
+        let ports = ports.join(" and ");
         let who = self.who(&proxies);
         if difference.is_empty() && enabled && firewall::are_loaded(&wanted, loaded) {
-            return Ok(Diff::settled(format!("{who} alone may speak to {synapse} and {web}")));
+            return Ok(Diff::settled(format!("{who} alone may speak to {ports}")));
         }
         // Where anybody could come in until now, somebody may have.
-        let was_open = loaded.is_empty() && serving.is_some();
+        let was_open = loaded.is_empty() && serving.contains(&true);
         let (why, risk) = match &config.guest.network {
             Network::Existing { .. } if was_open && proxies.is_empty() => (
                 "until now everybody in the network could; a reverse proxy that edge.proxies does not name is \
@@ -109,7 +114,7 @@ impl Resource for Ports {
             Effect::RestartDaemon { unit: unit() },
         ]);
         Ok(Diff::Change(Step {
-            what: format!("Let only {who} speak to the ports {synapse} and {web}"),
+            what: format!("Let only {who} speak to the ports {ports}"),
             why,
             risk,
             changes: difference.changes,

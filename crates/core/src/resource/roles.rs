@@ -9,7 +9,8 @@ use crate::{
     fact::{Health, Roles as State},
     ids,
     observed::{Observed, Seen},
-    stack::{self, postgres::roles},
+    service::ServiceId,
+    stack::{self, CLUSTER_OWNER, Data},
 };
 
 pub(super) fn all(_: &Site) -> Vec<Box<dyn Resource>> {
@@ -24,17 +25,22 @@ impl Resource for Roles {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        vec![service::id(stack::postgres::ID)]
+        Data::Cluster.keepers().into_iter().map(service::id).collect()
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         // All questions are put before the first answer is looked at, so that they
         // travel together.
-        let (container, synapse) =
-            (seen.container(stack::postgres::ID.name()), seen.container(stack::synapse::ID.name()));
+        let clients = stack::wait_for(&ids::DATABASE_ROLES);
+        let all_healthy = |services: &[ServiceId]| -> Seen<bool> {
+            services.iter().try_fold(true, |all, service| {
+                let container = seen.container(service.name())?;
+                Ok(container.is_some_and(|c| c.state == "running" && c.health == Health::Healthy) && all)
+            })
+        };
+        let (runs, serves) = (all_healthy(&Data::Cluster.keepers()), all_healthy(&clients));
         let (state, lock) = (seen.roles(), read_lock(seen));
-        let runs = container?.is_some_and(|c| c.state == "running" && c.health == Health::Healthy);
-        if !runs {
+        if !runs? {
             return Ok(match lock? {
                 None => Diff::settled("a new cluster has a plain role for Synapse"),
                 Some(_) => Diff::later("See what Synapse's database role may do", "PostgreSQL does not run"),
@@ -45,17 +51,17 @@ impl Resource for Roles {
             Err(why) => {
                 return Ok(Diff::Blocked {
                     why: format!("PostgreSQL does not say what Synapse's role may do: {why}"),
-                    hint: format!("`matrix-podman logs {}` says why", stack::postgres::ID),
+                    hint: Data::Cluster.log_hint(),
                 });
             }
         };
         if *plain && *others == 0 {
             return Ok(Diff::settled("Synapse's role owns its database and nothing else"));
         }
-        let serves = synapse?.is_some_and(|c| c.health == Health::Healthy);
+        let serves = serves?;
         let why = if *plain {
             "part of its data is still the cluster owner's".to_owned()
-        } else if owner == roles::OWNER {
+        } else if owner == CLUSTER_OWNER {
             "it may do more than read and write its own tables".to_owned()
         } else {
             "it is the database's superuser, who may read files and start programs: whoever got a statement into \
@@ -64,13 +70,13 @@ impl Resource for Roles {
         };
         // A Synapse whose connections end under it never goes on with its background
         // updates. So it is stopped before; it stands behind this, and is started then.
-        let stop = serves.then_some(Effect::StopService { service: stack::synapse::ID });
+        let stop = clients.into_iter().filter(|_| serves).map(|service| Effect::StopService { service });
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,
             risk: if serves { Risk::Interrupts } else { Risk::None },
             changes: Vec::new(),
-            effects: stop.into_iter().chain([Effect::SeparateRoles]).collect(),
+            effects: stop.chain([Effect::SeparateRoles]).collect(),
         }))
     }
 }

@@ -47,15 +47,15 @@ impl Resource for SecretFiles {
         let states: Vec<_> = files
             .iter()
             .map(|file| {
-                let holds =
-                    Fact::SecretFile { path: file.path.clone(), template: file.template.clone() };
+                let holds = Fact::SecretFile { path: file.path.clone(), template: file.template.clone() };
                 (seen.yes(Side::Guest, holds), seen.meta(Side::Guest, &file.path))
             })
             .collect();
         let mut wrong = Vec::new();
         for (file, (holds, meta)) in files.into_iter().zip(states) {
             let (holds, meta) = (holds?, meta?);
-            let closed = |state: &FileState| state.mode == DesiredSecretFile::MODE && state.owner == file.owner;
+            let closed =
+                |state: &FileState| state.mode == DesiredSecretFile::MODE && state.owner == file.owner;
             if !holds || !meta.is_some_and(closed) {
                 wrong.push(file);
             }

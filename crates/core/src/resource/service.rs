@@ -122,5 +122,5 @@ impl Resource for Running {
 /// How long a start may take: a migration of a large database takes minutes,
 /// and its unit allows half an hour.
 pub(super) fn start_timeout(service: ServiceId) -> Seconds {
-    Seconds(if rooms::room(service).keeps_data() { 2100 } else { 300 })
+    Seconds(if rooms::room(service).data().is_precious() { 2100 } else { 300 })
 }

@@ -143,7 +143,8 @@ impl Resource for Boot {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let unit = layout::STACK_UNIT;
-        let state = seen.units(Side::Guest, all_units(&self.site.config).iter().map(String::as_str))?.get(unit);
+        let state =
+            seen.units(Side::Guest, all_units(&self.site.config).iter().map(String::as_str))?.get(unit);
         // A guest of its own has nothing else to start for.
         let wanted = !self.site.backend.is_this_machine() || self.site.config.guest.start_at_boot;
         let enabled = state.is_some_and(|s| s.file == "enabled");

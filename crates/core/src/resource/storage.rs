@@ -148,7 +148,8 @@ mod tests {
             (None, 4, ill, Some(true)),
             (Some(""), 4, ill, Some(true)),
         ] {
-            let diff = PodmanStorage { on: ServiceId::ALL.to_vec() }.diff(&seen(note, images, health)).unwrap();
+            let diff =
+                PodmanStorage { on: ServiceId::ALL.to_vec() }.diff(&seen(note, images, health)).unwrap();
             assert_eq!(checks(&diff), wanted, "{note:?} {images} {health:?}: {diff:?}");
         }
     }

@@ -7,11 +7,13 @@ use crate::{
     ids, layout,
     name::AbsPath,
     observed::{Observed, Seen},
-    stack::{self, synapse::homeserver},
+    service::ServiceId,
+    stack,
 };
 
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
-    vec![Box::new(SynapseConfig { site: site.clone() })]
+    let config = |service| Box::new(SynapseConfig { site: site.clone(), service }) as Box<dyn Resource>;
+    stack::units_wait_for(&ids::SYNAPSE_CONFIG).into_iter().map(config).collect()
 }
 
 /// Whether a file is put in place only after Synapse has read it.
@@ -25,6 +27,7 @@ fn config_file() -> AbsPath {
 
 struct SynapseConfig {
     site: Site,
+    service: ServiceId,
 }
 
 impl Resource for SynapseConfig {
@@ -34,12 +37,12 @@ impl Resource for SynapseConfig {
 
     fn needs(&self) -> Vec<ResourceId> {
         // The parser wants the secrets' files and the log config to be there.
-        vec![ids::STACK_FILES, ids::SECRETS, image::id(stack::synapse::ID)]
+        vec![ids::STACK_FILES, ids::SECRETS, image::id(self.service)]
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
-        let files = homeserver::files(&self.site.config, &facts);
+        let files = stack::room(self.service).files(&self.site.config, &facts);
         let Some(file) = files.into_iter().find(|file| is_checked(&file.path)) else {
             return Ok(Diff::settled("there is no such file"));
         };
@@ -50,7 +53,7 @@ impl Resource for SynapseConfig {
         {
             return Ok(Diff::settled("homeserver.yaml is as it should be"));
         }
-        let Some(image) = image::resolved(&self.site, stack::synapse::ID, seen)? else {
+        let Some(image) = image::resolved(&self.site, self.service, seen)? else {
             return Ok(Diff::later("Write homeserver.yaml", "the image of Synapse is not there yet"));
         };
         // What the program alone wrote is known to be good, and there is nothing to lose yet.

@@ -6,6 +6,7 @@
 
 pub mod coturn;
 pub mod element;
+mod kept;
 pub mod postgres;
 pub mod redis;
 mod secret;
@@ -19,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
+    endpoint::Endpoint,
+    frame::RoomCause,
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -27,11 +30,18 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
+pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
+pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish, Reach,
-    ServiceImage, Tmpfs,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, ServiceImage,
+    Tmpfs,
 };
+
+/// The homeserver: what clients and other servers speak with.
+pub const HOMESERVER: ServiceId = synapse::ID;
+/// The server of the database.
+pub const DATABASE_SERVER: ServiceId = postgres::ID;
 
 /// Everything that the program knows about one service.
 pub trait Service: Sync {
@@ -113,9 +123,9 @@ pub trait Service: Sync {
         ))
     }
 
-    /// Whether it keeps data that an update may change and that are dumped before.
-    fn keeps_data(&self) -> bool {
-        false
+    /// What it keeps.
+    fn data(&self) -> Data {
+        Data::Nothing
     }
 
     /// Where it is reached from outside the guest.
@@ -142,14 +152,35 @@ pub trait Service: Sync {
     }
 
     /// What the ids of doctor's causes begin with that explain why it is away.
-    fn causes(&self) -> &'static str;
+    fn family(&self) -> &'static str;
+
+    /// Why it may be away, most fundamental first.
+    fn causes(&self) -> &'static [RoomCause] {
+        &[]
+    }
+
+    /// Whether it hears no signal before it serves, so that one that starts is ended at once.
+    fn is_deaf_while_starting(&self) -> bool {
+        false
+    }
+
+    /// Whether nobody can make an account with what that image has in it.
+    fn cannot_register(&self, _: &LockedImage) -> bool {
+        false
+    }
+
+    /// What people should know of its releases behind `from`, up to `to`; and where to read about
+    /// those that this program knows nothing of.
+    fn notable(&self, _from: &str, _to: &str) -> (Vec<Note>, Option<&'static str>) {
+        Default::default()
+    }
 
     /// What its unit is for, for the plan.
     fn unit_is(&self) -> &'static str;
 }
 
-/// All services, in the order in which they start.
-pub static ALL: [&dyn Service; 5] = [
+/// The rooms, each at the place of its id: with one too few or too many this does not compile.
+pub static ALL: [&dyn Service; ServiceId::ALL.len()] = [
     &postgres::PostgresService,
     &redis::RedisService,
     &synapse::SynapseService,
@@ -159,8 +190,13 @@ pub static ALL: [&dyn Service; 5] = [
 
 /// What is known about the service with that id.
 pub fn room(id: ServiceId) -> &'static dyn Service {
-    // That every id of the table has a room is tested.
-    ALL.into_iter().find(|room| room.id() == id).unwrap_or(ALL[0])
+    ALL[id.position()]
+}
+
+/// The service that is called so at the command line.
+pub fn called(name: &str) -> Option<ServiceId> {
+    let is_it = |room: &&dyn Service| room.id().name() == name || room.also_called().contains(&name);
+    ALL.into_iter().find(is_it).map(Service::id)
 }
 
 /// The rooms of the services that are on, in the order in which they start.
@@ -252,6 +288,7 @@ pub fn container(
         networks: Vec::new(),
         ports: room(service).ports(config),
         before_start: Vec::new(),
+        unless: None,
         health: Health::of(Vec::new()),
         after: room(service).needs(),
         stop_signal: None,

@@ -2,8 +2,11 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use serde::Serialize;
+
 use crate::{
     config::Config,
+    endpoint::Reach,
     name::{AbsPath, Digest, Port},
     service::ServiceId,
     size::{Bytes, Seconds},
@@ -62,6 +65,8 @@ pub struct ContainerSpec {
     pub ports: Vec<Publish>,
     /// Command that is run in the guest before each start; none when empty.
     pub before_start: Vec<String>,
+    /// A file of the guest that keeps it from being started while it is there.
+    pub unless: Option<&'static str>,
     /// How its health is asked for.
     pub health: Health,
     /// Services that it wants started before it.
@@ -119,15 +124,6 @@ pub struct Publish {
     pub reach: Reach,
 }
 
-/// Who may speak to a published port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The machine, and the reverse proxies that the config names.
-    Proxies,
-    /// Anybody on the internet.
-    Anybody,
-}
-
 /// What is spoken at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -152,19 +148,6 @@ impl fmt::Display for Publish {
     }
 }
 
-/// Where a service is reached from outside the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Which service.
-    pub service: ServiceId,
-    /// The key in `[ports]` that chooses the port.
-    pub key: &'static str,
-    /// The port in the guest.
-    pub port: Port,
-    /// A path there that answers when the service does.
-    pub ask: &'static str,
-}
-
 /// What is fixed about a service's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceImage {
@@ -185,6 +168,15 @@ pub struct BuildRecipe {
     pub name: &'static str,
     /// Where its packages come from.
     pub origins: &'static str,
+}
+
+/// A notable change that came with a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The release that it came with.
+    pub version: String,
+    /// What it is.
+    pub what: &'static str,
 }
 
 /// How a container's health is asked for.

@@ -15,8 +15,9 @@ pub use row::{Piece, Row, Tone, ago, human};
 
 use crate::{
     config::BackendChoice,
+    endpoint::Endpoint,
     fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
-    layout,
+    ids, layout,
     lock::Lock,
     name::{AbsPath, Digest, SnapshotName},
     observed::{Gap, Observed, Seen},
@@ -43,7 +44,8 @@ pub struct Status {
     /// The four services, in the order in which they start.
     pub services: Vec<ServiceStatus>,
     /// Where it is.
-    pub urls: Urls,
+    #[serde(serialize_with = "urls_as_json")]
+    pub urls: Vec<EndpointUrls>,
     /// What is on it; absent where the database does not say.
     pub contents: Option<Contents>,
     /// What came of updates.
@@ -163,17 +165,24 @@ impl ServiceStatus {
     }
 }
 
-/// Where the server is.
-#[derive(Debug, Serialize)]
-pub struct Urls {
-    /// Synapse in the guest.
-    pub synapse: Option<String>,
-    /// The web client in the guest.
-    pub client: Option<String>,
-    /// Synapse for the world.
-    pub public_synapse: String,
-    /// The web client for the world.
-    pub public_client: String,
+/// Where an endpoint of the server is.
+#[derive(Debug)]
+pub struct EndpointUrls {
+    /// What people call it.
+    pub label: &'static str,
+    /// What JSON calls it.
+    pub word: &'static str,
+    /// In the guest.
+    pub here: Option<String>,
+    /// For the world.
+    pub public: String,
+}
+
+/// One object: first where all are in the guest, then where they are for the world.
+fn urls_as_json<S: serde::Serializer>(urls: &[EndpointUrls], serializer: S) -> Result<S::Ok, S::Error> {
+    let here = urls.iter().map(|at| (at.word.to_owned(), at.here.as_deref()));
+    let public = urls.iter().map(|at| (format!("public_{}", at.word), Some(at.public.as_str())));
+    serializer.collect_map(here.chain(public))
 }
 
 /// What came of updates.
@@ -233,7 +242,9 @@ impl Status {
         let found = resource::guest_state(site, seen);
         let address = resource::guest_address(site, seen);
         let (lock, last, history) = (lock(seen), last_update(seen), history(seen));
-        let synapse = seen.container(stack::synapse::ID.name());
+        // Those that are held back while the data may have gone back in time.
+        let holdable = stack::wait_for(&ids::DATABASE_ONE_TIME_KEYS);
+        let containers = holdable.iter().try_for_each(|service| seen.container(service.name()).map(drop));
         let on = stack::services(&site.config);
         let units = || on.iter().copied().map(ServiceId::unit).collect::<Vec<_>>();
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
@@ -277,18 +288,24 @@ impl Status {
                 }
             })
             .collect();
-        let runs = services.iter().any(|s| s.name == stack::synapse::ID.name() && s.is_well());
+        let is_holdable = |name| holdable.iter().any(|service| service.name() == name);
+        let runs = services.iter().any(|s| is_holdable(s.name) && s.is_well());
         let why = |gap: &Gap| match gap {
             Gap::Unknown(why) => Some(why.clone()),
             Gap::NotAsked => None,
         };
         // A guest that is not there has no container either: said once.
-        let problem = found.as_ref().err().and_then(why).or_else(|| synapse.as_ref().err().and_then(why));
+        let problem = found.as_ref().err().and_then(why).or_else(|| containers.as_ref().err().and_then(why));
         let problem = problem.or_else(|| {
             let why = contents.as_ref().err().and_then(why).filter(|_| state == "running")?;
             Some(format!("what is on the server is not known: {why}"))
         });
-        let port = |port: u16| address.map(|address| format!("http://{address}:{port}"));
+        let urls = |at: Endpoint| EndpointUrls {
+            label: at.label,
+            word: at.word,
+            here: address.map(|address| format!("http://{address}:{}", at.port)),
+            public: at.url,
+        };
         Status {
             at,
             site: site.config.site().to_owned(),
@@ -305,12 +322,7 @@ impl Status {
             // For the moment of a snapshot it is held back from a next start only.
             held: held.ok().flatten().filter(|_| !runs),
             services,
-            urls: Urls {
-                synapse: port(site.config.ports.synapse.get()),
-                client: port(site.config.ports.web.get()),
-                public_synapse: site.config.matrix_url.clone(),
-                public_client: site.config.chat_url.clone(),
-            },
+            urls: stack::endpoints(&site.config).into_iter().map(urls).collect(),
             contents: contents.ok(),
             updates: Updates {
                 auto: site.config.update.auto,

@@ -75,15 +75,10 @@ impl Status {
         rows.extend(self.held.map(|held| Row::new("waits", Tone::Bad, held.words())));
         rows.extend(self.room());
         rows.extend(self.holds());
-        let urls = &self.urls;
-        for (label, here, public) in [
-            ("homeserver", &urls.synapse, &urls.public_synapse),
-            ("web client", &urls.client, &urls.public_client),
-        ] {
-            if let Some(here) = here {
-                rows.push(Row::new(label, Tone::Plain, format!("{here} (to be {public})")));
-            }
-        }
+        rows.extend(self.urls.iter().filter_map(|at| {
+            let here = at.here.as_ref()?;
+            Some(Row::new(at.label, Tone::Plain, format!("{here} (to be {})", at.public)))
+        }));
         rows.extend(self.updated());
         rows.push(if self.updates.auto {
             Row::new("updates", Tone::Quiet, "automatic, on the 1st and the 15th (update.auto)".to_owned())

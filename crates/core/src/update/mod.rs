@@ -10,7 +10,7 @@ mod request;
 mod unattended;
 
 pub use evidence::telling;
-pub use outlook::{NewerPackage, Note, RUNTIME, Takes, TakesFrom, Work, notable};
+pub use outlook::{NewerPackage, RUNTIME, Takes, TakesFrom, Work};
 pub use precaution::{Precaution, outlived, precaution, superseded, touches_data};
 pub use preflight::{checks, lost, room_runs_out};
 pub use rehearsal::{Progress, Rehearsal, Rehearsed, no_room, rehearsal, rehearsal_needs};
@@ -67,7 +67,7 @@ pub fn tag_of(service: ServiceId, number: u32) -> String {
 pub fn old_clusters(seen: &Observed) -> Seen<Vec<OldCluster>> {
     let (folders, lock) = (seen.clusters(), resource::read_lock(seen));
     let (folders, lock) = (folders?, lock?);
-    let serves = lock.and_then(|lock| lock.images.get(&stack::postgres::ID)?.major());
+    let serves = lock.and_then(|lock| stack::cluster_major(&lock.images));
     // Without a lock it is not known which one serves, so none is called old.
     Ok(serves.map_or_else(Vec::new, |serves| clusters(folders, serves)))
 }

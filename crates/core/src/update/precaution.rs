@@ -58,7 +58,7 @@ impl Precaution {
 
 /// Whether an update of these keeps people's data at risk.
 pub fn touches_data(mut services: impl Iterator<Item = ServiceId>) -> bool {
-    services.any(|service| stack::room(service).keeps_data())
+    services.any(|service| stack::room(service).data().is_precious())
 }
 
 /// What is done before the generation `number` is tried.

@@ -9,7 +9,7 @@ use crate::{
     name::AbsPath,
     observed::{Gap, Observed, Seen},
     size::Bytes,
-    stack,
+    stack::{self, Data},
 };
 
 /// What is left free besides the dump: the server goes on writing.
@@ -54,11 +54,9 @@ fn services(config: &Config, seen: &Observed) -> Seen<Check> {
 fn database<'a>(id: &'static str, seen: &'a Observed) -> Seen<Result<&'a DatabaseState, Check>> {
     Ok(match seen.database()? {
         Database::Answers(state) => Ok(state),
-        Database::Refuses(why) => Err(Check::fail(
-            id,
-            format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", stack::postgres::ID),
-        )),
+        Database::Refuses(why) => {
+            Err(Check::fail(id, format!("the database does not answer: {why}"), Data::Cluster.log_hint()))
+        }
     })
 }
 
@@ -161,13 +159,13 @@ pub fn lost(undo: Undo, since: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{service::ServiceId, testing::default_config};
     use super::*;
     use crate::{
         check::Verdict,
         fact::{ContainerState, Fact, Health, InsideSynapse, Value},
         observed::Answer,
     };
+    use crate::{service::ServiceId, testing::default_config};
 
     fn state() -> DatabaseState {
         DatabaseState {

@@ -11,9 +11,9 @@ use crate::{
     aside::{self, Aside, Containers},
     config::Config,
     lock::Lock,
-    name::{AbsPath, Mode},
+    name::AbsPath,
     size::Bytes,
-    stack::{self, Facts, MissingImage, room, secrets_of},
+    stack::{Facts, MissingImage},
 };
 
 /// Tables that hold what people would miss: an update may rewrite them, and never
@@ -41,12 +41,8 @@ pub fn rehearsal(
 ) -> Result<Rehearsal, MissingImage> {
     let mut containers = aside::containers(Aside::Rehearsal, config, lock, facts)?;
     // What people uploaded is not looked at, so it is not copied.
-    let media = crate::layout::in_root("synapse/media_store");
-    containers.folders.push((Aside::Rehearsal.moved(&media), Mode(0o700), stack::synapse::ID.owner()));
-    let secrets = [stack::postgres::ID, stack::synapse::ID].map(|service| secrets_of(service, config));
-    let copies = secrets.into_iter().flatten().map(crate::layout::secret);
-    let files = room(stack::synapse::ID).files(config, facts).into_iter().map(|file| file.path);
-    Ok(Rehearsal { containers, copies: copies.chain(files).collect(), within })
+    containers.without_media();
+    Ok(Rehearsal { containers, copies: aside::files_read(config, facts), within })
 }
 
 /// What is left free of the disk beside a rehearsal, in bytes: the server goes on writing, and the

@@ -9,7 +9,7 @@ use crate::{
     observed::{Observed, Seen},
     resource::{Site, decide_source, image_choice, read_lock},
     service::ServiceId,
-    stack,
+    stack::{self, Data},
 };
 
 /// One service that is to be updated.
@@ -29,9 +29,7 @@ impl FromStr for Request {
             Some((name, version)) => (name, Some(version)),
             None => (text, None),
         };
-        let called = |room: &&&dyn stack::Service| room.also_called().contains(&name);
-        let also = stack::ALL.iter().find(called).map(|room| room.id());
-        let service = ServiceId::by_name(name).or(also).ok_or_else(|| {
+        let service = stack::called(name).ok_or_else(|| {
             let names: Vec<&str> = ServiceId::ALL.into_iter().map(ServiceId::name).collect();
             format!("there is no service {name:?}; there are {}", names.join(", "))
         })?;
@@ -89,7 +87,7 @@ impl Wanted {
         let configured = decide_source(site, service, seen)?;
         let words = crate::resource::wanted(service, &configured);
         let choice = image_choice(site, service);
-        let postgres = service == stack::postgres::ID;
+        let postgres = Data::Cluster.is_kept_by(service);
         let major = request.version.as_deref().filter(|_| postgres).and_then(leading_number);
         let runs = match postgres {
             true => read_lock(seen)?.and_then(|lock| lock.images.get(&service)?.major()),
@@ -134,7 +132,7 @@ impl Wanted {
     /// What somebody should know who chose this.
     pub fn caution(&self) -> Option<String> {
         let ImageSource::Build { version: Some(version) } = &self.from else { return None };
-        let major = leading_number(version).filter(|_| self.service == stack::postgres::ID)?;
+        let major = leading_number(version).filter(|_| Data::Cluster.is_kept_by(self.service))?;
         (major > STABLE_POSTGRES).then(|| {
             format!(
                 "PostgreSQL {major} is built from packages of Debian testing, which has NO SECURITY SUPPORT: mends \

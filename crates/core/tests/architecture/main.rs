@@ -86,3 +86,24 @@ fn a_type_name_means_one_thing() {
          what is no longer needed:\n{wrong}"
     );
 }
+
+#[test]
+fn few_files_name_a_service() {
+    let found: BTreeSet<String> = CIRCLES
+        .into_iter()
+        .flat_map(|(name, _)| Crate::read(name).naming.into_iter().map(move |file| format!("{name}/{file}")))
+        .filter(|file| !file.starts_with("core/stack/"))
+        .collect();
+    let known: BTreeSet<String> = names::NAMING.iter().map(|file| (*file).to_owned()).collect();
+    let new: Vec<&String> = found.difference(&known).collect();
+    assert!(
+        new.is_empty(),
+        "these name a service; have its room say what they want to know, for everybody who asks: {new:?}"
+    );
+    let freed: Vec<&String> = known.difference(&found).collect();
+    assert!(freed.is_empty(), "take these off the list in tests/architecture/names.rs: {freed:?}");
+    let text = include_str!("../../../../ARCHITECTURE.md");
+    let unexplained: Vec<&String> =
+        found.iter().filter(|file| !text.contains(&format!("`{file}`"))).collect();
+    assert!(unexplained.is_empty(), "ARCHITECTURE.md does not say why these do: {unexplained:?}");
+}

@@ -13,6 +13,8 @@ pub struct Crate {
     pub modules: BTreeMap<String, BTreeSet<String>>,
     /// Each type name, once for every declaration.
     pub types: Vec<String>,
+    /// The files that name a service of the stack, below the crate's sources.
+    pub naming: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,10 @@ impl Crate {
         let root = root.iter().find(|file| file.exists()).expect("a lib.rs or a main.rs");
         let mut found = Self::default();
         let mut named = Vec::new();
-        found.module(root, &source, &[], &mut named);
+        let rooms = rooms();
+        found.module(root, &source, &[], &mut named, &rooms);
+        found.naming =
+            found.naming.iter().map(|file| file[source.to_string_lossy().len() + 1..].to_owned()).collect();
         for (from, to) in named {
             if from != to && found.modules.contains_key(&to) {
                 found.modules.entry(from).or_default().insert(to);
@@ -44,10 +49,20 @@ impl Crate {
 
     /// Reads one file and the files of its modules. `named` takes pairs of top-level
     /// modules: the one that names, and the name, which need not be a module.
-    fn module(&mut self, file: &Path, folder: &Path, at: &[String], named: &mut Vec<(String, String)>) {
+    fn module(
+        &mut self,
+        file: &Path,
+        folder: &Path,
+        at: &[String],
+        named: &mut Vec<(String, String)>,
+        rooms: &[String],
+    ) {
         let text = fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
         let tokens = without_tests(&tokens(&text));
         self.types.extend(types(&tokens));
+        if names_service(&tokens, rooms) {
+            self.naming.insert(file.to_string_lossy().into_owned());
+        }
         if let Some(top) = at.first() {
             self.modules.entry(top.clone()).or_default();
             named.extend(paths(&tokens, at.len()).into_iter().map(|to| (top.clone(), to)));
@@ -62,7 +77,7 @@ impl Crate {
                     (file, folder.join(&name))
                 }
             };
-            self.module(&file, &folder, &inside, named);
+            self.module(&file, &folder, &inside, named, rooms);
         }
     }
 }
@@ -261,6 +276,32 @@ fn paths(tokens: &[Token], depth: usize) -> BTreeSet<String> {
     found
 }
 
+/// The folders of the rooms, which are their modules in `stack`.
+#[expect(clippy::expect_used, reason = "a test")]
+fn rooms() -> Vec<String> {
+    let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stack");
+    let entries = fs::read_dir(stack).expect("the folder of the rooms");
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// What `stack` calls services by what they are.
+const ROLES: [&str; 2] = ["DATABASE_SERVER", "HOMESERVER"];
+/// Services' names that are no words besides.
+const NAMES: [&str; 2] = ["postgres_db", "element-web"];
+
+/// Whether a service is named: by its room, by what `stack` calls it, or by its name.
+fn names_service(tokens: &[Token], rooms: &[String]) -> bool {
+    let is_one = |name: &String| ROLES.contains(&name.as_str()) || rooms.contains(name);
+    tokens.iter().enumerate().any(|(i, token)| match token {
+        Text(text) => NAMES.contains(&text.as_str()),
+        Word(word) if word == "stack" && is(&tokens[i + 1..], "::") => {
+            first_names(&tokens[i + 3..]).iter().any(is_one)
+        }
+        _ => false,
+    })
+}
+
 /// `a::b` begins with `a`; `{a::b, c}` with `a` and `c`.
 fn first_names(tokens: &[Token]) -> Vec<String> {
     match tokens.first() {
@@ -325,6 +366,22 @@ fn types(tokens: &[Token]) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn services_are_found_by_what_they_are_called() {
+    let rooms = ["redis".to_owned()];
+    for (text, wanted) in [
+        ("use crate::stack::{self, redis};", true),
+        ("use core::{lock, stack::{Data, HOMESERVER}};", true),
+        ("let id = stack::redis::ID;", true),
+        ("let unit = \"element-web\";", true),
+        ("use crate::redis::ping; let folder = \"redis\"; // stack::redis::ID", false),
+        ("#[cfg(test)]\nmod tests { use crate::stack::redis; }", false),
+        ("let all = stack::ALL;", false),
+    ] {
+        assert_eq!(names_service(&without_tests(&tokens(text)), &rooms), wanted, "{text}");
+    }
 }
 
 #[test]

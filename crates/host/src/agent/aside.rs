@@ -11,8 +11,6 @@ use std::{
 use matrix_podman_core::{
     aside::{self, Containers},
     name::{Digest, Mode, Owner},
-    service::Service,
-    stack::{self, synapse::homeserver},
 };
 use serde_json::{Value as Json, json};
 
@@ -53,7 +51,8 @@ pub(crate) fn prepare(containers: &Containers) -> Result<(), Failure> {
 
 /// Starts an empty database and waits until it answers.
 pub(crate) fn start_database(containers: &Containers) -> Result<(), Failure> {
-    start(containers, stack::postgres::ID, DATABASE_UP)
+    let (argv, answers) = (&containers.database, &containers.database_answers);
+    start(containers, "PostgreSQL", &containers.aside.database(), (argv, answers), DATABASE_UP)
 }
 
 /// Fills the database from a dump.
@@ -67,24 +66,25 @@ pub(crate) fn fill(containers: &Containers, dump: File) -> Result<(), Failure> {
 
 /// Starts Synapse on the database and waits until it answers.
 pub(crate) fn start_synapse(containers: &Containers, patience: Duration) -> Result<(), Failure> {
-    start(containers, stack::synapse::ID, patience)
+    let (argv, answers) = (&containers.synapse, &containers.synapse_answers);
+    start(containers, "Synapse", &containers.aside.homeserver(), (argv, answers), patience)
 }
 
-fn start(containers: &Containers, service: Service, patience: Duration) -> Result<(), Failure> {
-    let (argv, answers) = if service == stack::postgres::ID {
-        (&containers.database, &containers.database_answers)
-    } else {
-        (&containers.synapse, &containers.synapse_answers)
-    };
-    let doing = format!("start {} for the {}", service.title(), containers.aside.name());
+fn start(
+    containers: &Containers,
+    title: &str,
+    name: &str,
+    (argv, answers): (&[String], &[String]),
+    patience: Duration,
+) -> Result<(), Failure> {
+    let doing = format!("start {title} for the {}", containers.aside.name());
     Program::new(argv).deadline(ONCE).run(&doing, &|_| {})?;
-    let name = containers.aside.container(service);
     let started = Instant::now();
     loop {
         if Program::new(answers).deadline(ONCE).output().status == Some(0) {
             return Ok(());
         }
-        let state = Program::new(["podman", "container", "inspect", "--format={{.State.Status}}", &name])
+        let state = Program::new(["podman", "container", "inspect", "--format={{.State.Status}}", name])
             .deadline(ONCE)
             .output();
         let runs = String::from_utf8_lossy(&state.stdout).trim() == "running";
@@ -94,7 +94,7 @@ fn start(containers: &Containers, service: Service, patience: Duration) -> Resul
             } else {
                 "it ended".to_owned()
             };
-            let logs = Program::new(["podman", "logs", "--tail=15", &name]).deadline(ONCE).output();
+            let logs = Program::new(["podman", "logs", "--tail=15", name]).deadline(ONCE).output();
             let said = [logs.stdout, logs.stderr].concat();
             let lines = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
             return Err(Failure::new(doing, why).evidence(lines));
@@ -153,7 +153,8 @@ fn ask(
             .run_keeping(doing, &|_| {})
     };
     // A config of before the admin API had a port of its own comes back as it was.
-    let answer = ask(homeserver::ADMIN_PORT).or_else(|_| ask(homeserver::PORT))?;
+    let [first, last] = aside::PORTS;
+    let answer = ask(first).or_else(|_| ask(last))?;
     let (text, status) = answer.trim_end().rsplit_once('\n').unwrap_or(("", &answer));
     if status != "200" {
         // What it says of an error holds no secret.

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fs::File, io::Write, time::Duration};
 use matrix_podman_core::{
     aside::Containers,
     backup::drill::{self, CameBack},
-    stack::{self, synapse::homeserver::DATABASE},
 };
 
 use super::{aside, files};
@@ -38,8 +37,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     aside::start_database(drill)?;
     let dump = drills_dump();
     aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
-    let tables: BTreeMap<String, u64> =
-        stream::rows(&mut Session::of(&drill.aside.container(stack::postgres::ID), DATABASE)?)?;
+    let tables: BTreeMap<String, u64> = stream::rows(&mut Session::beside(drill)?)?;
     file::remove(&dump)?;
     aside::start_synapse(drill, SYNAPSE_UP)?;
     let doing = "ask the drill's Synapse for its keys";

@@ -13,7 +13,6 @@ use matrix_podman_core::{
     aside::Aside,
     layout,
     name::{AbsPath, Mode, Owner},
-    stack::{self, synapse::homeserver::DATABASE},
     update::{Progress, Rehearsal, Rehearsed, rehearsal_needs},
 };
 
@@ -65,7 +64,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     aside::start_database(containers)?;
     aside::fill(containers, File::open(dump.as_str()).doing(|| format!("open {dump}"))?)?;
     file::remove(Path::new(dump.as_str()))?;
-    let mut session = Session::of(&containers.aside.container(stack::postgres::ID), DATABASE)?;
+    let mut session = Session::beside(containers)?;
     done.before = stream::rows(&mut session)?;
     done.copy_millis = millis(started);
 

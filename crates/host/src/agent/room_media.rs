@@ -5,7 +5,6 @@ use std::{io::BufReader, process::Stdio};
 use matrix_podman_core::{
     backup::room::{self, Reader, RoomMedia},
     name::ServerName,
-    stack,
 };
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     failure::{Doing, Failure},
     file,
     guest::calls::drills_dump,
-    postgres::{Process, in_container},
+    postgres::{Process, in_database},
 };
 
 /// The longest row of a dump, in bytes: PostgreSQL holds none that is larger.
@@ -27,12 +26,7 @@ pub(super) fn find(room: &str, server: &ServerName) -> Result<RoomMedia, Failure
     let tables = room::TABLES.map(|table| format!("--table={table}"));
     words.extend(tables.iter().map(String::as_str));
     let mut child = Process::new(
-        in_container(stack::postgres::ID.name(), &words)
-            .stdin(dump)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .doing(doing)?,
+        in_database(&words).stdin(dump).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().doing(doing)?,
     );
     let out = child.stdout().ok_or_else(|| Failure::new(doing(), "pg_restore has no pipe"))?;
     let mut reader = Reader::new(room, server);

@@ -79,8 +79,7 @@ pub(super) fn await_stack(sink: &Sink) -> Result<(), Failure> {
                 .iter()
                 .any(|c| c.name == service.name() && c.state == "running" && c.health == Health::Healthy)
         };
-        let missing: Vec<&str> =
-            set_up().filter(|service| !ready(service)).map(Service::title).collect();
+        let missing: Vec<&str> = set_up().filter(|service| !ready(service)).map(Service::title).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -95,7 +95,7 @@ pub(super) fn set_aside(major: u32, generation: u32) -> Result<(), Failure> {
 
 /// Removes a cluster that does not serve.
 pub(super) fn remove(name: &str) -> Result<(), Failure> {
-    let unit = layout::container_file(stack::postgres::ID);
+    let unit = layout::container_file(stack::DATABASE_SERVER);
     let unit = fs::read_to_string(unit.as_str()).doing(|| format!("read {unit}"))?;
     remove_below(Path::new(FOLDER), name, &unit)
 }
@@ -157,7 +157,7 @@ fn fill(wanted: &Move, partial: &Path, sink: &Sink) -> Result<(), Failure> {
     OneOff {
         name: CONTAINER,
         image,
-        owner: stack::postgres::ID.owner(),
+        owner: stack::DATABASE_SERVER.owner(),
         entrypoint: "initdb",
         arguments: &arguments,
         volumes: vec![format!("{}:{}", partial.display(), postgres::MOUNT)],
@@ -172,7 +172,7 @@ fn fill(wanted: &Move, partial: &Path, sink: &Sink) -> Result<(), Failure> {
 /// so that the newer client in it reaches the server that serves.
 fn start(wanted: &Move, partial: &Path) -> Result<(), Failure> {
     let doing = format!("start PostgreSQL {} on the new cluster", wanted.to);
-    let owner = stack::postgres::ID.owner();
+    let owner = stack::DATABASE_SERVER.owner();
     let mut argv: Vec<String> = [
         "podman",
         "run",
@@ -288,12 +288,12 @@ impl Client {
                 CONTAINER,
                 "pg_dump",
                 "--no-password",
-                &format!("--host={}", stack::postgres::ID.name()),
+                &format!("--host={}", stack::DATABASE_SERVER.name()),
             ]
             .map(str::to_owned)
             .to_vec(),
             Client::Own => {
-                ["podman", "exec", stack::postgres::ID.name(), "pg_dump"].map(str::to_owned).to_vec()
+                ["podman", "exec", stack::DATABASE_SERVER.name(), "pg_dump"].map(str::to_owned).to_vec()
             }
         }
     }

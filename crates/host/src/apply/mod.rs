@@ -25,6 +25,7 @@ mod unit;
 
 use matrix_podman_core::{
     effect::{Effect, ImageSource},
+    ids,
     size::Seconds,
     stack,
 };
@@ -95,10 +96,11 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         Effect::SetClusterAside { major, generation } => cluster::set_aside(*major, *generation),
         Effect::RemoveCluster { name } => cluster::remove(name),
         Effect::ForgetOneTimeKeys => {
-            unit::stop_if_there(&[stack::synapse::ID])?;
+            unit::stop_if_there(&stack::wait_for(&ids::DATABASE_ONE_TIME_KEYS))?;
             dump::forget_one_time_keys()?;
-            // It keeps nothing over a restart.
-            unit::start_service(stack::redis::ID, true, Seconds(300), sink)
+            // They keep nothing over a restart.
+            let mut copies = stack::Data::Copies.keepers().into_iter();
+            copies.try_for_each(|service| unit::start_service(service, true, Seconds(300), sink))
         }
         Effect::InstallSynapseConfig { image, content, mode, owner, check } => {
             podman::write_synapse_candidate(content, *mode, *owner)?;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use matrix_podman_core::{
+    cluster::NewCluster,
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
     service::ServiceId,
-    stack::{self, postgres::NewCluster},
+    stack::{self, DATABASE_SERVER, HOMESERVER},
 };
 
 use crate::{
@@ -35,7 +36,7 @@ pub(super) fn init_database(image: &str, major: u32, new: &NewCluster, sink: &Si
     if target.join("docker/PG_VERSION").exists() {
         return Ok(());
     }
-    file::make_dir(data, Mode(0o700), stack::postgres::ID.owner())?;
+    file::make_dir(data, Mode(0o700), DATABASE_SERVER.owner())?;
     let container = "matrix-podman-initdb";
     make_cluster(&Cluster { image, major, new, partial: &partial, container }, sink)?;
     file::rename(&partial.join(major.to_string()), &target).doing(|| doing.clone())?;
@@ -61,7 +62,7 @@ pub(super) struct Cluster<'a> {
 pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure> {
     let Cluster { image, major, new, partial, container } = *cluster;
     let doing = format!("make the PostgreSQL {major} cluster");
-    let owner = stack::postgres::ID.owner();
+    let owner = DATABASE_SERVER.owner();
     // A killed attempt may have left its container at work.
     Program::new(["podman", "rm", "--force", "--ignore", "--", container]).deadline(ONCE).output();
     file::remove_partial(partial)?;
@@ -152,7 +153,7 @@ pub(super) fn install_synapse_candidate() -> Result<(), Failure> {
 /// the next will be, with the secrets that the new config may name.
 pub(super) fn check_synapse_candidate(image: &str, sink: &Sink) -> Result<(), Failure> {
     sink(Saying::WaitsFor("Synapse's own parser to read the new homeserver.yaml".to_owned()));
-    let running = ["podman", "exec", stack::synapse::ID.name()].into_iter().chain(PARSE);
+    let running = ["podman", "exec", HOMESERVER.name()].into_iter().chain(PARSE);
     if Program::new(running).deadline(ONCE).output().status == Some(0) {
         return Ok(());
     }
@@ -173,7 +174,7 @@ const PARSE: [&str; 5] = [
 ];
 
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
-    let secrets = stack::room(stack::synapse::ID).secrets().iter().map(|read| read.secret);
+    let secrets = stack::room(HOMESERVER).secrets().iter().map(|read| read.secret);
     let volumes = secrets
         .filter(|s| secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))
@@ -183,7 +184,7 @@ fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
     OneOff {
         name: "matrix-podman-check",
         image,
-        owner: stack::synapse::ID.owner(),
+        owner: HOMESERVER.owner(),
         entrypoint: PARSE[0],
         arguments: &arguments,
         volumes,

@@ -91,7 +91,7 @@ pub(super) fn start_service(
     let started = Instant::now();
     // A service that failed too often is not started again before this.
     Program::new(["systemctl", "reset-failed", "--", &unit]).deadline(QUICK).output();
-    if restart && service == stack::synapse::ID && is_starting(&unit) {
+    if restart && stack::room(service).is_deaf_while_starting() && is_starting(&unit) {
         end_at_once(service);
     }
     let over = AtomicBool::new(false);
@@ -136,10 +136,8 @@ fn is_starting(unit: &str) -> bool {
     state.stdout.trim_ascii() == b"activating"
 }
 
-/// Ends a container that is starting, as a power cut would. Synapse is the first
-/// process of its container and listens to no signal before it serves, so that it
-/// would be waited for in vain for the whole of its stop's patience, a minute. What it
-/// has begun by then is in PostgreSQL's hands.
+/// Ends a container that is starting and hears no signal, as a power cut would: it would be
+/// waited for in vain for the whole of its stop's patience, a minute.
 fn end_at_once(service: Service) {
     // One that has come up meanwhile is stopped in order by what comes next.
     Program::new(["podman", "kill", "--signal=KILL", "--", service.name()]).deadline(QUICK).output();

@@ -27,13 +27,22 @@ pub enum Unfit {
 
 /// What is to be updated when `named` was typed and `hold` beside it, where the config
 /// holds `always` back. A service that is named is meant.
-pub fn targets(on: &[Service], named: &[Target], hold: &[Service], always: &[Service]) -> Result<Targets, Unfit> {
+pub fn targets(
+    on: &[Service],
+    named: &[Target],
+    hold: &[Service],
+    always: &[Service],
+) -> Result<Targets, Unfit> {
     let mut requests = Vec::new();
     let mut debian = named.is_empty();
     for target in named {
         match target {
-            Target::Service(request) if hold.contains(&request.service) => return Err(Unfit::Both(request.service)),
-            Target::Service(request) if !on.contains(&request.service) => return Err(Unfit::Off(request.service)),
+            Target::Service(request) if hold.contains(&request.service) => {
+                return Err(Unfit::Both(request.service));
+            }
+            Target::Service(request) if !on.contains(&request.service) => {
+                return Err(Unfit::Off(request.service));
+            }
             Target::Service(request) => requests.push(request.clone()),
             Target::Debian => debian = true,
         }
@@ -68,7 +77,8 @@ mod tests {
     #[test]
     fn what_is_held_back_is_left_out_unless_it_is_named() {
         use stack::{
-            coturn::ID as TURN, element::ID as WEB, postgres::ID as POSTGRES, redis::ID as REDIS, synapse::ID as SYNAPSE,
+            coturn::ID as TURN, element::ID as WEB, postgres::ID as POSTGRES, redis::ID as REDIS,
+            synapse::ID as SYNAPSE,
         };
         let all = || Service::ALL.to_vec();
         for (named, hold, always, expected) in [

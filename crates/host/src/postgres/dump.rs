@@ -45,7 +45,7 @@ pub fn take(to: &AbsPath, sink: &Sink) -> Result<(), Failure> {
     let argv = [
         "podman",
         "exec",
-        stack::postgres::ID.name(),
+        stack::DATABASE_SERVER.name(),
         "pg_dump",
         "--username",
         DATABASE,
@@ -95,7 +95,7 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
         "podman",
         "exec",
         "--interactive",
-        stack::postgres::ID.name(),
+        stack::DATABASE_SERVER.name(),
         "pg_restore",
         "--exit-on-error",
         "--no-owner",
@@ -110,7 +110,7 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
         .input(Input::Stream(Box::new(dump)))
         .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
     // Without its statistics, the first hours of a large database are slow ones.
-    let analyze = ["podman", "exec", stack::postgres::ID.name()].into_iter().chain(PSQL).chain([
+    let analyze = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL).chain([
         "--username",
         DATABASE,
         "--dbname",

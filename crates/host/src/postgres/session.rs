@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::stack::{self, postgres::roles::OWNER, synapse::homeserver::DATABASE};
+use matrix_podman_core::{
+    aside::Containers,
+    stack::{self, postgres::roles::OWNER, synapse::homeserver::DATABASE},
+};
 
 use crate::{
     failure::{Doing, Failure},
@@ -45,7 +48,7 @@ pub(crate) fn psql(
     doing: &str,
     within: Duration,
 ) -> Result<String, Failure> {
-    let argv = ["podman", "exec", "--interactive", stack::postgres::ID.name()]
+    let argv = ["podman", "exec", "--interactive", stack::DATABASE_SERVER.name()]
         .into_iter()
         .chain(PSQL)
         .chain(["--username", role, "--dbname", database]);
@@ -53,11 +56,27 @@ pub(crate) fn psql(
 }
 
 /// A command in a container.
-pub(crate) fn in_container(container: &str, argv: &[&str]) -> Command {
+fn in_container(container: &str, argv: &[&str]) -> Command {
     let mut words = QUIETLY.into_iter().chain(["podman", "exec", "--interactive", container]);
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).args(argv);
     command
+}
+
+/// A command in the database's container.
+pub(crate) fn in_database(argv: &[&str]) -> Command {
+    in_container(stack::DATABASE_SERVER.name(), argv)
+}
+
+/// psql in Synapse's database, on the side that its container runs on: what `more` asks for.
+pub(crate) fn psql_line(more: &[&str]) -> Vec<String> {
+    ["podman", "exec", stack::DATABASE_SERVER.name()]
+        .into_iter()
+        .chain(PSQL)
+        .chain(["--username", DATABASE, "--dbname", DATABASE])
+        .chain(more.iter().copied())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A process that does not outlive its owner.
@@ -116,7 +135,12 @@ pub(crate) struct Session {
 impl Session {
     /// Opens one with Synapse's database.
     pub(crate) fn open() -> Result<Self, Failure> {
-        Self::of(stack::postgres::ID.name(), DATABASE)
+        Self::of(stack::DATABASE_SERVER.name(), DATABASE)
+    }
+
+    /// Opens one with Synapse's database in containers beside the server.
+    pub(crate) fn beside(containers: &Containers) -> Result<Self, Failure> {
+        Self::of(&containers.aside.database(), DATABASE)
     }
 
     /// Opens one with the database `name` in `container`.

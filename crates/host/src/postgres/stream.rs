@@ -100,7 +100,7 @@ fn pg_dump() -> Command {
         "exec",
         "--interactive",
         "--preserve-fds=1",
-        stack::postgres::ID.name(),
+        stack::DATABASE_SERVER.name(),
         "xargs",
         "-I{}",
         "pg_dump",

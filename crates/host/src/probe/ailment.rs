@@ -14,7 +14,7 @@ use matrix_podman_core::{
     fact::{Newest, Room},
     layout::{self, Secret},
     name::AbsPath,
-    stack,
+    stack::Data,
 };
 
 use crate::{file, process::Program};
@@ -64,9 +64,8 @@ pub(super) fn oom_kills(name: &str) -> Option<u64> {
 /// Synapse reads. Its answer never holds that password.
 pub(super) fn redis_ping() -> Result<String, String> {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-    let inspected =
-        Program::new(["podman", "container", "inspect", "--format", format, stack::redis::ID.name()])
-            .output();
+    let name = Data::Copies.keepers().first().map_or("", |service| service.name());
+    let inspected = Program::new(["podman", "container", "inspect", "--format", format, name]).output();
     let address: IpAddr = String::from_utf8_lossy(&inspected.stdout)
         .split_whitespace()
         .next()

@@ -56,9 +56,7 @@ pub(super) fn taken(ports: &BTreeSet<u16>, (tables, wanted): Sockets) -> BTreeSe
     let listening: BTreeSet<u16> = tables
         .into_iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
-        .flat_map(|table| {
-            table.lines().skip(1).filter_map(|line| port_of(line, wanted)).collect::<Vec<_>>()
-        })
+        .flat_map(|table| table.lines().skip(1).filter_map(|line| port_of(line, wanted)).collect::<Vec<_>>())
         .collect();
     ports.intersection(&listening).copied().collect()
 }

@@ -34,7 +34,12 @@ pub(super) fn attempt() -> Result<RelayTried, Failure> {
     let body = reply.and_then(|reply| reply.body).unwrap_or_default();
     let said: Value = serde_json::from_str(&body).unwrap_or_default();
     let text = |name: &str| said[name].as_str().map(str::to_owned);
-    let uris: Vec<String> = said["uris"].as_array().into_iter().flatten().filter_map(|uri| Some(uri.as_str()?.to_owned())).collect();
+    let uris: Vec<String> = said["uris"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|uri| Some(uri.as_str()?.to_owned()))
+        .collect();
     let (Some(user), Some(password)) = (text("username"), text("password")) else {
         return Err(Failure::new(doing, "it names none"));
     };

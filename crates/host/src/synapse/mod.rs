@@ -119,7 +119,7 @@ impl Api {
             .proxy(None)
             .build()
             .into();
-        Self { agent, inside: Inside::of(stack::synapse::ID) }
+        Self { agent, inside: Inside::of(stack::HOMESERVER) }
     }
 
     /// One request. `doing` completes "could not …". An answer of any status is
@@ -186,7 +186,7 @@ impl Api {
 
 /// What systemd says of Synapse's unit: whether it is loaded, whether it is active.
 fn unit_state() -> (String, String) {
-    let unit = stack::synapse::ID.unit();
+    let unit = stack::HOMESERVER.unit();
     match process::ask(&Fact::Units(BTreeSet::from([unit.clone()]))) {
         Some(Ok(Value::Units(units))) => {
             units.get(&unit).map(|state| (state.load.clone(), state.active.clone())).unwrap_or_default()

@@ -9,7 +9,7 @@ use matrix_podman_core::{
     lock::Lock,
     resource,
     service::Service,
-    stack,
+    stack::{self, Data},
     update::{self as rules, Progress, Rehearsal, Rehearsed, Undo, rehearsal},
 };
 
@@ -78,7 +78,8 @@ impl Update<'_> {
             return Ok(proposal.undo);
         }
         let lock = lock(self.world)?;
-        let now = lock.images.get(&stack::synapse::ID).and_then(|image| schema_of(self.world, image));
+        let mut keepers = Data::Tables.keepers().into_iter();
+        let now = keepers.find_map(|service| schema_of(self.world, lock.images.get(&service)?));
         Ok(done.undo(now))
     }
 

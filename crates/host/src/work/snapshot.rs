@@ -8,18 +8,19 @@
 use matrix_podman_core::{
     effect::{Container, Effect},
     fact::Side,
-    layout,
+    ids, layout,
     name::{Mode, Owner, SnapshotName},
     observed::{Observed, Seen},
+    service::Service,
     size::Seconds,
-    stack::{self, synapse::homeserver::DATABASE},
+    stack,
 };
 
 use crate::{
     apply::proxmox::snapshot,
     failure::Failure,
     journal::Journal,
-    postgres::PSQL,
+    postgres::psql_line,
     progress::Listener,
     world::{World, see},
 };
@@ -87,8 +88,10 @@ impl Work<'_> {
             self.world.apply(&Effect::RemoveFile { side: Side::Guest, path: layout::hold() }, &|_| {});
         // One that ended in that moment was not started again.
         if ran && removed.is_ok() && !self.synapse_runs()? {
-            let effect = Effect::StartService { service: stack::synapse::ID, restart: false, timeout: START };
-            self.act("Start Synapse again", &effect)?;
+            for service in holdable() {
+                let effect = Effect::StartService { service, restart: false, timeout: START };
+                self.act(&format!("Start {} again", service.title()), &effect)?;
+            }
         }
         made?;
         removed.map_err(|failure| {
@@ -150,8 +153,15 @@ pub(crate) fn is_held(world: &World) -> Result<bool, Failure> {
     see(world, "look into the guest", held)
 }
 
+/// Those that do not start while the data may have gone back in time.
+fn holdable() -> Vec<Service> {
+    stack::wait_for(&ids::DATABASE_ONE_TIME_KEYS)
+}
+
 fn synapse_runs(seen: &Observed) -> Seen<bool> {
-    Ok(seen.container(stack::synapse::ID.name())?.is_some_and(|c| c.state == "running"))
+    holdable().into_iter().try_fold(true, |runs, service| {
+        Ok(seen.container(service.name())?.is_some_and(|c| c.state == "running") && runs)
+    })
 }
 
 fn switching(seen: &Observed) -> Seen<bool> {
@@ -180,9 +190,7 @@ pub fn since(world: &World, at: u64) -> Result<Since, Failure> {
          (SELECT count(*) FROM users WHERE creation_ts > {at}), \
          (SELECT count(*) FROM local_media_repository WHERE created_ts > {at}000)"
     );
-    let mut argv: Vec<String> = ["podman", "exec", stack::postgres::ID.name()].map(str::to_owned).to_vec();
-    argv.extend(PSQL.map(str::to_owned));
-    argv.extend(["--username", DATABASE, "--dbname", DATABASE, "--command", &statement].map(str::to_owned));
+    let argv = psql_line(&["--command", &statement]);
     let mut said = Vec::new();
     let status = world.follow(argv, &mut |bytes| said.extend_from_slice(bytes))?;
     let text = String::from_utf8_lossy(&said).trim().to_owned();

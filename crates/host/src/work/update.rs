@@ -27,7 +27,7 @@ use matrix_podman_core::{
     plan::Plan,
     resource::{self, Resource, Risk, Site},
     service::Service,
-    stack,
+    stack::Data,
     update::{self, Ended, Generation, History, Outcome, Precaution, Schema, Unattended, Undo, Wanted},
 };
 
@@ -218,7 +218,7 @@ impl Update<'_> {
                 )
                 .hint("nothing was changed; give an image of that version there"));
             }
-            let differ = major::majors(Some(&from), Some(&to)).filter(|_| service == stack::postgres::ID);
+            let differ = major::majors(Some(&from), Some(&to)).filter(|_| Data::Cluster.is_kept_by(service));
             if let (None, Some((runs, there))) = (wanted.major, differ) {
                 let text = if there > runs {
                     format!(
@@ -253,7 +253,7 @@ impl Update<'_> {
         dump: Option<AbsPath>,
         back: bool,
     ) -> Result<Proposal, Failure> {
-        if let Some(change) = changes.iter().find(|c| c.service == stack::postgres::ID)
+        if let Some(change) = changes.iter().find(|c| Data::Cluster.is_kept_by(c.service))
             && change.from.major() != change.to.major()
         {
             return self.other_major(changes, number, back);
@@ -261,7 +261,7 @@ impl Update<'_> {
         // In the order in which they need each other.
         changes.sort_by_key(|change| change.service);
         let (mut undo, mut restore) = (Undo::Image, None);
-        if let Some(change) = changes.iter().find(|c| c.service == stack::synapse::ID) {
+        if let Some(change) = changes.iter().find(|c| Data::Tables.is_kept_by(c.service)) {
             let demanded = demanded(self.world)?;
             let (before, after) = (schema_of(self.world, &change.from), schema_of(self.world, &change.to));
             restore = dump.filter(|_| update::undo(demanded, after) == Undo::Dump);
@@ -358,7 +358,7 @@ impl Update<'_> {
                 self.change_cluster(&site, change, majors, generation, patience)?;
                 continue;
             }
-            if let Some(from) = proposal.restore.clone().filter(|_| change.service == stack::synapse::ID) {
+            if let Some(from) = proposal.restore.clone().filter(|_| Data::Tables.is_kept_by(change.service)) {
                 self.restore(from, update::database_replaced(proposal.number))?;
             }
             self.replace(&site, change.service, Some(patience))?;
@@ -390,13 +390,21 @@ impl Update<'_> {
             )?,
         }
         // A cluster that served before may be one that an older version made.
-        if service == stack::postgres::ID { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
+        if Data::Cluster.is_kept_by(service) { self.settle(site, &[ids::DATABASE_ROLES]) } else { Ok(()) }
+    }
+
+    fn stop_one(&self, service: Service) -> Result<(), Failure> {
+        self.act(&format!("Stop {}", service.title()), &Effect::StopService { service })
+    }
+
+    /// Stops whoever keeps `data`.
+    fn stop(&self, data: Data) -> Result<(), Failure> {
+        data.keepers().into_iter().rev().try_for_each(|service| self.stop_one(service))
     }
 
     /// Brings these resources to where `site` wants them.
     fn settle(&self, site: &Site, ids: &[ResourceId]) -> Result<(), Failure> {
-        let resources: Vec<Box<dyn Resource>> =
-            resource::all(site).into_iter().filter(|r| ids.contains(&r.id())).collect();
+        let resources = called(resource::all(site), ids)?;
         let plan = self.world.look(&mut Observed::default(), |seen| Plan::make(&resources, seen))?;
         let ended = super::run(&resources, &plan, self.world, self.journal, Risk::Outage, self.listener)?;
         ended.failed.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
@@ -472,6 +480,19 @@ impl Update<'_> {
     }
 }
 
+/// What says that whoever keeps `data` runs.
+fn running(data: Data) -> Vec<ResourceId> {
+    data.keepers().into_iter().map(ids::service).collect()
+}
+
+/// Those of `all` that `ids` names; each has to be there, or it would count as settled.
+fn called(all: Vec<Box<dyn Resource>>, ids: &[ResourceId]) -> Result<Vec<Box<dyn Resource>>, Failure> {
+    match ids.iter().find(|id| all.iter().all(|resource| resource.id() != **id)) {
+        Some(id) => Err(Failure::new(format!("settle {id}"), "this site has no resource of that name")),
+        None => Ok(all.into_iter().filter(|resource| ids.contains(&resource.id())).collect()),
+    }
+}
+
 fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
     LockedImage {
         wanted: wanted.words.clone(),
@@ -479,5 +500,25 @@ fn locked(wanted: &Wanted, image: &ImageState) -> LockedImage {
         digest: image.digest.clone(),
         id: image.id.clone(),
         version: image.version.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_podman_core::{
+        config::{Config, Defaults},
+        resource::BackendId,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_not_settled() {
+        let config = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap();
+        let site = Site::new(config, BackendId::Lxc);
+        let found = |ids: &[ResourceId]| called(resource::all(&site), ids);
+        assert_eq!(found(&[ids::LOCK, ids::DATABASE_ROLES]).unwrap().len(), 2);
+        let failure = found(&[ids::LOCK, ids::zone_setting("none")]).map(|_| ()).unwrap_err();
+        assert!(failure.to_string().contains("edge/cloudflare/setting/none"), "{failure}");
     }
 }

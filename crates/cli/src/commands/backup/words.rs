@@ -5,6 +5,8 @@ use std::path::Path;
 use matrix_podman_core::{
     backup::{Manifest, Repository as At, RepositoryName},
     name::AbsPath,
+    service::ServiceId,
+    stack::Data,
 };
 use matrix_podman_host::backup::{self, Made, Proof, Snapshot, take};
 use serde::Serialize;
@@ -286,9 +288,18 @@ impl Printable for KeyIsRight {
 
 /// What a manifest says, in lines.
 pub fn described(manifest: &Manifest) -> Vec<String> {
-    let version = manifest.versions.get("synapse").map(String::as_str).unwrap_or("of unknown version");
+    let version = |service: ServiceId| {
+        let version = manifest.versions.get(service.name()).map(String::as_str);
+        format!("{} {}", service.title(), version.unwrap_or("of unknown version"))
+    };
+    let versions: Vec<String> = Data::Tables.keepers().into_iter().map(version).collect();
     vec![
-        format!("{} with Synapse {version}, schema {}", manifest.server_name, manifest.content.schema),
+        format!(
+            "{} with {}, schema {}",
+            manifest.server_name,
+            versions.join(" and "),
+            manifest.content.schema
+        ),
         format!(
             "{} users, {} rooms, {} events",
             manifest.rows("users"),

@@ -296,16 +296,14 @@ fn notes(admin: &AdminApi) -> Vec<&'static str> {
     notes
 }
 
-/// Hydrogen, which is built where no registry can be reached, has no page for
-/// making an account.
+/// Whether the web client has no page for making an account.
 fn client_cannot_register(admin: &AdminApi) -> bool {
     let mut seen = Observed::default();
     let lock = admin.world.look(&mut seen, |seen| {
         let file = seen.file(Side::Guest, &layout::lock_file()).ok().flatten()?;
         Lock::parse(file.content.as_deref().unwrap_or_default()).ok()
     });
-    lock.ok()
-        .flatten()
-        .and_then(|lock| lock.images.get(&stack::element::ID).map(|image| image.wanted.starts_with("build ")))
-        .unwrap_or(false)
+    lock.ok().flatten().is_some_and(|lock| {
+        lock.images.iter().any(|(service, image)| stack::room(*service).cannot_register(image))
+    })
 }

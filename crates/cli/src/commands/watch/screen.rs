@@ -198,8 +198,8 @@ mod tests {
         fact::{Amount, Contents, Room, Side},
         stack,
         status::{
-            Found, Guest, GuestMemory, LastFound, LastGeneration, NextTimer, ServiceStatus, Status, Updates,
-            Urls,
+            EndpointUrls, Found, Guest, GuestMemory, LastFound, LastGeneration, NextTimer, ServiceStatus,
+            Status, Updates,
         },
     };
     use ratatui::{Terminal, backend::TestBackend};
@@ -218,7 +218,12 @@ mod tests {
             digest: None,
             version: Some("1.163.2".to_owned()),
         };
-        let url = |text: &str| text.to_owned();
+        let url = |label, word, here: &str, public: &str| EndpointUrls {
+            label,
+            word,
+            here: Some(here.to_owned()),
+            public: public.to_owned(),
+        };
         Status {
             held: None,
             at: 10_000,
@@ -239,12 +244,10 @@ mod tests {
                 service("synapse", "unhealthy", 2, 300 << 20),
                 service("element-web", "starting", 0, 9 << 20),
             ],
-            urls: Urls {
-                synapse: Some(url("http://10.86.42.10:8008")),
-                client: Some(url("http://10.86.42.10:8080")),
-                public_synapse: url("https://matrix.family.home.arpa"),
-                public_client: url("https://chat.family.home.arpa"),
-            },
+            urls: vec![
+                url("homeserver", "synapse", "http://10.86.42.10:8008", "https://matrix.family.home.arpa"),
+                url("web client", "client", "http://10.86.42.10:8080", "https://chat.family.home.arpa"),
+            ],
             contents: Some(Contents {
                 users: 12,
                 rooms: 1,

@@ -5,7 +5,7 @@ use crate::{
     fact::{Database, DatabaseState, HttpQuestion, InsideSynapse},
     observed::{Observed, Seen},
     size::Bytes,
-    stack::{self, redis, synapse::homeserver},
+    stack::{self, Data, redis, synapse::homeserver},
 };
 
 pub(super) const QUESTIONS: &[Question] = &[
@@ -28,11 +28,9 @@ fn database(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             id,
             format!("PostgreSQL {} answers; {} of data", state.server_version, size(state.size)),
         ),
-        Database::Refuses(why) => Check::fail(
-            id,
-            format!("the database does not answer: {why}"),
-            format!("`matrix-podman logs {}` says why", stack::postgres::ID),
-        ),
+        Database::Refuses(why) => {
+            Check::fail(id, format!("the database does not answer: {why}"), Data::Cluster.log_hint())
+        }
     })
 }
 

@@ -154,7 +154,8 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             (Some(image), Some(_)) => shown.push(format!("{service} {}", image.version)),
         }
     }
-    if let (Ok(reply), Some(image)) = (said?, lock.images.get(&stack::synapse::ID)) {
+    let mut answering = stack::Data::Tables.keepers().into_iter();
+    if let (Ok(reply), Some(image)) = (said?, answering.find_map(|service| lock.images.get(&service))) {
         let said = json(reply);
         let said = said.pointer("/server/version").and_then(serde_json::Value::as_str).unwrap_or_default();
         // A version from a source tree has the branch behind it, in brackets.

@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Check;
 use crate::{
+    endpoint::Endpoint,
     fact::{HttpAnswer, HttpQuestion, HttpReply, Side},
     federation::Net,
     observed::{Gap, Observed, Seen},
     resource::{self, Site},
     service::ServiceId,
-    stack::{self, Endpoint},
+    stack,
 };
 
 pub use federation::federation_checks;
@@ -135,7 +136,7 @@ pub(crate) fn unreachable(site: &Site, scope: &Scope, seen: &Observed) -> Seen<V
     silent.into_iter().filter_map(Seen::transpose).collect()
 }
 
-/// Where the two published services listen, seen from the machine.
+/// Where a published service listens, seen from the machine.
 fn address(asked: &Asked<'_>, port: u16, seen: &Observed) -> Seen<String> {
     let bind = asked.site.config.ports.bind;
     let here = asked.site.backend.is_this_machine();

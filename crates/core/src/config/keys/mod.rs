@@ -9,8 +9,8 @@ pub(super) mod images;
 pub(super) mod notify;
 pub(super) mod proxmox;
 pub(super) mod services;
-pub(super) mod turn;
 pub(super) mod site;
+pub(super) mod turn;
 pub(super) mod update;
 
 use serde_json::Value as Json;

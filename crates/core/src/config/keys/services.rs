@@ -5,8 +5,8 @@ use crate::{
     config::{
         LogLevel, Registration,
         types::{
-            Certificates, Country, Factor, Int, KeptFor, List, PrivateNetwork, RegistrationChoice,
-            Size, Span, Words,
+            Certificates, Country, Factor, Int, KeptFor, List, PrivateNetwork, RegistrationChoice, Size,
+            Span, Words,
         },
     },
     name::ServerName,

@@ -52,7 +52,8 @@ impl TextType for PortRange {
     fn from_text(text: &str) -> Result<Self, Flaw> {
         let form = || Flaw::new("this is not a range of ports such as 49152-49252");
         let (first, last) = text.split_once('-').ok_or_else(form)?;
-        let port = |text: &str| text.trim().parse().ok().and_then(|port| Port::new(port).ok()).ok_or_else(form);
+        let port =
+            |text: &str| text.trim().parse().ok().and_then(|port| Port::new(port).ok()).ok_or_else(form);
         let (first, last) = (port(first)?, port(last)?);
         if first > last {
             return Err(Flaw::new("the range ends before it begins").hint(format!("write {last}-{first}")));
@@ -84,7 +85,9 @@ mod tests {
         let range = PortRange::from_text("49152 - 49252").unwrap();
         assert_eq!((range, range.count()), (PortRange::usual(), 101));
         assert_eq!(PortRange::from_text("2000-2000").unwrap().count(), 1);
-        for wrong in ["", "49152", "49152-", "a-b", "0-5", "49252-49152", "80-90", "1024-65535", "60000-70000"] {
+        for wrong in
+            ["", "49152", "49152-", "a-b", "0-5", "49252-49152", "80-90", "1024-65535", "60000-70000"]
+        {
             assert!(PortRange::from_text(wrong).is_err(), "{wrong}");
         }
     }

@@ -34,18 +34,19 @@ pub fn wanted(
     certificate: Option<u64>,
     plain_tunnel: bool,
 ) -> Json {
-    let (name, to) = match role {
-        Role::Matrix => (&way.matrix, &way.synapse),
-        Role::Client => (&way.chat, &way.web),
-        Role::Apex => (way.apex.as_ref().unwrap_or(&way.matrix), &way.synapse),
+    let (name, leads_as) = match role {
+        Role::Matrix => (&way.matrix, &way.matrix),
+        Role::Client => (&way.chat, &way.chat),
+        Role::Apex => (way.apex.as_ref().unwrap_or(&way.matrix), &way.matrix),
     };
+    let port = way.at(leads_as).next().map(|to| to.port);
     let tls = certificate.is_some() && npm.certificate != CertificateChoice::None;
     let forced = tls && way.scheme == "https";
     let mut fields = json!({
         "domain_names": [name],
         "forward_scheme": "http",
-        "forward_host": to.host,
-        "forward_port": to.port,
+        "forward_host": way.guest,
+        "forward_port": port,
         "certificate_id": certificate.unwrap_or(0),
         "ssl_forced": forced,
         "http2_support": tls,

@@ -47,10 +47,8 @@ fn quoted(word: &str) -> String {
 }
 
 pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
-    let mut sites = vec![
-        site(way, tls, &way.matrix, matrix(way)),
-        site(way, tls, &way.chat, vec![hand_on(way, &way.web)]),
-    ];
+    let mut sites = vec![site(way, tls, &way.matrix, matrix(way))];
+    sites.extend(way.whole().map(|to| site(way, tls, &to.at, vec![hand_on(way, to)])));
     if let Some(apex) = &way.apex {
         let mut inside: Vec<Line> = way.documents.iter().map(answer).collect();
         inside.push(block(["handle"], vec![line(["respond", "404"])]));
@@ -88,10 +86,13 @@ fn matrix(way: &Way) -> Vec<Line> {
     // Caddy's own matchers for paths see one that is decoded and cleaned, and
     // what came is handed on. So what came decides.
     let came = "{http.request.orig_uri}";
-    let public =
-        vec![line(["vars_regexp", came, paths::ALLOWED]), line(["not", "vars_regexp", came, paths::CROOKED])];
-    lines.push(block(["@public"], public));
-    lines.push(block(["handle", "@public"], vec![hand_on(way, &way.synapse)]));
+    for (n, (to, _, allowed)) in way.parts().enumerate() {
+        let matcher = if n == 0 { "@public".to_owned() } else { format!("@{}", to.service) };
+        let public =
+            vec![line(["vars_regexp", came, allowed]), line(["not", "vars_regexp", came, paths::CROOKED])];
+        lines.push(block([&matcher], public));
+        lines.push(block(["handle", &matcher], vec![hand_on(way, to)]));
+    }
     for path in [&format!("{}*", paths::MATRIX), &format!("{}*", paths::SYNAPSE)] {
         lines.push(block(["handle", path], vec![line(["respond", "403"])]));
     }

@@ -40,8 +40,7 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         },
         Section { head: ["frontend".into(), "matrix_https".into()], lines: frontend(way, certificate) },
     ];
-    sections
-        .extend([("synapse", &way.synapse), ("element_web", &way.web)].map(|(name, to)| backend(name, to)));
+    sections.extend(way.upstreams.iter().map(backend));
     let mut text = format!(
         "# Written by matrix-podman edge show haproxy.\n# {certificate} holds the certificate and, behind it or in the same name with .key, its key.\n"
     );
@@ -55,9 +54,14 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
     text
 }
 
-fn backend(name: &str, to: &Upstream) -> Section {
+/// What the backend of a service is called.
+fn name(to: &Upstream) -> String {
+    to.service.name().replace('-', "_")
+}
+
+fn backend(to: &Upstream) -> Section {
     Section {
-        head: ["backend".into(), name.into()],
+        head: ["backend".into(), name(to)],
         lines: vec![
             words(["mode", "http"]),
             words(["timeout", "connect", "10s"]),
@@ -80,7 +84,10 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
         lines.push(words(["acl", "well_known_host", "req.hdr(host),field(1,:),lower", "-m", "str", apex]));
     }
     // `path` is what came, undecoded and without the query.
-    lines.push(words(["acl", "public_path", "path", "-m", "reg", paths::ALLOWED]));
+    let parts: Vec<_> = way.parts().collect();
+    for (_, _, allowed) in &parts {
+        lines.push(words(["acl", "public_path", "path", "-m", "reg", allowed]));
+    }
     lines.push(words(["acl", "crooked_path", "path", "-m", "reg", paths::CROOKED]));
     // In the place of whatever came: Synapse believes the first address.
     lines.push(words(["http-request", "set-header", "X-Forwarded-For", "%[src]"]));
@@ -156,7 +163,14 @@ fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {
     ]));
     lines.push(refuse("404", &["if", "!chat_host", "!matrix_host"]));
     lines.push(refuse("404", &["if", "matrix_host", "!public_path"]));
-    lines.push(words(["use_backend", "synapse", "if", "matrix_host", "public_path"]));
-    lines.push(words(["default_backend", "element_web"]));
+    for (to, _, allowed) in &parts {
+        let mut line = words(["use_backend", &name(to), "if", "matrix_host"]);
+        match parts.len() {
+            1 => line.push("public_path".to_owned()),
+            _ => line.extend(words(["{", "path", "-m", "reg", allowed, "}"])),
+        }
+        lines.push(line);
+    }
+    lines.extend(way.whole().map(|to| words(["default_backend", &name(to)])));
     lines
 }

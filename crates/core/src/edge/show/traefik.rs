@@ -20,19 +20,28 @@ pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
         router
     };
     let service = |to: &Upstream| json!({"loadBalancer": {"servers": [{"url": format!("http://{}:{}", to.host, to.port)}]}});
-    let paths: Vec<String> = [format!("PathRegexp(`{}`)", paths::ALLOWED)]
-        .into_iter()
-        .chain(way.documents.iter().map(|document| format!("Path(`{}`)", document.path)))
-        .collect();
+    let (mut routers, mut services) = (Map::new(), Map::new());
+    for (n, (to, _, allowed)) in way.parts().enumerate() {
+        let mut paths = vec![format!("PathRegexp(`{allowed}`)")];
+        if n == 0 {
+            paths.extend(way.documents.iter().map(|document| format!("Path(`{}`)", document.path)));
+        }
+        let rule =
+            format!("Host(`{}`) && ({}) && !PathRegexp(`{}`)", to.at, paths.join(" || "), paths::CROOKED);
+        let name = if n == 0 { "matrix".to_owned() } else { to.service.to_string() };
+        routers.insert(name, router(rule, to.service.name(), &["matrix-body"]));
+    }
+    for to in way.whole() {
+        let name = to.service.name();
+        routers.insert(name.to_owned(), router(format!("Host(`{}`)", to.at), name, &[]));
+    }
+    services.extend(way.upstreams.iter().map(|to| (to.service.to_string(), service(to))));
     let mut root = Map::new();
     root.insert(
         "http".to_owned(),
         json!({
-            "routers": {
-                "matrix": router(format!("Host(`{}`) && ({}) && !PathRegexp(`{}`)", way.matrix, paths.join(" || "), paths::CROOKED), "synapse", &["matrix-body"]),
-                "element-web": router(format!("Host(`{}`)", way.chat), "element-web", &[]),
-            },
-            "services": {"synapse": service(&way.synapse), "element-web": service(&way.web)},
+            "routers": routers,
+            "services": services,
             "middlewares": {"matrix-body": {"buffering": {"maxRequestBodyBytes": way.max_body.0}}},
         }),
     );

@@ -124,7 +124,7 @@ pub fn edge_way(site: &Site, seen: &Observed) -> Seen<Option<Way>> {
         Some(host) => Some(host),
         None => guest_address(site, seen)?.map(|address| address.to_string()),
     };
-    Ok(host.map(|host| proxy::way(&site.config, &host)))
+    Ok(host.map(|host| proxy::way(&site.config, &stack::endpoints(&site.config), &host)))
 }
 
 /// A change of something at the edge, shown like that of a file.

@@ -242,7 +242,11 @@ fn a_block_that_chooses_by_the_decoded_path_is_replaced() {
                         forward_host = \"192.168.1.20\""
     );
     let site = site(&format!("{toml}\ncertificate = \"none\""));
-    let now = proxy::npm_advanced(&proxy::way(&site.config, "192.168.1.20"));
+    let now = proxy::npm_advanced(&proxy::way(
+        &site.config,
+        &crate::stack::endpoints(&site.config),
+        "192.168.1.20",
+    ));
     // As it was written before.
     let mut old = String::new();
     let mut lines = now.lines();

@@ -6,6 +6,8 @@
 //! list of those that it has. The shared secret can stand nowhere but in this file, so the
 //! whole file is put together in the guest.
 
+mod causes;
+
 use std::net::Ipv4Addr;
 
 use serde_json::{Value as Json, json};
@@ -17,6 +19,7 @@ use super::{
 use crate::{
     config::{Config, ImageChoice, Images, TurnRelay, TurnServer},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile, SecretTemplate},
+    frame::RoomCause,
     layout::{self, Secret},
     lock::LockedImage,
     name::{AbsPath, Owner, Port},
@@ -129,10 +132,8 @@ fn conf(config: &Config, server: &TurnServer) -> SecretTemplate {
 /// Where devices find the server, best first: packets, then connections, then TLS.
 pub fn uris(server: &TurnServer) -> Vec<String> {
     let host = server.name.as_ref().map_or_else(|| server.address.to_string(), ToString::to_string);
-    let mut uris = vec![
-        format!("turn:{host}:{PORT}?transport=udp"),
-        format!("turn:{host}:{PORT}?transport=tcp"),
-    ];
+    let mut uris =
+        vec![format!("turn:{host}:{PORT}?transport=udp"), format!("turn:{host}:{PORT}?transport=tcp")];
     if server.certificate.is_some() {
         uris.push(format!("turns:{host}:{TLS_PORT}?transport=tcp"));
     }
@@ -189,7 +190,8 @@ impl Service for CoturnService {
 
     fn ports(&self, config: &Config) -> Vec<Publish> {
         let Some(server) = config.turn_server() else { return Vec::new() };
-        let both = |port| [Protocol::Udp, Protocol::Tcp].map(|protocol| Publish::open(config, protocol, port, 1));
+        let both =
+            |port| [Protocol::Udp, Protocol::Tcp].map(|protocol| Publish::open(config, protocol, port, 1));
         let tls = server.certificate.iter().flat_map(|_| both(TLS_PORT));
         let relayed = Publish::open(config, Protocol::Udp, server.ports.first(), server.ports.count());
         both(PORT).into_iter().chain(tls).chain([relayed]).collect()
@@ -238,8 +240,12 @@ impl Service for CoturnService {
         &["turn"]
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "turn/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

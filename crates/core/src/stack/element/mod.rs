@@ -2,14 +2,18 @@
 //!
 //! Formats: Element Web's `docs/config.md`; nginx.
 
+mod causes;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, Service, ServiceImage};
+use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Publish, Service, ServiceImage};
 use crate::{
     config::{Config, ImageChoice, Images, Registration},
     desired::DesiredFile,
     document::nginx::{self, Directive},
+    endpoint::{Endpoint, Paths, Reach},
+    frame::RoomCause,
     layout,
     lock::LockedImage,
     name::ServerName,
@@ -219,11 +223,31 @@ impl Service for ElementService {
     }
 
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
-        vec![Endpoint { service: self.id(), key: "web", port: config.ports.web, ask: "/config.json" }]
+        vec![Endpoint {
+            service: self.id(),
+            label: "web client",
+            word: "client",
+            key: "web",
+            port: config.ports.web,
+            ask: "/config.json",
+            reach: Reach::Proxies,
+            url: config.chat_url.clone(),
+            host: config.chat_host().to_owned(),
+            paths: Paths::All,
+        }]
     }
 
-    fn causes(&self) -> &'static str {
+    fn cannot_register(&self, image: &LockedImage) -> bool {
+        // Hydrogen, which is built where no registry can be reached, has no page for that.
+        image.wanted.starts_with("build ")
+    }
+
+    fn family(&self) -> &'static str {
         "web/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -3,14 +3,17 @@
 //! The tuning follows the guest's memory with the formulas of pgtune (web
 //! application, SSD), of which PostgreSQL gets half.
 
+mod causes;
 pub mod roles;
 
-use serde::{Deserialize, Serialize};
-
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
+use super::{
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
+};
 use crate::{
+    cluster::NewCluster,
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    frame::RoomCause,
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -117,18 +120,6 @@ pub const ID: ServiceId = ServiceId::known("postgres_db");
 const SECRETS: &[RoomSecret] =
     &[RoomSecret::made_once(Secret::Postgres, "without it Synapse cannot open its database")];
 
-/// An empty cluster to be made: the command, run in the container, the files that are put
-/// into it and the statements that it gets before it is started for the first time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewCluster {
-    /// The command.
-    pub initdb: Vec<String>,
-    /// Names of files in the cluster's folder, and their content.
-    pub files: Vec<(String, String)>,
-    /// Statements, each on one line.
-    pub statements: Vec<String>,
-}
-
 impl NewCluster {
     /// A cluster of that major version.
     pub fn of(major: u32) -> Self {
@@ -233,8 +224,8 @@ impl Service for PostgresService {
         ))
     }
 
-    fn keeps_data(&self) -> bool {
-        true
+    fn data(&self) -> Data {
+        Data::Cluster
     }
 
     fn before_unit(&self) -> &'static [ResourceId] {
@@ -253,8 +244,12 @@ impl Service for PostgresService {
         Some(argv)
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "database/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -3,10 +3,15 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
+mod causes;
+
+use super::{
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
+};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
+    frame::RoomCause,
     layout::{self, Secret},
     lock::LockedImage,
     name::Owner,
@@ -158,8 +163,16 @@ impl Service for RedisService {
         &images.redis
     }
 
-    fn causes(&self) -> &'static str {
+    fn data(&self) -> Data {
+        Data::Copies
+    }
+
+    fn family(&self) -> &'static str {
         "redis/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

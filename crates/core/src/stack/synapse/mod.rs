@@ -1,16 +1,21 @@
 //! Synapse: its container, its config and the room for what is uploaded to it.
 
+mod causes;
 pub mod homeserver;
 mod log_config;
+mod releases;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, Note, Publish, RoomSecret, SecretOrigin, Service,
     ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images, TurnRelay},
     desired::{DesiredFile, DesiredFolder},
+    edge::paths,
+    endpoint::{Endpoint, Paths, Reach},
+    frame::RoomCause,
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -82,6 +87,8 @@ impl Service for SynapseService {
             "/dev/null".into(),
             format!("http://127.0.0.1:{}/health", homeserver::PORT),
         ]);
+        // It hands out keys that may be used only once.
+        spec.unless = Some(layout::HOLD);
         spec.stop_timeout = Seconds(30);
         // A new version may migrate the database first.
         spec.start_timeout = Seconds(30 * 60);
@@ -142,17 +149,32 @@ impl Service for SynapseService {
         &images.synapse
     }
 
-    fn keeps_data(&self) -> bool {
-        true
+    fn data(&self) -> Data {
+        Data::Tables
     }
 
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {
         vec![Endpoint {
             service: self.id(),
+            label: "homeserver",
+            word: "synapse",
             key: "synapse",
             port: config.ports.synapse,
             ask: "/_matrix/client/versions",
+            reach: Reach::Proxies,
+            url: config.matrix_url.clone(),
+            host: config.matrix_host().to_owned(),
+            paths: Paths::Below { prefixes: &paths::PUBLIC, allowed: paths::ALLOWED },
         }]
+    }
+
+    fn is_deaf_while_starting(&self) -> bool {
+        // It is the first process of its container. What it has begun by then is in PostgreSQL's hands.
+        true
+    }
+
+    fn notable(&self, from: &str, to: &str) -> (Vec<Note>, Option<&'static str>) {
+        releases::notable(from, to)
     }
 
     fn before_unit(&self) -> &'static [ResourceId] {
@@ -163,8 +185,12 @@ impl Service for SynapseService {
         &[ids::DATABASE_ONE_TIME_KEYS, ids::DATABASE_ROLES]
     }
 
-    fn causes(&self) -> &'static str {
+    fn family(&self) -> &'static str {
         "synapse/"
+    }
+
+    fn causes(&self) -> &'static [RoomCause] {
+        causes::CAUSES
     }
 
     fn unit_is(&self) -> &'static str {

@@ -12,12 +12,12 @@ use matrix_podman_core::{
     lock::LockedImage,
     name::AbsPath,
     service::Service,
-    stack,
+    stack::{self, Data},
     update::{self, Generation, Outcome, Undo},
 };
 
 use super::{
-    Change, Proposal, Report, Update, demanded, history, lock, major, next, schema_of, write_history,
+    Change, Proposal, Report, Update, demanded, history, lock, next, running, schema_of, write_history,
 };
 use crate::{
     failure::Failure,
@@ -77,24 +77,27 @@ impl Update<'_> {
         let mut trial = self.world.site().clone();
         trial.trial.extend(lock.images.known().clone());
         let site = &trial;
-        let postgres = |images: &BTreeMap<Service, LockedImage>| images.get(&stack::postgres::ID).cloned();
-        let majors = major::majors(postgres(&lock.images).as_ref(), postgres(&generation.images).as_ref());
+        let major = |images: &BTreeMap<Service, LockedImage>| stack::cluster_major(images);
+        let majors = major(&lock.images).zip(major(&generation.images)).filter(|(from, to)| from != to);
         if let Some(majors) = majors {
             self.leave_cluster(site, generation, majors)?;
         }
-        if changed.contains(&stack::synapse::ID) {
-            self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
+        let (with_tables, others): (Vec<Service>, Vec<Service>) =
+            changed.into_iter().partition(|service| Data::Tables.is_kept_by(*service));
+        for service in &with_tables {
+            self.stop_one(*service)?;
         }
-        for service in changed.iter().filter(|s| **s != stack::synapse::ID) {
-            self.replace(site, *service, None)?;
+        for service in others {
+            self.replace(site, service, None)?;
         }
         let mut undo = if majors.is_some() { Undo::Cluster } else { Undo::Image };
-        if changed.contains(&stack::synapse::ID) {
+        for service in with_tables {
             // After a power cut the guest may still be starting.
-            self.settle(site, &[ids::service(stack::postgres::ID), ids::service(stack::redis::ID)])?;
+            let needs: Vec<_> = stack::room(service).needs().iter().copied().map(ids::service).collect();
+            self.settle(site, &needs)?;
             undo = update::undo(
                 demanded(self.world)?,
-                lock.images.get(&stack::synapse::ID).and_then(|image| schema_of(self.world, image)),
+                lock.images.get(&service).and_then(|image| schema_of(self.world, image)),
             );
             if undo == Undo::Dump || generation.restores.is_some() {
                 undo = Undo::Dump;
@@ -103,7 +106,7 @@ impl Update<'_> {
                 };
                 self.restore(from, update::database_kept(generation.number))?;
             }
-            self.replace(site, stack::synapse::ID, None)?;
+            self.replace(site, service, None)?;
         }
         let still_ill = self.ill(site, green)?;
         let mut history = history(self.world)?;
@@ -117,11 +120,11 @@ impl Update<'_> {
 
     /// Puts a dump in the place of the database.
     pub(super) fn restore(&self, from: AbsPath, keep_as: String) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
-        // Redis remembers what the database will no longer know.
-        self.act("Stop Redis", &Effect::StopService { service: stack::redis::ID })?;
+        self.stop(Data::Tables)?;
+        // They are of what the database will no longer know.
+        self.stop(Data::Copies)?;
         self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
-        self.settle(self.world.site(), &[ids::service(stack::redis::ID)])
+        self.settle(self.world.site(), &running(Data::Copies))
     }
 
     /// Settles an update whose run was cut off: what was not kept is taken back.

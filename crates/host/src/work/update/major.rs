@@ -10,11 +10,11 @@ use matrix_podman_core::{
     ids, layout,
     lock::LockedImage,
     resource::Site,
-    stack,
+    stack::Data,
     update::{self, Generation, Move, Precaution, Undo},
 };
 
-use super::{Change, Proposal, Update, lock};
+use super::{Change, Proposal, Update, lock, running};
 use crate::{failure::Failure, world::see};
 
 /// What is left free besides the new cluster: its log of changes, and what the
@@ -30,7 +30,7 @@ pub(super) fn majors(from: Option<&LockedImage>, to: Option<&LockedImage>) -> Op
 impl Proposal {
     /// PostgreSQL's major versions before and after, where they differ.
     pub fn majors(&self) -> Option<(u32, u32)> {
-        let change = self.changes.iter().find(|change| change.service == stack::postgres::ID)?;
+        let change = self.changes.iter().find(|change| Data::Cluster.is_kept_by(change.service))?;
         majors(Some(&change.from), Some(&change.to))
     }
 }
@@ -111,24 +111,24 @@ impl Update<'_> {
         generation: u32,
         patience: Duration,
     ) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
+        self.stop(Data::Tables)?;
         if to > from {
             let wanted = Box::new(Move::new(&change.to.run, from, to, generation));
             self.act(&format!("Move the data to PostgreSQL {to}"), &Effect::MoveDatabase(wanted))?;
         }
         // From the moment that the unit names the other image, the other cluster
         // is the one that counts.
-        self.replace(site, stack::postgres::ID, Some(patience))?;
+        self.replace(site, change.service, Some(patience))?;
         if to < from {
             self.forget()?;
         }
-        self.settle(site, &[ids::service(stack::synapse::ID)])
+        self.settle(site, &running(Data::Tables))
     }
 
-    /// Redis remembers what the database does not know any more.
+    /// Copies are of what the database does not know any more.
     fn forget(&self) -> Result<(), Failure> {
-        self.act("Stop Redis", &Effect::StopService { service: stack::redis::ID })?;
-        self.settle(self.world.site(), &[ids::service(stack::redis::ID)])
+        self.stop(Data::Copies)?;
+        self.settle(self.world.site(), &running(Data::Copies))
     }
 
     /// Puts the cluster back that served before `generation`; `site` tries what the lock names.
@@ -138,14 +138,16 @@ impl Update<'_> {
         generation: &Generation,
         (from, to): (u32, u32),
     ) -> Result<(), Failure> {
-        self.act("Stop Synapse", &Effect::StopService { service: stack::synapse::ID })?;
-        self.replace(site, stack::postgres::ID, None)?;
+        self.stop(Data::Tables)?;
+        for service in Data::Cluster.keepers() {
+            self.replace(site, service, None)?;
+        }
         if to > from {
             let effect = Effect::SetClusterAside { major: to, generation: generation.number };
             self.act(&format!("Set the PostgreSQL {to} cluster aside"), &effect)?;
         }
         self.forget()?;
-        self.settle(site, &[ids::service(stack::synapse::ID)])
+        self.settle(site, &running(Data::Tables))
     }
 
     /// Ends a change of the major version that was cut off after the other cluster
@@ -153,26 +155,27 @@ impl Update<'_> {
     /// it was that, and did.
     pub(super) fn go_on(&self, generation: &Generation) -> Result<bool, Failure> {
         let lock = lock(self.world)?;
-        let tried = generation.images.get(&stack::postgres::ID);
-        let Some((from, to)) = majors(lock.images.get(&stack::postgres::ID), tried) else { return Ok(false) };
-        let unit = layout::container_file(stack::postgres::ID);
+        let keepers = Data::Cluster.keepers().into_iter();
+        let moved = keepers.filter_map(|service| {
+            let tried = generation.images.get(&service);
+            Some((service, tried?, majors(lock.images.get(&service), tried)?))
+        });
+        let Some((service, tried, (from, to))) = moved.last() else { return Ok(false) };
+        let unit = layout::container_file(service);
         let text = see(self.world, &format!("read {unit}"), |seen| {
             Ok(seen.file(Side::Guest, &unit)?.and_then(|file| file.content.clone()))
         })?;
-        let switched = tried.is_some_and(|image| text.unwrap_or_default().contains(&image.run));
+        let switched = text.unwrap_or_default().contains(&tried.run);
         if !switched {
             return Ok(false);
         }
         let mut site = self.world.site().clone();
         site.trial.extend(generation.images.known().clone());
-        self.settle(
-            &site,
-            &[ids::unit(stack::postgres::ID), ids::service(stack::postgres::ID), ids::DATABASE_ROLES],
-        )?;
+        self.settle(&site, &[ids::unit(service), ids::service(service), ids::DATABASE_ROLES])?;
         if to < from {
             self.forget()?;
         }
-        self.settle(&site, &[ids::service(stack::redis::ID), ids::service(stack::synapse::ID)])?;
+        self.settle(&site, &[running(Data::Copies), running(Data::Tables)].concat())?;
         self.settle(&site, &[ids::LOCK, ids::EXPORT_COMPOSE, ids::EXPORT_CONFIG])?;
         Ok(true)
     }

@@ -7,6 +7,7 @@ use crate::{
     observed::{Observed, Seen},
     proxmox::{description, site_in},
     resource::{Diff, Resource, ResourceId, Site},
+    stack,
 };
 
 /// What people see of the container in Proxmox's web pages.
@@ -28,7 +29,11 @@ impl Resource for Description {
         let Place::Here { container, settings } = find_container(&self.site, seen)? else {
             return Ok(Diff::later(WHAT, "it is not there yet"));
         };
-        let wanted = description(&self.site.config, guest_address(&self.site, seen)?);
+        let wanted = description(
+            &self.site.config,
+            &stack::endpoints(&self.site.config),
+            guest_address(&self.site, seen)?,
+        );
         let now = settings.get("description").unwrap_or_default();
         let next = with_notes(now, &wanted);
         if now.trim() == next.trim() {

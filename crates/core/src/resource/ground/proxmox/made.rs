@@ -15,6 +15,7 @@ use crate::{
         Answer, Change, Growth, Holds, Question, Settings, Wrong, changes, create_options, growth, waiting,
     },
     resource::{Diff, FileChange, Risk, Site, Step},
+    stack,
 };
 
 /// The container: there, ours, and with the settings that it should have.
@@ -54,7 +55,7 @@ impl Made<'_> {
                 container: Container { id, node },
                 site: config.site().to_owned(),
                 template,
-                options: create_options(config),
+                options: create_options(config, &stack::endpoints(config)),
                 root_password: config.proxmox.root_password.clone(),
             })],
         ))

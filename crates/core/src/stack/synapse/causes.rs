@@ -1,15 +1,25 @@
 //! Synapse: why it does not start, from its own last words; and its signing key.
 
-use super::{Case, Found, Mend};
+use super::{ID, postgres};
 use crate::{
-    doctor::service::{journal, last_words, shorten},
-    fact::{Fact, Side},
+    frame::{Found, Mend, RoomCase, RoomCause, Seen, last_words, shorten},
     ids,
     layout::{self, Secret},
     name::AbsPath,
-    observed::Seen,
-    stack,
 };
+
+pub(super) const CAUSES: &[RoomCause] = &[
+    RoomCause::new("synapse/held", held),
+    RoomCause::new("synapse/key-missing", key_missing),
+    RoomCause::new("synapse/key-broken", key_broken),
+    RoomCause::new("synapse/config", config),
+    RoomCause::new("synapse/database-password", password),
+    RoomCause::new("synapse/database-locale", locale),
+    RoomCause::new("synapse/database-too-new", too_new),
+    RoomCause::new("synapse/database-too-old", too_old),
+    RoomCause::new("synapse/database-away", away),
+    RoomCause::new("synapse/key-changed", key_changed),
+];
 
 /// Why Synapse did not start, as its log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,12 +113,12 @@ fn key_of(source: &str) -> Option<String> {
 }
 
 /// Synapse's last words, when it is not well and its database is there.
-fn diagnosis(case: &Case<'_>) -> Seen<Option<(Reason, Vec<String>)>> {
-    let well = case.is_well(stack::synapse::ID)?;
+fn diagnosis(case: &dyn RoomCase) -> Seen<Option<(Reason, Vec<String>)>> {
+    let well = case.is_well(ID)?;
     if well || case.has("runtime/broken") || case.has("ports/") || case.has("synapse/") {
         return Ok(None);
     }
-    Ok(reason(journal(case, stack::synapse::ID)?))
+    Ok(reason(case.journal(ID)?))
 }
 
 fn config_file() -> AbsPath {
@@ -117,13 +127,13 @@ fn config_file() -> AbsPath {
 
 /// It waits on purpose, and whoever rolled back in Proxmox's web pages does not
 /// know that.
-pub(super) fn held(case: &Case<'_>) -> Found {
-    let there = |path| Ok::<_, crate::observed::Gap>(case.seen.meta(Side::Guest, &path)?.is_some());
+fn held(case: &dyn RoomCase) -> Found {
+    let there = |path| case.is_there(&path);
     // In the middle of a restore, the plan says what goes on with it.
     if !there(layout::hold())?
         || there(layout::switch())?
         || there(layout::restore_dump())?
-        || case.is_well(stack::synapse::ID)?
+        || case.is_well(ID)?
     {
         return Ok(None);
     }
@@ -135,10 +145,10 @@ pub(super) fn held(case: &Case<'_>) -> Found {
     )))
 }
 
-pub(super) fn key_missing(case: &Case<'_>) -> Found {
+fn key_missing(case: &dyn RoomCase) -> Found {
     let path = layout::secret(Secret::SigningKey);
     // Before the first `up` there is nothing to be missed.
-    if crate::resource::read_lock(case.seen)?.is_none() || case.seen.meta(Side::Guest, &path)?.is_some() {
+    if !case.has_lock()? || case.is_there(&path)? {
         return Ok(None);
     }
     Ok(Some((
@@ -149,7 +159,7 @@ pub(super) fn key_missing(case: &Case<'_>) -> Found {
     )))
 }
 
-pub(super) fn key_broken(case: &Case<'_>) -> Found {
+fn key_broken(case: &dyn RoomCase) -> Found {
     Ok(match diagnosis(case)? {
         Some((Reason::Key, lines)) => Some((
             "Synapse does not start: its signing key cannot be read.".to_owned(),
@@ -163,11 +173,10 @@ pub(super) fn key_broken(case: &Case<'_>) -> Found {
     })
 }
 
-pub(super) fn config(case: &Case<'_>) -> Found {
+fn config(case: &dyn RoomCase) -> Found {
     let Some((Reason::Config { key, line }, mut lines)) = diagnosis(case)? else { return Ok(None) };
     let path = config_file();
-    let file = case.seen.file(Side::Guest, &path)?;
-    let content = file.and_then(|f| f.content.as_deref()).unwrap_or_default();
+    let content = case.file(&path)?.and_then(|file| file.content).unwrap_or_default();
     // What the log does not say, the file does.
     let line = line.or_else(|| {
         let top = key.as_deref()?.split('.').next()?.to_owned();
@@ -191,7 +200,7 @@ pub(super) fn config(case: &Case<'_>) -> Found {
     Ok(Some((format!("Synapse does not start: it refuses its config at {place}."), lines, mend)))
 }
 
-pub(super) fn password(case: &Case<'_>) -> Found {
+fn password(case: &dyn RoomCase) -> Found {
     Ok(match diagnosis(case)? {
         Some((Reason::Password, lines)) => Some((
             "Synapse does not start: PostgreSQL does not take its password.".to_owned(),
@@ -206,7 +215,7 @@ pub(super) fn password(case: &Case<'_>) -> Found {
     })
 }
 
-pub(super) fn locale(case: &Case<'_>) -> Found {
+fn locale(case: &dyn RoomCase) -> Found {
     Ok(match diagnosis(case)? {
         Some((Reason::Locale, lines)) => Some((
             "Synapse does not start: its database has the wrong locale or encoding.".to_owned(),
@@ -220,7 +229,7 @@ pub(super) fn locale(case: &Case<'_>) -> Found {
     })
 }
 
-pub(super) fn too_new(case: &Case<'_>) -> Found {
+fn too_new(case: &dyn RoomCase) -> Found {
     Ok(match diagnosis(case)? {
         Some((Reason::TooNew, lines)) => Some((
             "Synapse does not start: its database was changed by a newer Synapse than this one.".to_owned(),
@@ -234,7 +243,7 @@ pub(super) fn too_new(case: &Case<'_>) -> Found {
     })
 }
 
-pub(super) fn too_old(case: &Case<'_>) -> Found {
+fn too_old(case: &dyn RoomCase) -> Found {
     Ok(match diagnosis(case)? {
         Some((Reason::TooOld, lines)) => Some((
             "Synapse does not start: it cannot bring its database, which is of an older Synapse, up to its own version.".to_owned(),
@@ -247,24 +256,18 @@ pub(super) fn too_old(case: &Case<'_>) -> Found {
     })
 }
 
-pub(super) fn away(case: &Case<'_>) -> Found {
-    if case.is_well(stack::synapse::ID)?
-        || case.has("runtime/broken")
-        || case.has("synapse/")
-        || case.has("database/")
-    {
+fn away(case: &dyn RoomCase) -> Found {
+    if case.is_well(ID)? || case.has("runtime/broken") || case.has("synapse/") || case.has("database/") {
         return Ok(None);
     }
-    let ready = case.is_well(stack::postgres::ID)?;
+    let ready = case.is_well(postgres::ID)?;
     let (what, lines, mend) = match diagnosis(case)? {
-        Some((Reason::Away, lines)) if ready => (
-            "Synapse does not start: it does not reach its database.",
-            lines,
-            Mend::Restart(stack::postgres::ID),
-        ),
+        Some((Reason::Away, lines)) if ready => {
+            ("Synapse does not start: it does not reach its database.", lines, Mend::Restart(postgres::ID))
+        }
         _ if ready => return Ok(None),
         _ => {
-            let lines = last_words(journal(case, stack::postgres::ID)?);
+            let lines = last_words(case.journal(postgres::ID)?);
             ("Synapse waits for its database, which is not ready.", lines, Mend::Up)
         }
     };
@@ -273,13 +276,12 @@ pub(super) fn away(case: &Case<'_>) -> Found {
 
 /// The key in the file is another one than that with which the newest event of
 /// this server is signed.
-pub(super) fn key_changed(case: &Case<'_>) -> Found {
-    if case.has("synapse/key") || !case.is_well(stack::postgres::ID)? {
+fn key_changed(case: &dyn RoomCase) -> Found {
+    if case.has("synapse/key") || !case.is_well(postgres::ID)? {
         return Ok(None);
     }
-    let server = &case.site.config.server_name;
-    let asked =
-        (case.seen.lines(Fact::SigningKeysInUse(server.clone())), case.seen.text(Fact::SigningKeyOnDisk));
+    let server = &case.config().server_name;
+    let asked = (case.signing_keys_in_use(), case.signing_key_on_disk());
     let (used, on_disk) = (asked.0?, asked.1?);
     // Nothing was signed yet, or it is the same.
     if used.is_empty() || used.iter().any(|key| key.trim() == on_disk) {

@@ -1,28 +1,37 @@
 //! Why calls are not relayed.
 
-use super::{Case, Found, Mend};
-use crate::{fact::Relayed, stack};
+use super::ID;
+use crate::{
+    frame::{Found, Mend, Relayed, RoomCase, RoomCause, Seen},
+    stack,
+};
+
+pub(super) const CAUSES: &[RoomCause] = &[
+    RoomCause::new("turn/refused", refused),
+    RoomCause::new("turn/silent", silent),
+    RoomCause::new("turn/lost", lost),
+];
 
 /// What came of a packet, where there is a TURN server to send it through.
-fn tried<'a>(case: &Case<'a>) -> crate::observed::Seen<Option<(&'a str, &'a Relayed)>> {
-    let synapse = case.is_well(stack::synapse::ID)?;
-    let Some(turn) = case.site.config.turn.as_ref().filter(|_| synapse) else { return Ok(None) };
-    if turn.server().is_some() && !case.is_well(stack::coturn::ID)? {
+fn tried<'a>(case: &'a dyn RoomCase) -> Seen<Option<(&'a str, &'a Relayed)>> {
+    let homeserver = case.is_well(stack::HOMESERVER)?;
+    let Some(turn) = case.config().turn.as_ref().filter(|_| homeserver) else { return Ok(None) };
+    if turn.server().is_some() && !case.is_well(ID)? {
         return Ok(None);
     }
-    let tried = case.seen.relayed()?;
+    let tried = case.relayed()?;
     Ok(Some((&tried.uri, &tried.outcome)))
 }
 
 /// Credentials that Synapse gives are not those that the server takes.
-pub(super) fn refused(case: &Case<'_>) -> Found {
+fn refused(case: &dyn RoomCase) -> Found {
     let Some((uri, Relayed::Refused)) = tried(case)? else { return Ok(None) };
-    let here = case.site.config.turn_server().is_some();
+    let here = case.config().turn_server().is_some();
     Ok(Some((
         format!("The TURN server {uri} does not accept the credentials that Synapse gives people."),
         vec!["a packet was to be relayed, as `matrix-podman verify` does".to_owned()],
         if here {
-            Mend::Restart(stack::coturn::ID)
+            Mend::Restart(ID)
         } else {
             Mend::Type(
                 "give that server the secret that turn.secret_file holds (static-auth-secret in coturn), and set \
@@ -34,9 +43,9 @@ pub(super) fn refused(case: &Case<'_>) -> Found {
 }
 
 /// Nobody answers at the address that people are told.
-pub(super) fn silent(case: &Case<'_>) -> Found {
+fn silent(case: &dyn RoomCase) -> Found {
     let Some((uri, Relayed::Silent)) = tried(case)? else { return Ok(None) };
-    let here = case.site.config.turn_server().is_some();
+    let here = case.config().turn_server().is_some();
     Ok(Some((
         format!("Nobody answers at {uri}, so that calls between some networks do not come about."),
         vec!["asked from the guest".to_owned()],
@@ -52,12 +61,12 @@ pub(super) fn silent(case: &Case<'_>) -> Found {
 }
 
 /// The server answers; what it relays does not arrive.
-pub(super) fn lost(case: &Case<'_>) -> Found {
+fn lost(case: &dyn RoomCase) -> Found {
     let (uri, address) = match tried(case)? {
         Some((uri, Relayed::Lost { address } | Relayed::PeerRefused { address })) => (uri, address),
         _ => return Ok(None),
     };
-    let here = case.site.config.turn_server().is_some();
+    let here = case.config().turn_server().is_some();
     Ok(Some((
         format!("The TURN server {uri} answers, and what it relays does not arrive at {address}."),
         vec!["a packet from one side of a call to the other was lost".to_owned()],

@@ -1,28 +1,27 @@
-//! Redis.
+//! Why Redis is away.
 
-use super::{Case, Found, Mend};
+use super::ID;
 use crate::{
-    doctor::service::{journal, last_words},
-    fact::Fact,
+    frame::{Found, Mend, RoomCase, RoomCause, last_words},
     layout::{self, Secret},
-    stack,
 };
 
-pub(super) fn stopped(case: &Case<'_>) -> Found {
-    let runs = case.seen.container(stack::redis::ID.name())?.is_some_and(|c| c.state == "running");
-    if runs || case.has("runtime/broken") {
+pub(super) const CAUSES: &[RoomCause] =
+    &[RoomCause::new("redis/stopped", stopped), RoomCause::new("redis/refuses", refuses)];
+
+fn stopped(case: &dyn RoomCase) -> Found {
+    if case.runs(ID)? || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = journal(case, stack::redis::ID)?;
-    Ok(Some(("Redis does not run.".to_owned(), last_words(log), Mend::Up)))
+    Ok(Some(("Redis does not run.".to_owned(), last_words(case.journal(ID)?), Mend::Up)))
 }
 
 /// Redis runs and does not take Synapse's password.
-pub(super) fn refuses(case: &Case<'_>) -> Found {
+fn refuses(case: &dyn RoomCase) -> Found {
     if case.has("redis/") || case.has("runtime/broken") {
         return Ok(None);
     }
-    let answer = case.seen.text(Fact::RedisPing)?;
+    let answer = case.cache_answer()?;
     if answer == "+PONG" {
         return Ok(None);
     }
@@ -34,7 +33,7 @@ pub(super) fn refuses(case: &Case<'_>) -> Found {
             case.in_guest(&format!("rm {acl}"))
         ))
     } else {
-        Mend::Restart(stack::redis::ID)
+        Mend::Restart(ID)
     };
     Ok(Some(("Redis refuses Synapse.".to_owned(), vec![format!("it answers: {answer}")], mend)))
 }

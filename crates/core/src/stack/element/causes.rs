@@ -1,30 +1,31 @@
-//! The web client.
+//! Why the web client does not answer.
 
-use super::{Case, Found, Mend};
+use super::{CONFIG, ID, NGINX, PORT};
 use crate::{
-    fact::{FileState, Side},
+    frame::{Found, GuestFile, Mend, RoomCase, RoomCause, Seen},
     layout,
-    observed::Seen,
-    stack,
 };
 
-/// Port that its nginx listens on in the container.
-const PORT: u16 = 8080;
+pub(super) const CAUSES: &[RoomCause] = &[
+    RoomCause::new("web/config", config),
+    RoomCause::new("web/mounts", mounts),
+    RoomCause::new("web/port", port),
+];
 
-fn is_away(case: &Case<'_>) -> Seen<bool> {
-    Ok(!case.has("runtime/broken") && !case.has("ports/") && !case.is_well(stack::element::ID)?)
+fn is_away(case: &dyn RoomCase) -> Seen<bool> {
+    Ok(!case.has("runtime/broken") && !case.has("ports/") && !case.is_well(ID)?)
 }
 
 fn files() -> [(&'static str, crate::name::AbsPath, &'static str); 2] {
     [
-        ("config", layout::in_root("element-config.json"), "/app/config.json"),
-        ("web server's settings", layout::in_root("element-nginx.conf"), "/etc/nginx/conf.d/default.conf"),
+        ("config", layout::in_root("element-config.json"), CONFIG),
+        ("web server's settings", layout::in_root("element-nginx.conf"), NGINX),
     ]
 }
 
 /// Whether the web client's user may read a file.
-fn readable(file: &FileState) -> bool {
-    let (own, mode) = (stack::element::ID.owner(), file.mode.0);
+fn readable(file: &GuestFile<'_>) -> bool {
+    let (own, mode) = (ID.owner(), file.mode.0);
     match () {
         () if file.owner.uid == own.uid => mode & 0o400 != 0,
         () if file.owner.gid == own.gid => mode & 0o040 != 0,
@@ -34,24 +35,21 @@ fn readable(file: &FileState) -> bool {
 
 /// A container keeps the file that it was started with, also when another one
 /// is put in its place: it has to be stopped first.
-fn renewed(case: &Case<'_>) -> Mend {
-    Mend::Type(format!(
-        "{} && matrix-podman up",
-        case.in_guest(&format!("systemctl stop {}", stack::element::ID))
-    ))
+fn renewed(case: &dyn RoomCase) -> Mend {
+    Mend::Type(format!("{} && matrix-podman up", case.in_guest(&format!("systemctl stop {}", ID))))
 }
 
 /// Its files are not there or nobody but their owner may read them.
-pub(super) fn config(case: &Case<'_>) -> Found {
+fn config(case: &dyn RoomCase) -> Found {
     if !is_away(case)? {
         return Ok(None);
     }
-    let asked = files().map(|(what, path, _)| (what, case.seen.file(Side::Guest, &path), path));
+    let asked = files().map(|(what, path, _)| (what, case.file(&path), path));
     for (what, state, path) in asked {
-        let owner = stack::element::ID.owner();
+        let owner = ID.owner();
         let problem = match state? {
             None => format!("{path} is not there"),
-            Some(file) if !readable(file) => {
+            Some(file) if !readable(&file) => {
                 format!(
                     "{path} has the mode {:04o}, and the client's user {} cannot read it",
                     file.mode.0, owner.uid
@@ -59,10 +57,8 @@ pub(super) fn config(case: &Case<'_>) -> Found {
             }
             Some(file)
                 if what == "config"
-                    && serde_json::from_str::<serde_json::Value>(
-                        file.content.as_deref().unwrap_or_default(),
-                    )
-                    .is_err() =>
+                    && serde_json::from_str::<serde_json::Value>(file.content.unwrap_or_default())
+                        .is_err() =>
             {
                 format!("{path} is no JSON")
             }
@@ -74,13 +70,12 @@ pub(super) fn config(case: &Case<'_>) -> Found {
 }
 
 /// It runs with something else than its files.
-pub(super) fn mounts(case: &Case<'_>) -> Found {
+fn mounts(case: &dyn RoomCase) -> Found {
     if case.has("web/") {
         return Ok(None);
     }
-    let Some(inside) = case.seen.mounts(stack::element::ID.name())? else { return Ok(None) };
     for (what, _, target) in files() {
-        if !inside.mounts.contains_key(target) {
+        if case.is_mounted(ID, target)? == Some(false) {
             return Ok(Some((
                 format!("The web client runs without its {what}: the file is not mounted."),
                 vec![format!("the container has nothing at {target}")],
@@ -92,15 +87,14 @@ pub(super) fn mounts(case: &Case<'_>) -> Found {
 }
 
 /// Its nginx listens elsewhere than where it is looked for.
-pub(super) fn port(case: &Case<'_>) -> Found {
+fn port(case: &dyn RoomCase) -> Found {
     if !is_away(case)? || case.has("web/") {
         return Ok(None);
     }
     let path = layout::in_root("element-nginx.conf");
-    let Some(file) = case.seen.file(Side::Guest, &path)? else { return Ok(None) };
+    let Some(file) = case.file(&path)? else { return Ok(None) };
     let listens: Vec<&str> = file
         .content
-        .as_deref()
         .unwrap_or_default()
         .lines()
         .map(str::trim)

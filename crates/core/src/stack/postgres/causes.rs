@@ -1,32 +1,31 @@
-//! PostgreSQL.
+//! Why PostgreSQL is away.
 
-use super::{Case, Found, Mend};
+use super::ID;
 use crate::{
-    disk,
-    doctor::service::{journal, last_words},
+    frame::{Found, Mend, RoomCase, RoomCause, last_words, says_full},
     ids,
-    resource::Diff,
-    stack,
 };
 
+pub(super) const CAUSES: &[RoomCause] = &[
+    RoomCause::new("database/version", version),
+    RoomCause::new("database/broken", broken),
+    RoomCause::new("database/stopped", stopped),
+];
+
 /// The data and the image are of different major versions: the plan knows.
-pub(super) fn version(case: &Case<'_>) -> Found {
-    Ok(case.plan.entries.iter().find_map(|entry| match &entry.diff {
-        Diff::Blocked { why, hint } if entry.id == ids::DATABASE => Some((
-            "PostgreSQL and its data do not fit.".to_owned(),
-            vec![why.clone()],
-            Mend::Type(hint.clone()),
-        )),
-        _ => None,
+fn version(case: &dyn RoomCase) -> Found {
+    Ok(case.blocked(&ids::DATABASE).map(|(why, hint)| {
+        let what = "PostgreSQL and its data do not fit.".to_owned();
+        (what, vec![why.to_owned()], Mend::Type(hint.to_owned()))
     }))
 }
 
-pub(super) fn broken(case: &Case<'_>) -> Found {
-    if case.has("database/") || case.is_well(stack::postgres::ID)? {
+fn broken(case: &dyn RoomCase) -> Found {
+    if case.has("database/") || case.is_well(ID)? {
         return Ok(None);
     }
-    let log = journal(case, stack::postgres::ID)?;
-    if let Some(line) = log.iter().rev().find(|line| disk::says_full(line)) {
+    let log = case.journal(ID)?;
+    if let Some(line) = log.iter().rev().find(|line| says_full(line)) {
         return Ok(Some((
             "PostgreSQL has no room to write.".to_owned(),
             last_words(std::slice::from_ref(line)),
@@ -58,12 +57,11 @@ pub(super) fn broken(case: &Case<'_>) -> Found {
     Ok(None)
 }
 
-pub(super) fn stopped(case: &Case<'_>) -> Found {
-    let runs = case.seen.container(stack::postgres::ID.name())?.is_some_and(|c| c.state == "running");
-    if runs || case.has("database/") || case.has("runtime/broken") {
+fn stopped(case: &dyn RoomCase) -> Found {
+    if case.runs(ID)? || case.has("database/") || case.has("runtime/broken") {
         return Ok(None);
     }
-    let log = journal(case, stack::postgres::ID)?;
+    let log = case.journal(ID)?;
     let what = "PostgreSQL does not run, so Synapse has no database.";
     Ok(Some((what.to_owned(), last_words(log), Mend::Up)))
 }
