@@ -13,7 +13,7 @@ use crate::{
     service::ServiceId,
     size::Bytes,
     stack::{
-        self, Facts, MissingImage,
+        self, Facts, MissingImage, RoomDatabase,
         synapse::{homeserver, uploads},
     },
 };
@@ -49,6 +49,17 @@ impl Aside {
         format!("matrix-{}-{}", self.name(), service.name())
     }
 
+    /// Fills its `database` from the dump on standard input.
+    pub fn fill(self, database: &RoomDatabase) -> Vec<String> {
+        ["podman", "exec", "--interactive"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([self.container(stack::postgres::ID)])
+            .chain(["pg_restore", "--exit-on-error", "--no-owner"].map(str::to_owned))
+            .chain(database.login())
+            .collect()
+    }
+
     /// Where it has what otherwise is at `path`.
     pub fn moved(self, path: &AbsPath) -> AbsPath {
         let rest = path.as_str().strip_prefix(layout::ROOT).unwrap_or(path.as_str());
@@ -71,8 +82,6 @@ pub struct Containers {
     pub database: Vec<String>,
     /// Ends with 0 as soon as it answers.
     pub database_answers: Vec<String>,
-    /// Fills it from the dump on standard input.
-    pub fill: Vec<String>,
     /// Starts Synapse.
     pub synapse: Vec<String>,
     /// Ends with 0 as soon as it answers.
@@ -129,8 +138,6 @@ pub fn containers(
             .chain([aside.container(service)])
             .collect()
     };
-    let restore = format!("--username={}", homeserver::DATABASE);
-    let into = format!("--dbname={}", homeserver::DATABASE);
     Ok(Containers {
         aside,
         folders: vec![
@@ -145,7 +152,6 @@ pub fn containers(
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
-        fill: exec(stack::postgres::ID, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
         synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(

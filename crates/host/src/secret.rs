@@ -13,7 +13,7 @@ use matrix_podman_core::{
     fact::PublicKey,
     layout::{self, Secret},
     name::{Mode, Owner},
-    stack::{self, redis, synapse::homeserver},
+    stack::{self, redis},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -106,7 +106,7 @@ fn fresh(secret: Secret) -> Result<String, Failure> {
         Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration => {
             random_word()?
         }
-        Secret::Pgpass => homeserver::pgpass_line(&read(Secret::Postgres)?),
+        Secret::Pgpass => stack::synapse::DATABASE.passfile_line(&read(Secret::Postgres)?),
         Secret::RedisAcl => {
             let digest = Sha256::digest(read(Secret::Redis)?.as_bytes());
             redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())

@@ -6,10 +6,7 @@ use std::{
     path::Path,
 };
 
-use matrix_podman_core::{
-    service::Service,
-    stack::{self, synapse::homeserver},
-};
+use matrix_podman_core::{service::Service, stack};
 
 use crate::{args, error::Error, output::Reporter};
 
@@ -18,9 +15,8 @@ pub fn exec(config: Option<&Path>, args: &args::Exec, out: &Reporter) -> Result<
 }
 
 pub fn psql(config: Option<&Path>, args: &args::Psql, out: &Reporter) -> Result<u8, Error> {
-    let database = homeserver::DATABASE;
-    let mut command: Vec<String> =
-        ["psql", "--username", database, "--dbname", database].map(str::to_owned).to_vec();
+    let mut command = vec!["psql".to_owned()];
+    command.extend(stack::synapse::DATABASE.login());
     command.extend(args.arguments.iter().cloned());
     inside(config, stack::postgres::ID, &command, out)
 }

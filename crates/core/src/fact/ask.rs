@@ -84,24 +84,14 @@ impl Fact {
             Fact::Listeners => {
                 argv(&["ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header"])
             }
-            Fact::SigningKeysInUse(server) => argv(&[
-                "podman",
-                "exec",
-                "--env=PGOPTIONS=-c statement_timeout=8000 -c default_transaction_read_only=on",
-                "postgres_db",
-                "psql",
-                "--no-psqlrc",
-                "--tuples-only",
-                "--no-align",
-                "--username=synapse",
-                "--dbname=synapse",
-                "--command",
+            Fact::SigningKeysInUse(server) => usage::ask_read_only(
+                8000,
                 &format!(
                     "SELECT jsonb_object_keys(json::jsonb->'signatures'->'{server}') FROM event_json \
                      WHERE event_id = (SELECT event_id FROM events WHERE sender LIKE '@%:{server}' \
                      ORDER BY stream_ordering DESC LIMIT 1)"
                 ),
-            ]),
+            ),
             Fact::File(_)
             | Fact::Meta(_)
             | Fact::Edition(_)

@@ -4,6 +4,7 @@
 //! walks the table and asks the room. The Quadlet units and the compose file are two
 //! printings of one [`ContainerSpec`], so that they cannot drift apart.
 
+mod database;
 pub mod element;
 pub mod postgres;
 pub mod redis;
@@ -24,6 +25,8 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
+pub use database::{DatabaseName, RoomDatabase, database, databases};
+pub(crate) use database::{listed, sizes};
 pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
 pub use spec::{
     BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
@@ -55,6 +58,12 @@ pub trait Service: Sync {
 
     /// The secrets that it reads, in the order in which they are mounted.
     fn secrets(&self) -> &'static [RoomSecret] {
+        &[]
+    }
+
+    /// Its databases in PostgreSQL: made, granted to their roles, dumped, restored, counted and
+    /// moved with all others.
+    fn databases(&self) -> &'static [RoomDatabase] {
         &[]
     }
 

@@ -450,8 +450,18 @@ impl MemoryWorld {
                 let runs = guest.containers.contains_key(stack::postgres::ID.name());
                 Value::Roles(match (runs, guest.superuser) {
                     (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
-                    (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
-                    (true, false) => Ok(Roles { plain: true, owner: "postgres".to_owned(), others: 0 }),
+                    (true, true) => Ok(Roles {
+                        plain: false,
+                        owner: "synapse".to_owned(),
+                        others: 181,
+                        missing: Vec::new(),
+                    }),
+                    (true, false) => Ok(Roles {
+                        plain: true,
+                        owner: "postgres".to_owned(),
+                        others: 0,
+                        missing: Vec::new(),
+                    }),
                 })
             }
             Fact::System => Value::System(Box::new(self.system("13"))),
@@ -718,6 +728,7 @@ impl MemoryWorld {
             }
             // What they are about is in no file.
             Effect::ForgetOneTimeKeys
+            | Effect::MakeDatabases { .. }
             | Effect::CheckpointDatabase
             | Effect::SnapshotContainer { .. }
             | Effect::RollBackContainer { .. } => {}

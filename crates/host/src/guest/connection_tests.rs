@@ -187,7 +187,7 @@ fn endure(harm: &str, folder: &Path) {
     std::thread::spawn(move || {
         if !streams {
             let _ = connection.call(&Request::PutSecret(layout::Secret::Turn), &|_| pause());
-        } else if let Ok(mut stream) = connection.stream(&Request::Stream(crate::guest::calls::Call::Dump)) {
+        } else if let Ok(mut stream) = connection.stream(&Request::Stream(crate::guest::calls::Call::List)) {
             let mut buffer = vec![0; 64 << 10];
             while matches!(stream.read(&mut buffer), Ok(1..)) {
                 pause();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Changes when the two sides would no longer understand each other.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 /// Longest message that is accepted, in bytes.
 pub const LONGEST_MESSAGE: u32 = 4 << 20;
 /// How often the guest says that it is there while it has nothing else to say.

@@ -4,4 +4,4 @@ pub(crate) mod dump;
 mod session;
 pub(crate) mod stream;
 
-pub(crate) use session::{PSQL, Process, Session, in_container, owner, psql};
+pub(crate) use session::{PSQL, Process, Session, in_container, owner, psql, there};

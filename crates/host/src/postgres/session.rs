@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::stack::{self, postgres::roles::OWNER, synapse::homeserver::DATABASE};
+use matrix_podman_core::stack::{self, RoomDatabase, postgres::roles::OWNER, synapse};
 
 use crate::{
     failure::{Doing, Failure},
@@ -28,7 +28,9 @@ pub(crate) const PSQL: [&str; 6] =
 pub(crate) fn owner() -> Result<&'static str, Failure> {
     match psql(OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
         Ok(_) => Ok(OWNER),
-        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => Ok(DATABASE),
+        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => {
+            Ok(synapse::DATABASE.role.as_str())
+        }
         Err(failure) => Err(failure),
     }
 }
@@ -50,6 +52,17 @@ pub(crate) fn psql(
         .chain(PSQL)
         .chain(["--username", role, "--dbname", database]);
     Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
+}
+
+/// The databases that are there. One may be that of a service that was never on.
+pub(crate) fn there() -> Result<Vec<RoomDatabase>, Failure> {
+    let all = stack::databases();
+    // Synapse's always is.
+    if let [_] = all.as_slice() {
+        return Ok(all);
+    }
+    let names = Session::open(&synapse::DATABASE)?.all("SELECT datname FROM pg_database")?;
+    Ok(all.into_iter().filter(|database| names.iter().any(|name| name == database.name.as_str())).collect())
 }
 
 /// A command in a container.
@@ -107,24 +120,24 @@ impl Drop for Process {
 /// What psql prints behind each answer.
 const END: &str = "-- matrix-podman: end --";
 
-/// A session with the database.
+/// A session with a database.
 pub(crate) struct Session {
     child: Process,
     from: BufReader<ChildStdout>,
 }
 
 impl Session {
-    /// Opens one with Synapse's database.
-    pub(crate) fn open() -> Result<Self, Failure> {
-        Self::of(stack::postgres::ID.name(), DATABASE)
+    /// Opens one with a database that serves.
+    pub(crate) fn open(database: &RoomDatabase) -> Result<Self, Failure> {
+        Self::of(stack::postgres::ID.name(), database)
     }
 
-    /// Opens one with the database `name` in `container`.
-    pub(crate) fn of(container: &str, name: &str) -> Result<Self, Failure> {
+    /// Opens one with the database of that name in `container`.
+    pub(crate) fn of(container: &str, database: &RoomDatabase) -> Result<Self, Failure> {
         let doing = || "speak with the database";
         let mut child = Process(
             in_container(container, &PSQL)
-                .args([format!("--username={DATABASE}"), format!("--dbname={name}")])
+                .args(database.login())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

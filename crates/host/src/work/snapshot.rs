@@ -12,7 +12,7 @@ use matrix_podman_core::{
     name::{Mode, Owner, SnapshotName},
     observed::{Observed, Seen},
     size::Seconds,
-    stack::{self, synapse::homeserver::DATABASE},
+    stack,
 };
 
 use crate::{
@@ -182,7 +182,8 @@ pub fn since(world: &World, at: u64) -> Result<Since, Failure> {
     );
     let mut argv: Vec<String> = ["podman", "exec", stack::postgres::ID.name()].map(str::to_owned).to_vec();
     argv.extend(PSQL.map(str::to_owned));
-    argv.extend(["--username", DATABASE, "--dbname", DATABASE, "--command", &statement].map(str::to_owned));
+    argv.extend(stack::synapse::DATABASE.login());
+    argv.extend(["--command".to_owned(), statement]);
     let mut said = Vec::new();
     let status = world.follow(argv, &mut |bytes| said.extend_from_slice(bytes))?;
     let text = String::from_utf8_lossy(&said).trim().to_owned();

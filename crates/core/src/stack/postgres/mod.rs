@@ -7,7 +7,10 @@ pub mod roles;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
+use super::{
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs, databases,
+    synapse,
+};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
@@ -84,13 +87,13 @@ pub fn command(config: &Config, facts: &Facts) -> Vec<String> {
 /// The health check: over TCP, which answers only once start-up and recovery
 /// are over; on the Unix socket a server that is being made answers too.
 pub fn health_command() -> Vec<String> {
-    ["pg_isready", "--quiet", "--host=127.0.0.1", "--username=synapse", "--dbname=synapse"]
-        .map(str::to_owned)
-        .to_vec()
+    let asked = ["pg_isready", "--quiet", "--host=127.0.0.1"].map(str::to_owned);
+    // It comes in nowhere; without them PostgreSQL's log would name a role that is not there.
+    asked.into_iter().chain(synapse::DATABASE.login()).collect()
 }
 
 /// What makes an empty cluster in `pgdata`, run in the container as its user.
-/// Synapse accepts no locale but C and no encoding but UTF-8.
+/// Each database has an encoding and a locale of its own besides.
 fn initdb(pgdata: &str) -> Vec<String> {
     [
         "initdb",
@@ -132,13 +135,14 @@ pub struct NewCluster {
 impl NewCluster {
     /// A cluster of that major version.
     pub fn of(major: u32) -> Self {
+        let databases = databases();
         Self {
             initdb: initdb(&format!("{MOUNT}/{major}/docker")),
             files: vec![
-                ("pg_hba.conf".to_owned(), roles::pg_hba()),
-                ("pg_ident.conf".to_owned(), roles::pg_ident()),
+                ("pg_hba.conf".to_owned(), roles::pg_hba(&databases)),
+                ("pg_ident.conf".to_owned(), roles::pg_ident(&databases)),
             ],
-            statements: roles::first_statements(),
+            statements: roles::first_statements(&databases),
         }
     }
 }

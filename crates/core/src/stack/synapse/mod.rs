@@ -5,8 +5,8 @@ mod log_config;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Endpoint, Facts, Health, Mount, Publish, RoomSecret, SecretOrigin, Service,
-    ServiceImage, postgres, redis,
+    BuildRecipe, ContainerSpec, DatabaseName, Endpoint, Facts, Health, Mount, Publish, RoomDatabase,
+    RoomSecret, SecretOrigin, Service, ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
@@ -21,6 +21,21 @@ use crate::{
 
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("synapse");
+
+/// Keys that clients upload to be used once. Restored, they would be given out a second time,
+/// and what is encrypted to them could not be read; clients upload new ones.
+pub const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
+
+/// Its database. It accepts no encoding but UTF-8 and no locale but C.
+pub const DATABASE: RoomDatabase = RoomDatabase {
+    name: DatabaseName::known("synapse"),
+    role: DatabaseName::known("synapse"),
+    password: Secret::Postgres,
+    passfile: Secret::Pgpass,
+    encoding: "UTF8",
+    locale: "C",
+    left_out: &[ONE_TIME_KEYS],
+};
 
 const SECRETS: &[RoomSecret] = &[
     RoomSecret::made(Secret::Pgpass),
@@ -114,6 +129,10 @@ impl Service for SynapseService {
 
     fn needs(&self) -> &'static [ServiceId] {
         &[postgres::ID, redis::ID]
+    }
+
+    fn databases(&self) -> &'static [RoomDatabase] {
+        &[DATABASE]
     }
 
     fn secrets(&self) -> &'static [RoomSecret] {
