@@ -13,9 +13,8 @@ use matrix_podman_core::{
     fact::PublicKey,
     layout::{self, Secret},
     name::{Mode, Owner},
-    stack::{self, redis},
+    stack::{self, SecretForm, SecretOrigin},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     failure::{Doing, Failure},
@@ -102,20 +101,16 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
 }
 
 fn fresh(secret: Secret) -> Result<String, Failure> {
-    Ok(match secret {
-        Secret::Postgres | Secret::Redis | Secret::Macaroon | Secret::Form | Secret::Registration => {
-            random_word()?
+    match stack::secret_origin(secret) {
+        Some(SecretOrigin::Made(form) | SecretOrigin::MadeOnce { form, .. }) => match form {
+            SecretForm::Word => random_word(),
+            SecretForm::SigningKey => signing_key(),
+        },
+        Some(SecretOrigin::Derived { from, how }) => Ok(how(&read(*from)?)),
+        Some(SecretOrigin::Given(_)) | None => {
+            Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"))
         }
-        Secret::Pgpass => stack::synapse::DATABASE.passfile_line(&read(Secret::Postgres)?),
-        Secret::RedisAcl => {
-            let digest = Sha256::digest(read(Secret::Redis)?.as_bytes());
-            redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())
-        }
-        Secret::SigningKey => signing_key()?,
-        Secret::Turn | Secret::Webhook => {
-            return Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"));
-        }
-    })
+    }
 }
 
 /// 256 random bits in letters and digits, so that no file format can mistake them.

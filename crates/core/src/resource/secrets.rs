@@ -41,7 +41,7 @@ impl Resource for Secrets {
         for RoomSecret { secret, origin } in stack::made_secrets() {
             let secret = *secret;
             if made_before
-                && let SecretOrigin::MadeOnce { loss } = origin
+                && let SecretOrigin::MadeOnce { loss, .. } = origin
                 && seen.meta(Side::Guest, &layout::secret(secret))?.is_none()
             {
                 return Ok(Diff::Blocked {

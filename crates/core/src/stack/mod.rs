@@ -27,7 +27,10 @@ use crate::{
 
 pub use database::{DatabaseName, RoomDatabase, database, databases};
 pub(crate) use database::{listed, sizes};
-pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
+pub use secret::{
+    RoomSecret, SecretForm, SecretOrigin, given_secrets, made_secrets, reader, secret_origin, secret_owner,
+    secrets_of,
+};
 pub use spec::{
     BuildRecipe, ContainerSpec, Endpoint, Facts, Health, MissingImage, Mount, Protocol, Publish,
     ServiceImage, Tmpfs,

@@ -20,33 +20,56 @@ pub struct RoomSecret {
 /// Where a secret comes from.
 #[derive(Debug)]
 pub enum SecretOrigin {
-    /// The program makes it in the guest, out of another one or by chance.
-    Made,
+    /// The program makes it in the guest by chance.
+    Made(SecretForm),
     /// The same, but a new one would harm a server that exists, as is said here.
     MadeOnce {
+        /// What it looks like.
+        form: SecretForm,
         /// What is so when it is lost.
         loss: &'static str,
+    },
+    /// The program makes it in the guest out of another one.
+    Derived {
+        /// The other one.
+        from: Secret,
+        /// What its file holds, of what the other one's holds.
+        how: fn(&str) -> String,
     },
     /// The operator gives it, in the file that the config names, if any.
     Given(fn(&Config) -> Option<&AbsPath>),
 }
 
+/// What a secret looks like that is made by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretForm {
+    /// A long word of letters and digits, which no file format can mistake.
+    Word,
+    /// A signing key in Synapse's form: algorithm, version, seed.
+    SigningKey,
+}
+
 impl RoomSecret {
-    /// One that is made.
+    /// A word that is made.
     pub(super) const fn made(secret: Secret) -> Self {
-        Self { secret, origin: SecretOrigin::Made }
+        Self { secret, origin: SecretOrigin::Made(SecretForm::Word) }
     }
 
     /// One that is made once.
-    pub(super) const fn made_once(secret: Secret, loss: &'static str) -> Self {
-        Self { secret, origin: SecretOrigin::MadeOnce { loss } }
+    pub(super) const fn made_once(secret: Secret, form: SecretForm, loss: &'static str) -> Self {
+        Self { secret, origin: SecretOrigin::MadeOnce { form, loss } }
+    }
+
+    /// One that is made out of another.
+    pub(super) const fn derived(secret: Secret, from: Secret, how: fn(&str) -> String) -> Self {
+        Self { secret, origin: SecretOrigin::Derived { from, how } }
     }
 
     /// Whether there is one with this config.
     fn is_there(&self, config: &Config) -> bool {
         match self.origin {
             SecretOrigin::Given(file) => file(config).is_some(),
-            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => true,
+            SecretOrigin::Made(_) | SecretOrigin::MadeOnce { .. } | SecretOrigin::Derived { .. } => true,
         }
     }
 }
@@ -68,9 +91,14 @@ pub fn given_secrets(config: &Config) -> Vec<(Secret, &AbsPath)> {
     all()
         .filter_map(|secret| match secret.origin {
             SecretOrigin::Given(file) => Some((secret.secret, file(config)?)),
-            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => None,
+            SecretOrigin::Made(_) | SecretOrigin::MadeOnce { .. } | SecretOrigin::Derived { .. } => None,
         })
         .collect()
+}
+
+/// Where `secret` comes from; nothing where only the program reads it.
+pub fn secret_origin(secret: Secret) -> Option<&'static SecretOrigin> {
+    all().find(|known| known.secret == secret).map(|known| &known.origin)
 }
 
 /// The secrets that `service` reads, with this config.
@@ -114,8 +142,28 @@ mod tests {
     fn what_is_derived_comes_after_what_it_is_derived_from() {
         let made: Vec<Secret> = made_secrets().into_iter().map(|made| made.secret).collect();
         let place = |secret| made.iter().position(|made| *made == secret).unwrap();
-        assert!(place(Secret::Postgres) < place(Secret::Pgpass));
-        assert!(place(Secret::Redis) < place(Secret::RedisAcl));
+        let derived = made_secrets().into_iter().filter_map(|secret| match secret.origin {
+            SecretOrigin::Derived { from, .. } => Some((from, secret.secret)),
+            _ => None,
+        });
+        let derived: Vec<(Secret, Secret)> = derived.collect();
+        assert!(derived.contains(&(Secret::Postgres, Secret::Pgpass)), "{derived:?}");
+        for (from, secret) in derived {
+            assert!(place(from) < place(secret), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_derived_is_what_its_reader_understands() {
+        let of = |secret, word: &str| match secret_origin(secret) {
+            Some(SecretOrigin::Derived { how, .. }) => how(word),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(Secret::Pgpass, "word"), "postgres_db:*:synapse:synapse:word\n");
+        let acl = of(Secret::RedisAcl, "word");
+        let digest = "98c1eb4ee93476743763878fcb96a25fbc9a175074d64004779ecb5242f645e6";
+        assert!(acl.starts_with(&format!("user default on #{digest} ~* ")), "{acl}");
+        assert!(secret_origin(Secret::Webhook).is_none());
     }
 
     #[test]

@@ -8,8 +8,8 @@ pub mod roles;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs, databases,
-    synapse,
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, SecretForm, Service, ServiceImage, Tmpfs,
+    databases, synapse,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
@@ -117,8 +117,11 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("postgres_db");
 
-const SECRETS: &[RoomSecret] =
-    &[RoomSecret::made_once(Secret::Postgres, "without it Synapse cannot open its database")];
+const SECRETS: &[RoomSecret] = &[RoomSecret::made_once(
+    Secret::Postgres,
+    SecretForm::Word,
+    "without it Synapse cannot open its database",
+)];
 
 /// An empty cluster to be made: the command, run in the container, the files that are put
 /// into it and the statements that it gets before it is started for the first time.

@@ -3,13 +3,15 @@
 //! Format: Redis' documented configuration (`redis.conf` of its source): one
 //! directive a line, arguments split at spaces, double quotes around others.
 
+use sha2::{Digest as _, Sha256};
+
 use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
 use crate::{
     config::{Config, ImageChoice, Images},
     desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
     lock::LockedImage,
-    name::Owner,
+    name::{Digest, Owner},
     service::ServiceId,
     size::Bytes,
 };
@@ -86,9 +88,14 @@ pub fn files() -> Vec<DesiredFile> {
     )]
 }
 
-/// The ACL file (`Secret::RedisAcl`) for the password whose SHA-256 is given in
+/// The ACL file for that password.
+fn acl_of(password: &str) -> String {
+    acl(Digest::of_sha256(&Sha256::digest(password.as_bytes())).hex())
+}
+
+/// The ACL file for the password whose SHA-256 is given in
 /// lower-case hexadecimal: Synapse's user may do all but administer the server.
-pub fn acl(password_sha256: &str) -> String {
+fn acl(password_sha256: &str) -> String {
     format!(
         "user default on #{password_sha256} ~* &* +@all -@admin\nuser {HEALTH_USER} on nopass -@all +ping\n"
     )
@@ -105,7 +112,7 @@ pub fn health_command() -> Vec<String> {
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("redis");
 
-const SECRETS: &[RoomSecret] = &[RoomSecret::made(Secret::RedisAcl)];
+const SECRETS: &[RoomSecret] = &[RoomSecret::derived(Secret::RedisAcl, Secret::Redis, acl_of)];
 
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ pub mod uploads;
 
 use super::{
     BuildRecipe, ContainerSpec, DatabaseName, Endpoint, Facts, Health, Mount, Publish, RoomDatabase,
-    RoomSecret, SecretOrigin, Service, ServiceImage, postgres, redis,
+    RoomSecret, SecretForm, SecretOrigin, Service, ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images},
@@ -38,13 +38,14 @@ pub const DATABASE: RoomDatabase = RoomDatabase {
 };
 
 const SECRETS: &[RoomSecret] = &[
-    RoomSecret::made(Secret::Pgpass),
+    RoomSecret::derived(Secret::Pgpass, Secret::Postgres, |password| DATABASE.passfile_line(password)),
     RoomSecret::made(Secret::Redis),
     RoomSecret::made(Secret::Macaroon),
     RoomSecret::made(Secret::Form),
     RoomSecret::made(Secret::Registration),
     RoomSecret::made_once(
         Secret::SigningKey,
+        SecretForm::SigningKey,
         "without it other servers no longer believe that this is the same server",
     ),
     RoomSecret {
