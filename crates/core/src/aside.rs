@@ -159,7 +159,7 @@ pub fn containers(
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
         ask: exec(stack::synapse::ID, &["curl", "--silent", "--show-error", "--config", "-"]),
-        registration_secret: aside.moved(&layout::secret(Secret::Registration)),
+        registration_secret: aside.moved(&layout::secret(Secret::REGISTRATION)),
         // Synapse first: it is in the other's network.
         remove: [stack::synapse::ID, stack::postgres::ID].map(remove).to_vec(),
     })

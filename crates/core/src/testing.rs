@@ -33,8 +33,8 @@ pub(crate) fn two_databases() -> [RoomDatabase; 2] {
     let other = RoomDatabase {
         name,
         role: name,
-        password: Secret::Form,
-        passfile: Secret::Registration,
+        password: Secret::FORM,
+        passfile: Secret::REGISTRATION,
         left_out: &[],
         ..stack::synapse::DATABASE
     };

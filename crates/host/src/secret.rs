@@ -63,7 +63,7 @@ pub fn given(path: &Path, title: &str) -> Result<File, Failure> {
 /// is none. The secret half is read here and goes nowhere.
 pub fn public_signing_key() -> Result<Option<PublicKey>, Failure> {
     let doing = || "read the signing key";
-    let text = match file::read_text(Path::new(layout::secret(Secret::SigningKey).as_str())) {
+    let text = match file::read_text(Path::new(layout::secret(Secret::SIGNING_KEY).as_str())) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).doing(doing),

@@ -136,7 +136,7 @@ pub(super) fn held(case: &Case<'_>) -> Found {
 }
 
 pub(super) fn key_missing(case: &Case<'_>) -> Found {
-    let path = layout::secret(Secret::SigningKey);
+    let path = layout::secret(Secret::SIGNING_KEY);
     // Before the first `up` there is nothing to be missed.
     if crate::resource::read_lock(case.seen)?.is_none() || case.seen.meta(Side::Guest, &path)?.is_some() {
         return Ok(None);
@@ -156,7 +156,7 @@ pub(super) fn key_broken(case: &Case<'_>) -> Found {
             lines,
             Mend::Type(format!(
                 "put {} back from a backup of the guest; a new key would make this another server to all others",
-                layout::secret(Secret::SigningKey)
+                layout::secret(Secret::SIGNING_KEY)
             )),
         )),
         _ => None,
@@ -199,7 +199,7 @@ pub(super) fn password(case: &Case<'_>) -> Found {
             // It is made anew from the password that PostgreSQL was given.
             Mend::Type(format!(
                 "{} && matrix-podman up",
-                case.in_guest(&format!("rm {}", layout::secret(Secret::Pgpass)))
+                case.in_guest(&format!("rm {}", layout::secret(Secret::PGPASS)))
             )),
         )),
         _ => None,
@@ -288,7 +288,7 @@ pub(super) fn key_changed(case: &Case<'_>) -> Found {
     Ok(Some((
         "The server's signing key is not the one that its last messages were signed with.".to_owned(),
         vec![
-            format!("{} holds {on_disk}", layout::secret(Secret::SigningKey)),
+            format!("{} holds {on_disk}", layout::secret(Secret::SIGNING_KEY)),
             format!("the newest message of {server} is signed with {}", used.join(", ")),
         ],
         Mend::Type(

@@ -74,7 +74,7 @@ impl Resource for Secrets {
                 }
             }
         }
-        let webhook = layout::secret(Secret::Webhook);
+        let webhook = layout::secret(Secret::WEBHOOK);
         if self.site.config.notify.webhook_file.is_none() && seen.meta(Side::Guest, &webhook)?.is_some() {
             let effect = Effect::RemoveFile { side: Side::Guest, path: webhook };
             if missing.is_empty() {
@@ -101,7 +101,7 @@ impl Secrets {
     /// Those that the operator gives, with their files on the machine.
     fn given(&self) -> Vec<(Secret, &AbsPath)> {
         let config = &self.site.config;
-        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::Webhook, file));
+        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::WEBHOOK, file));
         stack::given_secrets(config).into_iter().chain(webhook).collect()
     }
 

@@ -1,5 +1,7 @@
 //! Who reads which secret, and where it comes from: the rooms say.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::{ALL, room};
 use crate::{
     config::Config,
@@ -80,10 +82,17 @@ fn all() -> impl Iterator<Item = &'static RoomSecret> {
 
 /// The secrets that the program makes, each before those derived from it.
 pub fn made_secrets() -> Vec<&'static RoomSecret> {
-    let mut made: Vec<&RoomSecret> =
-        all().filter(|secret| !matches!(secret.origin, SecretOrigin::Given(_))).collect();
-    made.sort_by_key(|secret| secret.secret);
-    made
+    let by_chance =
+        |secret: &RoomSecret| matches!(secret.origin, SecretOrigin::Made(_) | SecretOrigin::MadeOnce { .. });
+    let out_of = |other: Secret| {
+        all().filter(
+            move |secret| matches!(secret.origin, SecretOrigin::Derived { from, .. } if from == other),
+        )
+    };
+    all()
+        .filter(|secret| by_chance(secret))
+        .flat_map(|made| std::iter::once(made).chain(out_of(made.secret)))
+        .collect()
 }
 
 /// The secrets that the operator gives to services, with their files on the machine.
@@ -99,6 +108,23 @@ pub fn given_secrets(config: &Config) -> Vec<(Secret, &AbsPath)> {
 /// Where `secret` comes from; nothing where only the program reads it.
 pub fn secret_origin(secret: Secret) -> Option<&'static SecretOrigin> {
     all().find(|known| known.secret == secret).map(|known| &known.origin)
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.file_name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = all().map(|secret| secret.secret).chain([Secret::WEBHOOK]);
+        known
+            .into_iter()
+            .find(|secret| secret.file_name() == name)
+            .ok_or_else(|| de::Error::custom(format!("there is no secret {name:?}")))
+    }
 }
 
 /// The secrets that `service` reads, with this config.
@@ -135,7 +161,7 @@ mod tests {
                 assert_eq!(secret_owner(*secret), room.id().owner());
             }
         }
-        assert_eq!(secret_owner(Secret::Webhook), Owner::ROOT, "the program alone reads it");
+        assert_eq!(secret_owner(Secret::WEBHOOK), Owner::ROOT, "the program alone reads it");
     }
 
     #[test]
@@ -147,10 +173,21 @@ mod tests {
             _ => None,
         });
         let derived: Vec<(Secret, Secret)> = derived.collect();
-        assert!(derived.contains(&(Secret::Postgres, Secret::Pgpass)), "{derived:?}");
+        let given = all().filter(|secret| matches!(secret.origin, SecretOrigin::Given(_))).count();
+        assert_eq!(made.len() + given, all().count(), "what is derived is derived of one that is made");
+        assert!(derived.contains(&(Secret::POSTGRES, Secret::PGPASS)), "{derived:?}");
         for (from, secret) in derived {
             assert!(place(from) < place(secret), "{secret:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_read_by_its_name() {
+        for secret in all().map(|secret| secret.secret).chain([Secret::WEBHOOK]) {
+            let written = serde_json::to_string(&secret).unwrap();
+            assert_eq!(serde_json::from_str::<Secret>(&written).unwrap(), secret);
+        }
+        assert!(serde_json::from_str::<Secret>("\"../shadow\"").is_err());
     }
 
     #[test]
@@ -159,11 +196,11 @@ mod tests {
             Some(SecretOrigin::Derived { how, .. }) => how(word),
             other => panic!("{other:?}"),
         };
-        assert_eq!(of(Secret::Pgpass, "word"), "postgres_db:*:synapse:synapse:word\n");
-        let acl = of(Secret::RedisAcl, "word");
+        assert_eq!(of(Secret::PGPASS, "word"), "postgres_db:*:synapse:synapse:word\n");
+        let acl = of(Secret::REDIS_ACL, "word");
         let digest = "98c1eb4ee93476743763878fcb96a25fbc9a175074d64004779ecb5242f645e6";
         assert!(acl.starts_with(&format!("user default on #{digest} ~* ")), "{acl}");
-        assert!(secret_origin(Secret::Webhook).is_none());
+        assert!(secret_origin(Secret::WEBHOOK).is_none());
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 pub const ID: ServiceId = ServiceId::known("postgres_db");
 
 const SECRETS: &[RoomSecret] = &[RoomSecret::made_once(
-    Secret::Postgres,
+    Secret::POSTGRES,
     SecretForm::Word,
     "without it Synapse cannot open its database",
 )];
@@ -173,7 +173,7 @@ impl Service for PostgresService {
         spec.environment.extend([
             ("PGDATA", pgdata),
             ("POSTGRES_USER", roles::OWNER.to_owned()),
-            ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
+            ("POSTGRES_PASSWORD_FILE", Secret::POSTGRES.in_container()),
             ("POSTGRES_INITDB_ARGS", INITDB_ARGS.to_owned()),
         ]);
         spec.mounts.push(Mount::write(layout::in_root("postgresdata"), MOUNT));

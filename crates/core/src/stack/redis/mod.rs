@@ -33,7 +33,7 @@ fn directives() -> Vec<Directive> {
         one("bind", "0.0.0.0"),
         one("port", &PORT.to_string()),
         one("protected-mode", "no"),
-        one("aclfile", &Secret::RedisAcl.in_container()),
+        one("aclfile", &Secret::REDIS_ACL.in_container()),
         // Nothing in it is worth keeping over a restart.
         one("save", ""),
         one("appendonly", "no"),
@@ -112,7 +112,7 @@ pub fn health_command() -> Vec<String> {
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("redis");
 
-const SECRETS: &[RoomSecret] = &[RoomSecret::derived(Secret::RedisAcl, Secret::Redis, acl_of)];
+const SECRETS: &[RoomSecret] = &[RoomSecret::derived(Secret::REDIS_ACL, Secret::REDIS, acl_of)];
 
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]

@@ -279,7 +279,7 @@ impl<'a> Homeserver<'a> {
                     user: super::DATABASE.role.as_str(),
                     dbname: super::DATABASE.name.as_str(),
                     host: postgres::ID.name(),
-                    passfile: Secret::Pgpass.in_container(),
+                    passfile: Secret::PGPASS.in_container(),
                     cp_min: 5,
                     cp_max: 10,
                     // A restarted database is noticed within 40 s, not 2 hours.
@@ -292,12 +292,12 @@ impl<'a> Homeserver<'a> {
                 enabled: true,
                 host: redis::ID.name(),
                 port: crate::stack::redis::PORT,
-                password_path: Secret::Redis.in_container(),
+                password_path: Secret::REDIS.in_container(),
             },
-            signing_key_path: Secret::SigningKey.in_container(),
-            macaroon_secret_key_path: Secret::Macaroon.in_container(),
-            form_secret_path: Secret::Form.in_container(),
-            registration_shared_secret_path: Secret::Registration.in_container(),
+            signing_key_path: Secret::SIGNING_KEY.in_container(),
+            macaroon_secret_key_path: Secret::MACAROON.in_container(),
+            form_secret_path: Secret::FORM.in_container(),
+            registration_shared_secret_path: Secret::REGISTRATION.in_container(),
             log_config: format!("{DATA}/log.config"),
             media_store_path: format!("{DATA}/media_store"),
             max_upload_size: synapse.max_upload_size,
@@ -347,7 +347,7 @@ impl<'a> TurnSettings<'a> {
     fn of(turn: &'a Turn) -> Self {
         Self {
             turn_uris: &turn.uris,
-            turn_shared_secret_path: Secret::Turn.in_container(),
+            turn_shared_secret_path: Secret::TURN.in_container(),
             turn_user_lifetime: turn.user_lifetime,
             turn_allow_guests: turn.allow_guests,
         }

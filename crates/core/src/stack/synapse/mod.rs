@@ -30,26 +30,26 @@ pub const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
 pub const DATABASE: RoomDatabase = RoomDatabase {
     name: DatabaseName::known("synapse"),
     role: DatabaseName::known("synapse"),
-    password: Secret::Postgres,
-    passfile: Secret::Pgpass,
+    password: Secret::POSTGRES,
+    passfile: Secret::PGPASS,
     encoding: "UTF8",
     locale: "C",
     left_out: &[ONE_TIME_KEYS],
 };
 
 const SECRETS: &[RoomSecret] = &[
-    RoomSecret::derived(Secret::Pgpass, Secret::Postgres, |password| DATABASE.passfile_line(password)),
-    RoomSecret::made(Secret::Redis),
-    RoomSecret::made(Secret::Macaroon),
-    RoomSecret::made(Secret::Form),
-    RoomSecret::made(Secret::Registration),
+    RoomSecret::derived(Secret::PGPASS, Secret::POSTGRES, |password| DATABASE.passfile_line(password)),
+    RoomSecret::made(Secret::REDIS),
+    RoomSecret::made(Secret::MACAROON),
+    RoomSecret::made(Secret::FORM),
+    RoomSecret::made(Secret::REGISTRATION),
     RoomSecret::made_once(
-        Secret::SigningKey,
+        Secret::SIGNING_KEY,
         SecretForm::SigningKey,
         "without it other servers no longer believe that this is the same server",
     ),
     RoomSecret {
-        secret: Secret::Turn,
+        secret: Secret::TURN,
         origin: SecretOrigin::Given(|config| config.turn.as_ref().map(|turn| &turn.secret_file)),
     },
 ];
