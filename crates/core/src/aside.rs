@@ -13,7 +13,7 @@ use crate::{
     service::ServiceId,
     size::Bytes,
     stack::{
-        self, DATABASE_SERVER, Facts, HOMESERVER, MissingImage,
+        self, DATABASE_SERVER, Facts, HOMESERVER, MissingImage, RoomDatabase,
         synapse::{homeserver, uploads},
     },
 };
@@ -49,6 +49,17 @@ impl Aside {
         format!("matrix-{}-{}", self.name(), service.name())
     }
 
+    /// Fills its `database` from the dump on standard input.
+    pub fn fill(self, database: &RoomDatabase) -> Vec<String> {
+        ["podman", "exec", "--interactive"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([self.container(stack::postgres::ID)])
+            .chain(["pg_restore", "--exit-on-error", "--no-owner"].map(str::to_owned))
+            .chain(database.login())
+            .collect()
+    }
+
     /// Where it has what otherwise is at `path`.
     pub fn moved(self, path: &AbsPath) -> AbsPath {
         let rest = path.as_str().strip_prefix(layout::ROOT).unwrap_or(path.as_str());
@@ -71,8 +82,6 @@ pub struct Containers {
     pub database: Vec<String>,
     /// Ends with 0 as soon as it answers.
     pub database_answers: Vec<String>,
-    /// Fills it from the dump on standard input.
-    pub fill: Vec<String>,
     /// Starts Synapse.
     pub synapse: Vec<String>,
     /// Ends with 0 as soon as it answers.
@@ -130,8 +139,6 @@ pub fn containers(
             .chain([aside.container(service)])
             .collect()
     };
-    let restore = format!("--username={}", homeserver::DATABASE);
-    let into = format!("--dbname={}", homeserver::DATABASE);
     Ok(Containers {
         aside,
         folders: vec![
@@ -146,7 +153,6 @@ pub fn containers(
         hosts: (hosts, names),
         database: run(aside, &database, &alone, facts.cpu_weights),
         database_answers: health(&database),
-        fill: exec(DATABASE_SERVER, &["pg_restore", "--exit-on-error", "--no-owner", &restore, &into]),
         synapse: run(aside, &synapse, &together, facts.cpu_weights),
         synapse_answers: health(&synapse),
         keys: exec(
@@ -154,7 +160,7 @@ pub fn containers(
             &["curl", "-fsS", &format!("http://127.0.0.1:{}/_matrix/key/v2/server", homeserver::PORT)],
         ),
         ask: exec(HOMESERVER, &["curl", "--silent", "--show-error", "--config", "-"]),
-        registration_secret: aside.moved(&layout::secret(Secret::Registration)),
+        registration_secret: aside.moved(&layout::secret(Secret::REGISTRATION)),
         // Synapse first: it is in the other's network.
         remove: [HOMESERVER, DATABASE_SERVER].map(remove).to_vec(),
     })

@@ -25,6 +25,7 @@ use crate::{
     },
     service::ServiceId,
     size::{Bytes, Seconds},
+    stack::DatabaseName,
 };
 
 /// One primitive act.
@@ -332,6 +333,11 @@ pub enum Effect {
     /// Makes Synapse's role in the database that serves a plain one, which owns its
     /// database; the cluster's owner gets a name of its own.
     SeparateRoles,
+    /// Makes databases in the cluster that serves, each with its role.
+    MakeDatabases {
+        /// What they are called.
+        names: Vec<DatabaseName>,
+    },
     /// Has Synapse's own parser read a candidate for `homeserver.yaml`, then
     /// puts it in place; a candidate that it refuses is left beside it.
     InstallSynapseConfig {
@@ -353,19 +359,19 @@ pub enum Effect {
         /// What to run in its container: it fails where the settings cannot be.
         argv: Vec<String>,
     },
-    /// Writes the whole database into a file in the guest, which is there whole
-    /// or not at all; the server goes on meanwhile.
+    /// Writes all databases into files in the guest, which are there whole or not at
+    /// all; the server goes on meanwhile.
     DumpDatabase {
-        /// The file.
+        /// The file of Synapse's database, beside which the others are.
         to: AbsPath,
     },
-    /// Replaces the database by what a dump holds, in one stroke. Synapse has
+    /// Replaces the databases by what a dump holds, all in one stroke. Those who use them have
     /// to be stopped.
     RestoreDatabase {
-        /// The dump.
+        /// The dump of Synapse's database, beside which the others are.
         from: AbsPath,
-        /// The name under which the other database is kept. When it is there,
-        /// the restore was done before.
+        /// What the replaced databases are kept as: it stands behind their names. When they
+        /// are there, the restore was done before.
         keep_as: String,
     },
     /// Has the disk hold all that was written on this side: contents, not only names.
@@ -537,6 +543,7 @@ impl Effect {
             | Effect::SettleStorage { .. }
             | Effect::InitDatabase { .. }
             | Effect::SeparateRoles
+            | Effect::MakeDatabases { .. }
             | Effect::DumpDatabase { .. }
             | Effect::RestoreDatabase { .. }
             | Effect::RemoveImage { .. }
@@ -642,6 +649,10 @@ impl Effect {
             },
             Effect::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Effect::SeparateRoles => "make Synapse's database role a plain one".to_owned(),
+            Effect::MakeDatabases { names } => {
+                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                format!("make the databases {}", names.join(", "))
+            }
             Effect::DumpDatabase { to } => format!("dump the database into {to}"),
             Effect::RestoreDatabase { from, .. } => format!("restore the database from {from}"),
             Effect::MoveDatabase(wanted) => {

@@ -205,71 +205,51 @@ pub fn network_file(name: &str) -> AbsPath {
 }
 
 /// A secret of the site: its name, which effects and files say. Each has one file, 0400,
-/// owned by whoever reads it; the rooms in [`crate::stack`] say who that is. They are in
-/// the order in which they are made, each before those derived from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Secret {
-    /// Password of PostgreSQL's role `synapse`, as PostgreSQL reads it.
-    Postgres,
-    /// The same password as a libpq password file, as Synapse reads it.
-    Pgpass,
-    /// Password of Redis, as Synapse reads it.
-    Redis,
-    /// The same, as Redis reads it: an ACL file with the password's SHA-256.
-    RedisAcl,
-    /// `macaroon_secret_key`: signs access to things without a session.
-    Macaroon,
-    /// `form_secret`: signs Synapse's web forms.
-    Form,
-    /// `registration_shared_secret`: whoever has it can make users.
-    Registration,
-    /// The server's signing key: its identity towards all other servers.
-    SigningKey,
-    /// Secret shared with the TURN server, as Synapse reads it; comes from the operator
-    /// where somebody else runs that server.
-    Turn,
-    /// Certificate of the TURN server; comes from the operator.
-    TurnCertificate,
-    /// Its private key; comes from the operator.
-    TurnKey,
-    /// Address that notices are sent to: whoever has it can send some too. It
-    /// comes from the operator, and the program alone reads it.
-    Webhook,
+/// owned by whoever reads it; the rooms in [`crate::stack`] say who that is. One that only its
+/// room names is a constant there, the others are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Secret {
+    file_name: &'static str,
+    title: &'static str,
 }
 
 impl Secret {
+    /// Password of PostgreSQL's role `synapse`, as PostgreSQL reads it.
+    pub const POSTGRES: Self = Self::of("postgres", "the database's password");
+    /// The same password as a libpq password file, as Synapse reads it.
+    pub const PGPASS: Self = Self::of("pgpass", "the database's password");
+    /// Password of Redis, as Synapse reads it.
+    pub const REDIS: Self = Self::of("redis", "the cache's password");
+    /// The same, as Redis reads it: an ACL file with the password's SHA-256.
+    pub const REDIS_ACL: Self = Self::of("redis.acl", "the cache's password");
+    /// `macaroon_secret_key`: signs access to things without a session.
+    pub const MACAROON: Self = Self::of("macaroon", "the key for access without a session");
+    /// `form_secret`: signs Synapse's web forms.
+    pub const FORM: Self = Self::of("form", "the key for web forms");
+    /// `registration_shared_secret`: whoever has it can make users.
+    pub const REGISTRATION: Self = Self::of("registration", "the secret for making users");
+    /// The server's signing key: its identity towards all other servers.
+    pub const SIGNING_KEY: Self = Self::of("signing.key", "the signing key");
+    /// Secret shared with the TURN server, as Synapse reads it; comes from the operator
+    /// where somebody else runs that server.
+    pub const TURN: Self = Self::of("turn", "the TURN secret");
+    /// Address that notices are sent to: whoever has it can send some too. It
+    /// comes from the operator, and the program alone reads it.
+    pub const WEBHOOK: Self = Self::of("webhook", "the webhook's address");
+
+    /// One with that name, for a constant.
+    pub(crate) const fn of(file_name: &'static str, title: &'static str) -> Self {
+        Self { file_name, title }
+    }
+
     /// Name of its file below [`SECRETS`].
     pub const fn file_name(self) -> &'static str {
-        match self {
-            Secret::Postgres => "postgres",
-            Secret::Pgpass => "pgpass",
-            Secret::Redis => "redis",
-            Secret::RedisAcl => "redis.acl",
-            Secret::Macaroon => "macaroon",
-            Secret::Form => "form",
-            Secret::Registration => "registration",
-            Secret::SigningKey => "signing.key",
-            Secret::Turn => "turn",
-            Secret::TurnCertificate => "turn.crt",
-            Secret::TurnKey => "turn.key",
-            Secret::Webhook => "webhook",
-        }
+        self.file_name
     }
 
     /// What it is, for people.
     pub const fn title(self) -> &'static str {
-        match self {
-            Secret::Turn => "the TURN secret",
-            Secret::TurnCertificate => "the TURN server's certificate",
-            Secret::TurnKey => "the key of the TURN server's certificate",
-            Secret::Webhook => "the webhook's address",
-            Secret::Postgres | Secret::Pgpass => "the database's password",
-            Secret::Redis | Secret::RedisAcl => "the cache's password",
-            Secret::Macaroon => "the key for access without a session",
-            Secret::Form => "the key for web forms",
-            Secret::Registration => "the secret for making users",
-            Secret::SigningKey => "the signing key",
-        }
+        self.title
     }
 
     /// Where the reading container finds it.

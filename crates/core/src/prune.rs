@@ -161,14 +161,12 @@ impl Surplus {
     fn dumps(&mut self, lock: &Lock, history: &History, files: &[(String, u64)]) {
         // Where nothing says which one leads back, the newest does.
         let current = history.current(lock).and_then(|g| g.dump.clone());
-        let numbered =
-            |name: &str| -> Option<u32> { name.strip_prefix("before-")?.strip_suffix(".dump")?.parse().ok() };
-        let newest = files.iter().filter_map(|(name, _)| numbered(name)).max();
+        let newest = files.iter().filter_map(|(name, _)| update::dump_number(name)).max();
         for (name, bytes) in files {
-            let Some(number) = numbered(name) else { continue };
+            let Some(number) = update::dump_number(name) else { continue };
             let path: AbsPath = layout::dumps().join(name);
             let thing = |why: String| Thing { kind: Kind::Dump, name: path.to_string(), bytes: *bytes, why };
-            if current.as_ref() == Some(&path) {
+            if current == Some(update::dump_of(number)) {
                 self.kept.push(thing("the way back from what runs may need it".to_owned()));
             } else if newest == Some(number) {
                 self.kept.push(thing("it is the newest one".to_owned()));
@@ -224,7 +222,7 @@ impl Surplus {
 
     fn databases(&mut self, spare: &Spare) {
         for (name, bytes) in &spare.databases {
-            if !update::is_kept_database(name) {
+            if !update::is_kept_database(&stack::databases(), name) {
                 continue;
             }
             self.removable.push(Spared {
@@ -248,18 +246,15 @@ const DUMPS_KEPT: usize = 2;
 /// person says otherwise. The image of the generation `except` stays for somebody to look at.
 pub fn outlived(surplus: Surplus, except: Option<u32>) -> Vec<Spared> {
     let of_it = except.map(|number| format!(":generation-{number}"));
-    let number = |thing: &Thing| -> Option<u32> {
-        thing.name.rsplit('/').next()?.strip_prefix("before-")?.strip_suffix(".dump")?.parse().ok()
+    let number = |thing: &Thing| {
+        let name = thing.name.rsplit('/').next().filter(|_| thing.kind == Kind::Dump);
+        name.and_then(update::dump_number)
     };
-    let kept = surplus.kept.iter().filter(|thing| thing.kind == Kind::Dump).count();
-    let mut dumps: Vec<u32> = surplus
-        .removable
-        .iter()
-        .filter(|spared| spared.thing.kind == Kind::Dump)
-        .filter_map(|spared| number(&spared.thing))
-        .collect();
-    dumps.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
-    let staying: BTreeSet<u32> = dumps.into_iter().take(DUMPS_KEPT.saturating_sub(kept)).collect();
+    // Those of several databases are one.
+    let kept: BTreeSet<u32> = surplus.kept.iter().filter_map(number).collect();
+    let dumps: BTreeSet<u32> = surplus.removable.iter().filter_map(|spared| number(&spared.thing)).collect();
+    let staying: BTreeSet<u32> =
+        dumps.into_iter().rev().take(DUMPS_KEPT.saturating_sub(kept.len())).collect();
     surplus
         .removable
         .into_iter()

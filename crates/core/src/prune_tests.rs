@@ -5,6 +5,7 @@ use crate::{
     name::{Mode, Owner, ServerName},
     observed::Answer,
     stack,
+    testing::two_databases,
     update::Outcome,
 };
 
@@ -214,10 +215,18 @@ fn only_names_that_updates_give_are_those_of_kept_databases() {
         ("synapse_of_generation_", false),
         ("synapse_of_generation_01", false),
         ("synapse_of_generation_1;x", false),
+        ("accounts_of_generation_3", true),
+        ("other_of_generation_3", false),
         ("synapse", false),
         ("synapse_restoring", false),
     ] {
-        assert_eq!(update::is_kept_database(name), ours, "{name}");
+        assert_eq!(update::is_kept_database(&two_databases(), name), ours, "{name}");
+    }
+    for name in ["before-12.dump", "before-12.dump.accounts"] {
+        assert_eq!(update::dump_number(name), Some(12), "{name}");
+    }
+    for name in ["restore.dump", "before-x.dump", "before-12.dumps", "before-12"] {
+        assert_eq!(update::dump_number(name), None, "{name}");
     }
 }
 

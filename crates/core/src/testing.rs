@@ -8,13 +8,14 @@ use crate::{
         NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, TurnRelay, Updates,
         Web, WellKnown,
     },
+    layout::Secret,
     lock::{Lock, LockedImage},
     name::{
         AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
         Timezone,
     },
     size::{Bytes, Rate, Seconds},
-    stack::{self, Facts},
+    stack::{self, DatabaseName, Facts, RoomDatabase},
 };
 
 fn image(reference: &str) -> ImageChoice {
@@ -24,6 +25,20 @@ fn image(reference: &str) -> ImageChoice {
         build_version: None,
         signature_key: None,
     }
+}
+
+/// Synapse's database, and one as another room would have it.
+pub(crate) fn two_databases() -> [RoomDatabase; 2] {
+    let name = DatabaseName::known("accounts");
+    let other = RoomDatabase {
+        name,
+        role: name,
+        password: Secret::FORM,
+        passfile: Secret::REGISTRATION,
+        left_out: &[],
+        ..stack::synapse::DATABASE
+    };
+    [stack::synapse::DATABASE, other]
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.

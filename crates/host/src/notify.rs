@@ -107,7 +107,7 @@ fn say(world: &World, room: &str, notice: &Notice) -> Result<(), Failure> {
 
 /// The file with the webhook's address, on the side that this is.
 fn address(world: &World, path: &AbsPath) -> AbsPath {
-    if world.site().backend.is_this_machine() { layout::secret(Secret::Webhook) } else { path.clone() }
+    if world.site().backend.is_this_machine() { layout::secret(Secret::WEBHOOK) } else { path.clone() }
 }
 
 /// Sends to the webhook whose address stands in the file `path`.

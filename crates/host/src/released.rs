@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Once};
 
 use matrix_podman_core::{
-    backup::{Content, Manifest, MediaSum, News, Record, RepositoryName, Snapshot},
+    backup::{Content, Manifest, MediaSum, News, Record, RepositoryName, Snapshot, format_with},
     edge::record::{self, Adopted, CloudflareRecord, NpmRecord, Route},
     effect::Container,
     lock::{Lock, LockedImage},
@@ -231,7 +231,7 @@ fn of_history(text: &str) -> Result<Value, String> {
 
 fn manifest() -> String {
     Manifest {
-        format: matrix_podman_core::backup::FORMAT,
+        format: format_with(&BTreeMap::new()),
         server_name: name(),
         program: VERSION.to_owned(),
         made_at: AT.to_owned(),
@@ -241,6 +241,7 @@ fn manifest() -> String {
             tables: [("events".to_owned(), 120)].into(),
             signing_key: ("ed25519:a_x".to_owned(), "KEY".to_owned()),
         },
+        databases: BTreeMap::new(),
         media: MediaSum { files: 2, bytes: 30, digest: "ab".to_owned() },
     }
     .render()

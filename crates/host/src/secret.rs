@@ -14,9 +14,8 @@ use matrix_podman_core::{
     fact::PublicKey,
     layout::{self, Secret},
     name::{AbsPath, Mode, Owner},
-    stack::{self, redis, synapse::homeserver},
+    stack::{self, SecretForm, SecretOrigin},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     failure::{Doing, Failure},
@@ -82,7 +81,7 @@ pub fn given(path: &Path, title: &str) -> Result<File, Failure> {
 /// is none. The secret half is read here and goes nowhere.
 pub fn public_signing_key() -> Result<Option<PublicKey>, Failure> {
     let doing = || "read the signing key";
-    let text = match file::read_text(Path::new(layout::secret(Secret::SigningKey).as_str())) {
+    let text = match file::read_text(Path::new(layout::secret(Secret::SIGNING_KEY).as_str())) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).doing(doing),
@@ -120,23 +119,17 @@ pub fn put(secret: Secret, mut data: impl Read) -> Result<(), Failure> {
 }
 
 fn fresh(secret: Secret) -> Result<String, Failure> {
-    Ok(match secret {
-        Secret::Postgres
-        | Secret::Redis
-        | Secret::Macaroon
-        | Secret::Form
-        | Secret::Registration
-        | Secret::Turn => random_word()?,
-        Secret::Pgpass => homeserver::pgpass_line(&read(Secret::Postgres)?),
-        Secret::RedisAcl => {
-            let digest = Sha256::digest(read(Secret::Redis)?.as_bytes());
-            redis::acl(matrix_podman_core::name::Digest::of_sha256(&digest).hex())
+    match stack::secret_origin(secret) {
+        Some(SecretOrigin::Made(form) | SecretOrigin::MadeOnce { form, .. }) => match form {
+            SecretForm::Word => random_word(),
+            SecretForm::SigningKey => signing_key(),
+        },
+        Some(SecretOrigin::Derived { from, how }) => Ok(how(&read(*from)?)),
+        Some(SecretOrigin::GivenOrMade { .. }) => random_word(),
+        Some(SecretOrigin::Given(_)) | None => {
+            Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"))
         }
-        Secret::SigningKey => signing_key()?,
-        Secret::TurnCertificate | Secret::TurnKey | Secret::Webhook => {
-            return Err(Failure::new(format!("make {}", secret.title()), "it comes from the operator"));
-        }
-    })
+    }
 }
 
 /// 256 random bits in letters and digits, so that no file format can mistake them.

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Rows;
+
 /// What a drill found in what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameBack {
-    /// Rows of each table.
-    pub tables: BTreeMap<String, u64>,
+    /// Rows of each table of Synapse's database.
+    pub tables: Rows,
+    /// The same of the further ones, by their names.
+    pub databases: BTreeMap<String, Rows>,
     /// The digests of the media files, in the order in which they were asked for.
     pub media: Vec<String>,
     /// The keys that Synapse signs with: id and public half.

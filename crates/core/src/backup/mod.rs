@@ -15,7 +15,7 @@ use crate::{name::AbsPath, size::Rate};
 
 pub use crate::name::RepositoryName;
 pub use location::{Location, RclonePlace, S3Place, SftpPlace};
-pub use manifest::{Content, FORMAT, Manifest, MediaSum};
+pub use manifest::{Content, FORMAT, Manifest, MediaSum, Rows, format_with};
 pub use media::MediaList;
 pub use record::{Drilled, News, Record, Snapshot, news_file};
 pub use schedule::{Schedule, Weekday};
@@ -25,11 +25,14 @@ pub use tree::{Entry, Kind, belongs, is_media};
 pub mod place {
     /// The folder that everything in a snapshot stands in.
     pub const ROOT: &str = "/matrix";
-    /// The folder with the parts of the dump of the database, which are a file in
+    /// The folder with the parts of the dump of Synapse's database, which are a file in
     /// `pg_dump`'s custom form when they are put together in the order of their
     /// names. It is not compressed: what did not change since the last backup is
     /// found again then.
     pub const DATABASE: &str = "/matrix/database";
+    /// The folder with such a folder for each further database, under its name. They are not in
+    /// [`DATABASE`]: programs that know only one put together all that is in there.
+    pub const DATABASES: &str = "/matrix/databases";
     /// What stood in the guest's `/opt/matrix`.
     pub const FILES: &str = "/matrix/files";
     /// How all this is brought back.
@@ -42,17 +45,38 @@ pub mod place {
     /// The digest of each file of the media store, as `sha256sum -c` reads it
     /// in `files/synapse/media_store`.
     pub const MEDIA: &str = "/matrix/media.sha256";
-    /// What the parts of the dump are called when they are one file.
-    pub const DUMP: &str = "database.dump";
 
-    /// A part of the dump; the first has the number 1.
-    pub fn part(number: usize) -> String {
-        format!("{DATABASE}/dump.{number:06}")
+    /// What the parts of a dump are called when they are one file; `called` is the name of the
+    /// database, if it is a further one.
+    pub fn dump(called: Option<&str>) -> String {
+        format!("{}.dump", called.unwrap_or("database"))
+    }
+
+    /// The folder with the parts of a dump.
+    pub fn parts(called: Option<&str>) -> String {
+        called.map_or_else(|| DATABASE.to_owned(), |name| format!("{DATABASES}/{name}"))
+    }
+
+    /// A part of a dump; the first has the number 1.
+    pub fn part(called: Option<&str>, number: usize) -> String {
+        format!("{}/dump.{number:06}", parts(called))
     }
 }
 
-/// For whoever finds a repository, and perhaps this program no more.
-pub const EXPLANATION: &str = "\
+/// For whoever finds a repository, and perhaps this program no more. `further` are the
+/// databases beside Synapse's.
+pub fn explanation(further: &[&str]) -> String {
+    let line = |name: &&str| {
+        format!(
+            "  databases/{name}/  the database {name}, in parts as well: its role and the database are called \
+             {name}\n"
+        )
+    };
+    let further: String = further.iter().map(line).collect();
+    EXPLANATION.replace("@FURTHER@", &further)
+}
+
+const EXPLANATION: &str = "\
 This is a backup of a Matrix server (Synapse), made by matrix-podman.
 
 With that program, the repository and its password:
@@ -65,7 +89,7 @@ makes a machine and the server anew. Without it:
                     cat database/dump.* > database.dump
                     pg_restore --no-owner --username=synapse --dbname=synapse database.dump
                   into an empty database with the encoding UTF8 and the locale C
-  files/          what stood in /opt/matrix: matrix.toml, homeserver.yaml, secrets, the signing key, media
+@FURTHER@  files/          what stood in /opt/matrix: matrix.toml, homeserver.yaml, secrets, the signing key, media
   machine-config.json  the config as the machine applied it, signed by the machine; anybody who was in the guest can have
                   written files/matrix.toml
   manifest.json   versions, rows of each table, digest of the media
@@ -74,10 +98,6 @@ makes a machine and the server anew. Without it:
 The server that it is a copy of must not run any more: two with one signing key harm both.
 One-time keys for encryption are left out on purpose; clients upload new ones.
 ";
-
-/// The table whose rows are left out of the dump. Handed out twice, a one-time
-/// key would break the encryption between two devices; clients upload new ones.
-pub const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
 
 /// How many snapshots are kept: the last of so many days, weeks, months, years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,5 +182,26 @@ impl Backup {
     /// The one of `backup.repository`.
     pub fn main(&self) -> Option<&Repository> {
         self.repositories.iter().find(|repository| repository.name.is_main())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_database_has_its_old_place_and_further_ones_have_their_own() {
+        assert_eq!(place::part(None, 1), "/matrix/database/dump.000001");
+        assert_eq!(place::part(Some("accounts"), 12), "/matrix/databases/accounts/dump.000012");
+        assert_eq!([None, Some("accounts")].map(place::dump), ["database.dump", "accounts.dump"]);
+    }
+
+    #[test]
+    fn whoever_finds_a_repository_is_told_of_each_database() {
+        let one = explanation(&[]);
+        assert!(!one.contains("@FURTHER@") && !one.contains("databases/"), "{one}");
+        let two = explanation(&["accounts"]);
+        assert_eq!(two.lines().count(), one.lines().count() + 1);
+        assert!(two.contains("  databases/accounts/  the database accounts"), "{two}");
     }
 }

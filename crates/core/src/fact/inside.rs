@@ -8,7 +8,7 @@ use super::{Output, last_line, usage::ask_read_only};
 use crate::{
     name::Invalid,
     schema::Schema,
-    stack::{self, postgres::roles, synapse::homeserver},
+    stack::{self, DatabaseName, postgres::roles, synapse::homeserver},
 };
 
 /// What PostgreSQL says.
@@ -37,17 +37,18 @@ pub struct DatabaseState {
     pub compat: Option<u32>,
     /// Rewriting that is still to be done in the background.
     pub background: Vec<String>,
-    /// Its size in bytes.
+    /// The size of all databases in bytes.
     pub size: u64,
 }
 
 /// One question, one answer: a document. Tables that are not there before
 /// Synapse's first start are asked for only where they are (`query_to_xml` is
-/// the one function of PostgreSQL's that runs text as a query).
+/// the one function of PostgreSQL's that runs text as a query). How large all databases are
+/// is put into the place of `@SIZE@`.
 const QUERY: &str = "SELECT json_build_object(\
 'server_version', current_setting('server_version'), \
 'encoding', pg_encoding_to_char(d.encoding), 'collate', d.datcollate, 'ctype', d.datctype, \
-'size', pg_database_size(d.oid), \
+'size', @SIZE@, \
 'schema', CASE WHEN to_regclass('schema_version') IS NULL THEN NULL ELSE \
 (xpath('//version/text()', query_to_xml('SELECT version FROM schema_version', false, false, '')))[1]::text::int END, \
 'compat', CASE WHEN to_regclass('schema_compat_version') IS NULL THEN NULL ELSE \
@@ -60,22 +61,24 @@ FROM pg_database d WHERE d.datname = current_database()";
 const PATIENCE_MILLIS: u32 = 5000;
 
 pub(super) fn ask_database() -> Vec<String> {
-    ask_read_only(PATIENCE_MILLIS, QUERY)
+    ask_read_only(PATIENCE_MILLIS, &QUERY.replace("@SIZE@", &stack::sizes(&stack::databases())))
 }
 
-/// What Synapse's role in PostgreSQL is and has.
+/// What the roles in PostgreSQL are and have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
-    /// Whether it may do nothing that a plain role may not.
+    /// Whether none of them may do what a plain role may not.
     pub plain: bool,
     /// The name of the cluster's owner.
     pub owner: String,
     /// How much of Synapse's data is the cluster owner's.
     pub others: u64,
+    /// The databases that are not there.
+    pub missing: Vec<DatabaseName>,
 }
 
 pub(super) fn ask_roles() -> Vec<String> {
-    ask_read_only(PATIENCE_MILLIS, roles::QUESTION)
+    ask_read_only(PATIENCE_MILLIS, &roles::question(&stack::databases()))
 }
 
 pub(super) fn parse_roles(output: &Output) -> Result<Result<Roles, String>, Invalid> {
@@ -273,9 +276,10 @@ mod tests {
 
     #[test]
     fn roles_are_read() {
-        let printed = r#"{"plain" : false, "owner" : "synapse", "others" : 181}"#;
+        let printed = r#"{"plain" : false, "owner" : "synapse", "missing" : ["synapse"], "others" : 181}"#;
         let roles = parse_roles(&output(0, printed, "")).unwrap().unwrap();
         assert_eq!((roles.plain, roles.owner.as_str(), roles.others), (false, "synapse", 181));
+        assert_eq!(roles.missing, [stack::synapse::DATABASE.name]);
         let refused = parse_roles(&output(2, "", "psql: error: FATAL:  role \"synapse\" does not exist\n"));
         assert!(refused.unwrap().unwrap_err().ends_with("does not exist"));
         assert!(parse_roles(&Output::default()).is_err());

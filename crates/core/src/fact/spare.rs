@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{Amount, Output, last_line, usage::ask_read_only};
-use crate::name::{AbsPath, Digest, Invalid};
+use crate::{
+    name::{AbsPath, Digest, Invalid},
+    stack::{databases, listed},
+};
 
 /// An image that Podman has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +48,7 @@ pub(super) fn parse_images(output: &Output) -> Result<Vec<StoredImage>, Invalid>
         .collect()
 }
 
-/// What PostgreSQL keeps beside the database that serves, and what Synapse keeps
+/// What PostgreSQL keeps beside the databases that serve, and what Synapse keeps
 /// of other servers' media.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spare {
@@ -61,10 +64,11 @@ const PATIENCE_MILLIS: u32 = 10_000;
 
 pub(super) fn ask_spare(media_before: Option<u64>) -> Vec<String> {
     let before = media_before.unwrap_or_default();
+    let serve = listed(databases().iter().map(|database| database.name));
     let query = format!(
         "SELECT json_build_object(\
 'databases', (SELECT coalesce(json_object_agg(datname, pg_database_size(oid)), '{{}}'::json) FROM pg_database \
-WHERE datname <> current_database() AND NOT datistemplate), \
+WHERE datname NOT IN ({serve}) AND NOT datistemplate), \
 'media', (SELECT json_build_object('files', count(*), 'bytes', coalesce(sum(media_length), 0)) \
 FROM remote_media_cache WHERE quarantined_by IS NULL AND last_access_ts < {before}))"
     );

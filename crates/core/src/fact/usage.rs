@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{Output, last_line};
 use crate::{
     name::Invalid,
-    stack::{self, synapse::homeserver},
+    stack::{self, synapse},
 };
 
 /// How much there is of something.
@@ -34,12 +34,12 @@ pub struct Contents {
     pub remote_media: Amount,
     /// Small versions of both.
     pub thumbnails: Amount,
-    /// Size of the database in bytes.
+    /// Size of the databases in bytes.
     pub database: u64,
 }
 
 /// One question, one answer. Bots are programs, the program's own account among
-/// them.
+/// them. How large the databases are is put into the place of `@SIZE@`.
 const CONTENTS: &str = "SELECT json_build_object(\
 'users', (SELECT count(*) FROM users WHERE deactivated = 0 AND is_guest = 0 AND appservice_id IS NULL \
 AND coalesce(user_type, '') NOT IN ('bot', 'support')), \
@@ -51,22 +51,22 @@ FROM remote_media_cache), \
 'thumbnails', (SELECT json_build_object('files', count(*), 'bytes', coalesce(sum(length), 0)) FROM \
 (SELECT thumbnail_length AS length FROM local_media_repository_thumbnails UNION ALL \
 SELECT thumbnail_length FROM remote_media_cache_thumbnails) AS small), \
-'database', pg_database_size(current_database()))";
+'database', @SIZE@)";
 
 /// As long as the question may take: `status` is not to wait for a database
 /// that is busy.
 const PATIENCE_MILLIS: u32 = 700;
 
 pub(super) fn ask_contents() -> Vec<String> {
-    ask_read_only(PATIENCE_MILLIS, CONTENTS)
+    ask_read_only(PATIENCE_MILLIS, &CONTENTS.replace("@SIZE@", &stack::sizes(&stack::databases())))
 }
 
-/// psql in the database's container, as the role of Synapse, which needs no
+/// psql in PostgreSQL's container, in Synapse's database and as its role, which needs no
 /// password there; nothing can be written in that session.
 pub(super) fn ask_read_only(patience_millis: u32, query: &str) -> Vec<String> {
     let options =
         format!("--env=PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout={patience_millis}");
-    [
+    let psql = [
         "podman",
         "exec",
         options.as_str(),
@@ -76,15 +76,12 @@ pub(super) fn ask_read_only(patience_millis: u32, query: &str) -> Vec<String> {
         "--no-psqlrc",
         "--no-align",
         "--tuples-only",
-        "--username",
-        homeserver::DATABASE,
-        "--dbname",
-        homeserver::DATABASE,
-        "--command",
-        query,
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ];
+    psql.map(str::to_owned)
+        .into_iter()
+        .chain(synapse::DATABASE.login())
+        .chain(["--command".to_owned(), query.to_owned()])
+        .collect()
 }
 
 pub(super) fn parse_contents(output: &Output) -> Result<Contents, Invalid> {

@@ -1,6 +1,7 @@
-//! Synapse's role in PostgreSQL: one that owns its database and may do nothing else.
+//! Roles in PostgreSQL: each owns its database and may do nothing else. One that a cluster
+//! lacks, which is older than the room that wants it, is made while PostgreSQL serves.
 //!
-//! Clusters that older versions made have it as their superuser; it is taken over
+//! Clusters that older versions made have Synapse's role as their superuser; it is taken over
 //! while the database serves.
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, read_lock, service};
@@ -46,7 +47,7 @@ impl Resource for Roles {
                 Some(_) => Diff::later("See what Synapse's database role may do", "PostgreSQL does not run"),
             });
         }
-        let State { plain, owner, others } = match state? {
+        let State { plain, owner, others, missing } = match state? {
             Ok(state) => state,
             Err(why) => {
                 return Ok(Diff::Blocked {
@@ -55,6 +56,14 @@ impl Resource for Roles {
                 });
             }
         };
+        if *plain && *others == 0 && !missing.is_empty() {
+            let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
+            return Ok(Diff::quiet(
+                format!("Make the databases {}", names.join(", ")),
+                "the cluster is older than what they are for; each has a plain role of its own",
+                vec![Effect::MakeDatabases { names: missing.clone() }],
+            ));
+        }
         if *plain && *others == 0 {
             return Ok(Diff::settled("Synapse's role owns its database and nothing else"));
         }

@@ -103,7 +103,7 @@ impl Resource for Secrets {
         for RoomSecret { secret, origin } in stack::made_secrets(&self.site.config) {
             let secret = *secret;
             if made_before
-                && let SecretOrigin::MadeOnce { loss } = origin
+                && let SecretOrigin::MadeOnce { loss, .. } = origin
                 && seen.meta(Side::Guest, &layout::secret(secret))?.is_none()
             {
                 return Ok(Diff::Blocked {
@@ -136,7 +136,7 @@ impl Resource for Secrets {
                 }
             }
         }
-        let webhook = layout::secret(Secret::Webhook);
+        let webhook = layout::secret(Secret::WEBHOOK);
         if self.site.config.notify.webhook_file.is_none() && seen.meta(Side::Guest, &webhook)?.is_some() {
             let effect = Effect::RemoveFile { side: Side::Guest, path: webhook };
             if missing.is_empty() {
@@ -163,7 +163,7 @@ impl Secrets {
     /// Those that the operator gives, with their files on the machine.
     fn given(&self) -> Vec<(Secret, &AbsPath)> {
         let config = &self.site.config;
-        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::Webhook, file));
+        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::WEBHOOK, file));
         stack::given_secrets(config).into_iter().chain(webhook).collect()
     }
 

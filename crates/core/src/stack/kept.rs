@@ -44,9 +44,8 @@ impl Data {
 
 /// psql in Synapse's database: in whose container, and the command.
 pub fn psql() -> (ServiceId, Vec<String>) {
-    let database = synapse::homeserver::DATABASE;
-    let command = ["psql", "--username", database, "--dbname", database].map(str::to_owned);
-    (postgres::ID, command.to_vec())
+    let login = synapse::DATABASE.login();
+    (postgres::ID, ["psql".to_owned()].into_iter().chain(login).collect())
 }
 
 /// The services that are not started before the resource `id` is settled.

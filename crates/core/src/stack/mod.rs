@@ -5,6 +5,7 @@
 //! printings of one [`ContainerSpec`], so that they cannot drift apart.
 
 pub mod coturn;
+mod database;
 pub mod element;
 mod kept;
 pub mod postgres;
@@ -30,9 +31,14 @@ use crate::{
     size::{Bytes, Seconds},
 };
 
+pub use database::{DatabaseName, RoomDatabase, database, databases};
+pub(crate) use database::{listed, sizes};
 pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
 pub use postgres::roles::OWNER as CLUSTER_OWNER;
-pub use secret::{RoomSecret, SecretOrigin, given_secrets, made_secrets, reader, secret_owner, secrets_of};
+pub use secret::{
+    RoomSecret, SecretForm, SecretOrigin, given_secrets, made_secrets, reader, secret_origin, secret_owner,
+    secrets_of,
+};
 pub use spec::{
     BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, ServiceImage,
     Tmpfs,
@@ -40,7 +46,9 @@ pub use spec::{
 
 /// The homeserver: what clients and other servers speak with.
 pub const HOMESERVER: ServiceId = synapse::ID;
-/// The server of the database.
+/// The homeserver's database.
+pub const HOMESERVER_DATABASE: RoomDatabase = synapse::DATABASE;
+/// The server of the databases.
 pub const DATABASE_SERVER: ServiceId = postgres::ID;
 
 /// Everything that the program knows about one service.
@@ -89,6 +97,12 @@ pub trait Service: Sync {
 
     /// The secrets that it reads, in the order in which they are mounted.
     fn secrets(&self) -> &'static [RoomSecret] {
+        &[]
+    }
+
+    /// Its databases in PostgreSQL: made, granted to their roles, dumped, restored, counted and
+    /// moved with all others.
+    fn databases(&self) -> &'static [RoomDatabase] {
         &[]
     }
 

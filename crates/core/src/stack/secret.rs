@@ -1,5 +1,7 @@
 //! Who reads which secret, and where it comes from: the rooms say.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::{ALL, room};
 use crate::{
     config::Config,
@@ -20,12 +22,21 @@ pub struct RoomSecret {
 /// Where a secret comes from.
 #[derive(Debug)]
 pub enum SecretOrigin {
-    /// The program makes it in the guest, out of another one or by chance.
-    Made,
+    /// The program makes it in the guest by chance.
+    Made(SecretForm),
     /// The same, but a new one would harm a server that exists, as is said here.
     MadeOnce {
+        /// What it looks like.
+        form: SecretForm,
         /// What is so when it is lost.
         loss: &'static str,
+    },
+    /// The program makes it in the guest out of another one.
+    Derived {
+        /// The other one.
+        from: Secret,
+        /// What its file holds, of what the other one's holds.
+        how: fn(&str) -> String,
     },
     /// The operator gives it, in the file that the config names, if any.
     Given(fn(&Config) -> Option<&AbsPath>),
@@ -38,15 +49,29 @@ pub enum SecretOrigin {
     },
 }
 
+/// What a secret looks like that is made by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretForm {
+    /// A long word of letters and digits, which no file format can mistake.
+    Word,
+    /// A signing key in Synapse's form: algorithm, version, seed.
+    SigningKey,
+}
+
 impl RoomSecret {
-    /// One that is made.
+    /// A word that is made.
     pub(super) const fn made(secret: Secret) -> Self {
-        Self { secret, origin: SecretOrigin::Made }
+        Self { secret, origin: SecretOrigin::Made(SecretForm::Word) }
     }
 
     /// One that is made once.
-    pub(super) const fn made_once(secret: Secret, loss: &'static str) -> Self {
-        Self { secret, origin: SecretOrigin::MadeOnce { loss } }
+    pub(super) const fn made_once(secret: Secret, form: SecretForm, loss: &'static str) -> Self {
+        Self { secret, origin: SecretOrigin::MadeOnce { form, loss } }
+    }
+
+    /// One that is made out of another.
+    pub(super) const fn derived(secret: Secret, from: Secret, how: fn(&str) -> String) -> Self {
+        Self { secret, origin: SecretOrigin::Derived { from, how } }
     }
 
     /// Whether there is one with this config.
@@ -57,7 +82,7 @@ impl RoomSecret {
     /// Whether the program makes it with this config.
     fn is_made(&self, config: &Config) -> bool {
         match self.origin {
-            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => true,
+            SecretOrigin::Made(_) | SecretOrigin::MadeOnce { .. } | SecretOrigin::Derived { .. } => true,
             SecretOrigin::Given(_) => false,
             SecretOrigin::GivenOrMade { made, .. } => made(config),
         }
@@ -67,7 +92,7 @@ impl RoomSecret {
     fn given<'a>(&self, config: &'a Config) -> Option<&'a AbsPath> {
         match self.origin {
             SecretOrigin::Given(file) | SecretOrigin::GivenOrMade { given: file, .. } => file(config),
-            SecretOrigin::Made | SecretOrigin::MadeOnce { .. } => None,
+            SecretOrigin::Made(_) | SecretOrigin::MadeOnce { .. } | SecretOrigin::Derived { .. } => None,
         }
     }
 }
@@ -78,14 +103,45 @@ fn all() -> impl Iterator<Item = &'static RoomSecret> {
 
 /// The secrets that the program makes, each before those derived from it.
 pub fn made_secrets(config: &Config) -> Vec<&'static RoomSecret> {
-    let mut made: Vec<&RoomSecret> = all().filter(|secret| secret.is_made(config)).collect();
-    made.sort_by_key(|secret| secret.secret);
-    made
+    let by_chance = |secret: &RoomSecret| {
+        secret.is_made(config) && !matches!(secret.origin, SecretOrigin::Derived { .. })
+    };
+    let out_of = |other: Secret| {
+        all().filter(
+            move |secret| matches!(secret.origin, SecretOrigin::Derived { from, .. } if from == other),
+        )
+    };
+    all()
+        .filter(|secret| by_chance(secret))
+        .flat_map(|made| std::iter::once(made).chain(out_of(made.secret)))
+        .collect()
 }
 
 /// The secrets that the operator gives to services, with their files on the machine.
 pub fn given_secrets(config: &Config) -> Vec<(Secret, &AbsPath)> {
     all().filter_map(|secret| Some((secret.secret, secret.given(config)?))).collect()
+}
+
+/// Where `secret` comes from; nothing where only the program reads it.
+pub fn secret_origin(secret: Secret) -> Option<&'static SecretOrigin> {
+    all().find(|known| known.secret == secret).map(|known| &known.origin)
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.file_name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = all().map(|secret| secret.secret).chain([Secret::WEBHOOK]);
+        known
+            .into_iter()
+            .find(|secret| secret.file_name() == name)
+            .ok_or_else(|| de::Error::custom(format!("there is no secret {name:?}")))
+    }
 }
 
 /// The secrets that `service` reads, with this config.
@@ -122,15 +178,46 @@ mod tests {
                 assert_eq!(secret_owner(*secret), room.id().owner());
             }
         }
-        assert_eq!(secret_owner(Secret::Webhook), Owner::ROOT, "the program alone reads it");
+        assert_eq!(secret_owner(Secret::WEBHOOK), Owner::ROOT, "the program alone reads it");
     }
 
     #[test]
     fn what_is_derived_comes_after_what_it_is_derived_from() {
         let made: Vec<Secret> = made_secrets(&default_config()).into_iter().map(|made| made.secret).collect();
         let place = |secret| made.iter().position(|made| *made == secret).unwrap();
-        assert!(place(Secret::Postgres) < place(Secret::Pgpass));
-        assert!(place(Secret::Redis) < place(Secret::RedisAcl));
+        let derived = made_secrets(&default_config()).into_iter().filter_map(|secret| match secret.origin {
+            SecretOrigin::Derived { from, .. } => Some((from, secret.secret)),
+            _ => None,
+        });
+        let derived: Vec<(Secret, Secret)> = derived.collect();
+        let given = all().filter(|secret| !secret.is_made(&default_config())).count();
+        assert_eq!(made.len() + given, all().count(), "what is derived is derived of one that is made");
+        assert!(derived.contains(&(Secret::POSTGRES, Secret::PGPASS)), "{derived:?}");
+        for (from, secret) in derived {
+            assert!(place(from) < place(secret), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_by_its_name() {
+        for secret in all().map(|secret| secret.secret).chain([Secret::WEBHOOK]) {
+            let written = serde_json::to_string(&secret).unwrap();
+            assert_eq!(serde_json::from_str::<Secret>(&written).unwrap(), secret);
+        }
+        assert!(serde_json::from_str::<Secret>("\"../shadow\"").is_err());
+    }
+
+    #[test]
+    fn what_is_derived_is_what_its_reader_understands() {
+        let of = |secret, word: &str| match secret_origin(secret) {
+            Some(SecretOrigin::Derived { how, .. }) => how(word),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(Secret::PGPASS, "word"), "postgres_db:*:synapse:synapse:word\n");
+        let acl = of(Secret::REDIS_ACL, "word");
+        let digest = "98c1eb4ee93476743763878fcb96a25fbc9a175074d64004779ecb5242f645e6";
+        assert!(acl.starts_with(&format!("user default on #{digest} ~* ")), "{acl}");
+        assert!(secret_origin(Secret::WEBHOOK).is_none());
     }
 
     #[test]

@@ -32,29 +32,38 @@ use crate::{
     observed::{Observed, Seen},
     resource,
     service::ServiceId,
+    stack::RoomDatabase,
 };
 
-/// The dump that is taken before the generation `number` is tried.
+/// The dump that is taken before the generation `number` is tried: that of Synapse's database,
+/// beside which the others are.
 pub fn dump_of(number: u32) -> AbsPath {
     AbsPath::known(format!("{}/before-{number}.dump", layout::DUMPS))
 }
 
-/// The name that the database of a generation that was taken back is kept under.
+/// The number of the generation before which a dump was taken whose file has that name: of
+/// Synapse's database, or of one beside it.
+pub fn dump_number(name: &str) -> Option<u32> {
+    let (number, rest) = name.strip_prefix("before-")?.split_once(".dump")?;
+    (rest.is_empty() || rest.starts_with('.')).then(|| number.parse().ok())?
+}
+
+/// What the databases of a generation that was taken back are kept as, behind their names.
 pub fn database_kept(number: u32) -> String {
-    format!("synapse_of_generation_{number}")
+    format!("of_generation_{number}")
 }
 
-/// The name that the database is kept under which was replaced by a dump in
-/// order to make the generation `number`.
+/// The same of those that were replaced by a dump in order to make the generation `number`.
 pub fn database_replaced(number: u32) -> String {
-    format!("synapse_before_generation_{number}")
+    format!("before_generation_{number}")
 }
 
-/// Whether a database has one of the names that others are kept under.
-pub fn is_kept_database(name: &str) -> bool {
-    ["synapse_of_generation_", "synapse_before_generation_"]
+/// Whether a database has one of the names that one of `databases` is kept under.
+pub fn is_kept_database(databases: &[RoomDatabase], name: &str) -> bool {
+    databases
         .iter()
-        .filter_map(|start| name.strip_prefix(start))
+        .filter_map(|database| name.strip_prefix(database.name.as_str())?.strip_prefix('_'))
+        .filter_map(|why| why.strip_prefix("of_generation_").or(why.strip_prefix("before_generation_")))
         .any(|number| number.parse::<u32>().is_ok_and(|parsed| parsed.to_string() == number))
 }
 

@@ -461,8 +461,18 @@ impl MemoryWorld {
                 let runs = guest.containers.contains_key(stack::postgres::ID.name());
                 Value::Roles(match (runs, guest.superuser) {
                     (false, _) => Err("no container with name \"postgres_db\"".to_owned()),
-                    (true, true) => Ok(Roles { plain: false, owner: "synapse".to_owned(), others: 181 }),
-                    (true, false) => Ok(Roles { plain: true, owner: "postgres".to_owned(), others: 0 }),
+                    (true, true) => Ok(Roles {
+                        plain: false,
+                        owner: "synapse".to_owned(),
+                        others: 181,
+                        missing: Vec::new(),
+                    }),
+                    (true, false) => Ok(Roles {
+                        plain: true,
+                        owner: "postgres".to_owned(),
+                        others: 0,
+                        missing: Vec::new(),
+                    }),
                 })
             }
             Fact::System => Value::System(Box::new(self.system("13"))),
@@ -735,6 +745,7 @@ impl MemoryWorld {
             }
             // What they are about is in no file.
             Effect::ForgetOneTimeKeys
+            | Effect::MakeDatabases { .. }
             | Effect::CheckpointDatabase
             | Effect::SnapshotContainer { .. }
             | Effect::RollBackContainer { .. } => {}
@@ -914,8 +925,8 @@ impl MemoryWorld {
         let content = match self.secret(secret) {
             Ok(there) => there,
             Err(_) => match secret {
-                Secret::Pgpass => format!("pgpass {}", self.secret(Secret::Postgres)?),
-                Secret::RedisAcl => format!("acl {}", self.secret(Secret::Redis)?),
+                Secret::PGPASS => format!("pgpass {}", self.secret(Secret::POSTGRES)?),
+                Secret::REDIS_ACL => format!("acl {}", self.secret(Secret::REDIS)?),
                 _ => self.random(),
             },
         };
@@ -1058,7 +1069,7 @@ impl MemoryWorld {
 
     fn init_database(&mut self, image: &str, major: u32) -> Result<(), String> {
         self.need_image(image)?;
-        let password = self.secret(Secret::Postgres)?;
+        let password = self.secret(Secret::POSTGRES)?;
         let path = layout::in_root(&format!("postgresdata/{major}/docker/PG_VERSION"));
         if self.guest_mut().place.files.contains_key(&path) {
             return Ok(());
@@ -1072,7 +1083,7 @@ impl MemoryWorld {
     /// Starts a service as its unit says, with all that would keep the real one
     /// from coming up.
     fn start(&mut self, service: ServiceId, restart: bool, whole: bool) -> Result<(), String> {
-        let pgpass = self.secret(Secret::Pgpass);
+        let pgpass = self.secret(Secret::PGPASS);
         let guest = self.guest.as_ref().unwrap();
         let container = guest.containers.get(service.name());
         if !restart && container.is_some_and(|c| c.state == "running" && c.health == Health::Healthy) {

@@ -11,6 +11,7 @@ use std::{
 use matrix_podman_core::{
     aside::{self, Containers},
     name::{Digest, Mode, Owner},
+    stack::RoomDatabase,
 };
 use serde_json::{Value as Json, json};
 
@@ -49,15 +50,15 @@ pub(crate) fn prepare(containers: &Containers) -> Result<(), Failure> {
     file::write(Path::new(hosts.as_str()), names.as_bytes(), Mode(0o644), Owner::ROOT)
 }
 
-/// Starts an empty database and waits until it answers.
+/// Starts PostgreSQL with empty databases and waits until it answers.
 pub(crate) fn start_database(containers: &Containers) -> Result<(), Failure> {
     let (argv, answers) = (&containers.database, &containers.database_answers);
     start(containers, "PostgreSQL", &containers.aside.database(), (argv, answers), DATABASE_UP)
 }
 
-/// Fills the database from a dump.
-pub(crate) fn fill(containers: &Containers, dump: File) -> Result<(), Failure> {
-    Program::new(&containers.fill)
+/// Fills a database from its dump.
+pub(crate) fn fill(containers: &Containers, database: &RoomDatabase, dump: File) -> Result<(), Failure> {
+    Program::new(containers.aside.fill(database))
         .ends_with_us()
         .deadline(FILLED)
         .input(Input::Stream(Box::new(dump)))

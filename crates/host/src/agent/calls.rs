@@ -5,6 +5,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use matrix_podman_core::stack::{self, DatabaseName, RoomDatabase};
+
 use super::{drill, files, rehearsal, room_media, switch};
 use crate::{
     failure::{Doing, Failure},
@@ -22,15 +24,24 @@ pub fn serve(call: &Call, to: &mut dyn Write) -> Result<(), Failure> {
             let mut file = files::open(&files::root()?, path)?;
             io::copy(&mut file, to).doing(|| format!("read {path} in the guest")).map(drop)
         }
-        Call::Dump => stream::send(to),
+        Call::Dump(name) => stream::send(&called(*name)?, to),
         Call::Drill(drill, media) => drill::serve(drill, media, to),
         Call::SetAside => json_line::write(to, &switch::set_aside()?).doing(|| "tell what is set aside"),
         Call::RoomMedia(room, server) => {
             json_line::write(to, &room_media::find(room, server)?).doing(|| "tell what was found")
         }
         Call::Rehearse(rehearsal) => rehearsal::serve(rehearsal, to),
-        Call::Rows => json_line::write(to, &stream::rows(&mut Session::open()?)?).doing(|| "tell the rows"),
+        Call::Rows(name) => {
+            let database = called(*name)?;
+            let rows = stream::rows(&database, &mut Session::open(&database)?)?;
+            json_line::write(to, &rows).doing(|| "tell the rows")
+        }
     }
+}
+
+fn called(name: DatabaseName) -> Result<RoomDatabase, Failure> {
+    stack::database(name.as_str())
+        .ok_or_else(|| Failure::new(format!("read the database {name}"), "there is none"))
 }
 
 /// The same as something to read from, where machine and guest are one.

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fs::File, io::Write, time::Duration};
 
 use matrix_podman_core::{
     aside::Containers,
-    backup::drill::{self, CameBack},
+    backup::{
+        Rows,
+        drill::{self, CameBack},
+    },
+    stack::{self, RoomDatabase},
 };
 
 use super::{aside, files};
@@ -35,15 +39,30 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     aside::prepare(drill)?;
     let digests = files::digests_below(Beside::Drill.folder(), media)?;
     aside::start_database(drill)?;
-    let dump = drills_dump();
-    aside::fill(drill, File::open(&dump).doing(|| "open the dump that came back")?)?;
-    let tables: BTreeMap<String, u64> = stream::rows(&mut Session::beside(drill)?)?;
-    file::remove(&dump)?;
+    let tables = fill(drill, &stack::HOMESERVER_DATABASE)?;
+    let mut databases = BTreeMap::new();
+    for database in stack::databases() {
+        if let Some(name) = database.called()
+            && drills_dump(&database).exists()
+        {
+            databases.insert(name.to_owned(), fill(drill, &database)?);
+        }
+    }
     aside::start_synapse(drill, SYNAPSE_UP)?;
     let doing = "ask the drill's Synapse for its keys";
     let answer = Program::new(&drill.keys).deadline(ONCE).run_keeping(doing, &|_| {})?;
     let keys =
         drill::parse_keys(&answer).ok_or_else(|| Failure::new(doing, "its answer is not understood"))?;
     let logged_in = aside::log_in(drill)?;
-    Ok(CameBack { tables, media: digests, keys, logged_in })
+    Ok(CameBack { tables, databases, media: digests, keys, logged_in })
+}
+
+/// Fills a database from its dump, which goes; the rows that came back.
+fn fill(drill: &Containers, database: &RoomDatabase) -> Result<Rows, Failure> {
+    let dump = drills_dump(database);
+    aside::fill(drill, database, File::open(&dump).doing(|| "open the dump that came back")?)?;
+    let container = drill.aside.container(stack::postgres::ID);
+    let rows = stream::rows(database, &mut Session::of(&container, database)?)?;
+    file::remove(&dump)?;
+    Ok(rows)
 }

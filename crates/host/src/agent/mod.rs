@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn data_that_cannot_be_sent_to_their_end_are_not_taken_for_the_whole() {
         let mut sent = Vec::new();
-        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::Turn)).unwrap();
+        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::TURN)).unwrap();
         write_data(&mut sent, 1, b"half").unwrap();
         write_cut(&mut sent, 1).unwrap();
         let mut said = Vec::new();
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn a_connection_cut_in_the_middle_of_a_frame_leaves_nobody_waiting() {
         let mut sent = Vec::new();
-        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::Turn)).unwrap();
+        write_message(&mut sent, 1, &Request::PutSecret(matrix_podman_core::layout::Secret::TURN)).unwrap();
         write_data(&mut sent, 1, b"half").unwrap();
         write_data(&mut sent, 1, b"never arrives whole").unwrap();
         sent.truncate(sent.len() - 5);

@@ -13,6 +13,7 @@ use matrix_podman_core::{
     aside::Aside,
     layout,
     name::{AbsPath, Mode, Owner},
+    stack,
     update::{Progress, Rehearsal, Rehearsed, rehearsal_needs},
 };
 
@@ -47,7 +48,9 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     tell("what an earlier rehearsal left to be removed")?;
     aside::remove(containers)?;
     file::remove_partial(folder)?;
-    let size = Session::open()?.one("SELECT pg_database_size(current_database())")?;
+    // Only Synapse runs in it; other services' databases are not looked at.
+    let database = stack::HOMESERVER_DATABASE;
+    let size = Session::open(&database)?.one("SELECT pg_database_size(current_database())")?;
     let size: u64 = size.parse().doing(|| "read the size of the database")?;
     // The dump, and the database that is made of it.
     room::check(folder, rehearsal_needs(size))?;
@@ -60,12 +63,12 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     let mut done = Rehearsed::default();
     tell("the database to be copied")?;
     let dump = Aside::Rehearsal.moved(&layout::in_root("copy.dump"));
-    dump::take(&dump, &|_| {})?;
+    dump::take(&[database], &dump, &|_| {})?;
     aside::start_database(containers)?;
-    aside::fill(containers, File::open(dump.as_str()).doing(|| format!("open {dump}"))?)?;
+    aside::fill(containers, &database, File::open(dump.as_str()).doing(|| format!("open {dump}"))?)?;
     file::remove(Path::new(dump.as_str()))?;
-    let mut session = Session::beside(containers)?;
-    done.before = stream::rows(&mut session)?;
+    let mut session = Session::of(&containers.aside.database(), &database)?;
+    done.before = stream::rows(&database, &mut session)?;
     done.copy_millis = millis(started);
 
     let started = Instant::now();
@@ -87,7 +90,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     let number = |text: String| text.parse().ok();
     done.schema = number(session.one("SELECT version FROM schema_version")?);
     done.compat = number(session.one("SELECT compat_version FROM schema_compat_version")?);
-    done.after = stream::rows(&mut session)?;
+    done.after = stream::rows(&database, &mut session)?;
     Ok(done)
 }
 

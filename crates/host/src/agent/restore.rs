@@ -10,6 +10,7 @@ use matrix_podman_core::{
     backup::belongs,
     layout,
     name::{Mode, Owner},
+    stack,
 };
 
 use super::switch;
@@ -56,9 +57,8 @@ const fn plain(mode: u32) -> Mode {
 
 /// The place beside that a path below `/opt/matrix` has.
 fn target(beside: Beside, path: &str) -> Result<PathBuf, Failure> {
-    let dump = layout::restore_dump();
-    let dumps = layout::dumps();
-    if belongs(path) || [below_root(&dump), below_root(&dumps)].contains(&path) {
+    let dumps = stack::databases().into_iter().map(|database| database.dump_at(&layout::restore_dump()));
+    if belongs(path) || dumps.chain([layout::dumps()]).any(|own| below_root(&own) == path) {
         return Ok(beside.folder().join(path));
     }
     Err(Failure::new(format!("restore {path}"), "it does not belong into a backup"))

@@ -12,15 +12,11 @@ use std::{
 };
 
 use matrix_podman_core::{
-    layout::{self, Secret},
+    layout,
     name::{Mode, Owner},
     stack::{
-        self,
-        postgres::{
-            self,
-            roles::{self, LIKE_SYNAPSE},
-        },
-        synapse::homeserver::DATABASE,
+        self, RoomDatabase,
+        postgres::{self, roles},
     },
     update::{FOLDER, MADE_FOR, MOVING, Move, OldCluster, left_cluster, replaced_cluster},
 };
@@ -29,7 +25,7 @@ use super::podman::{Cluster, OneOff, make_cluster};
 use crate::{
     failure::{Doing, Failure},
     file,
-    postgres::{PSQL, Process, Session, stream},
+    postgres::{PSQL, Process, Session, stream, there},
     process::{Input, Program},
     progress::{Saying, Sink},
 };
@@ -144,11 +140,12 @@ fn fill(wanted: &Move, partial: &Path, sink: &Sink) -> Result<(), Failure> {
     let doing = format!("move the data to PostgreSQL {to}");
     sink(Saying::WaitsFor(format!("an empty cluster of PostgreSQL {to}")));
     make_cluster(&Cluster { image, major: *to, new: cluster, partial, container: CONTAINER }, sink)?;
-    start(wanted, partial)?;
+    let databases = there()?;
+    start(wanted, partial, &databases)?;
     sink(Saying::WaitsFor(format!("PostgreSQL {to} to read all data from PostgreSQL {}", wanted.from)));
-    copy(&doing, sink)?;
+    databases.iter().try_for_each(|database| copy(database, &doing, sink))?;
     sink(Saying::WaitsFor("both clusters to be compared".to_owned()));
-    compare(&doing)?;
+    databases.iter().try_for_each(|database| compare(database, &doing))?;
     sink(Saying::WaitsFor("the new cluster to be on the disk".to_owned()));
     Program::new(["podman", "stop", "--time=120", "--", CONTAINER]).deadline(ONCE).run(&doing, &|_| {})?;
     remove_container()?;
@@ -170,7 +167,7 @@ fn fill(wanted: &Move, partial: &Path, sink: &Sink) -> Result<(), Failure> {
 /// Starts the new server: for nobody but what is run in its container, since it
 /// listens on no address. It is on the database's network, which has no way out,
 /// so that the newer client in it reaches the server that serves.
-fn start(wanted: &Move, partial: &Path) -> Result<(), Failure> {
+fn start(wanted: &Move, partial: &Path, databases: &[RoomDatabase]) -> Result<(), Failure> {
     let doing = format!("start PostgreSQL {} on the new cluster", wanted.to);
     let owner = stack::DATABASE_SERVER.owner();
     let mut argv: Vec<String> = [
@@ -198,12 +195,13 @@ fn start(wanted: &Move, partial: &Path) -> Result<(), Failure> {
         format!("--network={}", layout::DB_NETWORK),
         format!("--user={}:{}", owner.uid, owner.gid),
         format!("--volume={}:{}", partial.display(), postgres::MOUNT),
-        // Synapse's user reads it, as whom the client runs; the server cannot.
-        format!("--volume={}:{}:ro", layout::secret(Secret::Pgpass), Secret::Pgpass.in_container()),
-        wanted.image.clone(),
-        "-D".to_owned(),
-        format!("{}/{}/docker", postgres::MOUNT, wanted.to),
     ]);
+    // A service's user reads its own, as whom the client runs; the server cannot.
+    argv.extend(databases.iter().map(|database| {
+        let passfile = database.passfile;
+        format!("--volume={}:{}:ro", layout::secret(passfile), passfile.in_container())
+    }));
+    argv.extend([wanted.image.clone(), "-D".to_owned(), format!("{}/{}/docker", postgres::MOUNT, wanted.to)]);
     for setting in [
         "listen_addresses=",
         &format!("unix_socket_directories={}", postgres::SOCKETS),
@@ -220,7 +218,7 @@ fn start(wanted: &Move, partial: &Path) -> Result<(), Failure> {
         argv.extend(["-c".to_owned(), setting.to_owned()]);
     }
     Program::new(argv).deadline(ONCE).run(&doing, &|_| {})?;
-    let answers = ["podman", "exec", CONTAINER, "pg_isready", "--quiet", "--username", DATABASE];
+    let answers = ["podman", "exec", CONTAINER, "pg_isready", "--quiet", "--username", roles::OWNER];
     let started = Instant::now();
     while Program::new(answers).deadline(ONCE).output().status != Some(0) {
         let state = Program::new(["podman", "container", "inspect", "--format={{.State.Status}}", CONTAINER])
@@ -239,31 +237,29 @@ fn start(wanted: &Move, partial: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has everything read from the server that serves and written by the new one. The
+/// Has everything in a database read from the server that serves and written by the new one. The
 /// newer client knows best what the new server wants. But a release of it may be
 /// older than that of the old server, and write down what the new one refuses
 /// (18.6 does so with what 17.12 notes beside columns): then the old server's own
 /// client is asked, whose dumps newer servers take as well.
-fn copy(doing: &str, sink: &Sink) -> Result<(), Failure> {
-    let first = match copy_with(Client::Newer, doing) {
-        Ok(()) => return analyze(doing),
+fn copy(database: &RoomDatabase, doing: &str, sink: &Sink) -> Result<(), Failure> {
+    let first = match copy_with(Client::Newer, database, doing) {
+        Ok(()) => return analyze(database, doing),
         Err(failure) => failure,
     };
     if first.is_full_disk() {
         return Err(first);
     }
     sink(Saying::WaitsFor(format!("the same with the old server's own client ({})", first.why)));
-    let empty = format!(
-        "DROP DATABASE {DATABASE} WITH (FORCE);\n\
-         CREATE DATABASE {DATABASE} {LIKE_SYNAPSE};"
-    );
+    let (name, form) = (database.name, database.form());
+    let empty = format!("DROP DATABASE {name} WITH (FORCE);\nCREATE DATABASE {name} {form};");
     let psql = ["podman", "exec", "--interactive", CONTAINER].into_iter().chain(PSQL);
     Program::new(psql.chain(["--username", roles::OWNER, "--dbname=postgres"]))
         .deadline(ONCE)
         .input(Input::Bytes(empty.as_bytes()))
         .run(doing, &|_| {})?;
-    copy_with(Client::Own, doing)?;
-    analyze(doing)
+    copy_with(Client::Own, database, doing)?;
+    analyze(database, doing)
 }
 
 /// Which `pg_dump` reads.
@@ -277,14 +273,14 @@ enum Client {
 
 impl Client {
     /// How it is run, up to its own options.
-    fn argv(self) -> Vec<String> {
-        let reader = stack::secret_owner(Secret::Pgpass);
+    fn argv(self, database: &RoomDatabase) -> Vec<String> {
+        let reader = stack::secret_owner(database.passfile);
         match self {
             Client::Newer => [
                 "podman",
                 "exec",
                 &format!("--user={}:{}", reader.uid, reader.gid),
-                &format!("--env=PGPASSFILE={}", Secret::Pgpass.in_container()),
+                &format!("--env=PGPASSFILE={}", database.passfile.in_container()),
                 CONTAINER,
                 "pg_dump",
                 "--no-password",
@@ -299,13 +295,14 @@ impl Client {
     }
 }
 
-fn copy_with(client: Client, doing: &str) -> Result<(), Failure> {
-    let argv = client.argv();
+fn copy_with(client: Client, database: &RoomDatabase, doing: &str) -> Result<(), Failure> {
+    let argv = client.argv(database);
     let mut words = argv.iter();
     let mut dump = Process::new(
         Command::new(words.next().map(String::as_str).unwrap_or_default())
             .args(words)
-            .args(["--format=custom", "--compress=0", "--username", DATABASE, "--dbname", DATABASE])
+            .args(["--format=custom", "--compress=0"])
+            .args(database.login())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -314,9 +311,9 @@ fn copy_with(client: Client, doing: &str) -> Result<(), Failure> {
     );
     let Some(from) = dump.stdout() else { return Err(Failure::new(doing, "pg_dump has no pipe")) };
     let said = dump.said();
-    let restore = ["podman", "exec", "--interactive", CONTAINER, "pg_restore", "--exit-on-error"];
-    let restore = restore.into_iter().chain(["--no-owner", "--username", DATABASE, "--dbname", DATABASE]);
-    let restored = Program::new(restore)
+    let restore =
+        ["podman", "exec", "--interactive", CONTAINER, "pg_restore", "--exit-on-error", "--no-owner"];
+    let restored = Program::new(restore.map(str::to_owned).into_iter().chain(database.login()))
         .ends_with_us()
         .deadline(LONG)
         .input(Input::Stream(Box::new(from)))
@@ -333,13 +330,15 @@ fn copy_with(client: Client, doing: &str) -> Result<(), Failure> {
 }
 
 /// Without statistics, the first hours of a large database are slow ones.
-fn analyze(doing: &str) -> Result<(), Failure> {
-    let analyze = ["podman", "exec", CONTAINER].into_iter().chain(PSQL);
-    let analyze = analyze.chain(["--username", DATABASE, "--dbname", DATABASE, "--command=ANALYZE"]);
-    Program::new(analyze).ends_with_us().deadline(LONG).run(doing, &|_| {})
+fn analyze(database: &RoomDatabase, doing: &str) -> Result<(), Failure> {
+    let analyze = ["podman", "exec", CONTAINER].into_iter().chain(PSQL).chain(["--command=ANALYZE"]);
+    Program::new(analyze.map(str::to_owned).chain(database.login()))
+        .ends_with_us()
+        .deadline(LONG)
+        .run(doing, &|_| {})
 }
 
-/// What a cluster holds, to be compared: the rows of each table, where each
+/// What a database holds, to be compared: the rows of each table, where each
 /// sequence stands, and how text is kept.
 fn content(session: &mut Session) -> Result<BTreeMap<String, String>, Failure> {
     let mut content: BTreeMap<String, String> = stream::all_rows(session)?
@@ -356,10 +355,11 @@ fn content(session: &mut Session) -> Result<BTreeMap<String, String>, Failure> {
     Ok(content)
 }
 
-/// Fails unless both hold the same, and the new one keeps text as Synapse wants it.
-fn compare(doing: &str) -> Result<(), Failure> {
-    let old = content(&mut Session::open()?)?;
-    let mut session = Session::of(CONTAINER, DATABASE)?;
+/// Fails unless both clusters hold the same in a database, and the new one keeps text in it as
+/// its service wants it.
+fn compare(database: &RoomDatabase, doing: &str) -> Result<(), Failure> {
+    let old = content(&mut Session::open(database)?)?;
+    let mut session = Session::of(CONTAINER, database)?;
     let new = content(&mut session)?;
     let nothing = "nothing".to_owned();
     let differing: Vec<String> = old
@@ -376,14 +376,19 @@ fn compare(doing: &str) -> Result<(), Failure> {
     if !differing.is_empty() {
         return Err(Failure::new(doing, "the new cluster does not hold what the old one holds")
             .evidence(differing)
-            .hint("the old one is as it was; see that nothing but Synapse writes into the database"));
+            .hint(format!(
+                "the old one is as it was; see that nothing but {} writes into the database",
+                database.user()
+            )));
     }
     let text = session.one(
         "SELECT pg_encoding_to_char(encoding) || ' ' || datcollate || ' ' || datctype FROM pg_database \
          WHERE datname = current_database()",
     )?;
-    if text != "UTF8 C C" {
-        let why = format!("the new cluster keeps text as {text}, and Synapse wants UTF8 C C");
+    let wanted = format!("{} {1} {1}", database.encoding, database.locale);
+    if text != wanted {
+        let user = database.user();
+        let why = format!("the new cluster keeps text as {text}, and {user} wants {wanted}");
         return Err(Failure::new(doing, why));
     }
     Ok(())

@@ -32,7 +32,13 @@ use matrix_podman_core::{
 
 pub use unit::stop_all;
 
-use crate::{failure::Failure, file, postgres::dump, progress::Sink, secret, synapse};
+use crate::{
+    failure::Failure,
+    file,
+    postgres::{self, dump},
+    progress::Sink,
+    secret, synapse,
+};
 
 /// Does one effect here.
 pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
@@ -90,7 +96,8 @@ pub fn apply(effect: &Effect, sink: &Sink) -> Result<(), Failure> {
         }
         Effect::InitDatabase { image, major, cluster } => podman::init_database(image, *major, cluster, sink),
         Effect::SeparateRoles => roles::separate(sink),
-        Effect::DumpDatabase { to } => dump::take(to, sink),
+        Effect::MakeDatabases { names } => roles::make(names),
+        Effect::DumpDatabase { to } => dump::take(&postgres::there()?, to, sink),
         Effect::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),
         Effect::MoveDatabase(wanted) => cluster::move_database(wanted, sink),
         Effect::SetClusterAside { major, generation } => cluster::set_aside(*major, *generation),

@@ -8,7 +8,7 @@ use std::{
 
 use matrix_podman_core::{
     cluster::NewCluster,
-    layout::{self, Secret},
+    layout,
     name::{AbsPath, Mode, Owner},
     service::ServiceId,
     stack::{self, DATABASE_SERVER, HOMESERVER},
@@ -58,7 +58,7 @@ pub(super) struct Cluster<'a> {
     pub container: &'a str,
 }
 
-/// Makes an empty cluster with the role and database of Synapse.
+/// Makes an empty cluster with all roles and databases.
 pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure> {
     let Cluster { image, major, new, partial, container } = *cluster;
     let doing = format!("make the PostgreSQL {major} cluster");
@@ -70,6 +70,9 @@ pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure
     file::make_dir(&partial.join(major.to_string()), Mode(0o700), owner)?;
     file::make_dir(partial, Mode(0o700), owner)?;
     let inside = format!("/var/lib/postgresql/{major}/docker");
+    let passwords = stack::databases().into_iter().map(|database| {
+        format!("{}:{}:ro", layout::secret(database.password), database.password.in_container())
+    });
     let once = |entrypoint: &str, arguments: &[String]| {
         OneOff {
             name: container,
@@ -77,10 +80,10 @@ pub(super) fn make_cluster(cluster: &Cluster, sink: &Sink) -> Result<(), Failure
             owner,
             entrypoint,
             arguments,
-            volumes: vec![
-                format!("{}:/var/lib/postgresql", partial.display()),
-                format!("{}:{}:ro", layout::secret(Secret::Postgres), Secret::Postgres.in_container()),
-            ],
+            volumes: [format!("{}:/var/lib/postgresql", partial.display())]
+                .into_iter()
+                .chain(passwords.clone())
+                .collect(),
             tmpfs: &["/tmp", "/run/postgresql:mode=1777"],
         }
         .program()

@@ -1,15 +1,16 @@
-//! Synapse's role in a database that serves, made a plain one.
+//! Roles in a cluster that serves: made plain ones, and made where a room is newer than the
+//! cluster.
 
 use std::time::Duration;
 
 use matrix_podman_core::stack::{
+    self, DatabaseName,
     postgres::roles::{self, OWNER},
-    synapse::homeserver::DATABASE,
 };
 
 use crate::{
     failure::Failure,
-    postgres::{owner, psql},
+    postgres::{owner, psql, there},
     progress::{Saying, Sink},
 };
 
@@ -23,18 +24,32 @@ const ATTEMPTS: usize = 12;
 /// data is still the cluster owner's. Each piece is one transaction; what was done is not done again.
 pub(super) fn separate(sink: &Sink) -> Result<(), Failure> {
     let doing = "make Synapse's database role a plain one";
-    if owner()? == DATABASE {
+    let (role, synapses) =
+        (stack::HOMESERVER_DATABASE.role.as_str(), stack::HOMESERVER_DATABASE.name.as_str());
+    if owner()? == role {
         sink(Saying::WaitsFor("PostgreSQL to give each table its new owner".to_owned()));
-        attempt(DATABASE, DATABASE, &roles::take_over(), doing, sink)?;
+        attempt(role, synapses, &roles::take_over(), doing, sink)?;
     }
-    psql(OWNER, "postgres", &roles::make_plain(), doing, ONCE)?;
+    for database in there()? {
+        psql(OWNER, "postgres", &roles::make_plain(database.role), doing, ONCE)?;
+    }
     let left = psql(OWNER, "postgres", roles::OWNERS_DATABASES, doing, ONCE)?;
     // The one that serves may have tables of the owner's without being the owner's.
-    let left = left.lines().map(str::trim).filter(|name| !name.is_empty() && *name != DATABASE);
-    for name in left.chain([DATABASE]) {
+    let left = left.lines().map(str::trim).filter(|name| !name.is_empty() && *name != synapses);
+    for name in left.chain([synapses]) {
         attempt(OWNER, name, &roles::give_database(name), doing, sink)?;
     }
     psql(OWNER, "postgres", roles::END_SESSIONS, doing, ONCE).map(drop)
+}
+
+/// Makes the databases called so, each with its role.
+pub(super) fn make(names: &[DatabaseName]) -> Result<(), Failure> {
+    let wanted = stack::databases().into_iter().filter(|database| names.contains(&database.name));
+    for database in wanted {
+        let doing = format!("make the database {}", database.name);
+        psql(OWNER, "postgres", &roles::make_missing(&database), &doing, ONCE)?;
+    }
+    Ok(())
 }
 
 fn attempt(role: &str, database: &str, statements: &str, doing: &str, sink: &Sink) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::{fs::File, time::Instant};
 
 use matrix_podman_core::{
     aside::Containers,
-    backup::{MediaList, drill::CameBack},
+    backup::{MediaList, Rows, drill::CameBack},
 };
 use rustic_core::jiff::Timestamp;
 
@@ -47,9 +47,16 @@ pub fn hold(
     let result = match tried {
         Ok((came_back, wanted)) => {
             let manifest = opened.manifest()?;
-            proof.tables = came_back.tables.len();
+            proof.tables =
+                std::iter::once(&came_back.tables).chain(came_back.databases.values()).map(Rows::len).sum();
             proof.media = came_back.media.len();
-            proof.wrong = manifest.differences(&came_back.tables);
+            let none = Rows::new();
+            let of = |called: Option<&str>| match called {
+                None => &came_back.tables,
+                Some(name) => came_back.databases.get(name).unwrap_or(&none),
+            };
+            proof.wrong =
+                manifest.saved().flat_map(|called| manifest.differences(called, of(called))).collect();
             let mut found = MediaList::default();
             for (path, digest) in wanted.paths().zip(came_back.media) {
                 found.insert(path.to_owned(), digest);

@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     io::{BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
 };
 
 use matrix_podman_core::{
-    backup::{Content, Entry, FORMAT, Manifest, MediaList, MediaSum, belongs, is_media, place},
+    backup::{Content, Entry, Manifest, MediaList, MediaSum, Rows, belongs, format_with, is_media, place},
     layout,
     lock::Lock,
+    stack::{self, RoomDatabase},
 };
 use rustic_core::{BackupOptions, RusticError, SnapshotOptions, jiff::Timestamp};
 use serde::Serialize;
@@ -21,7 +22,7 @@ use super::{
     media_place, parts,
     repository::{Newest, TAG, described, explained},
     seen::Seen,
-    source::{Material, Source},
+    source::{Dumped, Material, Source},
 };
 use crate::{
     bounded,
@@ -54,24 +55,25 @@ pub fn make(
     let server_name = world.site().config.server_name.clone();
     sink(Saying::Line("counting and dumping the database".to_owned()));
     let made_at = Timestamp::now();
-    let dump = world.stream(Call::Dump)?;
+    // All begin now, whenever they are read: what they hold is of this moment.
+    let begin = |database: RoomDatabase| Ok((database.called(), world.stream(Call::Dump(database.name))?));
+    let dumps = stack::databases().into_iter().map(begin).collect::<Result<Vec<_>, Failure>>()?;
     let repository = Repository::at(place, password)?;
     let _lease = repository.lease(Use::Shared)?;
     let newest = repository.newest(server_name.as_str())?;
-    let (content, dump) = begun(dump)?;
-    let folder = PathBuf::from(layout::machine_state(world.site().config.site()).as_str());
-    let dump = parts::ahead(dump, folder);
+    let (begun, dumps) = begun(dumps, &folder_of(world))?;
     // A file is written before the row that names it: what is listed now holds
     // all that the dump knows of.
     sink(Saying::Line("looking for what changed".to_owned()));
     let entries = entries(world)?;
     let manifest = Manifest {
-        format: FORMAT,
+        format: format_with(&begun.databases),
         server_name: server_name.clone(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: made_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         versions: versions(world)?,
-        content,
+        content: begun.content,
+        databases: begun.databases,
         media: MediaSum::default(),
     };
     let config = config::Kept::signed(
@@ -89,7 +91,7 @@ pub fn make(
     };
     let source = Source::new(Material {
         guest: world.guest()?,
-        dump: Box::new(dump),
+        dumps,
         entries,
         documents: Box::new(move |seen| {
             let (manifest, media) = about.write(seen)?;
@@ -150,14 +152,42 @@ pub(super) fn archive(
     Ok(described(&snapshot))
 }
 
-/// What the dump holds, and the dump.
-fn begun(from: Box<dyn Read + Send>) -> Result<(Content, Box<dyn Read + Send>), Failure> {
+/// Where the parts of a dump wait that come faster than they are saved.
+fn folder_of(world: &World) -> PathBuf {
+    PathBuf::from(layout::machine_state(world.site().config.site()).as_str())
+}
+
+/// What dumps hold that have begun.
+struct Begun {
+    /// Of Synapse's database.
+    content: Content,
+    /// Of the others that are there.
+    databases: BTreeMap<String, Rows>,
+}
+
+/// What comes of a database, and its name if it is a further one.
+type Coming = (Option<&'static str>, Box<dyn Read + Send>);
+
+/// What the dumps hold, and the dumps, in the order of their places.
+fn begun(all: Vec<Coming>, folder: &Path) -> Result<(Begun, Vec<Dumped>), Failure> {
     let doing = || "dump the database";
-    let mut from = BufReader::with_capacity(1 << 20, from);
-    let head = bounded::line(&mut from, bounded::LINE)
-        .map_err(|e| Failure::carried(e, doing()))?
-        .unwrap_or_default();
-    Ok((serde_json::from_str(&head).doing(doing)?, Box::new(from)))
+    let (mut content, mut databases, mut dumps) = (None, BTreeMap::new(), Vec::new());
+    for (called, from) in all {
+        let mut from = BufReader::with_capacity(1 << 20, from);
+        let head = bounded::line(&mut from, bounded::LINE)
+            .map_err(|e| Failure::carried(e, doing()))?
+            .unwrap_or_default();
+        match called {
+            None => content = Some(serde_json::from_str(&head).doing(doing)?),
+            Some(name) => match serde_json::from_str::<Option<Rows>>(&head).doing(doing)? {
+                None => continue,
+                Some(rows) => drop(databases.insert(name.to_owned(), rows)),
+            },
+        }
+        dumps.push(Dumped { called, parts: Box::new(parts::ahead(from, folder.to_owned())) });
+    }
+    let content = content.ok_or_else(|| Failure::new(doing(), "Synapse's is not among them"))?;
+    Ok((Begun { content, databases }, dumps))
 }
 
 fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
@@ -238,7 +268,32 @@ fn versions(world: &World) -> Result<BTreeMap<String, String>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn each_database_says_what_it_holds_and_one_that_is_not_there_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let coming = |called, text: &'static str| -> Coming { (called, Box::new(text.as_bytes())) };
+        let synapses =
+            || coming(None, "{\"schema\":93,\"tables\":{\"users\":3},\"signing_key\":[\"a\",\"b\"]}\nDUMP");
+        let all = vec![
+            synapses(),
+            coming(Some("accounts"), "{\"sessions\":7}\nOTHER"),
+            coming(Some("off"), "null\n"),
+        ];
+        let (begun, dumps) = begun(all, folder.path()).unwrap();
+        assert_eq!((begun.content.schema, begun.content.tables["users"]), (93, 3));
+        assert_eq!(begun.databases, [("accounts".to_owned(), [("sessions".to_owned(), 7)].into())].into());
+        let dumped = dumps.into_iter().map(|Dumped { called, parts }| {
+            let parts = parts.map(|part| io::read_to_string(part.unwrap()).unwrap());
+            (called, parts.collect::<String>())
+        });
+        let wanted = [(None, "DUMP".to_owned()), (Some("accounts"), "OTHER".to_owned())];
+        assert_eq!(dumped.collect::<Vec<_>>(), wanted);
+        assert!(super::begun(vec![coming(None, "null\n")], folder.path()).is_err());
+    }
 
     #[test]
     fn what_the_guest_lists_stays_among_its_files_and_keeps_no_set_id_bits() {

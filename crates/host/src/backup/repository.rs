@@ -10,6 +10,8 @@ use std::{
 use matrix_podman_core::{
     backup::{self, Keep, Manifest, MediaList, RepositoryName, Snapshot, place},
     config::restored::Origin,
+    format::UPGRADE,
+    stack::{self, RoomDatabase},
 };
 use rustic_core::{
     CheckOptions, ConfigOptions, Credentials, IndexedFullStatus, KeepOptions, KeyOptions, LsOptions,
@@ -343,9 +345,22 @@ impl Opened {
             .map_err(|error| explained(&error, &self.doing(&format!("find {path} in"))))
     }
 
-    /// The parts of the dump, in their order.
-    pub(super) fn dump(&self) -> Result<Vec<Node>, Failure> {
-        let mut parts = self.below(place::DATABASE)?;
+    /// The databases that it holds. One that this program does not know is no reason to leave it
+    /// behind without a word.
+    pub(super) fn databases(&self) -> Result<Vec<RoomDatabase>, Failure> {
+        let manifest = self.manifest()?;
+        let known = |called: Option<&str>| {
+            stack::databases().into_iter().find(|database| database.called() == called).ok_or_else(|| {
+                let why = format!("this program knows no database {}", called.unwrap_or_default());
+                Failure::new(self.doing("read the databases of"), why).hint(UPGRADE)
+            })
+        };
+        manifest.saved().map(known).collect()
+    }
+
+    /// The parts of the dump of a database, in their order.
+    pub(super) fn dump(&self, database: &RoomDatabase) -> Result<Vec<Node>, Failure> {
+        let mut parts = self.below(&place::parts(database.called()))?;
         parts.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(parts.into_iter().map(|(_, node)| node).collect())
     }
@@ -480,7 +495,7 @@ pub(super) mod tests {
         documents.extend(machines(time, &repository.master_key()).map(|text| (place::CONFIG, text)));
         let source = Source::new(Material {
             guest: None,
-            dump: Box::new(std::iter::empty()),
+            dumps: Vec::new(),
             entries: Vec::new(),
             documents: Box::new(|_| Ok(documents)),
             unread: repository.unread().clone(),

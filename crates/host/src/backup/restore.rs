@@ -2,22 +2,22 @@
 //!
 //! Everything is put beside its place before anything that is there is touched,
 //! and then takes that place (`switch`). The dump of
-//! the database comes along as [`layout::restore_dump`]; as long as it is there,
-//! the restore is not done, and nothing but a restore goes on with the guest.
+//! Synapse's database comes along as [`layout::restore_dump`], those of the others beside it; as
+//! long as it is there, the restore is not done, and nothing but a restore goes on with the guest.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Read, Seek as _},
     path::Path,
 };
 
 use matrix_podman_core::{
-    backup::{MediaList, place},
+    backup::{MediaList, Rows, place},
     effect::Effect,
     fact::Side,
     layout,
     name::{Mode, Owner},
+    stack::{self, RoomDatabase},
 };
 use rustic_core::{jiff::Timestamp, repofile::Node};
 
@@ -34,8 +34,8 @@ use crate::{
     world::World,
 };
 
-/// The database that the server began with, empty, is kept under this name.
-const BEGUN: &str = "synapse_before_restore";
+/// The databases that the server began with, empty, are kept with this behind their names.
+const BEGUN: &str = "before_restore";
 
 /// Room on the guest's disk that is left alone.
 const SPARE: u64 = 512 << 20;
@@ -85,8 +85,9 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
     let folder = layout::machine_state(world.site().config.site());
     file::make_dir(Path::new(folder.as_str()), Mode(0o755), Owner::ROOT)?;
     let entries = opened.below(place::FILES)?;
-    let parts = opened.dump()?;
-    let size_of_dump = size(&parts);
+    let dumps = opened.databases()?.into_iter().map(|database| Ok((database, opened.dump(&database)?)));
+    let dumps = dumps.collect::<Result<Vec<_>, Failure>>()?;
+    let size_of_dump = dumps.iter().map(|(_, parts)| size(parts)).sum::<u64>();
     let total = entries.iter().map(|(_, node)| node.meta.size).sum::<u64>() + size_of_dump;
     // The dump, and a database of thrice its size with its indexes and logs.
     let needs = total + 3 * size_of_dump + SPARE;
@@ -110,7 +111,9 @@ pub(super) fn put_beside(world: &World, beside: Beside, opened: &Opened, sink: &
     }
     let path = below_root(&layout::dumps()).to_owned();
     act(Step::Folder { path, mode: 0o700, owner: Owner::ROOT }, &mut nothing())?;
-    act(file_of_dump(), &mut whole(opened, &parts, Path::new(folder.as_str()))?)?;
+    for (database, parts) in &dumps {
+        act(file_of_dump(database), &mut whole(opened, parts, Path::new(folder.as_str()))?)?;
+    }
     sink(Saying::Bytes { done: done + size_of_dump, total: Some(total) });
     Ok(())
 }
@@ -119,20 +122,20 @@ fn size(nodes: &[Node]) -> u64 {
     nodes.iter().map(|node| node.meta.size).sum()
 }
 
-/// The dump, for root alone.
-fn file_of_dump() -> Step {
-    let path = below_root(&layout::restore_dump()).to_owned();
+/// The dump of a database, for root alone.
+fn file_of_dump(database: &RoomDatabase) -> Step {
+    let path = below_root(&database.dump_at(&layout::restore_dump())).to_owned();
     Step::File { path, mode: 0o600, owner: Owner::ROOT, modified: 0 }
 }
 
-/// Puts the dump of a snapshot beside a server, alone.
+/// Puts the dump of Synapse's database beside a server, alone.
 pub(super) fn put_dump_beside(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
-    let parts = opened.dump()?;
+    let parts = opened.dump(&stack::HOMESERVER_DATABASE)?;
     let needs = size(&parts) + SPARE;
     act(world, Beside::Drill, Step::Begin { needs }, &mut io::empty(), &|_| {})?;
     let folder = layout::machine_state(world.site().config.site());
     let mut dump = whole(opened, &parts, Path::new(folder.as_str()))?;
-    act(world, Beside::Drill, file_of_dump(), &mut dump, sink)
+    act(world, Beside::Drill, file_of_dump(&stack::HOMESERVER_DATABASE), &mut dump, sink)
 }
 
 /// Removes what a drill put there.
@@ -156,7 +159,7 @@ fn whole<'a>(
     Ok(file)
 }
 
-/// Fills the database from the dump, and finds out whether everything is there.
+/// Fills the databases from their dumps, and finds out whether everything is there.
 /// PostgreSQL runs, Synapse does not.
 pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
     let manifest = opened.manifest()?;
@@ -164,9 +167,13 @@ pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> 
     world.apply(&Effect::RestoreDatabase { from: from.clone(), keep_as: BEGUN.to_owned() }, sink)?;
     sink(Saying::Line("counting what came back".to_owned()));
     let doing = "see whether everything came back";
-    let rows = world.lines(Call::Rows, doing)?.concat();
-    let rows: BTreeMap<String, u64> = serde_json::from_str(&rows).doing(|| doing)?;
-    let mut differences = manifest.differences(&rows);
+    let databases = opened.databases()?;
+    let mut differences = Vec::new();
+    for database in &databases {
+        let rows = world.lines(Call::Rows(database.name), doing)?.concat();
+        let rows: Rows = serde_json::from_str(&rows).doing(|| doing)?;
+        differences.extend(manifest.differences(database.called(), &rows));
+    }
     let wanted = opened.media()?;
     let paths = wanted.paths().map(media_place).collect();
     let digests = world.lines(Call::Digests(paths), doing)?;
@@ -181,5 +188,8 @@ pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> 
             "Synapse was not started; try another snapshot in another guest (`matrix-podman backup list`)",
         ));
     }
-    world.apply(&Effect::RemoveFile { side: Side::Guest, path: from }, sink)
+    // Synapse's last: as long as it is there, the restore is not done.
+    databases.iter().rev().try_for_each(|database| {
+        world.apply(&Effect::RemoveFile { side: Side::Guest, path: database.dump_at(&from) }, sink)
+    })
 }

@@ -1,14 +1,15 @@
-//! What goes into a snapshot, as rustic reads it: the dump of the database while
-//! it comes, files of the guest, read when their turn comes, and documents about
+//! What goes into a snapshot, as rustic reads it: the dumps of the databases while
+//! they come, files of the guest, read when their turn comes, and documents about
 //! all that.
 
 use std::{
+    collections::VecDeque,
     io::{self, Cursor, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use matrix_podman_core::backup::{EXPLANATION, Entry, Kind, place};
+use matrix_podman_core::backup::{Entry, Kind, explanation, place};
 use rustic_core::{
     ReadSource, ReadSourceEntry, RusticResult,
     jiff::Timestamp,
@@ -72,12 +73,20 @@ pub type Documents = Vec<(&'static str, String)>;
 /// Writes them.
 pub type Write = dyn FnOnce(&Seen) -> Result<Documents, Failure> + Send;
 
+/// The dump of a database, as it comes.
+pub struct Dumped {
+    /// The database's name, if it is another one than Synapse's.
+    pub called: Option<&'static str>,
+    /// Its parts.
+    pub parts: Box<dyn Iterator<Item = io::Result<Part>> + Send>,
+}
+
 /// What goes into a snapshot.
 pub struct Material {
     /// The guest; none where it is the machine itself.
     pub guest: Option<Arc<Connection>>,
-    /// The parts of the dump.
-    pub dump: Box<dyn Iterator<Item = io::Result<Part>> + Send>,
+    /// The dumps, in the order of their places.
+    pub dumps: Vec<Dumped>,
     /// The files in the guest.
     pub entries: Vec<Entry>,
     /// Documents about what was read; they are written when all else was.
@@ -101,15 +110,15 @@ pub struct Source {
 /// out yet.
 pub struct Pieces {
     guest: Option<Arc<Connection>>,
-    dump: Option<Box<dyn Iterator<Item = io::Result<Part>> + Send>>,
-    /// How many parts of it there were.
+    dumps: VecDeque<Dumped>,
+    /// How many parts there were of the first of them.
     parts: usize,
     entries: std::vec::IntoIter<Entry>,
     /// What is seen of media while they are read.
     seen: Seen,
     /// Stands between the files and the documents: rustic holds one thing back
     /// until it has the next, and the documents wait for the files.
-    explanation: Option<&'static str>,
+    explanation: Option<String>,
     documents: Option<Box<Write>>,
     written: std::vec::IntoIter<(&'static str, String)>,
     unread: Unreadable,
@@ -171,17 +180,18 @@ impl Piece {
 impl Source {
     /// Of this.
     pub fn new(material: Material) -> Self {
-        let Material { guest, dump, mut entries, documents, unread, counter, now } = material;
+        let Material { guest, dumps, mut entries, documents, unread, counter, now } = material;
         // rustic builds the tree from paths in order.
         entries.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
         let bytes = entries.iter().map(|entry| entry.size).sum();
+        let further: Vec<&str> = dumps.iter().filter_map(|dump| dump.called).collect();
         let pieces = Pieces {
             guest,
-            dump: Some(dump),
+            explanation: Some(explanation(&further)),
+            dumps: dumps.into(),
             parts: 0,
             entries: entries.into_iter(),
             seen: Seen::default(),
-            explanation: Some(EXPLANATION),
             documents: Some(documents),
             written: Vec::new().into_iter(),
             unread,
@@ -213,21 +223,25 @@ impl Iterator for Pieces {
         if !self.unread.is_empty() {
             return None;
         }
-        if let Some(dump) = &mut self.dump {
-            match dump.next() {
-                Some(Ok(part)) => return Some(Ok(self.part(part))),
+        while let Some(dump) = self.dumps.front_mut() {
+            let called = dump.called;
+            match dump.parts.next() {
+                Some(Ok(part)) => return Some(Ok(self.part(called, part))),
                 Some(Err(error)) => {
                     self.unread.fail(Failure::carried(error, "dump the database"));
                     return None;
                 }
-                None => self.dump = None,
+                None => {
+                    self.dumps.pop_front();
+                    self.parts = 0;
+                }
             }
         }
         if let Some(entry) = self.entries.next() {
             return Some(Ok(self.guests(entry)));
         }
         if let Some(text) = self.explanation.take() {
-            return Some(Ok(self.document(place::EXPLANATION, text.to_owned())));
+            return Some(Ok(self.document(place::EXPLANATION, text)));
         }
         if let Some(write) = self.documents.take() {
             match write(&self.seen) {
@@ -244,10 +258,10 @@ impl Iterator for Pieces {
 }
 
 impl Pieces {
-    fn part(&mut self, part: Part) -> ReadSourceEntry<Piece> {
+    fn part(&mut self, called: Option<&str>, part: Part) -> ReadSourceEntry<Piece> {
         self.parts += 1;
         let size = part.size() as u64;
-        self.own(place::part(self.parts), From::Part(part), size)
+        self.own(place::part(called, self.parts), From::Part(part), size)
     }
 
     fn document(&self, path: &str, text: String) -> ReadSourceEntry<Piece> {
@@ -325,6 +339,10 @@ mod tests {
     use super::*;
     use crate::backup::parts;
 
+    fn dumped(called: Option<&'static str>, from: impl Read + Send + 'static) -> Dumped {
+        Dumped { called, parts: Box::new(parts::ahead(from, std::env::temp_dir())) }
+    }
+
     fn material(dump: impl Read + Send + 'static) -> Material {
         let folder = Entry {
             path: "secrets".to_owned(),
@@ -338,7 +356,7 @@ mod tests {
         };
         Material {
             guest: None,
-            dump: Box::new(parts::ahead(dump, std::env::temp_dir())),
+            dumps: vec![dumped(None, dump)],
             entries: vec![folder],
             documents: Box::new(|_| Ok(vec![(place::MANIFEST, "{}".to_owned())])),
             unread: Unreadable::default(),
@@ -403,7 +421,30 @@ mod tests {
                 "/matrix/manifest.json",
             ]
         );
-        assert_eq!(all.iter().map(|(_, size)| size).sum::<u64>(), (50 << 20) + 2 + EXPLANATION.len() as u64);
+        assert_eq!(
+            all.iter().map(|(_, size)| size).sum::<u64>(),
+            (50 << 20) + 2 + explanation(&[]).len() as u64
+        );
+    }
+
+    #[test]
+    fn a_second_database_has_a_place_of_its_own_and_the_first_keeps_the_old_one() {
+        let mut two = material(io::repeat(b'x').take(30 << 20));
+        two.dumps.push(dumped(Some("accounts"), io::repeat(b'y').take(5)));
+        let all = archived(two);
+        let paths: Vec<_> = all.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths[1..7],
+            [
+                "/matrix/database",
+                "/matrix/database/dump.000001",
+                "/matrix/database/dump.000002",
+                "/matrix/databases",
+                "/matrix/databases/accounts",
+                "/matrix/databases/accounts/dump.000001",
+            ]
+        );
+        assert_eq!(all[6].1, 5);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use matrix_podman_core::{
     },
     layout,
     name::{Mode, Owner},
+    stack::{self, RoomDatabase},
 };
 use rustic_core::repofile::Node;
 use serde::Serialize;
@@ -113,8 +114,9 @@ fn place_of(path: &str) -> Option<String> {
 pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("take out {path}");
     let to = Target::of(to)?;
-    if path == place::DUMP {
-        taken.file(opened, &opened.dump()?, &to, Path::new(path))?;
+    let dumped = |database: &RoomDatabase| place::dump(database.called()) == path;
+    if let Some(database) = stack::databases().into_iter().find(dumped) {
+        taken.file(opened, &opened.dump(&database)?, &to, Path::new(path))?;
         sink(Saying::Bytes { done: taken.bytes, total: None });
         return Ok(());
     }

@@ -6,6 +6,7 @@ use matrix_podman_core::{
     aside::Containers,
     layout,
     name::{AbsPath, Owner, ServerName},
+    stack::{DatabaseName, RoomDatabase},
     update::Rehearsal,
 };
 use serde::{Deserialize, Serialize};
@@ -19,11 +20,11 @@ pub enum Call {
     Digests(Vec<String>),
     /// What a file holds.
     Read(String),
-    /// What the database holds, and whose it is: a line of JSON; behind it the
-    /// dump, which has just that.
-    Dump,
-    /// The rows of each table: a line of JSON.
-    Rows,
+    /// What a database holds, and of Synapse's whose it is: a line of JSON; behind it the
+    /// dump, which has just that. Nothing but `null` where there is none.
+    Dump(DatabaseName),
+    /// The rows of each table of a database: a line of JSON.
+    Rows(DatabaseName),
     /// The names of what restores set aside: a line of JSON for all.
     SetAside,
     /// What the dump that was put beside the server says of a room's media: a line
@@ -118,8 +119,8 @@ pub(crate) fn below_root(path: &AbsPath) -> &str {
     path.as_str().trim_start_matches(layout::ROOT).trim_start_matches('/')
 }
 
-/// Where a drill has the dump.
-pub(crate) fn drills_dump() -> PathBuf {
-    let dump = layout::restore_dump();
+/// Where a drill has the dump of a database.
+pub(crate) fn drills_dump(database: &RoomDatabase) -> PathBuf {
+    let dump = database.dump_at(&layout::restore_dump());
     Beside::Drill.folder().join(below_root(&dump))
 }

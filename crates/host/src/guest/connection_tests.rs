@@ -121,7 +121,7 @@ fn what_a_guest_says_of_a_failure_is_told_as_its_own() {
     let connection = Connection::open(&guest).unwrap();
     let said = Mutex::new(Vec::new());
     let sink = |saying: Saying| said.lock().unwrap().push(saying);
-    let failure = connection.call(&Request::PutSecret(layout::Secret::Turn), &sink).unwrap_err();
+    let failure = connection.call(&Request::PutSecret(layout::Secret::TURN), &sink).unwrap_err();
     assert!(failure.of_guest, "{failure:?}");
     let Some(Saying::Line(line)) = said.lock().unwrap().pop() else { panic!("it said nothing") };
     assert_eq!(line.len(), 2000);
@@ -186,8 +186,8 @@ fn endure(harm: &str, folder: &Path) {
     let pause = || std::thread::sleep(Duration::from_millis(100));
     std::thread::spawn(move || {
         if !streams {
-            let _ = connection.call(&Request::PutSecret(layout::Secret::Turn), &|_| pause());
-        } else if let Ok(mut stream) = connection.stream(&Request::Stream(crate::guest::calls::Call::Dump)) {
+            let _ = connection.call(&Request::PutSecret(layout::Secret::TURN), &|_| pause());
+        } else if let Ok(mut stream) = connection.stream(&Request::Stream(crate::guest::calls::Call::List)) {
             let mut buffer = vec![0; 64 << 10];
             while matches!(stream.read(&mut buffer), Ok(1..)) {
                 pause();

@@ -1,18 +1,15 @@
-//! The database as a file in the guest, and back: `pg_dump` beside a server
-//! that runs, and a restore that replaces the database in one stroke.
+//! Databases as files in the guest, and back: `pg_dump` beside a server
+//! that runs, and a restore that replaces all of them in one stroke.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
-    stack::{
-        self,
-        postgres::roles::{FILLING, LIKE_SYNAPSE},
-        synapse::homeserver::DATABASE,
-    },
+    stack::{self, RoomDatabase, synapse::ONE_TIME_KEYS},
     update,
 };
+use tempfile::NamedTempFile;
 
 use super::{PSQL, owner, psql, session::QUICK};
 use crate::{
@@ -24,15 +21,11 @@ use crate::{
 
 /// How long a dump or a restore may take: that of hundreds of gigabytes.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// Keys that clients upload to be used once. Restored, they would be given out
-/// a second time, and what is encrypted to them could not be read; clients
-/// upload new ones by themselves.
-const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
 
-/// Writes the whole database into `to`, in `pg_dump`'s custom format, as it is
-/// at this moment; the server goes on meanwhile. The file is there whole or not
-/// at all, and only root reads it.
-pub fn take(to: &AbsPath, sink: &Sink) -> Result<(), Failure> {
+/// Writes `databases` into `to` and beside it, in `pg_dump`'s custom format, as they are
+/// at this moment; the server goes on meanwhile. A file is there whole or not
+/// at all, and only root reads it. Where `to` is, all are.
+pub fn take(databases: &[RoomDatabase], to: &AbsPath, sink: &Sink) -> Result<(), Failure> {
     let place = Path::new(to.as_str());
     let folder = place.parent().unwrap_or(Path::new("/"));
     if folder == Path::new(layout::DUMPS) {
@@ -41,24 +34,32 @@ pub fn take(to: &AbsPath, sink: &Sink) -> Result<(), Failure> {
     remove_partial(folder);
     sink(Saying::WaitsFor("PostgreSQL to write the dump".to_owned()));
     let doing = || format!("dump the database into {to}");
-    let mut partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).doing(doing)?;
-    let argv = [
-        "podman",
-        "exec",
-        stack::DATABASE_SERVER.name(),
-        "pg_dump",
-        "--username",
-        DATABASE,
-        "--dbname",
-        DATABASE,
-        "--format=custom",
-        "--exclude-table-data",
-        ONE_TIME_KEYS,
-    ];
-    Program::new(argv).ends_with_us().deadline(LONG).run_into(&doing(), partial.as_file_mut())?;
-    partial.as_file().sync_all().doing(doing)?;
-    partial.persist(place).map_err(|e| e.error).doing(doing)?;
+    // All begin at once, so that they are of one moment as nearly as can be while others write.
+    let dumped: Vec<Result<NamedTempFile, Failure>> = thread::scope(|scope| {
+        let begin = |database| scope.spawn(move || dumped(database, folder, &doing()));
+        let running: Vec<_> = databases.iter().map(begin).collect();
+        let ended = running.into_iter().map(|dump| dump.join());
+        ended.map(|dump| dump.unwrap_or_else(|_| Err(Failure::new(doing(), "a thread failed")))).collect()
+    });
+    let whole = dumped.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for (database, partial) in databases.iter().zip(whole).rev() {
+        let place = database.dump_at(to);
+        partial.persist(Path::new(place.as_str())).map_err(|e| e.error).doing(doing)?;
+    }
     file::sync_folder(folder).doing(doing)
+}
+
+/// The dump of a database as a file in `folder` that has no name yet.
+fn dumped(database: &RoomDatabase, folder: &Path, doing: &str) -> Result<NamedTempFile, Failure> {
+    let mut partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).doing(|| doing)?;
+    let argv = ["podman", "exec", stack::postgres::ID.name(), "pg_dump", "--format=custom"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(database.login())
+        .chain(database.left_out.iter().map(|table| format!("--exclude-table-data={table}")));
+    Program::new(argv).ends_with_us().deadline(LONG).run_into(doing, partial.as_file_mut())?;
+    partial.as_file().sync_all().doing(|| doing)?;
+    Ok(partial)
 }
 
 /// What a dump is called until it is whole.
@@ -73,69 +74,77 @@ fn remove_partial(folder: &Path) {
     }
 }
 
-/// Replaces the database by what is in the dump `from`. It is filled beside the
-/// other and takes its place at once; the other is kept under the name
-/// `keep_as`. Nothing may use the database meanwhile: Synapse has to be stopped.
-/// When `keep_as` is there, it was done before.
+/// Replaces databases by what is in the dump `from`, and beside it. They are filled beside the
+/// others and take their places at once; the others are kept, with `keep_as` behind their
+/// names. Nothing may use them meanwhile: Synapse has to be stopped.
+/// When those are there, it was done before. A database that the dump lacks stays as it is.
 pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure> {
     let doing = || format!("restore the database from {from}");
-    let dump = file::open(Path::new(from.as_str())).doing(doing)?;
-    if sql(&format!("SELECT 1 FROM pg_database WHERE datname = '{keep_as}';"), &doing())?.trim() == "1" {
+    let path = |database: &RoomDatabase| database.dump_at(from);
+    let of_it =
+        |database: &RoomDatabase| database.called().is_none() || Path::new(path(database).as_str()).exists();
+    let databases: Vec<RoomDatabase> = stack::databases().into_iter().filter(of_it).collect();
+    let open = |database: &RoomDatabase| file::open(Path::new(path(database).as_str())).doing(doing);
+    let dumps = databases.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let kept = stack::HOMESERVER_DATABASE.kept(keep_as);
+    if sql(&format!("SELECT 1 FROM pg_database WHERE datname = '{kept}';"), &doing())?.trim() == "1" {
         return Ok(());
     }
     sink(Saying::WaitsFor("PostgreSQL to read the dump".to_owned()));
+    for (database, dump) in databases.iter().zip(dumps) {
+        fill(database, dump, &doing(), sink)?;
+    }
+    sql(&switch(&databases, keep_as), &doing()).map(drop)
+}
+
+/// Fills the database that is to take the place of `database`.
+fn fill(database: &RoomDatabase, dump: fs::File, doing: &str, sink: &Sink) -> Result<(), Failure> {
+    let filling = database.filling();
     sql(
         &format!(
-            "DROP DATABASE IF EXISTS {FILLING} WITH (FORCE);\n\
-             CREATE DATABASE {FILLING} {LIKE_SYNAPSE};"
+            "DROP DATABASE IF EXISTS {filling} WITH (FORCE);\n\
+             CREATE DATABASE {filling} {};",
+            database.form()
         ),
-        &doing(),
+        doing,
     )?;
-    let argv = [
-        "podman",
-        "exec",
-        "--interactive",
-        stack::DATABASE_SERVER.name(),
-        "pg_restore",
-        "--exit-on-error",
-        "--no-owner",
-        "--username",
-        DATABASE,
-        "--dbname",
-        FILLING,
-    ];
-    Program::new(argv)
+    let argv = ["podman", "exec", "--interactive", stack::DATABASE_SERVER.name()].into_iter();
+    let argv = argv.chain(["pg_restore", "--exit-on-error", "--no-owner"]).map(str::to_owned);
+    Program::new(argv.chain(database.login_to(&filling)))
         .ends_with_us()
         .deadline(LONG)
         .input(Input::Stream(Box::new(dump)))
-        .run(&doing(), &|line| sink(Saying::Line(line.to_owned())))?;
+        .run(doing, &|line| sink(Saying::Line(line.to_owned())))?;
     // Without its statistics, the first hours of a large database are slow ones.
-    let analyze = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL).chain([
-        "--username",
-        DATABASE,
-        "--dbname",
-        FILLING,
-        "--command=ANALYZE",
-    ]);
-    Program::new(analyze).ends_with_us().deadline(LONG).run(&doing(), &|_| {})?;
-    // Both names change in one transaction, or neither does.
-    sql(
-        &format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('{DATABASE}', '{FILLING}');\n\
-             BEGIN;\n\
-             ALTER DATABASE {DATABASE} RENAME TO {keep_as};\n\
-             ALTER DATABASE {FILLING} RENAME TO {DATABASE};\n\
-             COMMIT;"
-        ),
-        &doing(),
-    )
-    .map(drop)
+    let analyze = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL);
+    let analyze = analyze.chain(["--command=ANALYZE"]).map(str::to_owned);
+    let analyze = analyze.chain(database.login_to(&filling));
+    Program::new(analyze).ends_with_us().deadline(LONG).run(doing, &|_| {})
 }
 
-/// Drops a database that was kept beside the one that serves; none of another name.
+/// Statements that give those that were filled their places. All names change in one
+/// transaction, or none does.
+fn switch(databases: &[RoomDatabase], keep_as: &str) -> String {
+    let names: Vec<String> = databases
+        .iter()
+        .flat_map(|database| [format!("'{}'", database.name), format!("'{}'", database.filling())])
+        .collect();
+    let rename = |database: &RoomDatabase| {
+        let (name, filling, kept) = (database.name, database.filling(), database.kept(keep_as));
+        format!("ALTER DATABASE {name} RENAME TO {kept};\nALTER DATABASE {filling} RENAME TO {name};\n")
+    };
+    let renamed: String = databases.iter().map(rename).collect();
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({});\n\
+         BEGIN;\n{renamed}COMMIT;",
+        names.join(", ")
+    )
+}
+
+/// Drops a database that was kept beside one that serves; none of another name.
 pub fn drop_kept(name: &str) -> Result<(), Failure> {
     let doing = format!("drop the database {name}");
-    if !update::is_kept_database(name) {
+    if !update::is_kept_database(&stack::databases(), name) {
         return Err(Failure::new(doing, "it is none that an update kept"));
     }
     sql(&format!("DROP DATABASE IF EXISTS {name};"), &doing).map(drop)
@@ -149,7 +158,8 @@ pub fn forget_one_time_keys() -> Result<(), Failure> {
         "DO $$ BEGIN IF to_regclass('public.{ONE_TIME_KEYS}') IS NOT NULL THEN \
          TRUNCATE public.{ONE_TIME_KEYS}; END IF; END $$;"
     );
-    psql(DATABASE, DATABASE, &there, doing, QUICK).map(drop)
+    let RoomDatabase { name, role, .. } = stack::HOMESERVER_DATABASE;
+    psql(role.as_str(), name.as_str(), &there, doing, QUICK).map(drop)
 }
 
 /// Has PostgreSQL write to the disk all that it still has in memory alone, so
@@ -163,4 +173,27 @@ pub fn checkpoint() -> Result<(), Failure> {
 /// print.
 fn sql(statements: &str, doing: &str) -> Result<String, Failure> {
     psql(owner()?, "postgres", statements, doing, QUICK)
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_podman_core::stack::DatabaseName;
+
+    use super::*;
+
+    #[test]
+    fn all_databases_change_their_names_in_one_transaction() {
+        let accounts = RoomDatabase { name: DatabaseName::known("accounts"), ..stack::HOMESERVER_DATABASE };
+        assert_eq!(
+            switch(&[stack::HOMESERVER_DATABASE, accounts], "of_generation_4"),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN \
+             ('synapse', 'synapse_restoring', 'accounts', 'accounts_restoring');\n\
+             BEGIN;\n\
+             ALTER DATABASE synapse RENAME TO synapse_of_generation_4;\n\
+             ALTER DATABASE synapse_restoring RENAME TO synapse;\n\
+             ALTER DATABASE accounts RENAME TO accounts_of_generation_4;\n\
+             ALTER DATABASE accounts_restoring RENAME TO accounts;\n\
+             COMMIT;"
+        );
+    }
 }

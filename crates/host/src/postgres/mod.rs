@@ -4,4 +4,4 @@ pub(crate) mod dump;
 mod session;
 pub(crate) mod stream;
 
-pub(crate) use session::{PSQL, Process, Session, in_database, owner, psql, psql_line};
+pub(crate) use session::{PSQL, Process, Session, in_database, owner, psql, psql_line, there};

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::{
-    aside::Containers,
-    stack::{self, postgres::roles::OWNER, synapse::homeserver::DATABASE},
-};
+use matrix_podman_core::stack::{self, CLUSTER_OWNER, RoomDatabase};
 
 use crate::{
     failure::{Doing, Failure},
@@ -29,15 +26,17 @@ pub(crate) const PSQL: [&str; 6] =
 /// The name of the cluster's owner: in one that an older version made and that was not taken over
 /// yet, it is that of Synapse's role.
 pub(crate) fn owner() -> Result<&'static str, Failure> {
-    match psql(OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
-        Ok(_) => Ok(OWNER),
-        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => Ok(DATABASE),
+    match psql(CLUSTER_OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
+        Ok(_) => Ok(CLUSTER_OWNER),
+        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => {
+            Ok(stack::HOMESERVER_DATABASE.role.as_str())
+        }
         Err(failure) => Err(failure),
     }
 }
 
 fn is_not_there(line: &str) -> bool {
-    line.contains(&format!("role \"{OWNER}\" does not exist"))
+    line.contains(&format!("role \"{CLUSTER_OWNER}\" does not exist"))
 }
 
 /// Runs statements as a role in a database; what they print.
@@ -55,6 +54,17 @@ pub(crate) fn psql(
     Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }
 
+/// The databases that are there. One may be that of a service that was never on.
+pub(crate) fn there() -> Result<Vec<RoomDatabase>, Failure> {
+    let all = stack::databases();
+    // Synapse's always is.
+    if let [_] = all.as_slice() {
+        return Ok(all);
+    }
+    let names = Session::open(&stack::HOMESERVER_DATABASE)?.all("SELECT datname FROM pg_database")?;
+    Ok(all.into_iter().filter(|database| names.iter().any(|name| name == database.name.as_str())).collect())
+}
+
 /// A command in a container.
 fn in_container(container: &str, argv: &[&str]) -> Command {
     let mut words = QUIETLY.into_iter().chain(["podman", "exec", "--interactive", container]);
@@ -70,13 +80,9 @@ pub(crate) fn in_database(argv: &[&str]) -> Command {
 
 /// psql in Synapse's database, on the side that its container runs on: what `more` asks for.
 pub(crate) fn psql_line(more: &[&str]) -> Vec<String> {
-    ["podman", "exec", stack::DATABASE_SERVER.name()]
-        .into_iter()
-        .chain(PSQL)
-        .chain(["--username", DATABASE, "--dbname", DATABASE])
-        .chain(more.iter().copied())
-        .map(str::to_owned)
-        .collect()
+    let psql = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL);
+    let psql = psql.map(str::to_owned).chain(stack::HOMESERVER_DATABASE.login());
+    psql.chain(more.iter().map(|word| (*word).to_owned())).collect()
 }
 
 /// A process that does not outlive its owner.
@@ -126,29 +132,24 @@ impl Drop for Process {
 /// What psql prints behind each answer.
 const END: &str = "-- matrix-podman: end --";
 
-/// A session with the database.
+/// A session with a database.
 pub(crate) struct Session {
     child: Process,
     from: BufReader<ChildStdout>,
 }
 
 impl Session {
-    /// Opens one with Synapse's database.
-    pub(crate) fn open() -> Result<Self, Failure> {
-        Self::of(stack::DATABASE_SERVER.name(), DATABASE)
+    /// Opens one with a database that serves.
+    pub(crate) fn open(database: &RoomDatabase) -> Result<Self, Failure> {
+        Self::of(stack::DATABASE_SERVER.name(), database)
     }
 
-    /// Opens one with Synapse's database in containers beside the server.
-    pub(crate) fn beside(containers: &Containers) -> Result<Self, Failure> {
-        Self::of(&containers.aside.database(), DATABASE)
-    }
-
-    /// Opens one with the database `name` in `container`.
-    pub(crate) fn of(container: &str, name: &str) -> Result<Self, Failure> {
+    /// Opens one with the database of that name in `container`.
+    pub(crate) fn of(container: &str, database: &RoomDatabase) -> Result<Self, Failure> {
         let doing = || "speak with the database";
         let mut child = Process(
             in_container(container, &PSQL)
-                .args([format!("--username={DATABASE}"), format!("--dbname={name}")])
+                .args(database.login())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -1,18 +1,22 @@
-//! What the database holds, sent while it is read: a dump, and how many rows there are.
+//! What a database holds, sent while it is read: a dump, and how many rows there are.
+//!
+//! A backup asks for all databases at once, and each begins its transaction when it is asked,
+//! whenever its dump is read. That is as near to one moment as it gets while the server goes
+//! on: PostgreSQL lends the snapshot of a transaction to others of the same database alone.
 
 use std::{
-    collections::BTreeMap,
     io::{self, BufReader, Read as _, Write},
     process::{ChildStdout, Command, Stdio},
     thread::JoinHandle,
 };
 
 use matrix_podman_core::{
-    backup::{Content, ONE_TIME_KEYS},
-    stack::{self, synapse::homeserver::DATABASE},
+    backup::{Content, Rows},
+    stack::{self, RoomDatabase},
 };
+use serde_json::Value as Json;
 
-use super::{Process, Session, session::QUIETLY};
+use super::{Process, Session, session::QUIETLY, there};
 use crate::{
     failure::{Doing, Failure},
     json_line,
@@ -20,13 +24,17 @@ use crate::{
     secret,
 };
 
-/// Writes what the database holds, in a line of JSON, and behind it the dump.
-pub(crate) fn send(to: &mut dyn Write) -> Result<(), Failure> {
+/// Writes what the database holds, in a line of JSON, and behind it the dump; nothing but a
+/// line that says so where there is none.
+pub(crate) fn send(database: &RoomDatabase, to: &mut dyn Write) -> Result<(), Failure> {
     let doing = || "dump the database";
-    let mut begun = begin_dump();
+    if !there()?.contains(database) {
+        return json_line::write(to, &Json::Null).doing(doing);
+    }
+    let mut begun = begin_dump(database);
     for _ in 0..BEHIND_OTHERS {
         match begun {
-            Err(failure) if waited_for_a_lock(&failure) => begun = begin_dump(),
+            Err(failure) if waited_for_a_lock(&failure) => begun = begin_dump(database),
             _ => break,
         }
     }
@@ -64,7 +72,7 @@ fn waited_for_a_lock(failure: &Failure) -> bool {
 
 /// A dump that has all the locks that it needs.
 struct Dump {
-    content: Content,
+    content: Json,
     /// What pg_dump wrote first.
     first: Vec<u8>,
     out: ChildStdout,
@@ -92,7 +100,7 @@ impl Dump {
 /// `pg_dump`, which reads the name of a snapshot first. It writes straight into our
 /// pipe: on the way that `podman exec` gives to what a command prints, a third of
 /// the time of a dump would be spent.
-fn pg_dump() -> Command {
+fn pg_dump(database: &RoomDatabase) -> Command {
     let mut command = Command::new("sh");
     let words = STDOUT_ON_3_TOO.into_iter().skip(1).chain(QUIETLY);
     command.args(words).args([
@@ -110,19 +118,18 @@ fn pg_dump() -> Command {
         "--compress=0",
         "--snapshot={}",
         &format!("--lock-wait-timeout={LOCK_WAIT}"),
-        &format!("--exclude-table-data={ONE_TIME_KEYS}"),
-        &format!("--username={DATABASE}"),
-        &format!("--dbname={DATABASE}"),
     ]);
+    command.args(database.left_out.iter().map(|table| format!("--exclude-table-data={table}")));
+    command.args(database.login());
     command
 }
 
-fn begin_dump() -> Result<Dump, Failure> {
+fn begin_dump(database: &RoomDatabase) -> Result<Dump, Failure> {
     let doing = || "dump the database";
     // Both begin at the same time; pg_dump waits to be told what it is to read.
-    let mut child = Process::new(
-        pg_dump().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().doing(doing)?,
-    );
+    let mut command = pg_dump(database);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Process::new(command.spawn().doing(doing)?);
     let (Some(mut to), Some(mut out)) = (child.stdin(), child.stdout()) else {
         return Err(Failure::new(doing(), "pg_dump has no pipes"));
     };
@@ -131,7 +138,7 @@ fn begin_dump() -> Result<Dump, Failure> {
     // Where it may not be larger, it is only slower.
     let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
     let said = child.said();
-    let mut session = Session::open()?;
+    let mut session = Session::open(database)?;
     session.tell(&format!("SET lock_timeout = {LOCK_WAIT};"))?;
     // All that is read within this transaction, and by whoever is shown its
     // snapshot, is of one moment; nobody waits for it.
@@ -140,7 +147,7 @@ fn begin_dump() -> Result<Dump, Failure> {
     // What happens when it is gone already shows when it is read from.
     let _ = writeln!(to, "{snapshot}");
     drop(to);
-    let content = content(&mut session)?;
+    let content = content(database, &mut session)?;
     // It writes nothing before it has all its locks.
     let mut first = vec![0; 4096];
     let count = out.read(&mut first).doing(doing)?;
@@ -153,31 +160,35 @@ fn begin_dump() -> Result<Dump, Failure> {
     Ok(dump)
 }
 
-/// What the database holds now.
-fn content(session: &mut Session) -> Result<Content, Failure> {
+/// What the database holds now: of Synapse's a [`Content`], of another its [`Rows`].
+fn content(database: &RoomDatabase, session: &mut Session) -> Result<Json, Failure> {
     let doing = || "count what the database holds";
+    if database != &stack::HOMESERVER_DATABASE {
+        return serde_json::to_value(rows(database, session)?).doing(doing);
+    }
     let schema = session.one("SELECT version FROM schema_version")?;
     let schema = schema.parse().map_err(|_| Failure::new(doing(), format!("its schema is {schema:?}")))?;
     let key = secret::public_signing_key()?
         .ok_or_else(|| Failure::new("make a backup", "there is no signing key"))?;
-    Ok(Content { schema, tables: rows(session)?, signing_key: (key.id, key.key) })
+    let content = Content { schema, tables: rows(database, session)?, signing_key: (key.id, key.key) };
+    serde_json::to_value(content).doing(doing)
 }
 
 /// The number of rows of each table that a backup keeps.
-pub(crate) fn rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+pub(crate) fn rows(database: &RoomDatabase, session: &mut Session) -> Result<Rows, Failure> {
     let mut rows = all_rows(session)?;
-    rows.remove(ONE_TIME_KEYS);
+    rows.retain(|table, _| !database.left_out.contains(&table.as_str()));
     Ok(rows)
 }
 
-/// The same with the table that no backup keeps.
-pub(crate) fn all_rows(session: &mut Session) -> Result<BTreeMap<String, u64>, Failure> {
+/// The same with the tables that no backup keeps.
+pub(crate) fn all_rows(session: &mut Session) -> Result<Rows, Failure> {
     let doing = || "count what the database holds";
     let names = session.all(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') ORDER BY 1",
     )?;
-    let mut tables = BTreeMap::new();
+    let mut tables = Rows::new();
     for name in names {
         let quoted = name.replace('"', "\"\"");
         let count = session.one(&format!("SELECT count(*) FROM public.\"{quoted}\""))?;

@@ -71,7 +71,7 @@ pub(super) fn redis_ping() -> Result<String, String> {
         .next()
         .and_then(|text| text.parse().ok())
         .ok_or("Redis has no address")?;
-    let path = layout::secret(Secret::Redis);
+    let path = layout::secret(Secret::REDIS);
     let password = fs::read_to_string(path.as_str()).map_err(|e| format!("{path}: {e}"))?;
     let speak = || -> std::io::Result<String> {
         let mut redis = TcpStream::connect_timeout(&SocketAddr::new(address, 6379), PATIENCE)?;
@@ -121,7 +121,7 @@ pub(super) fn name_server(address: Ipv4Addr) -> bool {
 
 /// `ed25519:a_XyZ`, as events name it; not the key itself.
 pub(super) fn signing_key_id() -> Result<String, String> {
-    let path = layout::secret(Secret::SigningKey);
+    let path = layout::secret(Secret::SIGNING_KEY);
     let text = fs::read_to_string(Path::new(path.as_str())).map_err(|e| format!("{path}: {e}"))?;
     let mut fields = text.split_whitespace();
     match (fields.next(), fields.next(), fields.next()) {

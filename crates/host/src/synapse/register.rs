@@ -29,7 +29,7 @@ pub(crate) struct NewAccount<'a> {
 
 /// Makes it; Synapse's answer, whatever it is.
 pub(super) fn register(api: &Api, new: &NewAccount<'_>, doing: &str) -> Result<Response, Failure> {
-    let secret = fs::read_to_string(layout::secret(Secret::Registration).as_str())
+    let secret = fs::read_to_string(layout::secret(Secret::REGISTRATION).as_str())
         .doing(|| doing)
         .map_err(|f| f.hint("the server is not there yet: `matrix-podman up` makes it"))?;
     let answer = api.send(Method::Get, REGISTER, None, None, doing)?;

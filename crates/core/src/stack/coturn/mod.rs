@@ -56,13 +56,18 @@ const DENIED_PEERS: [&str; 13] = [
     "fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
+/// Its certificate; comes from the operator.
+const CERTIFICATE: Secret = Secret::of("turn.crt", "the TURN server's certificate");
+/// The key of that; comes from the operator.
+const KEY: Secret = Secret::of("turn.key", "the key of the TURN server's certificate");
+
 const SECRETS: &[RoomSecret] = &[
     RoomSecret {
-        secret: Secret::TurnCertificate,
+        secret: CERTIFICATE,
         origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.chain)),
     },
     RoomSecret {
-        secret: Secret::TurnKey,
+        secret: KEY,
         origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.key)),
     },
 ];
@@ -106,8 +111,8 @@ fn options(config: &Config, server: &TurnServer) -> Vec<(&'static str, Option<St
     if server.certificate.is_some() {
         options.extend([
             with("tls-listening-port", TLS_PORT.to_string()),
-            with("cert", Secret::TurnCertificate.in_container()),
-            with("pkey", Secret::TurnKey.in_container()),
+            with("cert", CERTIFICATE.in_container()),
+            with("pkey", KEY.in_container()),
             ("no-tlsv1", None),
             ("no-tlsv1_1", None),
         ]);
@@ -126,7 +131,7 @@ fn conf(config: &Config, server: &TurnServer) -> SecretTemplate {
         }
     }
     text.push_str("static-auth-secret=");
-    SecretTemplate::new(text).secret(Secret::Turn).text("\n")
+    SecretTemplate::new(text).secret(Secret::TURN).text("\n")
 }
 
 /// Where devices find the server, best first: packets, then connections, then TLS.
@@ -205,7 +210,7 @@ impl Service for CoturnService {
         };
         vec![
             ("turn_uris", json!(uris)),
-            ("turn_shared_secret_path", json!(Secret::Turn.in_container())),
+            ("turn_shared_secret_path", json!(Secret::TURN.in_container())),
             ("turn_user_lifetime", json!(turn.user_lifetime)),
             ("turn_allow_guests", json!(turn.allow_guests)),
         ]
@@ -216,7 +221,7 @@ impl Service for CoturnService {
     }
 
     fn leftovers(&self) -> Vec<AbsPath> {
-        vec![conf_file(), layout::secret(Secret::TurnCertificate), layout::secret(Secret::TurnKey)]
+        vec![conf_file(), layout::secret(CERTIFICATE), layout::secret(KEY)]
     }
 
     fn secrets(&self) -> &'static [RoomSecret] {

@@ -7,7 +7,8 @@ mod causes;
 pub mod roles;
 
 use super::{
-    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, SecretForm, Service, ServiceImage,
+    Tmpfs, databases, synapse,
 };
 use crate::{
     cluster::NewCluster,
@@ -87,13 +88,13 @@ pub fn command(config: &Config, facts: &Facts) -> Vec<String> {
 /// The health check: over TCP, which answers only once start-up and recovery
 /// are over; on the Unix socket a server that is being made answers too.
 pub fn health_command() -> Vec<String> {
-    ["pg_isready", "--quiet", "--host=127.0.0.1", "--username=synapse", "--dbname=synapse"]
-        .map(str::to_owned)
-        .to_vec()
+    let asked = ["pg_isready", "--quiet", "--host=127.0.0.1"].map(str::to_owned);
+    // It comes in nowhere; without them PostgreSQL's log would name a role that is not there.
+    asked.into_iter().chain(synapse::DATABASE.login()).collect()
 }
 
 /// What makes an empty cluster in `pgdata`, run in the container as its user.
-/// Synapse accepts no locale but C and no encoding but UTF-8.
+/// Each database has an encoding and a locale of its own besides.
 fn initdb(pgdata: &str) -> Vec<String> {
     [
         "initdb",
@@ -117,19 +118,23 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("postgres_db");
 
-const SECRETS: &[RoomSecret] =
-    &[RoomSecret::made_once(Secret::Postgres, "without it Synapse cannot open its database")];
+const SECRETS: &[RoomSecret] = &[RoomSecret::made_once(
+    Secret::POSTGRES,
+    SecretForm::Word,
+    "without it Synapse cannot open its database",
+)];
 
 impl NewCluster {
     /// A cluster of that major version.
     pub fn of(major: u32) -> Self {
+        let databases = databases();
         Self {
             initdb: initdb(&format!("{MOUNT}/{major}/docker")),
             files: vec![
-                ("pg_hba.conf".to_owned(), roles::pg_hba()),
-                ("pg_ident.conf".to_owned(), roles::pg_ident()),
+                ("pg_hba.conf".to_owned(), roles::pg_hba(&databases)),
+                ("pg_ident.conf".to_owned(), roles::pg_ident(&databases)),
             ],
-            statements: roles::first_statements(),
+            statements: roles::first_statements(&databases),
         }
     }
 }
@@ -157,7 +162,7 @@ impl Service for PostgresService {
         spec.environment.extend([
             ("PGDATA", pgdata),
             ("POSTGRES_USER", roles::OWNER.to_owned()),
-            ("POSTGRES_PASSWORD_FILE", Secret::Postgres.in_container()),
+            ("POSTGRES_PASSWORD_FILE", Secret::POSTGRES.in_container()),
             ("POSTGRES_INITDB_ARGS", INITDB_ARGS.to_owned()),
         ]);
         spec.mounts.push(Mount::write(layout::in_root("postgresdata"), MOUNT));

@@ -1,7 +1,7 @@
 //! Who may do what in PostgreSQL, and from where.
 //!
-//! Two roles: the cluster's owner, who may do everything and comes in by the socket
-//! alone, and Synapse's, which owns its database and nothing else. A statement that
+//! The cluster's owner may do everything and comes in by the socket alone. Besides, there is
+//! a role for each database, which owns that and nothing else. A statement that
 //! gets into Synapse's connection therefore reads no file, starts no program and
 //! sees no other database.
 //!
@@ -9,14 +9,12 @@
 
 use crate::{
     desired::DesiredFile,
-    layout::{self, Secret},
-    stack::synapse::homeserver::DATABASE,
+    layout,
+    stack::{DatabaseName, RoomDatabase, databases, listed, synapse},
 };
 
 /// The cluster's owner: the superuser that a cluster is made with.
 pub const OWNER: &str = "postgres";
-/// A database under this name is being filled; only restores use it.
-pub const FILLING: &str = "synapse_restoring";
 /// Where the container finds `pg_hba.conf`.
 pub const HBA: &str = "/usr/local/etc/postgresql/pg_hba.conf";
 /// Where the container finds `pg_ident.conf`.
@@ -29,80 +27,119 @@ const PLAIN: &str = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOB
 /// to a user whom an image does not know.
 const SYSTEM_USERS: [&str; 2] = ["postgres", "70"];
 
+/// Synapse's role. Clusters of older versions know it alone, as their superuser.
+const SYNAPSES: DatabaseName = synapse::DATABASE.role;
+
 /// `pg_hba.conf`. The socket is inside the container, where only PostgreSQL itself and
 /// `podman exec` are, and lets in nobody but PostgreSQL's own user. Over the network
-/// there is one role, one database and one password; what no rule names is refused.
-pub fn pg_hba() -> String {
+/// each role comes into its one database, with its password; what no rule names is refused.
+pub fn pg_hba(databases: &[RoomDatabase]) -> String {
     let rule = |kind: &str, database: &str, role: &str, address: &str, method: &str| {
         format!("{kind:<7} {database:<25} {role:<11} {address:<7} {method}\n")
     };
     let socket = format!("peer map={OWNER}");
+    let inside = databases.iter().map(|database| {
+        let names = format!("{},{}", database.name, database.filling());
+        rule("local", &names, database.role.as_str(), "", &socket)
+    });
+    let network = databases
+        .iter()
+        .map(|database| rule("host", database.name.as_str(), database.role.as_str(), "all", "scram-sha-256"));
     [
         "# Written by matrix-podman; changes here are overwritten.\n".to_owned(),
         rule("local", "all", OWNER, "", &socket),
-        rule("local", &format!("{DATABASE},{FILLING}"), DATABASE, "", &socket),
-        rule("host", DATABASE, DATABASE, "all", "scram-sha-256"),
     ]
-    .concat()
+    .into_iter()
+    .chain(inside)
+    .chain(network)
+    .collect()
 }
 
-/// `pg_ident.conf`: PostgreSQL's own user may come in as either of the two roles.
-pub fn pg_ident() -> String {
-    let lines = SYSTEM_USERS
-        .into_iter()
-        .flat_map(|user| [OWNER, DATABASE].map(|role| format!("{OWNER:<11} {user:<11} {role}\n")));
+/// `pg_ident.conf`: PostgreSQL's own user may come in as any of the roles.
+pub fn pg_ident(databases: &[RoomDatabase]) -> String {
+    let lines = SYSTEM_USERS.into_iter().flat_map(|user| {
+        let roles = databases.iter().map(|database| database.role.as_str());
+        std::iter::once(OWNER).chain(roles).map(move |role| format!("{OWNER:<11} {user:<11} {role}\n"))
+    });
     ["# Written by matrix-podman; changes here are overwritten.\n".to_owned()]
         .into_iter()
         .chain(lines)
         .collect()
 }
 
-/// Gives Synapse's role the password of the secret. PostgreSQL reads the file itself,
+/// Gives the role of `database` the password of the secret. PostgreSQL reads the file itself,
 /// so the password stands in no statement.
-fn take_password() -> String {
+fn take_password(database: &RoomDatabase) -> String {
     format!(
-        "DO $do$ BEGIN EXECUTE format('ALTER ROLE {DATABASE} PASSWORD %L', \
+        "DO $do$ BEGIN EXECUTE format('ALTER ROLE {} PASSWORD %L', \
          btrim(pg_read_file('{}'), E' \\t\\r\\n')); END $do$",
-        Secret::Postgres.in_container()
+        database.role,
+        database.password.in_container()
     )
 }
 
-/// What makes role and database of Synapse in an empty cluster, a statement each, on
-/// one line each.
-pub fn first_statements() -> Vec<String> {
-    vec![
-        format!("CREATE ROLE {DATABASE} {PLAIN}"),
-        take_password(),
-        format!("CREATE DATABASE {DATABASE} {LIKE_SYNAPSE}"),
-    ]
+/// What makes the roles and databases in an empty cluster, a statement each, on one line
+/// each.
+pub fn first_statements(databases: &[RoomDatabase]) -> Vec<String> {
+    let statements = |database: &RoomDatabase| {
+        let RoomDatabase { name, role, .. } = database;
+        [
+            format!("CREATE ROLE {role} {PLAIN}"),
+            take_password(database),
+            format!("CREATE DATABASE {name} {}", database.form()),
+        ]
+    };
+    databases.iter().flat_map(statements).collect()
 }
 
-/// A database as Synapse wants it: it accepts no encoding but UTF-8 and no locale but C.
-pub const LIKE_SYNAPSE: &str = "OWNER synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
+/// What makes the same in a cluster that serves, for psql, which runs what the last line prints:
+/// `CREATE DATABASE` can stand in no block. What is there already stays.
+pub fn make_missing(database: &RoomDatabase) -> String {
+    let RoomDatabase { name, role, .. } = database;
+    format!(
+        "DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN \
+         CREATE ROLE {role} {PLAIN}; END IF; END $do$;\n\
+         {};\n\
+         SELECT $make$CREATE DATABASE {name} {}$make$ WHERE NOT EXISTS \
+         (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n",
+        take_password(database),
+        database.form()
+    )
+}
 
 /// Files that PostgreSQL reads, for its user and root alone.
 pub fn files() -> Vec<DesiredFile> {
-    let first: String = first_statements().iter().map(|statement| format!("{statement};\n")).collect();
+    let databases = databases();
+    let first: String =
+        first_statements(&databases).iter().map(|statement| format!("{statement};\n")).collect();
     let file = |name: &str, content: String, why| {
         DesiredFile::read_by(super::ID.owner(), layout::in_root(&format!("postgres/{name}")), content, why)
     };
     vec![
-        file("pg_hba.conf", pg_hba(), "Who may come into the database, and from where"),
-        file("pg_ident.conf", pg_ident(), "As which roles PostgreSQL's own user may come in"),
+        file("pg_hba.conf", pg_hba(&databases), "Who may come into the database, and from where"),
+        file("pg_ident.conf", pg_ident(&databases), "As which roles PostgreSQL's own user may come in"),
         file("first.sql", first, "What an image that makes a cluster itself puts into it"),
     ]
 }
 
-/// What Synapse's role is and has, asked as that role: a document.
-pub const QUESTION: &str = "SELECT json_build_object(\
-'plain', NOT (r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls) \
-AND NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid), \
+/// What the roles of `databases` are and have, asked in Synapse's: a document.
+pub fn question(databases: &[RoomDatabase]) -> String {
+    let names = listed(databases.iter().map(|database| database.name));
+    let roles = listed(databases.iter().map(|database| database.role));
+    format!(
+        "SELECT json_build_object(\
+'plain', NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname IN ({roles}) AND (r.rolsuper OR r.rolcreatedb \
+OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls \
+OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = r.oid))), \
 'owner', (SELECT rolname FROM pg_roles WHERE oid = 10), \
+'missing', (SELECT coalesce(json_agg(n.name), '[]'::json) FROM unnest(ARRAY[{names}]) AS n (name) \
+WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = n.name)), \
 'others', (SELECT count(*) FROM pg_database d WHERE d.datdba = 10 AND d.datname ~ '^synapse(_[a-z0-9_]+)?$') + \
 (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relowner = 10 \
 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend e \
-WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'))) \
-FROM pg_roles r WHERE r.rolname = current_user";
+WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')))"
+    )
+}
 
 /// Makes the superuser that has Synapse's name the cluster's owner under a name of its own,
 /// and a plain role with Synapse's name in its place, which gets what was that
@@ -118,29 +155,30 @@ pub fn take_over() -> String {
          BEGIN;\n\
          CREATE ROLE matrix_podman_moving SUPERUSER;\n\
          SET LOCAL SESSION AUTHORIZATION matrix_podman_moving;\n\
-         ALTER ROLE {DATABASE} RENAME TO {OWNER};\n\
-         CREATE ROLE {DATABASE} {PLAIN};\n\
+         ALTER ROLE {SYNAPSES} RENAME TO {OWNER};\n\
+         CREATE ROLE {SYNAPSES} {PLAIN};\n\
          {};\n\
          ALTER ROLE {OWNER} PASSWORD NULL;\n\
          {};\n\
-         ALTER DATABASE {DATABASE} OWNER TO {DATABASE};\n\
+         ALTER DATABASE {} OWNER TO {SYNAPSES};\n\
          RESET SESSION AUTHORIZATION;\n\
          DROP ROLE matrix_podman_moving;\n\
          COMMIT;\n",
-        take_password(),
-        give_away()
+        take_password(&synapse::DATABASE),
+        give_away(),
+        synapse::DATABASE.name
     )
 }
 
-/// Takes from Synapse's role what makes it more than a plain one, where the cluster's
-/// owner has a name of its own.
-pub fn make_plain() -> String {
+/// Takes from a role what makes it more than a plain one, where the cluster's owner has a
+/// name of its own.
+pub fn make_plain(role: DatabaseName) -> String {
     format!(
         "DO $do$ DECLARE upper name; BEGIN \
          FOR upper IN SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid \
-         JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = '{DATABASE}' LOOP \
-         EXECUTE format('REVOKE %I FROM {DATABASE}', upper); END LOOP; END $do$;\n\
-         ALTER ROLE {DATABASE} {PLAIN};\n"
+         JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = '{role}' LOOP \
+         EXECUTE format('REVOKE %I FROM {role}', upper); END LOOP; END $do$;\n\
+         ALTER ROLE {role} {PLAIN};\n"
     )
 }
 
@@ -148,7 +186,7 @@ pub fn make_plain() -> String {
 /// the database last: one of which the owner is another is not done yet.
 pub fn give_database(name: &str) -> String {
     format!(
-        "SET lock_timeout = '5s';\nBEGIN;\n{};\nALTER DATABASE {name} OWNER TO {DATABASE};\nCOMMIT;\n",
+        "SET lock_timeout = '5s';\nBEGIN;\n{};\nALTER DATABASE {name} OWNER TO {SYNAPSES};\nCOMMIT;\n",
         give_away()
     )
 }
@@ -197,7 +235,7 @@ fn give_away() -> String {
          JOIN pg_namespace n ON n.oid = o.typnamespace LEFT JOIN pg_class c ON c.oid = o.typrelid \
          WHERE o.typowner = 10 AND {ours} AND o.typelem = 0 AND (o.typtype IN ('d', 'e', 'r') \
          OR o.typtype = 'c' AND c.relkind = 'c') AND {kind} \
-         LOOP EXECUTE statement || ' OWNER TO {DATABASE}'; END LOOP; END $do$",
+         LOOP EXECUTE statement || ' OWNER TO {SYNAPSES}'; END LOOP; END $do$",
         schema = not_of("pg_namespace"),
         proc = not_of("pg_proc"),
         kind = not_of("pg_type"),
@@ -207,19 +245,36 @@ fn give_away() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::two_databases;
 
     #[test]
     fn who_may_come_in() {
-        insta::assert_snapshot!(format!("{}\n{}", pg_hba(), pg_ident()));
+        insta::assert_snapshot!(format!("{}\n{}", pg_hba(&databases()), pg_ident(&databases())));
+        let two = two_databases();
+        insta::assert_snapshot!("with_two_databases", format!("{}\n{}", pg_hba(&two), pg_ident(&two)));
     }
 
     #[test]
-    fn nobody_comes_in_over_the_network_but_synapse_with_its_password() {
-        for line in pg_hba().lines().filter(|line| line.starts_with("host")) {
+    fn nobody_comes_in_over_the_network_but_each_role_into_its_database_with_its_password() {
+        let hba = pg_hba(&two_databases());
+        let network: Vec<&str> = hba.lines().filter(|line| line.starts_with("host")).collect();
+        assert_eq!(network.len(), 2);
+        for (line, database) in network.into_iter().zip(two_databases()) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            assert_eq!(words, ["host", DATABASE, DATABASE, "all", "scram-sha-256"]);
+            let RoomDatabase { name, role, .. } = database;
+            assert_eq!(words, ["host", name.as_str(), role.as_str(), "all", "scram-sha-256"]);
         }
-        assert!(!pg_hba().contains("trust"));
+        assert!(!hba.contains("trust"));
+    }
+
+    #[test]
+    fn each_role_is_a_plain_one_that_owns_its_database_alone() {
+        insta::assert_snapshot!(first_statements(&two_databases()).join("\n"));
+        let [_, accounts] = two_databases();
+        insta::assert_snapshot!("in_a_cluster_that_serves", make_missing(&accounts));
+        let asked = question(&two_databases());
+        assert!(asked.contains("r.rolname IN ('synapse', 'accounts') AND (r.rolsuper"), "{asked}");
+        assert!(asked.contains("unnest(ARRAY['synapse', 'accounts'])"), "{asked}");
     }
 
     #[test]
@@ -227,16 +282,16 @@ mod tests {
         insta::assert_snapshot!(format!(
             "{}\n{}\n{}",
             take_over(),
-            make_plain(),
+            make_plain(SYNAPSES),
             give_database("synapse_before_7")
         ));
     }
 
     #[test]
     fn a_first_statement_is_one_line_without_a_secret() {
-        for statement in first_statements() {
+        for statement in first_statements(&databases()) {
             assert!(!statement.contains(['\n', ';']) || statement.starts_with("DO "), "{statement}");
         }
-        insta::assert_snapshot!(first_statements().join("\n"));
+        insta::assert_snapshot!(first_statements(&databases()).join("\n"));
     }
 }

@@ -26,7 +26,7 @@ fn refuses(case: &dyn RoomCase) -> Found {
         return Ok(None);
     }
     // A password file that was changed is made anew from the other one.
-    let acl = layout::secret(Secret::RedisAcl);
+    let acl = layout::secret(Secret::REDIS_ACL);
     let mend = if answer.starts_with("-WRONGPASS") || answer.starts_with("-NOAUTH") {
         Mend::Type(format!(
             "{} && matrix-podman up && matrix-podman restart redis",

@@ -5,6 +5,8 @@
 
 mod causes;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
 };
@@ -14,7 +16,7 @@ use crate::{
     frame::RoomCause,
     layout::{self, Secret},
     lock::LockedImage,
-    name::Owner,
+    name::{Digest, Owner},
     service::ServiceId,
     size::Bytes,
 };
@@ -36,7 +38,7 @@ fn directives() -> Vec<Directive> {
         one("bind", "0.0.0.0"),
         one("port", &PORT.to_string()),
         one("protected-mode", "no"),
-        one("aclfile", &Secret::RedisAcl.in_container()),
+        one("aclfile", &Secret::REDIS_ACL.in_container()),
         // Nothing in it is worth keeping over a restart.
         one("save", ""),
         one("appendonly", "no"),
@@ -91,9 +93,14 @@ pub fn files() -> Vec<DesiredFile> {
     )]
 }
 
-/// The ACL file (`Secret::RedisAcl`) for the password whose SHA-256 is given in
+/// The ACL file for that password.
+fn acl_of(password: &str) -> String {
+    acl(Digest::of_sha256(&Sha256::digest(password.as_bytes())).hex())
+}
+
+/// The ACL file for the password whose SHA-256 is given in
 /// lower-case hexadecimal: Synapse's user may do all but administer the server.
-pub fn acl(password_sha256: &str) -> String {
+fn acl(password_sha256: &str) -> String {
     format!(
         "user default on #{password_sha256} ~* &* +@all -@admin\nuser {HEALTH_USER} on nopass -@all +ping\n"
     )
@@ -110,7 +117,7 @@ pub fn health_command() -> Vec<String> {
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("redis");
 
-const SECRETS: &[RoomSecret] = &[RoomSecret::made(Secret::RedisAcl)];
+const SECRETS: &[RoomSecret] = &[RoomSecret::derived(Secret::REDIS_ACL, Secret::REDIS, acl_of)];
 
 /// Redis: caches and messages between Synapse's parts; nothing to keep.
 #[derive(Debug)]

@@ -146,7 +146,7 @@ fn held(case: &dyn RoomCase) -> Found {
 }
 
 fn key_missing(case: &dyn RoomCase) -> Found {
-    let path = layout::secret(Secret::SigningKey);
+    let path = layout::secret(Secret::SIGNING_KEY);
     // Before the first `up` there is nothing to be missed.
     if !case.has_lock()? || case.is_there(&path)? {
         return Ok(None);
@@ -166,7 +166,7 @@ fn key_broken(case: &dyn RoomCase) -> Found {
             lines,
             Mend::Type(format!(
                 "put {} back from a backup of the guest; a new key would make this another server to all others",
-                layout::secret(Secret::SigningKey)
+                layout::secret(Secret::SIGNING_KEY)
             )),
         )),
         _ => None,
@@ -208,7 +208,7 @@ fn password(case: &dyn RoomCase) -> Found {
             // It is made anew from the password that PostgreSQL was given.
             Mend::Type(format!(
                 "{} && matrix-podman up",
-                case.in_guest(&format!("rm {}", layout::secret(Secret::Pgpass)))
+                case.in_guest(&format!("rm {}", layout::secret(Secret::PGPASS)))
             )),
         )),
         _ => None,
@@ -290,7 +290,7 @@ fn key_changed(case: &dyn RoomCase) -> Found {
     Ok(Some((
         "The server's signing key is not the one that its last messages were signed with.".to_owned(),
         vec![
-            format!("{} holds {on_disk}", layout::secret(Secret::SigningKey)),
+            format!("{} holds {on_disk}", layout::secret(Secret::SIGNING_KEY)),
             format!("the newest message of {server} is signed with {}", used.join(", ")),
         ],
         Mend::Type(

@@ -30,8 +30,6 @@ pub const ADMIN_PORT: u16 = 8009;
 pub const DATA: &str = "/data";
 /// The certificates for other servers, beside `homeserver.yaml`.
 const FEDERATION_CA: &str = "federation-ca.pem";
-/// Role and database of Synapse in PostgreSQL.
-pub const DATABASE: &str = "synapse";
 
 /// Addresses that Synapse may not fetch link previews from: all the defaults of
 /// `ip_range_blacklist` (`synapse/config/server.py`), which are not defaults
@@ -273,10 +271,10 @@ impl<'a> Homeserver<'a> {
             database: Database {
                 name: "psycopg2",
                 args: DatabaseArgs {
-                    user: DATABASE,
-                    dbname: DATABASE,
+                    user: super::DATABASE.role.as_str(),
+                    dbname: super::DATABASE.name.as_str(),
                     host: postgres::ID.name(),
-                    passfile: Secret::Pgpass.in_container(),
+                    passfile: Secret::PGPASS.in_container(),
                     cp_min: 5,
                     cp_max: 10,
                     // A restarted database is noticed within 40 s, not 2 hours.
@@ -289,12 +287,12 @@ impl<'a> Homeserver<'a> {
                 enabled: true,
                 host: redis::ID.name(),
                 port: crate::stack::redis::PORT,
-                password_path: Secret::Redis.in_container(),
+                password_path: Secret::REDIS.in_container(),
             },
-            signing_key_path: Secret::SigningKey.in_container(),
-            macaroon_secret_key_path: Secret::Macaroon.in_container(),
-            form_secret_path: Secret::Form.in_container(),
-            registration_shared_secret_path: Secret::Registration.in_container(),
+            signing_key_path: Secret::SIGNING_KEY.in_container(),
+            macaroon_secret_key_path: Secret::MACAROON.in_container(),
+            form_secret_path: Secret::FORM.in_container(),
+            registration_shared_secret_path: Secret::REGISTRATION.in_container(),
             log_config: format!("{DATA}/log.config"),
             media_store_path: format!("{DATA}/media_store"),
             max_upload_size: synapse.max_upload_size,
@@ -360,12 +358,6 @@ fn autotuning(memory: Bytes) -> Autotuning {
 /// 5000 events for each GiB of memory, from Synapse's default of 10 K up.
 fn event_cache_size(memory: Bytes) -> String {
     format!("{}K", (memory.as_mib() * 5 / 1024).clamp(10, 100))
-}
-
-/// The password file of libpq for Synapse's role (PostgreSQL's manual, "The
-/// Password File"). The password is hexadecimal, so nothing in it wants escaping.
-pub fn pgpass_line(password: &str) -> String {
-    format!("{}:*:{DATABASE}:{DATABASE}:{password}\n", postgres::ID)
 }
 
 /// It and the log config, readable by Synapse's user and by nobody else besides root.

@@ -7,8 +7,8 @@ mod releases;
 pub mod uploads;
 
 use super::{
-    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, Note, Publish, RoomSecret, SecretOrigin, Service,
-    ServiceImage, postgres, redis,
+    BuildRecipe, ContainerSpec, Data, DatabaseName, Facts, Health, Mount, Note, Publish, RoomDatabase,
+    RoomSecret, SecretForm, SecretOrigin, Service, ServiceImage, postgres, redis,
 };
 use crate::{
     config::{Config, ImageChoice, Images, TurnRelay},
@@ -27,18 +27,34 @@ use crate::{
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("synapse");
 
+/// Keys that clients upload to be used once. Restored, they would be given out a second time,
+/// and what is encrypted to them could not be read; clients upload new ones.
+pub const ONE_TIME_KEYS: &str = "e2e_one_time_keys_json";
+
+/// Its database. It accepts no encoding but UTF-8 and no locale but C.
+pub const DATABASE: RoomDatabase = RoomDatabase {
+    name: DatabaseName::known("synapse"),
+    role: DatabaseName::known("synapse"),
+    password: Secret::POSTGRES,
+    passfile: Secret::PGPASS,
+    encoding: "UTF8",
+    locale: "C",
+    left_out: &[ONE_TIME_KEYS],
+};
+
 const SECRETS: &[RoomSecret] = &[
-    RoomSecret::made(Secret::Pgpass),
-    RoomSecret::made(Secret::Redis),
-    RoomSecret::made(Secret::Macaroon),
-    RoomSecret::made(Secret::Form),
-    RoomSecret::made(Secret::Registration),
+    RoomSecret::derived(Secret::PGPASS, Secret::POSTGRES, |password| DATABASE.passfile_line(password)),
+    RoomSecret::made(Secret::REDIS),
+    RoomSecret::made(Secret::MACAROON),
+    RoomSecret::made(Secret::FORM),
+    RoomSecret::made(Secret::REGISTRATION),
     RoomSecret::made_once(
-        Secret::SigningKey,
+        Secret::SIGNING_KEY,
+        SecretForm::SigningKey,
         "without it other servers no longer believe that this is the same server",
     ),
     RoomSecret {
-        secret: Secret::Turn,
+        secret: Secret::TURN,
         origin: SecretOrigin::GivenOrMade {
             given: |config| match &config.turn.as_ref()?.relay {
                 TurnRelay::Elsewhere { secret_file, .. } => Some(secret_file),
@@ -130,6 +146,10 @@ impl Service for SynapseService {
 
     fn needs(&self) -> &'static [ServiceId] {
         &[postgres::ID, redis::ID]
+    }
+
+    fn databases(&self) -> &'static [RoomDatabase] {
+        &[DATABASE]
     }
 
     fn secrets(&self) -> &'static [RoomSecret] {
