@@ -100,7 +100,7 @@ impl Resource for Secrets {
         }];
         let mut missing = Vec::new();
         let made_before = image::read_lock(seen)?.is_some();
-        for RoomSecret { secret, origin } in stack::made_secrets(&self.site.config) {
+        for RoomSecret { secret, origin, .. } in stack::made_secrets(&self.site.config) {
             let secret = *secret;
             if made_before
                 && let SecretOrigin::MadeOnce { loss, .. } = origin

@@ -36,8 +36,8 @@ pub(crate) use database::{listed, sizes};
 pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
 pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{
-    RoomSecret, SecretForm, SecretOrigin, given_secrets, made_secrets, reader, secret_origin, secret_owner,
-    secrets_of,
+    RoomSecret, SecretForm, SecretOrigin, given_secrets, made_secrets, read_secrets, reader, secret_origin,
+    secret_owner, secrets_of,
 };
 pub use spec::{
     BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, ServiceImage,
@@ -95,7 +95,8 @@ pub trait Service: Sync {
         Vec::new()
     }
 
-    /// The secrets that it reads, in the order in which they are mounted.
+    /// The secrets that it reads, in the order in which they are mounted, and those that it has
+    /// others read.
     fn secrets(&self) -> &'static [RoomSecret] {
         &[]
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{ALL, room};
+use super::ALL;
 use crate::{
     config::Config,
     layout::Secret,
@@ -10,11 +10,13 @@ use crate::{
     service::ServiceId,
 };
 
-/// A secret that a service reads. No other service can.
+/// A secret of a room, which one service reads. No other service can.
 #[derive(Debug)]
 pub struct RoomSecret {
     /// Which one.
     pub secret: Secret,
+    /// Who reads it, where that is not the room's own service.
+    pub reader: Option<ServiceId>,
     /// Where it comes from.
     pub origin: SecretOrigin,
 }
@@ -61,17 +63,22 @@ pub enum SecretForm {
 impl RoomSecret {
     /// A word that is made.
     pub(super) const fn made(secret: Secret) -> Self {
-        Self { secret, origin: SecretOrigin::Made(SecretForm::Word) }
+        Self { secret, reader: None, origin: SecretOrigin::Made(SecretForm::Word) }
     }
 
     /// One that is made once.
     pub(super) const fn made_once(secret: Secret, form: SecretForm, loss: &'static str) -> Self {
-        Self { secret, origin: SecretOrigin::MadeOnce { form, loss } }
+        Self { secret, reader: None, origin: SecretOrigin::MadeOnce { form, loss } }
     }
 
     /// One that is made out of another.
     pub(super) const fn derived(secret: Secret, from: Secret, how: fn(&str) -> String) -> Self {
-        Self { secret, origin: SecretOrigin::Derived { from, how } }
+        Self { secret, reader: None, origin: SecretOrigin::Derived { from, how } }
+    }
+
+    /// The same, read by that service.
+    pub(super) const fn read_by(self, reader: ServiceId) -> Self {
+        Self { reader: Some(reader), secret: self.secret, origin: self.origin }
     }
 
     /// Whether there is one with this config.
@@ -97,8 +104,15 @@ impl RoomSecret {
     }
 }
 
+/// All secrets, each with the service that reads it.
+fn with_readers() -> impl Iterator<Item = (ServiceId, &'static RoomSecret)> {
+    ALL.into_iter().flat_map(|room| {
+        room.secrets().iter().map(|secret| (secret.reader.unwrap_or_else(|| room.id()), secret))
+    })
+}
+
 fn all() -> impl Iterator<Item = &'static RoomSecret> {
-    ALL.into_iter().flat_map(|room| room.secrets())
+    with_readers().map(|(_, secret)| secret)
 }
 
 /// The secrets that the program makes, each before those derived from it.
@@ -144,16 +158,19 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The secrets that `service` may read, whatever the config says.
+pub fn read_secrets(service: ServiceId) -> impl Iterator<Item = &'static RoomSecret> {
+    with_readers().filter(move |(reader, _)| *reader == service).map(|(_, secret)| secret)
+}
+
 /// The secrets that `service` reads, with this config.
 pub fn secrets_of(service: ServiceId, config: &Config) -> Vec<Secret> {
-    let secrets = room(service).secrets().iter();
-    secrets.filter(|secret| secret.is_there(config)).map(|secret| secret.secret).collect()
+    read_secrets(service).filter(|secret| secret.is_there(config)).map(|secret| secret.secret).collect()
 }
 
 /// The service that reads it; none where only the program does.
 pub fn reader(secret: Secret) -> Option<ServiceId> {
-    let reads = |room: &&dyn super::Service| room.secrets().iter().any(|read| read.secret == secret);
-    ALL.into_iter().find(reads).map(super::Service::id)
+    with_readers().find(|(_, read)| read.secret == secret).map(|(reader, _)| reader)
 }
 
 /// Whose the file of `secret` is: nobody else can read it.
@@ -172,12 +189,17 @@ mod tests {
     fn every_secret_has_one_reader() {
         let distinct: BTreeSet<Secret> = all().map(|secret| secret.secret).collect();
         assert_eq!(distinct.len(), all().count());
-        for room in ALL {
-            for RoomSecret { secret, .. } in room.secrets() {
-                assert_eq!(reader(*secret), Some(room.id()));
-                assert_eq!(secret_owner(*secret), room.id().owner());
+        for service in ServiceId::ALL {
+            for RoomSecret { secret, .. } in read_secrets(service) {
+                assert_eq!(reader(*secret), Some(service));
+                assert_eq!(secret_owner(*secret), service.owner());
             }
         }
+        assert_eq!(
+            reader(Secret::POSTGRES),
+            Some(crate::stack::postgres::ID),
+            "though Synapse's room says it"
+        );
         assert_eq!(secret_owner(Secret::WEBHOOK), Owner::ROOT, "the program alone reads it");
     }
 

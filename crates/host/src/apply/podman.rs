@@ -177,7 +177,7 @@ const PARSE: [&str; 5] = [
 ];
 
 fn check_in_new_container(image: &str, sink: &Sink) -> Result<(), Failure> {
-    let secrets = stack::room(HOMESERVER).secrets().iter().map(|read| read.secret);
+    let secrets = stack::read_secrets(HOMESERVER).map(|read| read.secret);
     let volumes = secrets
         .filter(|s| secret::exists(*s))
         .map(|s| format!("{}:{}:ro", layout::secret(s), s.in_container()))

@@ -11,7 +11,10 @@ use matrix_podman_core::{
 };
 use tempfile::NamedTempFile;
 
-use super::{PSQL, owner, psql, session::QUICK};
+use super::{
+    PSQL, owner, psql,
+    session::{QUICK, SERVER},
+};
 use crate::{
     failure::{Doing, Failure},
     file,
@@ -52,7 +55,7 @@ pub fn take(databases: &[RoomDatabase], to: &AbsPath, sink: &Sink) -> Result<(),
 /// The dump of a database as a file in `folder` that has no name yet.
 fn dumped(database: &RoomDatabase, folder: &Path, doing: &str) -> Result<NamedTempFile, Failure> {
     let mut partial = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).doing(|| doing)?;
-    let argv = ["podman", "exec", stack::postgres::ID.name(), "pg_dump", "--format=custom"]
+    let argv = ["podman", "exec", SERVER.name(), "pg_dump", "--format=custom"]
         .map(str::to_owned)
         .into_iter()
         .chain(database.login())
@@ -108,7 +111,7 @@ fn fill(database: &RoomDatabase, dump: fs::File, doing: &str, sink: &Sink) -> Re
         ),
         doing,
     )?;
-    let argv = ["podman", "exec", "--interactive", stack::DATABASE_SERVER.name()].into_iter();
+    let argv = ["podman", "exec", "--interactive", SERVER.name()].into_iter();
     let argv = argv.chain(["pg_restore", "--exit-on-error", "--no-owner"]).map(str::to_owned);
     Program::new(argv.chain(database.login_to(&filling)))
         .ends_with_us()
@@ -116,7 +119,7 @@ fn fill(database: &RoomDatabase, dump: fs::File, doing: &str, sink: &Sink) -> Re
         .input(Input::Stream(Box::new(dump)))
         .run(doing, &|line| sink(Saying::Line(line.to_owned())))?;
     // Without its statistics, the first hours of a large database are slow ones.
-    let analyze = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL);
+    let analyze = ["podman", "exec", SERVER.name()].into_iter().chain(PSQL);
     let analyze = analyze.chain(["--command=ANALYZE"]).map(str::to_owned);
     let analyze = analyze.chain(database.login_to(&filling));
     Program::new(analyze).ends_with_us().deadline(LONG).run(doing, &|_| {})

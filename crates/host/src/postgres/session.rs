@@ -7,13 +7,18 @@ use std::{
     time::Duration,
 };
 
-use matrix_podman_core::stack::{self, CLUSTER_OWNER, RoomDatabase};
+use matrix_podman_core::{
+    service::ServiceId,
+    stack::{self, CLUSTER_OWNER, RoomDatabase},
+};
 
 use crate::{
     failure::{Doing, Failure},
     process::{Input, Program},
 };
 
+/// Whose container PostgreSQL is spoken with in.
+pub(super) const SERVER: ServiceId = stack::DATABASE_SERVER;
 /// How long one statement may take.
 pub(super) const QUICK: Duration = Duration::from_secs(120);
 /// Words before a command that is to leave the server its time.
@@ -47,10 +52,12 @@ pub(crate) fn psql(
     doing: &str,
     within: Duration,
 ) -> Result<String, Failure> {
-    let argv = ["podman", "exec", "--interactive", stack::DATABASE_SERVER.name()]
-        .into_iter()
-        .chain(PSQL)
-        .chain(["--username", role, "--dbname", database]);
+    let argv = ["podman", "exec", "--interactive", SERVER.name()].into_iter().chain(PSQL).chain([
+        "--username",
+        role,
+        "--dbname",
+        database,
+    ]);
     Program::new(argv).deadline(within).input(Input::Bytes(statements.as_bytes())).run_keeping(doing, &|_| {})
 }
 
@@ -75,12 +82,12 @@ fn in_container(container: &str, argv: &[&str]) -> Command {
 
 /// A command in the database's container.
 pub(crate) fn in_database(argv: &[&str]) -> Command {
-    in_container(stack::DATABASE_SERVER.name(), argv)
+    in_container(SERVER.name(), argv)
 }
 
 /// psql in Synapse's database, on the side that its container runs on: what `more` asks for.
 pub(crate) fn psql_line(more: &[&str]) -> Vec<String> {
-    let psql = ["podman", "exec", stack::DATABASE_SERVER.name()].into_iter().chain(PSQL);
+    let psql = ["podman", "exec", SERVER.name()].into_iter().chain(PSQL);
     let psql = psql.map(str::to_owned).chain(stack::HOMESERVER_DATABASE.login());
     psql.chain(more.iter().map(|word| (*word).to_owned())).collect()
 }
@@ -141,7 +148,7 @@ pub(crate) struct Session {
 impl Session {
     /// Opens one with a database that serves.
     pub(crate) fn open(database: &RoomDatabase) -> Result<Self, Failure> {
-        Self::of(stack::DATABASE_SERVER.name(), database)
+        Self::of(SERVER.name(), database)
     }
 
     /// Opens one with the database of that name in `container`.

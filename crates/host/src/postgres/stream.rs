@@ -16,7 +16,11 @@ use matrix_podman_core::{
 };
 use serde_json::Value as Json;
 
-use super::{Process, Session, session::QUIETLY, there};
+use super::{
+    Process, Session,
+    session::{QUIETLY, SERVER},
+    there,
+};
 use crate::{
     failure::{Doing, Failure},
     json_line,
@@ -108,7 +112,7 @@ fn pg_dump(database: &RoomDatabase) -> Command {
         "exec",
         "--interactive",
         "--preserve-fds=1",
-        stack::DATABASE_SERVER.name(),
+        SERVER.name(),
         "xargs",
         "-I{}",
         "pg_dump",

@@ -63,10 +63,12 @@ const KEY: Secret = Secret::of("turn.key", "the key of the TURN server's certifi
 
 const SECRETS: &[RoomSecret] = &[
     RoomSecret {
+        reader: None,
         secret: CERTIFICATE,
         origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.chain)),
     },
     RoomSecret {
+        reader: None,
         secret: KEY,
         origin: SecretOrigin::Given(|config| Some(&config.turn_server()?.certificate.as_ref()?.key)),
     },

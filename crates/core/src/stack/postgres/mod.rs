@@ -7,8 +7,7 @@ mod causes;
 pub mod roles;
 
 use super::{
-    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, SecretForm, Service, ServiceImage,
-    Tmpfs, databases, synapse,
+    BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, Service, ServiceImage, Tmpfs, databases, synapse,
 };
 use crate::{
     cluster::NewCluster,
@@ -118,12 +117,6 @@ pub const INITDB_ARGS: &str = "--encoding=UTF8 --locale=C --data-checksums";
 /// Its id.
 pub const ID: ServiceId = ServiceId::known("postgres_db");
 
-const SECRETS: &[RoomSecret] = &[RoomSecret::made_once(
-    Secret::POSTGRES,
-    SecretForm::Word,
-    "without it Synapse cannot open its database",
-)];
-
 impl NewCluster {
     /// A cluster of that major version.
     pub fn of(major: u32) -> Self {
@@ -195,10 +188,6 @@ impl Service for PostgresService {
             DesiredFolder::new(layout::in_root("postgres"), 0o750, Owner { uid: 0, gid: owner.gid }),
             DesiredFolder::new(layout::in_root("postgresdata"), 0o700, owner),
         ]
-    }
-
-    fn secrets(&self) -> &'static [RoomSecret] {
-        SECRETS
     }
 
     fn image(&self) -> ServiceImage {

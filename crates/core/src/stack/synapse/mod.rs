@@ -43,6 +43,8 @@ pub const DATABASE: RoomDatabase = RoomDatabase {
 };
 
 const SECRETS: &[RoomSecret] = &[
+    RoomSecret::made_once(Secret::POSTGRES, SecretForm::Word, "without it Synapse cannot open its database")
+        .read_by(postgres::ID),
     RoomSecret::derived(Secret::PGPASS, Secret::POSTGRES, |password| DATABASE.passfile_line(password)),
     RoomSecret::made(Secret::REDIS),
     RoomSecret::made(Secret::MACAROON),
@@ -55,6 +57,7 @@ const SECRETS: &[RoomSecret] = &[
     ),
     RoomSecret {
         secret: Secret::TURN,
+        reader: None,
         origin: SecretOrigin::GivenOrMade {
             given: |config| match &config.turn.as_ref()?.relay {
                 TurnRelay::Elsewhere { secret_file, .. } => Some(secret_file),

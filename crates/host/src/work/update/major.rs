@@ -155,12 +155,11 @@ impl Update<'_> {
     /// it was that, and did.
     pub(super) fn go_on(&self, generation: &Generation) -> Result<bool, Failure> {
         let lock = lock(self.world)?;
-        let keepers = Data::Cluster.keepers().into_iter();
-        let moved = keepers.filter_map(|service| {
-            let tried = generation.images.get(&service);
-            Some((service, tried?, majors(lock.images.get(&service), tried)?))
+        let moved = Data::Cluster.keepers().into_iter().find_map(|service| {
+            let tried = generation.images.get(&service)?;
+            Some((service, tried, majors(lock.images.get(&service), Some(tried))?))
         });
-        let Some((service, tried, (from, to))) = moved.last() else { return Ok(false) };
+        let Some((service, tried, (from, to))) = moved else { return Ok(false) };
         let unit = layout::container_file(service);
         let text = see(self.world, &format!("read {unit}"), |seen| {
             Ok(seen.file(Side::Guest, &unit)?.and_then(|file| file.content.clone()))
