@@ -1,10 +1,6 @@
 //! The ids of the services: what the lock, the units and the command line call them.
 
-use std::{
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -23,31 +19,106 @@ pub struct ServiceIdentity {
     pub title: &'static str,
     /// The user that its image runs as.
     pub owner: Owner,
+    /// Its image.
+    pub image: ImageIdentity,
+}
+
+/// What is fixed about a service's image, as far as the config speaks of it: the keys of
+/// `[images.KEY]` follow from it.
+#[derive(Debug)]
+pub struct ImageIdentity {
+    /// Its section below `[images]`.
+    pub key: &'static str,
+    /// What it is the image of, and what that is for.
+    pub of: &'static str,
+    /// What the registry calls it, where nobody says otherwise.
+    pub reference: &'static str,
+    /// The tag of another one, as an example.
+    pub other_tag: &'static str,
+    /// A sentence about what to bear in mind before another one is chosen, or nothing.
+    pub caution: &'static str,
+    /// A version that can be asked for where the image is built, as an example; none
+    /// where the newest is built, always.
+    pub build_version: Option<&'static str>,
+    /// Whether it takes much longer to get than the others.
+    pub takes_long: bool,
 }
 
 /// All services, in the order in which they start. Their rooms are in
 /// [`crate::stack`]; the ids are here because the config and the lock, which the rooms
 /// read, name services.
 static TABLE: [ServiceIdentity; 4] = [
-    ServiceIdentity { name: "postgres_db", title: "PostgreSQL", owner: Owner::same(70) },
-    ServiceIdentity { name: "redis", title: "Redis", owner: Owner { uid: 999, gid: 1000 } },
-    ServiceIdentity { name: "synapse", title: "Synapse", owner: Owner::same(991) },
-    ServiceIdentity { name: "element-web", title: "the web client", owner: Owner::same(101) },
+    ServiceIdentity {
+        name: "postgres_db",
+        title: "PostgreSQL",
+        owner: Owner::same(70),
+        image: ImageIdentity {
+            key: "postgres",
+            of: "PostgreSQL, the database",
+            reference: "docker.io/library/postgres:18-alpine",
+            other_tag: "18.1-alpine",
+            caution: "Another major version than the one that made the database cannot open it.",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "redis",
+        title: "Redis",
+        owner: Owner { uid: 999, gid: 1000 },
+        image: ImageIdentity {
+            key: "redis",
+            of: "Redis, the cache",
+            reference: "docker.io/library/redis:8-alpine",
+            other_tag: "8.6-alpine",
+            caution: "",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "synapse",
+        title: "Synapse",
+        owner: Owner::same(991),
+        image: ImageIdentity {
+            key: "synapse",
+            of: "Synapse, the Matrix server",
+            reference: "ghcr.io/element-hq/synapse:v1.157.1",
+            other_tag: "v1.158.0",
+            caution: "",
+            build_version: Some("1.157.1"),
+            takes_long: true,
+        },
+    },
+    ServiceIdentity {
+        name: "element-web",
+        title: "the web client",
+        owner: Owner::same(101),
+        image: ImageIdentity {
+            key: "web",
+            of: "the web client",
+            reference: "docker.io/vectorim/element-web:v1.12.6",
+            other_tag: "v1.12.7",
+            caution: "Where images are built, the web client is Hydrogen, since Element Web is in no package registry.",
+            build_version: None,
+            takes_long: false,
+        },
+    },
 ];
 
 /// One service of the stack; its container and its unit are named after it.
 ///
 /// Only the table has values of it: a service's own is the constant `ID` of its room.
-#[derive(Clone, Copy)]
-pub struct ServiceId(&'static ServiceIdentity);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(usize);
 
 impl ServiceId {
     /// All services, in the order in which they start.
     pub const ALL: [ServiceId; TABLE.len()] = {
-        let mut all = [ServiceId(&TABLE[0]); TABLE.len()];
+        let mut all = [ServiceId(0); TABLE.len()];
         let mut at = 1;
         while at < all.len() {
-            all[at] = ServiceId(&TABLE[at]);
+            all[at] = ServiceId(at);
             at += 1;
         }
         all
@@ -60,18 +131,18 @@ impl ServiceId {
         while !equal(TABLE[at].name, name) {
             at += 1;
         }
-        ServiceId(&TABLE[at])
+        ServiceId(at)
     }
 
     /// Name of the container, of the Quadlet file and of the unit (without
     /// `.service`).
     pub const fn name(self) -> &'static str {
-        self.0.name
+        TABLE[self.0].name
     }
 
     /// Its place in the order in which they start.
-    fn position(self) -> usize {
-        TABLE.iter().position(|known| known.name == self.name()).unwrap_or(TABLE.len())
+    pub const fn position(self) -> usize {
+        self.0
     }
 
     /// The unit that systemd's Quadlet generator makes for the service.
@@ -81,12 +152,25 @@ impl ServiceId {
 
     /// What a person calls it.
     pub const fn title(self) -> &'static str {
-        self.0.title
+        TABLE[self.0].title
     }
 
     /// The user that its image runs as.
     pub const fn owner(self) -> Owner {
-        self.0.owner
+        TABLE[self.0].owner
+    }
+
+    /// What is fixed about its image.
+    pub const fn image(self) -> &'static ImageIdentity {
+        &TABLE[self.0].image
+    }
+
+    /// All services, those first whose images take longest to get: everything else has
+    /// time until they are there.
+    pub fn by_image() -> [ServiceId; TABLE.len()] {
+        let mut all = ServiceId::ALL;
+        all.sort_by_key(|service| !service.image().takes_long);
+        all
     }
 
     /// The service called `name`.
@@ -103,33 +187,6 @@ const fn equal(one: &str, other: &str) -> bool {
         at += 1;
     }
     at == one.len() && at == other.len()
-}
-
-impl PartialEq for ServiceId {
-    fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
-    }
-}
-
-impl Eq for ServiceId {}
-
-impl Hash for ServiceId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name().hash(state);
-    }
-}
-
-impl Ord for ServiceId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let place = |id: &Self| (id.position(), id.name());
-        place(self).cmp(&place(other))
-    }
-}
-
-impl PartialOrd for ServiceId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl Serialize for ServiceId {

@@ -4,26 +4,23 @@
 use crate::{
     backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
     config::{
-        Address, BackendChoice, Config, Edge, Extra, Guest, ImageChoice, Images, LogLevel, Network, Notify,
-        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, Updates, Web,
-        WellKnown,
+        Address, BackendChoice, Config, Defaults, Edge, Extra, Guest, Images, LogLevel, Network, Notify,
+        NotifyOn, Ports, Postgres, Proxmox, Registration, Synapse, Turn, Updates, Web, WellKnown,
     },
     lock::{Lock, LockedImage},
     name::{
         AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
         Timezone,
     },
+    service::ServiceId,
     size::{Bytes, Rate, Seconds},
     stack::{self, Facts},
 };
 
-fn image(reference: &str) -> ImageChoice {
-    ImageChoice {
-        reference: ImageRef::parse(reference).unwrap(),
-        archive: None,
-        build_version: None,
-        signature_key: None,
-    }
+fn default_images() -> Images {
+    let mut images = Config::from_domain("chat.home.arpa", &Defaults::default()).unwrap().images;
+    images[stack::element::ID].reference = ImageRef::parse("docker.io/vectorim/element-web:v1.12.0").unwrap();
+    images
 }
 
 /// What only `domain` gives, on a guest with 4 GiB.
@@ -52,13 +49,7 @@ pub(crate) fn default_config() -> Config {
             start_at_boot: true,
         },
         proxmox: Proxmox::default(),
-        images: Images {
-            source: SourceChoice::Auto,
-            postgres: image("docker.io/library/postgres:18-alpine"),
-            redis: image("docker.io/library/redis:8-alpine"),
-            synapse: image("ghcr.io/element-hq/synapse:v1.157.1"),
-            web: image("docker.io/vectorim/element-web:v1.12.0"),
-        },
+        images: default_images(),
         synapse: Synapse {
             registration: Registration::Closed,
             max_upload_size: Bytes::mib(200),
@@ -188,8 +179,8 @@ pub(super) fn weak_facts() -> Facts {
 
 fn changed_images(mut images: Images) -> Images {
     let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-    for image in [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web] {
-        image.signature_key = Some(key.to_owned());
+    for service in ServiceId::ALL {
+        images[service].signature_key = Some(key.to_owned());
     }
     images
 }

@@ -5,7 +5,9 @@ use super::{
     SourceChoice, Synapse, Turn, Updates, Web, edge,
     keys::{
         AnyKey, Follows, Key, backup as backup_keys, extra as extra_keys, guest as guest_keys,
-        images as image_keys, notify as notify_keys, services as keys,
+        images as image_keys,
+        images::ImageKeys,
+        notify as notify_keys, services as keys,
         site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
         update::{AUTO, HOLD, REHEARSE},
     },
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     backup::{Backup, Keep, Limits, Repository, RepositoryName, Terms},
-    name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
+    name::{Domain, ServerName, Timezone},
     size::Bytes,
 };
 
@@ -166,50 +168,40 @@ fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
 }
 
 fn images(r: &mut Reader<'_>) -> Images {
-    use image_keys::{
-        POSTGRES_ARCHIVE, POSTGRES_REFERENCE, POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE,
-        REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE, SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE,
-        SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE, WEB_SIGNATURE_KEY,
-    };
-    let source = r.value(&SOURCE);
-    let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE, &SYNAPSE_SIGNATURE_KEY);
-    let version = r.optional(&SYNAPSE_BUILD_VERSION);
-    if version.written() {
-        if synapse.archive.is_some() {
-            r.complain(
-                &SYNAPSE_BUILD_VERSION,
-                Flaw::new("images.synapse.archive is used instead of building, so this would have no effect")
-                    .hint("remove one of the two"),
-            );
-        } else if source.sound() && source.value == SourceChoice::Registry {
-            r.complain(
-                &SYNAPSE_BUILD_VERSION,
-                Flaw::new("with images.source = \"registry\" nothing is built, so this would have no effect")
-                    .hint("choose the version with images.synapse.reference, or write source = \"build\""),
-            );
-        }
-    }
-    synapse.build_version = version.value.map(|BuildVersion(version)| version);
+    let source = r.value(&image_keys::SOURCE);
     Images {
         source: source.value,
-        postgres: image(r, &POSTGRES_REFERENCE, &POSTGRES_ARCHIVE, &POSTGRES_SIGNATURE_KEY),
-        redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE, &REDIS_SIGNATURE_KEY),
-        synapse,
-        web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE, &WEB_SIGNATURE_KEY),
+        choices: image_keys::IMAGES.each_ref().map(|keys| image(r, keys, &source)),
     }
 }
 
-fn image(
-    r: &mut Reader<'_>,
-    reference: &Key<ImageRef>,
-    archive: &Key<AbsPath, Follows>,
-    signature: &Key<SigningKey, Follows>,
-) -> ImageChoice {
+fn image(r: &mut Reader<'_>, keys: &ImageKeys, source: &Got<SourceChoice>) -> ImageChoice {
+    let archive = r.optional(&keys.archive).value;
+    let version = keys.build_version.as_ref().map(|key| (key, r.optional(key)));
+    if let Some((key, version)) = &version
+        && version.written()
+    {
+        if archive.is_some() {
+            let archive = keys.archive.path;
+            r.complain(
+                *key,
+                Flaw::new(format!("{archive} is used instead of building, so this would have no effect"))
+                    .hint("remove one of the two"),
+            );
+        } else if source.sound() && source.value == SourceChoice::Registry {
+            let reference = keys.reference.path;
+            r.complain(
+                *key,
+                Flaw::new("with images.source = \"registry\" nothing is built, so this would have no effect")
+                    .hint(format!("choose the version with {reference}, or write source = \"build\"")),
+            );
+        }
+    }
     ImageChoice {
-        reference: r.value(reference).value,
-        archive: r.optional(archive).value,
-        build_version: None,
-        signature_key: r.optional(signature).value.map(|SigningKey(key)| key),
+        reference: r.value(&keys.reference).value,
+        archive,
+        build_version: version.and_then(|(_, got)| got.value).map(|BuildVersion(version)| version),
+        signature_key: r.optional(&keys.signature_key).value.map(|SigningKey(key)| key),
     }
 }
 

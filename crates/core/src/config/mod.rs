@@ -23,7 +23,10 @@ mod tests;
 mod types;
 mod whose;
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    ops::{Index, IndexMut},
+};
 
 pub use self::{
     edge::{host_of, is_uuid},
@@ -182,19 +185,27 @@ pub enum Address {
     },
 }
 
-/// Where the containers' images come from (`[images]`).
+/// Where the containers' images come from (`[images]`): each service has a choice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     /// The source for images that have none of their own.
     pub source: SourceChoice,
-    /// `postgres_db`
-    pub postgres: ImageChoice,
-    /// `redis`
-    pub redis: ImageChoice,
-    /// `synapse`
-    pub synapse: ImageChoice,
-    /// `element-web`
-    pub web: ImageChoice,
+    /// By the services' places in the table.
+    choices: [ImageChoice; ServiceId::ALL.len()],
+}
+
+impl Index<ServiceId> for Images {
+    type Output = ImageChoice;
+
+    fn index(&self, service: ServiceId) -> &ImageChoice {
+        &self.choices[service.position()]
+    }
+}
+
+impl IndexMut<ServiceId> for Images {
+    fn index_mut(&mut self, service: ServiceId) -> &mut ImageChoice {
+        &mut self.choices[service.position()]
+    }
 }
 
 /// `images.source`
@@ -216,7 +227,7 @@ pub struct ImageChoice {
     /// An OCI archive on the machine, used instead of everything else.
     pub archive: Option<AbsPath>,
     /// Version of the packaged program for images that are built; the newest
-    /// when absent. Only Synapse's can be chosen.
+    /// when absent.
     pub build_version: Option<String>,
     /// The public key (PEM) that it has to be signed with in the registry; it is not looked at
     /// when absent.

@@ -7,7 +7,7 @@ use toml::{Spanned, de::DeValue};
 use super::{
     Config, assemble,
     document::{Document, Placed},
-    keys::{self, AnyKey, Fallback, Fixed, Key},
+    keys::{self, AnyKey, Fallback, Key, Usual, Within},
     mistake::{Mistake, Mistakes, Source, shorten},
     renamed::{self, RENAMED, Renamed},
     types::{Flaw, TomlType, from_flag, nearest, zone_is_known},
@@ -172,13 +172,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of a key that has a default.
-    pub(super) fn value<T: TomlType>(&mut self, key: &Key<T, Fixed<T>>) -> Got<T> {
+    pub(super) fn value<T: TomlType, F: Usual<T>, S: Within>(&mut self, key: &Key<T, F, S>) -> Got<T> {
         let Got { value, origin } = self.optional(key);
-        Got { value: value.unwrap_or_else(key.fallback.0), origin }
+        Got { value: value.unwrap_or_else(|| key.fallback.usual()), origin }
     }
 
     /// The value of a key, if it is written and good.
-    pub(super) fn optional<T: TomlType, F: Fallback<T>>(&mut self, key: &Key<T, F>) -> Got<Option<T>> {
+    pub(super) fn optional<T: TomlType, F: Fallback<T>, S: Within>(
+        &mut self,
+        key: &Key<T, F, S>,
+    ) -> Got<Option<T>> {
         self.asked.insert(key.path);
         let read = match (self.flags.get(key.path), self.document.values.get(key.path)) {
             (Some(given), _) => T::from_toml(&from_flag(T::FORM, &given.value)),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use crate::{config::Config, desired::DesiredFile, document::yaml, name::AbsPath, stack};
+use crate::{config::Config, desired::DesiredFile, document::yaml, name::AbsPath, service::ServiceId};
 
 /// The policy; not there where no image has to be signed.
 pub const POLICY: &str = "/etc/containers/matrix-podman-policy.json";
@@ -58,10 +58,9 @@ pub fn places() -> [AbsPath; 2] {
 
 /// What they hold.
 pub fn files(config: &Config) -> Vec<DesiredFile> {
-    let images = &config.images;
-    let signed: BTreeMap<String, &str> = stack::ALL
-        .iter()
-        .map(|room| room.image_choice(images))
+    let signed: BTreeMap<String, &str> = ServiceId::ALL
+        .into_iter()
+        .map(|service| &config.images[service])
         .filter_map(|image| Some((image.reference.repository(), image.signature_key.as_deref()?)))
         .collect();
     if signed.is_empty() {
@@ -104,7 +103,7 @@ mod tests {
         let mut config = default_config();
         assert_eq!(files(&config), Vec::new());
         let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-        config.images.synapse.signature_key = Some(key.to_owned());
+        config.images[crate::stack::synapse::ID].signature_key = Some(key.to_owned());
         insta::assert_snapshot!(show(&files(&config)));
     }
 }

@@ -14,7 +14,7 @@ pub mod synapse;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder},
     ids::ResourceId,
     layout,
@@ -65,9 +65,6 @@ pub trait Service: Sync {
 
     /// Its image, whatever the config says.
     fn image(&self) -> ServiceImage;
-
-    /// What the config says of its image.
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice;
 
     /// What it may be called at the command line, besides its id.
     fn also_called(&self) -> &'static [&'static str] {
@@ -127,14 +124,6 @@ pub static ALL: [&dyn Service; 4] =
 pub fn room(id: ServiceId) -> &'static dyn Service {
     // That every id of the table has a room is tested.
     ALL.into_iter().find(|room| room.id() == id).unwrap_or(ALL[0])
-}
-
-/// All services, those first whose images take longest to get: everything else has
-/// time until they are there.
-pub fn by_image() -> Vec<ServiceId> {
-    let (long, short): (Vec<&dyn Service>, Vec<&dyn Service>) =
-        ALL.into_iter().partition(|room| room.image().takes_long);
-    long.into_iter().chain(short).map(Service::id).collect()
 }
 
 /// Where the services of this config are reached from outside the guest.

@@ -16,14 +16,15 @@ use serde_json::Value as Json;
 
 use super::{Config, types::TomlType};
 
-/// A key whose values are `T`; `F` says what holds when it is not written.
-pub(super) struct Key<T: 'static, F: 'static = Fixed<T>> {
+/// A key whose values are `T`; `F` says what holds when it is not written, and `S` is the
+/// part of the config that has its value.
+pub(super) struct Key<T: 'static, F: 'static = Fixed<T>, S: 'static = Config> {
     /// Its place: `guest.network.bridge`.
     pub path: &'static str,
     /// What holds when it is not written.
     pub fallback: F,
-    /// Its value in a config, as it would be written; none where it has none.
-    pub of: fn(&Config) -> Option<T>,
+    /// Its value there, as it would be written; none where it has none.
+    pub of: fn(&S) -> Option<T>,
     /// A value other than the default, as TOML.
     pub example: &'static str,
     /// What it means, in an operator's words; the first sentence stands alone.
@@ -41,6 +42,30 @@ pub(super) struct Follows(pub &'static str);
 /// The key must be written.
 pub(super) struct Required;
 
+/// A part of the config that has values of keys.
+pub(super) trait Within: 'static {
+    /// The part that has the value of the key at `path`, where it is there.
+    fn within<'a>(config: &'a Config, path: &str) -> Option<&'a Self>;
+}
+
+impl Within for Config {
+    fn within<'a>(config: &'a Config, _: &str) -> Option<&'a Self> {
+        Some(config)
+    }
+}
+
+/// What holds when a key is not written and has a default.
+pub(super) trait Usual<T>: Fallback<T> {
+    /// The default.
+    fn usual(&self) -> T;
+}
+
+impl<T> Usual<T> for Fixed<T> {
+    fn usual(&self) -> T {
+        (self.0)()
+    }
+}
+
 /// What holds when a key is not written.
 pub(super) trait Fallback<T>: Sync {
     /// The default, where there is one.
@@ -51,7 +76,7 @@ pub(super) trait Fallback<T>: Sync {
 
 impl<T> Fallback<T> for Fixed<T> {
     fn value(&self) -> Option<T> {
-        Some((self.0)())
+        Some(self.usual())
     }
     fn words(&self) -> Option<&'static str> {
         None
@@ -108,7 +133,7 @@ pub(super) trait AnyKey: Sync {
     }
 }
 
-impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
+impl<T: TomlType, F: Fallback<T>, S: Within> AnyKey for Key<T, F, S> {
     fn path(&self) -> &'static str {
         self.path
     }
@@ -137,7 +162,7 @@ impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
         self.fallback.words()
     }
     fn value_in(&self, config: &Config) -> Option<toml::Value> {
-        (self.of)(config).map(|value| value.to_toml())
+        S::within(config, self.path).and_then(self.of).map(|value| value.to_toml())
     }
 }
 
@@ -159,8 +184,8 @@ pub(super) struct Section {
     pub doc: &'static str,
 }
 
-/// The sections, in the order of the file.
-pub(super) static SECTIONS: &[Section] = &[
+/// The sections that are always there, in the order of the file.
+static SECTIONS: &[Section] = &[
     Section {
         path: "",
         doc: "Who the server is. These stand at the top of the file, before the first section.",
@@ -170,10 +195,6 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { path: "guest.network", doc: "How the guest is connected." },
     Section { path: "proxmox", doc: "What only a container of Proxmox VE has." },
     Section { path: "images", doc: "Where the containers' images come from." },
-    Section { path: "images.synapse", doc: "The image of Synapse, the Matrix server." },
-    Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
-    Section { path: "images.redis", doc: "The image of Redis, the cache." },
-    Section { path: "images.web", doc: "The image of the web client." },
     Section { path: "synapse", doc: "Synapse, the Matrix server." },
     Section { path: "postgres", doc: "PostgreSQL, the database." },
     Section {
@@ -203,23 +224,24 @@ pub(super) static SECTIONS: &[Section] = &[
     },
 ];
 
+/// The sections, in the order of the file.
+pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter().flat_map(|section| {
+        let images = images::in_file().filter(|_| section.path == "images");
+        std::iter::once(section).chain(images.map(|image| &image.section))
+    })
+}
+
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [
-        site::ALL,
-        guest::ALL,
-        proxmox::ALL,
-        images::ALL,
-        services::ALL,
-        extra::ALL,
-        update::ALL,
-        edge::ALL,
-        backup::ALL,
-        notify::ALL,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    let before = [site::ALL, guest::ALL, proxmox::ALL, images::ALL];
+    let after = [services::ALL, extra::ALL, update::ALL, edge::ALL, backup::ALL, notify::ALL];
+    let listed = |list: &'static [&'static dyn AnyKey]| list.iter().copied();
+    before
+        .into_iter()
+        .flat_map(listed)
+        .chain(images::in_file().flat_map(images::ImageKeys::all))
+        .chain(after.into_iter().flat_map(listed))
 }
 
 /// The key at `path`.

@@ -158,6 +158,13 @@ snapshots! {
         "[images.synapse]\narchive = \"/srv/synapse.tar\"\nbuild_version = \"1.157.1\"",
         "[images]\nsource = \"regsitry\"",
     ];
+    images_of_unknown_services, told_about: [
+        "[images.grafana]\nreference = \"docker.io/grafana/grafana:12\"",
+        "[images.synpase]\narchive = \"/srv/synapse.tar\"",
+        "[images.redis]\nrefrence = \"docker.io/library/redis:8\"",
+        "[images.redis]\nbuild_version = \"8\"",
+        "[images]\npostgres_db = \"docker.io/library/postgres:18\"",
+    ];
     registration, told_about: [
         "[synapse]\nregistration = \"open\"",
         "[synapse]\nregistration = \"open\"\nopen_registration_reason = \"\"",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder},
     ids::{self, ResourceId},
     layout::{self, Secret},
@@ -206,16 +206,7 @@ impl Service for PostgresService {
     }
 
     fn image(&self) -> ServiceImage {
-        ServiceImage {
-            key: "postgres",
-            recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }),
-            within_major: true,
-            takes_long: false,
-        }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.postgres
+        ServiceImage { recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }), within_major: true }
     }
 
     fn also_called(&self) -> &'static [&'static str] {

@@ -5,7 +5,7 @@
 
 use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs};
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::Config,
     desired::{DesiredFile, DesiredFolder},
     layout::{self, Secret},
     lock::LockedImage,
@@ -146,16 +146,7 @@ impl Service for RedisService {
     }
 
     fn image(&self) -> ServiceImage {
-        ServiceImage {
-            key: "redis",
-            recipe: Some(BuildRecipe { name: "redis", origins: "Debian" }),
-            within_major: true,
-            takes_long: false,
-        }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.redis
+        ServiceImage { recipe: Some(BuildRecipe { name: "redis", origins: "Debian" }), within_major: true }
     }
 
     fn causes(&self) -> &'static str {

@@ -9,7 +9,7 @@ use super::{
     ServiceImage, postgres, redis,
 };
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder},
     ids::{self, ResourceId},
     layout::{self, Secret},
@@ -122,15 +122,9 @@ impl Service for SynapseService {
 
     fn image(&self) -> ServiceImage {
         ServiceImage {
-            key: "synapse",
             recipe: Some(BuildRecipe { name: "synapse", origins: "Debian and PyPI" }),
             within_major: false,
-            takes_long: true,
         }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.synapse
     }
 
     fn keeps_data(&self) -> bool {
