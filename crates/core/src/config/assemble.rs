@@ -8,7 +8,7 @@ use super::{
         images as image_keys,
         images::ImageKeys,
         notify as notify_keys, services as keys,
-        site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
+        site::{CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, TIMEZONE},
         update::{AUTO, HOLD, REHEARSE},
     },
     network, proxmox,
@@ -29,7 +29,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let timezone = timezone(r);
     let host = r.optional(&HOST).value;
     let urls = urls(r, domain.as_ref());
-    let ports = ports(r);
+    let ports = Ports::checked(r);
     let (guest, memory) = guest(r);
     let proxmox = proxmox::proxmox(r, &guest);
     let images = images(r);
@@ -134,16 +134,6 @@ fn urls(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<(String, String)>
     Some((matrix, chat))
 }
 
-fn ports(r: &mut Reader<'_>) -> Ports {
-    let (synapse, web) = (r.value(&SYNAPSE_PORT), r.value(&WEB_PORT));
-    if synapse.sound() && web.sound() && synapse.value == web.value {
-        let (guilty, other): (&dyn AnyKey, _) =
-            if web.written() { (&WEB_PORT, SYNAPSE_PORT.path) } else { (&SYNAPSE_PORT, WEB_PORT.path) };
-        r.complain(guilty, Flaw::new(format!("this is {other} too; two services cannot share a port")));
-    }
-    Ports { bind: r.value(&BIND).value, synapse: synapse.value, web: web.value }
-}
-
 fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
     use guest_keys::{BACKEND, CORES, DISK, EXTRA_PACKAGES, IPV6, MEMORY, NAME, START_AT_BOOT};
     let memory = r.value(&MEMORY);
@@ -171,11 +161,11 @@ fn images(r: &mut Reader<'_>) -> Images {
     let source = r.value(&image_keys::SOURCE);
     Images {
         source: source.value,
-        choices: image_keys::IMAGES.each_ref().map(|keys| image(r, keys, &source)),
+        choices: image_keys::IMAGES.each_ref().map(|image| read_image(r, image.keys, &source)),
     }
 }
 
-fn image(r: &mut Reader<'_>, keys: &ImageKeys, source: &Got<SourceChoice>) -> ImageChoice {
+fn read_image(r: &mut Reader<'_>, keys: &ImageKeys, source: &Got<SourceChoice>) -> ImageChoice {
     let archive = r.optional(&keys.archive).value;
     let version = keys.build_version.as_ref().map(|key| (key, r.optional(key)));
     if let Some((key, version)) = &version

@@ -31,6 +31,7 @@ use std::{
 pub use self::{
     edge::{host_of, is_uuid},
     extra::Extra,
+    keys::ports::Ports,
     mistake::{Mistake, Mistakes},
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
@@ -40,8 +41,8 @@ pub use self::{
 use crate::{
     backup::Backup,
     name::{
-        AbsPath, Cidr, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
-        SshHost, Timezone,
+        AbsPath, Cidr, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, ServerName, SshHost,
+        Timezone,
     },
     service::ServiceId,
     size::{Bytes, Seconds},
@@ -90,17 +91,6 @@ pub struct Config {
     pub backup: Backup,
     /// `[notify]`
     pub notify: Notify,
-}
-
-/// Where the two published services listen in the guest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ports {
-    /// Address in the guest that the ports are published on.
-    pub bind: Ipv4Addr,
-    /// Synapse's client and federation port.
-    pub synapse: Port,
-    /// The web client's port.
-    pub web: Port,
 }
 
 /// Which kind of machine the guest is made by.

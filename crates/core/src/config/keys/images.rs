@@ -45,15 +45,20 @@ impl Fallback<ImageRef> for UsualImage {
 
 impl Within for ImageChoice {
     fn within<'a>(config: &'a Config, path: &str) -> Option<&'a Self> {
-        let keys = IMAGES.iter().find(|image| image.all().any(|key| key.path() == path))?;
-        Some(&config.images[keys.service])
+        let image = IMAGES.iter().find(|image| image.section.keys.iter().any(|key| key.path() == path))?;
+        Some(&config.images[image.service])
     }
 }
 
-/// The section of one service's image, with its keys.
-pub(in crate::config) struct ImageKeys {
+/// The section of one service's image.
+pub(in crate::config) struct ImageSection {
     service: ServiceId,
     pub section: Section,
+    pub keys: &'static ImageKeys,
+}
+
+/// The keys of one service's image.
+pub(in crate::config) struct ImageKeys {
     pub reference: Key<ImageRef, UsualImage, ImageChoice>,
     pub archive: Key<AbsPath, Follows, ImageChoice>,
     pub signature_key: Key<SigningKey, Follows, ImageChoice>,
@@ -62,15 +67,15 @@ pub(in crate::config) struct ImageKeys {
 }
 
 /// The sections of all images, in the order of the table of ids.
-pub(in crate::config) static IMAGES: LazyLock<[ImageKeys; ServiceId::ALL.len()]> =
-    LazyLock::new(|| ServiceId::ALL.map(ImageKeys::of));
+pub(in crate::config) static IMAGES: LazyLock<[ImageSection; ServiceId::ALL.len()]> =
+    LazyLock::new(|| ServiceId::ALL.map(ImageSection::of));
 
 /// The same in the order of the file.
-pub(in crate::config) fn in_file() -> impl Iterator<Item = &'static ImageKeys> {
+pub(in crate::config) fn in_file() -> impl Iterator<Item = &'static ImageSection> {
     ServiceId::by_image().into_iter().filter_map(|service| IMAGES.get(service.position()))
 }
 
-impl ImageKeys {
+impl ImageSection {
     fn of(service: ServiceId) -> Self {
         let image = service.image();
         let (title, section) = (service.title(), format!("images.{}", image.key));
@@ -78,12 +83,8 @@ impl ImageKeys {
         let repository = ImageRef::known(image.reference).repository();
         let program = repository.rsplit('/').next().unwrap_or(image.key);
         let first = ServiceId::by_image().first() == Some(&service);
-        Self {
-            service,
-            section: Section {
-                path: kept(section.clone()),
-                doc: kept(format!("The image of {}.", image.of)),
-            },
+        // The table is made once and lives as long as the program.
+        let keys: &'static ImageKeys = Box::leak(Box::new(ImageKeys {
             reference: Key {
                 path: path("reference"),
                 fallback: UsualImage(service),
@@ -124,17 +125,15 @@ impl ImageKeys {
                 doc: kept(format!("Version of {title} to build, where the image is built on the machine.")),
                 init: false,
             }),
-        }
-    }
-
-    /// Its keys, in the order of the file.
-    pub(in crate::config) fn all(&'static self) -> impl Iterator<Item = &'static dyn AnyKey> {
-        let all: [&'static dyn AnyKey; 3] = [&self.reference, &self.archive, &self.signature_key];
-        all.into_iter().chain(self.build_version.as_ref().map(|key| key as &'static dyn AnyKey))
+        }));
+        let mut all: Vec<&'static dyn AnyKey> = vec![&keys.reference, &keys.archive, &keys.signature_key];
+        all.extend(keys.build_version.as_ref().map(|key| key as &'static dyn AnyKey));
+        let doc = kept(format!("The image of {}.", image.of));
+        Self { service, section: Section { path: kept(section), doc, keys: all.leak() }, keys }
     }
 }
 
-/// A text of a key, which lives as long as the program: the table is made once.
+/// A text of the table.
 fn kept(text: String) -> &'static str {
     text.leak()
 }

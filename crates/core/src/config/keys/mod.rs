@@ -7,7 +7,9 @@ pub(super) mod extra;
 pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod notify;
+pub(super) mod ports;
 pub(super) mod proxmox;
+mod section;
 pub(super) mod services;
 pub(super) mod site;
 pub(super) mod update;
@@ -175,6 +177,7 @@ macro_rules! keys {
     };
 }
 pub(super) use keys;
+pub(super) use section::section;
 
 /// A section of the file.
 pub(super) struct Section {
@@ -182,45 +185,58 @@ pub(super) struct Section {
     pub path: &'static str,
     /// What it is about, in one sentence.
     pub doc: &'static str,
+    /// The keys that are declared with it, in the order of the file: its own, and in
+    /// `[edge]` those of the sections below it too.
+    pub keys: &'static [&'static dyn AnyKey],
 }
 
 /// The sections that are always there, in the order of the file.
-static SECTIONS: &[Section] = &[
-    Section {
+static SECTIONS: &[&Section] = &[
+    &Section {
         path: "",
         doc: "Who the server is. These stand at the top of the file, before the first section.",
+        keys: site::ALL,
     },
-    Section { path: "ports", doc: "Where Synapse and the web client listen in the guest." },
-    Section { path: "guest", doc: "The Debian system container that everything runs in." },
-    Section { path: "guest.network", doc: "How the guest is connected." },
-    Section { path: "proxmox", doc: "What only a container of Proxmox VE has." },
-    Section { path: "images", doc: "Where the containers' images come from." },
-    Section { path: "synapse", doc: "Synapse, the Matrix server." },
-    Section { path: "postgres", doc: "PostgreSQL, the database." },
-    Section {
+    &ports::SECTION,
+    &Section { path: "guest", doc: "The Debian system container that everything runs in.", keys: guest::ALL },
+    &Section { path: "guest.network", doc: "How the guest is connected.", keys: &[] },
+    &Section { path: "proxmox", doc: "What only a container of Proxmox VE has.", keys: proxmox::ALL },
+    &Section { path: "images", doc: "Where the containers' images come from.", keys: images::ALL },
+    &Section { path: "synapse", doc: "Synapse, the Matrix server.", keys: services::ALL },
+    &Section { path: "postgres", doc: "PostgreSQL, the database.", keys: &[] },
+    &Section {
         path: "turn",
         doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
+        keys: &[],
     },
-    Section { path: "web", doc: "The web client." },
-    Section { path: "update", doc: "Updates that nobody types." },
-    Section {
+    &Section { path: "web", doc: "The web client.", keys: extra::ALL },
+    &Section { path: "update", doc: "Updates that nobody types.", keys: update::ALL },
+    &Section {
         path: "edge",
         doc: "What stands between the internet and the guest. Each part is left alone unless it is named.",
+        keys: edge::ALL,
     },
-    Section {
+    &Section {
         path: "edge.cloudflare",
         doc: "A Cloudflare tunnel that leads people to the server. Without `tunnel` Cloudflare is left alone.",
+        keys: &[],
     },
-    Section {
+    &Section {
         path: "edge.npm",
         doc: "Nginx Proxy Manager, which stands before the guest. Without `address` it is left alone.",
+        keys: &[],
     },
-    Section { path: "well_known", doc: "What clients and other servers are told of this server." },
-    Section { path: "backup", doc: "Backups. Without `repository` there are none." },
-    Section {
+    &Section {
+        path: "well_known",
+        doc: "What clients and other servers are told of this server.",
+        keys: &[],
+    },
+    &Section { path: "backup", doc: "Backups. Without `repository` there are none.", keys: backup::ALL },
+    &Section {
         path: "notify",
         doc: "Who is told what came of updates, backups and drills that nobody watched. Without a `room`, `webhook_file` or `file` nobody \
               is.",
+        keys: notify::ALL,
     },
 ];
 
@@ -228,20 +244,13 @@ static SECTIONS: &[Section] = &[
 pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
     SECTIONS.iter().flat_map(|section| {
         let images = images::in_file().filter(|_| section.path == "images");
-        std::iter::once(section).chain(images.map(|image| &image.section))
+        std::iter::once(*section).chain(images.map(|image| &image.section))
     })
 }
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    let before = [site::ALL, guest::ALL, proxmox::ALL, images::ALL];
-    let after = [services::ALL, extra::ALL, update::ALL, edge::ALL, backup::ALL, notify::ALL];
-    let listed = |list: &'static [&'static dyn AnyKey]| list.iter().copied();
-    before
-        .into_iter()
-        .flat_map(listed)
-        .chain(images::in_file().flat_map(images::ImageKeys::all))
-        .chain(after.into_iter().flat_map(listed))
+    sections().flat_map(|section| section.keys.iter().copied())
 }
 
 /// The key at `path`.

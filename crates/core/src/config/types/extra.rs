@@ -56,7 +56,12 @@ impl<D: Decides> ExtraSettings<D> {
     /// Those of a config; none where there are none.
     pub(in crate::config) fn of(config: &Config) -> Option<Self> {
         let extra = D::of(config);
-        (!extra.is_empty()).then(|| Self { extra: extra.clone(), file: PhantomData })
+        (!extra.is_empty()).then(|| Self::new(extra.clone()))
+    }
+
+    /// Settings that were checked before.
+    pub(super) fn new(extra: Extra) -> Self {
+        Self { extra, file: PhantomData }
     }
 }
 
@@ -173,7 +178,7 @@ impl<D: Decides> TomlType for ExtraSettings<D> {
         }
         let settings = Map::deserialize(ValueDeserializer::from(value.clone()))
             .map_err(|error| vec![Flaw::new(format!("this cannot be read: {}", error.message()))])?;
-        Ok(Self { extra: Extra::new(settings), file: PhantomData })
+        Ok(Self::new(Extra::new(settings)))
     }
 
     fn to_toml(&self) -> toml::Value {
