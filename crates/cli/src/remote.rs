@@ -102,7 +102,7 @@ fn files(config: &Config) -> Result<Vec<(String, String)>, Error> {
         RootPassword::Locked | RootPassword::Ask => None,
     };
     let secret = config.turn.as_ref().map(|turn| &turn.secret_file);
-    let named = [password, secret, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_ref()];
+    let named = [password, secret, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_deref()];
     let mut files = Vec::new();
     for path in named.into_iter().flatten() {
         match fs::read_to_string(path.as_str()) {

@@ -2,7 +2,7 @@
 //! different.
 
 use crate::{
-    config::Config,
+    config::{Config, Defaults, Override},
     lock::{Lock, LockedImage},
     name::{Digest, ServerName},
     service::ServiceId,
@@ -118,7 +118,14 @@ file = "/var/log/notices"
 
 /// The config that most tests begin with.
 pub(crate) fn default_config() -> Config {
-    Config::parse(USUAL, "usual").unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    config_with(&[])
+}
+
+/// The same with other values of some keys.
+pub(crate) fn config_with(values: &[(&str, &str)]) -> Config {
+    let overrides: Vec<_> = values.iter().map(|(key, value)| Override::new(*key, *value, "--test")).collect();
+    Config::parse_with(USUAL, "usual", &overrides, &Defaults::default())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
 /// Everything differs from the default.

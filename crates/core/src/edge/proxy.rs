@@ -69,7 +69,7 @@ pub fn way(config: &Config, host: &str) -> Way {
         apex: config.apex_host().map(str::to_owned),
         synapse: Upstream { host: host.to_owned(), port: config.ports.synapse.get() },
         web: Upstream { host: host.to_owned(), port: config.ports.web.get() },
-        max_body: config.synapse.max_upload_size,
+        max_body: *config.synapse.max_upload_size,
         scheme: if config.matrix_url.starts_with("http://") { "http" } else { "https" },
         documents: well_known::documents(config),
         tunnel: config.edge.connectors.clone(),

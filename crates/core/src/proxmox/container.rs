@@ -97,7 +97,7 @@ fn wanted(config: &Config, now: &Settings) -> Vec<(&'static str, String)> {
     let (guest, proxmox) = (&config.guest, &config.proxmox);
     let mut all = vec![
         ("hostname", guest.name.to_string()),
-        ("cores", guest.cores.to_string()),
+        ("cores", guest.cores.get().to_string()),
         ("memory", guest.memory.as_mib().to_string()),
         ("swap", proxmox.swap.as_mib().to_string()),
         ("net0", net0(config, now.get("net0"))),

@@ -8,11 +8,14 @@ pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod notify;
 pub(super) mod ports;
+pub(super) mod postgres;
 pub(super) mod proxmox;
 mod section;
 pub(super) mod services;
 pub(super) mod site;
+pub(super) mod synapse;
 pub(super) mod update;
+pub(super) mod web;
 
 use serde_json::Value as Json;
 
@@ -198,19 +201,19 @@ static SECTIONS: &[&Section] = &[
         keys: site::ALL,
     },
     &ports::SECTION,
-    &Section { path: "guest", doc: "The Debian system container that everything runs in.", keys: guest::ALL },
-    &Section { path: "guest.network", doc: "How the guest is connected.", keys: &[] },
+    &guest::SECTION,
+    &Section { path: "guest.network", doc: "How the guest is connected.", keys: guest::ALL },
     &Section { path: "proxmox", doc: "What only a container of Proxmox VE has.", keys: proxmox::ALL },
     &Section { path: "images", doc: "Where the containers' images come from.", keys: images::ALL },
-    &Section { path: "synapse", doc: "Synapse, the Matrix server.", keys: services::ALL },
-    &Section { path: "postgres", doc: "PostgreSQL, the database.", keys: &[] },
+    &synapse::SECTION,
+    &postgres::SECTION,
     &Section {
         path: "turn",
         doc: "A TURN server, which helps calls through firewalls. Without `uris` there is none.",
-        keys: &[],
+        keys: services::ALL,
     },
-    &Section { path: "web", doc: "The web client.", keys: extra::ALL },
-    &Section { path: "update", doc: "Updates that nobody types.", keys: update::ALL },
+    &web::SECTION,
+    &update::SECTION,
     &Section {
         path: "edge",
         doc: "What stands between the internet and the guest. Each part is left alone unless it is named.",
@@ -232,12 +235,7 @@ static SECTIONS: &[&Section] = &[
         keys: &[],
     },
     &Section { path: "backup", doc: "Backups. Without `repository` there are none.", keys: backup::ALL },
-    &Section {
-        path: "notify",
-        doc: "Who is told what came of updates, backups and drills that nobody watched. Without a `room`, `webhook_file` or `file` nobody \
-              is.",
-        keys: notify::ALL,
-    },
+    &notify::SECTION,
 ];
 
 /// The sections, in the order of the file.

@@ -261,7 +261,10 @@ fn a_flag_takes_the_place_of_the_file() {
     let text = "domain = \"other.home.arpa\"\n[guest]\ncores = 8\n";
     let config = Config::parse_with(text, "matrix.toml", &overrides, &Defaults::default()).unwrap();
     assert_eq!(config.domain.as_str(), "chat.home.arpa");
-    assert_eq!((config.guest.cores, config.guest.ipv6, config.guest.extra_packages.len()), (2, true, 2));
+    assert_eq!(
+        (config.guest.cores.get(), config.guest.ipv6, config.guest.extra_packages.len()),
+        (2, true, 2)
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn every_key_has_a_value_in_some_config() {
 #[test]
 fn files_of_other_systems_are_read() {
     let text = "\u{feff}domain = \"chat.home.arpa\"\r\n\r\n[guest]\r\ncores = 2\r\n";
-    assert_eq!(Config::parse(text, "matrix.toml").unwrap().guest.cores, 2);
+    assert_eq!(Config::parse(text, "matrix.toml").unwrap().guest.cores.get(), 2);
     let mistakes = Config::parse(&text.replace('2', "0"), "matrix.toml").unwrap_err();
     assert_eq!((mistakes.list()[0].line, mistakes.list()[0].column), (Some(4), Some(1)));
 }

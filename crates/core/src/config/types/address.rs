@@ -34,7 +34,7 @@ impl HostCidr {
 
 /// A network, by its first address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct PrivateNetwork(pub Cidr4);
+pub struct PrivateNetwork(pub(in crate::config) Cidr4);
 
 impl TextType for PrivateNetwork {
     fn wanted() -> String {

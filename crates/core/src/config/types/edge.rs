@@ -172,7 +172,7 @@ impl TextType for EnvName {
 
 /// A Matrix room: its id, or an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Room(pub String);
+pub struct Room(pub(in crate::config) String);
 
 impl TextType for Room {
     fn wanted() -> String {

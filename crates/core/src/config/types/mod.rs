@@ -6,6 +6,7 @@ mod certificate;
 mod choice;
 mod edge;
 mod extra;
+mod held;
 mod list;
 mod number;
 mod repository;
@@ -23,18 +24,24 @@ use toml::{
 
 use crate::name::Invalid;
 
-pub(super) use self::{
-    address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
+pub use self::{
+    address::PrivateNetwork,
     certificate::Certificates,
-    choice::RegistrationChoice,
-    edge::{Email, EnvName, NetworkCidr, NetworkCidr4, Room, ServiceUrl, UserId},
-    extra::{By, Decided, Decides, ExtraSettings},
+    edge::Room,
+    extra::ExtraSettings,
     list::List,
     number::{Factor, Int},
+    words::{Country, KeptFor, SecretPath, Size, Words},
+};
+pub(super) use self::{
+    address::{Address6Choice, AddressChoice, PublicUrl, Subnet, TurnUri},
+    choice::RegistrationChoice,
+    edge::{Email, EnvName, NetworkCidr, NetworkCidr4, ServiceUrl, UserId},
+    extra::{By, Decided, Decides},
     repository::{Limit, MoreRepositories, Region},
     signing_key::SigningKey,
     text::{TextType, enum_schema, nearest, zone_is_known},
-    words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
+    words::{BuildVersion, RootPasswordChoice, Span},
 };
 
 /// One thing that is wrong with a value.

@@ -11,7 +11,7 @@ use crate::{
 
 /// A size from `MIN` to `MAX` mebibytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct Size<const MIN: u64, const MAX: u64>(pub Bytes);
+pub struct Size<const MIN: u64, const MAX: u64>(pub(in crate::config) Bytes);
 
 impl<const MIN: u64, const MAX: u64> TextType for Size<MIN, MAX> {
     fn wanted() -> String {
@@ -79,7 +79,7 @@ impl<const MIN: u64, const MAX: u64> TextType for Span<MIN, MAX> {
 
 /// How long something is kept: at least an hour, or forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct KeptFor(pub Option<Seconds>);
+pub struct KeptFor(pub(in crate::config) Option<Seconds>);
 
 impl TextType for KeptFor {
     fn wanted() -> String {
@@ -108,7 +108,7 @@ impl TextType for KeptFor {
 
 /// A line of text for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Words(pub String);
+pub struct Words(pub(in crate::config) String);
 
 impl TextType for Words {
     fn wanted() -> String {
@@ -136,7 +136,7 @@ impl TextType for Words {
 /// The path of a file with a secret. Whoever writes the secret itself here by
 /// mistake must not see it in a message, so its messages do not show the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct SecretPath(pub AbsPath);
+pub struct SecretPath(pub(in crate::config) AbsPath);
 
 impl TextType for SecretPath {
     const NAMES_LOCAL: bool = true;
@@ -197,7 +197,7 @@ impl TextType for RootPasswordChoice {
 
 /// A two-letter country code (ISO 3166-1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Country(pub String);
+pub struct Country(pub(in crate::config) String);
 
 impl TextType for Country {
     fn wanted() -> String {
