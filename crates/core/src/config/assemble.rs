@@ -2,7 +2,7 @@
 
 use super::{
     Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, SourceChoice, Synapse, Turn, Updates, Web,
-    edge,
+    WellKnown, edge,
     keys::{
         AnyKey, backup as backup_keys, images as image_keys,
         images::ImageKeys,
@@ -36,7 +36,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let web = Web::read(r);
     let update = Updates::read(r);
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
-    let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
+    let well_known = WellKnown::checked(r, domain.as_ref(), server_name.as_ref());
     let backup = backup(r);
     let notify = Notify::read(r);
     let (matrix_url, chat_url) = urls?;

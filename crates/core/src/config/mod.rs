@@ -31,6 +31,7 @@ use std::{
 pub use self::{
     edge::{host_of, is_uuid},
     extra::Extra,
+    keys::well_known::WellKnown,
     keys::{
         guest::Guest, notify::Notify, ports::Ports, postgres::Postgres, synapse::Synapse, update::Updates,
         web::Web,
@@ -39,8 +40,8 @@ pub use self::{
     proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
     types::{
-        Certificates, Country, ExtraSettings, Factor, Int, KeptFor, List, PrivateNetwork, Room, SecretPath,
-        Size, Words,
+        Certificates, Country, Email, ExtraSettings, Factor, Int, KeptFor, List, PrivateNetwork, PublicUrl,
+        Room, SecretPath, ServiceUrl, Size, UserId, Words,
     },
     whose::{Whose, distrust},
 };
@@ -383,39 +384,6 @@ pub enum ApexChoice {
     Here,
     /// The domain's own web server answers them.
     Elsewhere,
-}
-
-/// `[well_known]`: what clients and servers are told of this one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WellKnown {
-    /// Who answers for the domain itself.
-    pub apex: ApexChoice,
-    /// `m.identity_server`
-    pub identity_server: Option<String>,
-    /// `org.matrix.msc3575.proxy`
-    pub sliding_sync_proxy: Option<String>,
-    /// `org.matrix.msc4143.rtc_foci`
-    pub rtc_foci: Vec<String>,
-    /// `support_page`
-    pub support_page: Option<String>,
-    /// E-mail address of the administrator.
-    pub support_email: Option<String>,
-    /// Matrix id of the administrator.
-    pub support_user: Option<String>,
-}
-
-impl Default for WellKnown {
-    fn default() -> Self {
-        Self {
-            apex: ApexChoice::Here,
-            identity_server: None,
-            sliding_sync_proxy: None,
-            rtc_foci: Vec::new(),
-            support_page: None,
-            support_email: None,
-            support_user: None,
-        }
-    }
 }
 
 /// Whether the text of a config names a host, whatever else is wrong in it.

@@ -16,6 +16,7 @@ pub(super) mod site;
 pub(super) mod synapse;
 pub(super) mod update;
 pub(super) mod web;
+pub(super) mod well_known;
 
 use serde_json::Value as Json;
 
@@ -229,11 +230,7 @@ static SECTIONS: &[&Section] = &[
         doc: "Nginx Proxy Manager, which stands before the guest. Without `address` it is left alone.",
         keys: &[],
     },
-    &Section {
-        path: "well_known",
-        doc: "What clients and other servers are told of this server.",
-        keys: &[],
-    },
+    &well_known::SECTION,
     &Section { path: "backup", doc: "Backups. Without `repository` there are none.", keys: backup::ALL },
     &notify::SECTION,
 ];

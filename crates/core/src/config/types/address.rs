@@ -206,7 +206,7 @@ impl TextType for SshHost {
 
 /// A public address: `https://host` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct PublicUrl(pub String);
+pub struct PublicUrl(pub(in crate::config) String);
 
 impl TextType for PublicUrl {
     fn wanted() -> String {

@@ -4,7 +4,8 @@
 use std::ops::{Deref, DerefMut};
 
 use super::{
-    Certificates, Country, ExtraSettings, KeptFor, List, PrivateNetwork, Room, SecretPath, Size, Words,
+    Certificates, Country, Email, ExtraSettings, KeptFor, List, PrivateNetwork, PublicUrl, Room, SecretPath,
+    ServiceUrl, Size, UserId, Words,
 };
 use crate::{
     config::Extra,
@@ -14,7 +15,8 @@ use crate::{
 
 macro_rules! held {
     ($($(@[$($param:tt)*])? $type:ty => $target:ty;)*) => {
-        $(impl$(<$($param)*>)? Deref for $type {
+        $(#[automatically_derived]
+        impl$(<$($param)*>)? Deref for $type {
             type Target = $target;
 
             fn deref(&self) -> &$target {
@@ -27,12 +29,16 @@ macro_rules! held {
 held! {
     Certificates => str;
     Country => str;
+    Email => str;
     KeptFor => Option<Seconds>;
     @[T] List<T> => [T];
     PrivateNetwork => Cidr4;
+    PublicUrl => str;
     Room => str;
     SecretPath => AbsPath;
+    ServiceUrl => str;
     @[const MIN: u64, const MAX: u64] Size<MIN, MAX> => Bytes;
+    UserId => str;
     Words => str;
 }
 

@@ -24,24 +24,24 @@ use toml::{
 
 use crate::name::Invalid;
 
-pub use self::{
-    address::PrivateNetwork,
-    certificate::Certificates,
-    edge::Room,
-    extra::ExtraSettings,
-    list::List,
-    number::{Factor, Int},
-    words::{Country, KeptFor, SecretPath, Size, Words},
-};
 pub(super) use self::{
-    address::{Address6Choice, AddressChoice, PublicUrl, Subnet, TurnUri},
+    address::{Address6Choice, AddressChoice, Subnet, TurnUri},
     choice::RegistrationChoice,
-    edge::{Email, EnvName, NetworkCidr, NetworkCidr4, ServiceUrl, UserId},
+    edge::{EnvName, NetworkCidr, NetworkCidr4},
     extra::{By, Decided, Decides},
     repository::{Limit, MoreRepositories, Region},
     signing_key::SigningKey,
     text::{TextType, enum_schema, nearest, zone_is_known},
     words::{BuildVersion, RootPasswordChoice, Span},
+};
+pub use self::{
+    address::{PrivateNetwork, PublicUrl},
+    certificate::Certificates,
+    edge::{Email, Room, ServiceUrl, UserId},
+    extra::ExtraSettings,
+    list::List,
+    number::{Factor, Int},
+    words::{Country, KeptFor, SecretPath, Size, Words},
 };
 
 /// One thing that is wrong with a value.
