@@ -1,15 +1,14 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, SourceChoice, Synapse, Turn, Updates, Web,
-    WellKnown, edge,
+    Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, Proxmox, SourceChoice, Synapse, Turn,
+    Updates, Web, WellKnown, edge,
     keys::{
         AnyKey, backup as backup_keys, images as image_keys,
         images::ImageKeys,
         services as keys,
         site::{CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, TIMEZONE},
     },
-    proxmox,
     read::{Got, Reader},
     types::{BuildVersion, Flaw, PublicUrl, SigningKey},
 };
@@ -28,7 +27,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let urls = urls(r, domain.as_ref());
     let ports = Ports::checked(r);
     let guest = Guest::read(r);
-    let proxmox = proxmox::proxmox(r, &guest);
+    let proxmox = Proxmox::checked(r, &guest);
     let images = images(r);
     let synapse = Synapse::read(r);
     let postgres = Postgres::checked(r, &guest);

@@ -12,7 +12,6 @@ pub mod init;
 mod keys;
 mod mistake;
 mod network;
-mod proxmox;
 mod read;
 pub mod reference;
 pub mod renamed;
@@ -33,11 +32,16 @@ pub use self::{
     extra::Extra,
     keys::well_known::WellKnown,
     keys::{
-        guest::Guest, notify::Notify, ports::Ports, postgres::Postgres, synapse::Synapse, update::Updates,
+        guest::Guest,
+        notify::Notify,
+        ports::Ports,
+        postgres::Postgres,
+        proxmox::{Address6, Proxmox, RootPassword},
+        synapse::Synapse,
+        update::Updates,
         web::Web,
     },
     mistake::{Mistake, Mistakes},
-    proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
     types::{
         Certificates, Country, Email, ExtraSettings, Factor, Int, KeptFor, List, PrivateNetwork, PublicUrl,

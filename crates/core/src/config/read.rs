@@ -157,6 +157,11 @@ impl<'a> Reader<'a> {
         Self { source, document, flags, defaults, origins: BTreeMap::new(), mistakes }
     }
 
+    /// What is read where nobody wrote anything.
+    pub(super) fn of_nothing<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        read(&mut Reader::new(Source { file: "", text: "" }, &[], &Defaults::default()))
+    }
+
     /// The config, and the keys that were asked for on the way.
     pub(super) fn run(mut self) -> (Result<Config, Mistakes>, BTreeSet<&'static str>) {
         // A text that is not TOML was told about already; without its keys

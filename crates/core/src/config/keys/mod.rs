@@ -204,7 +204,7 @@ static SECTIONS: &[&Section] = &[
     &ports::SECTION,
     &guest::SECTION,
     &Section { path: "guest.network", doc: "How the guest is connected.", keys: guest::ALL },
-    &Section { path: "proxmox", doc: "What only a container of Proxmox VE has.", keys: proxmox::ALL },
+    &proxmox::SECTION,
     &Section { path: "images", doc: "Where the containers' images come from.", keys: images::ALL },
     &synapse::SECTION,
     &postgres::SECTION,

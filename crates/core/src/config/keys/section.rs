@@ -10,12 +10,15 @@
 /// `example` is another value than that, as TOML. With `init: true`, the file of `init`
 /// mentions it.
 ///
+/// `[section in found]` has values only where the function finds the section in a config.
+/// What stands behind a colon is derived besides.
+///
 /// A field that is made of several keys `together` says how it is read. The `keys` of such
 /// fields come before the others, each with its value `of` the section.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
-        [$section:ident $(: $($derive:ident),+)?] pub struct $name:ident {
+        [$section:ident $(in $within:path)? $(: $($derive:ident),+)?] pub struct $name:ident {
             $(together {
                 $(
                     $(#[doc = $together_doc:literal])+
@@ -99,7 +102,7 @@ macro_rules! section {
 
         impl $crate::config::keys::Within for $name {
             fn within<'a>(config: &'a $crate::config::Config, _: &str) -> Option<&'a Self> {
-                Some(&config.$section)
+                $crate::config::keys::section!(@within config, $section $(, $within)?)
             }
         }
 
@@ -136,6 +139,9 @@ macro_rules! section {
     (@read usual $reader:ident, $key:expr) => { $reader.value($key).value };
     (@read follows $reader:ident, $key:expr) => { $reader.optional($key).value };
     (@read empty $reader:ident, $key:expr) => { $reader.optional($key).value.unwrap_or_default() };
+
+    (@within $config:ident, $section:ident) => { Some(&$config.$section) };
+    (@within $config:ident, $section:ident, $within:path) => { $within($config) };
 
     (@init) => { false };
     (@init $init:literal) => { $init };

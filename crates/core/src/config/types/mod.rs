@@ -25,14 +25,14 @@ use toml::{
 use crate::name::Invalid;
 
 pub(super) use self::{
-    address::{Address6Choice, AddressChoice, Subnet, TurnUri},
+    address::{AddressChoice, Subnet, TurnUri},
     choice::RegistrationChoice,
     edge::{EnvName, NetworkCidr, NetworkCidr4},
     extra::{By, Decided, Decides},
     repository::{Limit, MoreRepositories, Region},
     signing_key::SigningKey,
     text::{TextType, enum_schema, nearest, zone_is_known},
-    words::{BuildVersion, RootPasswordChoice, Span},
+    words::{BuildVersion, Span},
 };
 pub use self::{
     address::{PrivateNetwork, PublicUrl},

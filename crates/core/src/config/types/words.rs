@@ -160,11 +160,7 @@ impl TextType for SecretPath {
     }
 }
 
-/// `proxmox.root_password`: a word, or the path of a file with the password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct RootPasswordChoice(pub RootPassword);
-
-impl TextType for RootPasswordChoice {
+impl TextType for RootPassword {
     const NAMES_LOCAL: bool = true;
 
     fn wanted() -> String {
@@ -172,19 +168,19 @@ impl TextType for RootPasswordChoice {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         match text {
-            "locked" => Ok(Self(RootPassword::Locked)),
-            "ask" => Ok(Self(RootPassword::Ask)),
-            text => AbsPath::parse(text).map(|path| Self(RootPassword::File(path))).map_err(|_| {
+            "locked" => Ok(Self::Locked),
+            "ask" => Ok(Self::Ask),
+            text => AbsPath::parse(text).map(Self::File).map_err(|_| {
                 Flaw::new(format!("must be {}", Self::wanted()))
                     .hint("put the password into a file of its own, and write that file's path here")
             }),
         }
     }
     fn to_text(&self) -> String {
-        match &self.0 {
-            RootPassword::Locked => "locked".to_owned(),
-            RootPassword::Ask => "ask".to_owned(),
-            RootPassword::File(path) => path.to_string(),
+        match self {
+            Self::Locked => "locked".to_owned(),
+            Self::Ask => "ask".to_owned(),
+            Self::File(path) => path.to_string(),
         }
     }
     fn pattern() -> Option<String> {
