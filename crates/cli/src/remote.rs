@@ -102,7 +102,7 @@ fn files(config: &Config) -> Result<Vec<(String, String)>, Error> {
         RootPassword::Locked | RootPassword::Ask => None,
     };
     let turn = config.turn.iter().flat_map(Turn::files);
-    let named = [password, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_ref()];
+    let named = [password, config.proxmox.ssh_keys.as_ref(), config.notify.webhook_file.as_deref()];
     let mut files = Vec::new();
     for path in named.into_iter().flatten().chain(turn) {
         match fs::read_to_string(path.as_str()) {

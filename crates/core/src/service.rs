@@ -19,17 +19,105 @@ pub struct ServiceIdentity {
     pub title: &'static str,
     /// The user that its image runs as.
     pub owner: Owner,
+    /// Its image.
+    pub image: ImageIdentity,
+}
+
+/// What is fixed about a service's image, as far as the config speaks of it: the keys of
+/// `[images.KEY]` follow from it.
+#[derive(Debug)]
+pub struct ImageIdentity {
+    /// Its section below `[images]`.
+    pub key: &'static str,
+    /// What it is the image of, and what that is for.
+    pub of: &'static str,
+    /// What the registry calls it, where nobody says otherwise.
+    pub reference: &'static str,
+    /// The tag of another one, as an example.
+    pub other_tag: &'static str,
+    /// A sentence about what to bear in mind before another one is chosen, or nothing.
+    pub caution: &'static str,
+    /// A version that can be asked for where the image is built, as an example; none
+    /// where the newest is built, always.
+    pub build_version: Option<&'static str>,
+    /// Whether it takes much longer to get than the others.
+    pub takes_long: bool,
 }
 
 /// All services, in the order in which they start. Their rooms are in
 /// [`crate::stack`]; the ids are here because the config and the lock, which the rooms
 /// read, name services.
 static TABLE: [ServiceIdentity; 5] = [
-    ServiceIdentity { name: "postgres_db", title: "PostgreSQL", owner: Owner::same(70) },
-    ServiceIdentity { name: "redis", title: "Redis", owner: Owner { uid: 999, gid: 1000 } },
-    ServiceIdentity { name: "synapse", title: "Synapse", owner: Owner::same(991) },
-    ServiceIdentity { name: "element-web", title: "the web client", owner: Owner::same(101) },
-    ServiceIdentity { name: "coturn", title: "the TURN server", owner: Owner::same(3478) },
+    ServiceIdentity {
+        name: "postgres_db",
+        title: "PostgreSQL",
+        owner: Owner::same(70),
+        image: ImageIdentity {
+            key: "postgres",
+            of: "PostgreSQL, the database",
+            reference: "docker.io/library/postgres:18-alpine",
+            other_tag: "18.1-alpine",
+            caution: "Another major version than the one that made the database cannot open it.",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "redis",
+        title: "Redis",
+        owner: Owner { uid: 999, gid: 1000 },
+        image: ImageIdentity {
+            key: "redis",
+            of: "Redis, the cache",
+            reference: "docker.io/library/redis:8-alpine",
+            other_tag: "8.6-alpine",
+            caution: "",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "synapse",
+        title: "Synapse",
+        owner: Owner::same(991),
+        image: ImageIdentity {
+            key: "synapse",
+            of: "Synapse, the Matrix server",
+            reference: "ghcr.io/element-hq/synapse:v1.157.1",
+            other_tag: "v1.158.0",
+            caution: "",
+            build_version: Some("1.157.1"),
+            takes_long: true,
+        },
+    },
+    ServiceIdentity {
+        name: "element-web",
+        title: "the web client",
+        owner: Owner::same(101),
+        image: ImageIdentity {
+            key: "web",
+            of: "the web client",
+            reference: "docker.io/vectorim/element-web:v1.12.6",
+            other_tag: "v1.12.7",
+            caution: "Where images are built, the web client is Hydrogen, since Element Web is in no package registry.",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "coturn",
+        title: "the TURN server",
+        owner: Owner::same(3478),
+        image: ImageIdentity {
+            key: "coturn",
+            of: "the TURN server",
+            reference: "docker.io/coturn/coturn:4",
+            other_tag: "4.6.2",
+            caution: "",
+            build_version: None,
+            takes_long: false,
+        },
+    },
 ];
 
 /// One service of the stack; its container and its unit are named after it.
@@ -84,6 +172,19 @@ impl ServiceId {
     /// The user that its image runs as.
     pub const fn owner(self) -> Owner {
         TABLE[self.0].owner
+    }
+
+    /// What is fixed about its image.
+    pub const fn image(self) -> &'static ImageIdentity {
+        &TABLE[self.0].image
+    }
+
+    /// All services, those first whose images take longest to get: everything else has
+    /// time until they are there.
+    pub fn by_image() -> [ServiceId; TABLE.len()] {
+        let mut all = ServiceId::ALL;
+        all.sort_by_key(|service| !service.image().takes_long);
+        all
     }
 
     /// The service called `name`.

@@ -2,29 +2,131 @@
 //! different.
 
 use crate::{
-    backup::{Backup, Keep, Limits, Location, Repository, RepositoryName, Schedule, Terms},
-    config::{
-        Address, BackendChoice, Config, Edge, Extra, Guest, ImageChoice, Images, LogLevel, Network, Notify,
-        NotifyOn, Ports, Postgres, Proxmox, Registration, SourceChoice, Synapse, Turn, TurnRelay, Updates,
-        Web, WellKnown,
-    },
+    config::{Config, Defaults, Override},
     layout::Secret,
     lock::{Lock, LockedImage},
-    name::{
-        AbsPath, Cidr4, Digest, Domain, GuestName, ImageRef, InterfaceName, Port, ServerName, SshHost,
-        Timezone,
-    },
-    size::{Bytes, Rate, Seconds},
+    name::{Digest, ServerName},
+    service::ServiceId,
+    size::Bytes,
     stack::{self, DatabaseName, Facts, RoomDatabase},
 };
 
-fn image(reference: &str) -> ImageChoice {
-    ImageChoice {
-        reference: ImageRef::parse(reference).unwrap(),
-        archive: None,
-        build_version: None,
-        signature_key: None,
-    }
+/// What only `domain` gives, but for what many snapshots have had since before the defaults
+/// were what they are.
+const USUAL: &str = r##"
+domain = "chat.home.arpa"
+
+[guest]
+cores = 2
+network.bridge = "mpbr0"
+network.subnet = "10.86.0.1/24"
+
+[images.web]
+reference = "docker.io/vectorim/element-web:v1.12.0"
+
+[synapse]
+registration = "closed"
+cache_factor = 1.0
+log_level = "info"
+"##;
+
+/// Everything that the rooms read differs from [`USUAL`].
+const UNUSUAL: &str = r##"
+domain = "verein.ch"
+server_name = "verein.ch"
+timezone = "Europe/Zurich"
+host = "ssh://root@pve.lan"
+matrix_url = "https://m.verein.ch"
+chat_url = "https://c.verein.ch"
+
+[ports]
+bind = "10.1.2.3"
+synapse = 18008
+web = 18080
+
+[guest]
+cores = 8
+memory = "16G"
+disk = "200G"
+ipv6 = true
+network.bridge = "mpbr0"
+network.subnet = "10.86.0.1/24"
+
+[images]
+web.reference = "docker.io/vectorim/element-web:v1.12.0"
+
+[synapse]
+registration = "open"
+open_registration_reason = "a club's demo"
+max_upload_size = "1G"
+presence = false
+remote_media_lifetime = "forever"
+forgotten_room_retention = "forever"
+url_previews = false
+cache_factor = 2.5
+federation_allow = ["matrix.org", "a.de:8448"]
+federation_ca = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+private_networks = ["192.168.1.0/24"]
+report_stats = true
+password_min_length = 14
+profiles_need_login = false
+profiles_of_shared_rooms = false
+log_level = "debug"
+
+[postgres]
+shared_buffers = "777M"
+max_connections = 50
+
+[turn]
+uris = ["turn:turn.verein.ch:3478?transport=udp", "turns:turn.verein.ch:5349"]
+secret_file = "/root/turn"
+user_lifetime = "2h"
+allow_guests = true
+
+[web]
+brand = 'Verein "#1": ${x}'
+default_country = "CH"
+custom_servers = true
+
+[update]
+auto = false
+hold = ["redis"]
+rehearse = true
+
+[backup]
+repository = "/mnt/disk2/backup"
+schedule = "Mon,Thu 02:15"
+drill = "never"
+keep_daily = 1
+keep_weekly = 2
+keep_monthly = 3
+keep_yearly = 4
+upload_limit = "2M/s"
+download_limit = "10M/s"
+s3_credentials = "/root/s3-keys"
+s3_region = "eu-central-1"
+
+[[backup.repositories]]
+name = "away"
+repository = "sftp:backup@nas:/srv/matrix"
+
+[notify]
+on = "always"
+room = "#server:verein.ch"
+webhook_file = "/root/webhook"
+file = "/var/log/notices"
+"##;
+
+/// The config that most tests begin with.
+pub(crate) fn default_config() -> Config {
+    config_with(&[])
+}
+
+/// The same with other values of some keys.
+pub(crate) fn config_with(values: &[(&str, &str)]) -> Config {
+    let overrides: Vec<_> = values.iter().map(|(key, value)| Override::new(*key, *value, "--test")).collect();
+    Config::parse_with(USUAL, "usual", &overrides, &Defaults::default())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
 /// Synapse's database, and one as another room would have it.
@@ -41,146 +143,14 @@ pub(crate) fn two_databases() -> [RoomDatabase; 2] {
     [stack::synapse::DATABASE, other]
 }
 
-/// What only `domain` gives, on a guest with 4 GiB.
-pub(crate) fn default_config() -> Config {
-    Config {
-        domain: Domain::parse("chat.home.arpa").unwrap(),
-        server_name: ServerName::parse("matrix.chat.home.arpa").unwrap(),
-        timezone: Timezone::parse("UTC").unwrap(),
-        host: None,
-        matrix_url: "https://matrix.chat.home.arpa".into(),
-        chat_url: "https://chat.chat.home.arpa".into(),
-        ports: Ports { bind: [0, 0, 0, 0].into(), synapse: Port::known(8008), web: Port::known(8080) },
-        guest: Guest {
-            backend: BackendChoice::Auto,
-            name: GuestName::parse("matrix").unwrap(),
-            cores: 2,
-            memory: Bytes::gib(4),
-            disk: None,
-            network: Network::Own {
-                bridge: InterfaceName::parse("mpbr0").unwrap(),
-                subnet: Cidr4::known(10, 86, 0, 1, 24),
-                address: Address::Auto,
-            },
-            extra_packages: Vec::new(),
-            ipv6: false,
-            start_at_boot: true,
-        },
-        proxmox: Proxmox::default(),
-        images: Images {
-            source: SourceChoice::Auto,
-            postgres: image("docker.io/library/postgres:18-alpine"),
-            redis: image("docker.io/library/redis:8-alpine"),
-            synapse: image("ghcr.io/element-hq/synapse:v1.157.1"),
-            web: image("docker.io/vectorim/element-web:v1.12.0"),
-            coturn: image("docker.io/coturn/coturn:4.6.2"),
-        },
-        synapse: Synapse {
-            registration: Registration::Closed,
-            max_upload_size: Bytes::mib(200),
-            presence: true,
-            remote_media_lifetime: Some(Seconds::days(90)),
-            forgotten_room_retention: Some(Seconds::days(7)),
-            url_previews: true,
-            cache_factor: 1.0,
-            federation_allow: None,
-            federation_ca: None,
-            private_networks: None,
-            report_stats: false,
-            password_min_length: 10,
-            profiles_need_login: true,
-            profiles_of_shared_rooms: true,
-            log_level: LogLevel::Info,
-            extra: Extra::default(),
-        },
-        postgres: Postgres { shared_buffers: None, max_connections: 100, extra: Extra::default() },
-        turn: None,
-        web: Web {
-            brand: "Element".into(),
-            default_country: None,
-            custom_servers: false,
-            extra: Extra::default(),
-        },
-        update: Updates { auto: true, hold: Vec::new(), rehearse: false },
-        edge: Edge::default(),
-        well_known: WellKnown::default(),
-        backup: Backup::default(),
-        notify: Notify::default(),
-    }
-}
-
 /// Everything differs from the default.
 pub(crate) fn changed_config() -> Config {
-    let default = default_config();
-    Config {
-        domain: Domain::parse("verein.ch").unwrap(),
-        server_name: ServerName::parse("verein.ch").unwrap(),
-        timezone: Timezone::parse("Europe/Zurich").unwrap(),
-        host: Some(SshHost::parse("ssh://root@pve.lan").unwrap()),
-        matrix_url: "https://m.verein.ch".into(),
-        chat_url: "https://c.verein.ch".into(),
-        ports: Ports { bind: [10, 1, 2, 3].into(), synapse: Port::known(18008), web: Port::known(18080) },
-        guest: Guest {
-            cores: 8,
-            memory: Bytes::gib(16),
-            disk: Some(Bytes::gib(200)),
-            ipv6: true,
-            ..default.guest
-        },
-        synapse: Synapse {
-            registration: Registration::Open { reason: "a club's demo".into() },
-            max_upload_size: Bytes::gib(1),
-            presence: false,
-            remote_media_lifetime: None,
-            forgotten_room_retention: None,
-            url_previews: false,
-            cache_factor: 2.5,
-            federation_allow: Some(vec![
-                ServerName::parse("matrix.org").unwrap(),
-                ServerName::parse("a.de:8448").unwrap(),
-            ]),
-            federation_ca: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into()),
-            private_networks: Some(vec![Cidr4::known(192, 168, 1, 0, 24)]),
-            report_stats: true,
-            password_min_length: 14,
-            profiles_need_login: false,
-            profiles_of_shared_rooms: false,
-            log_level: LogLevel::Debug,
-            extra: Extra::default(),
-        },
-        postgres: Postgres {
-            shared_buffers: Some(Bytes::mib(777)),
-            max_connections: 50,
-            extra: Extra::default(),
-        },
-        turn: Some(Turn {
-            relay: TurnRelay::Elsewhere {
-                uris: vec![
-                    "turn:turn.verein.ch:3478?transport=udp".into(),
-                    "turns:turn.verein.ch:5349".into(),
-                ],
-                secret_file: AbsPath::parse("/root/turn").unwrap(),
-            },
-            user_lifetime: Seconds(7200),
-            allow_guests: true,
-        }),
-        web: Web {
-            brand: "Verein \"#1\": ${x}".into(),
-            default_country: Some("CH".into()),
-            custom_servers: true,
-            extra: Extra::default(),
-        },
-        images: changed_images(default.images),
-        update: Updates { auto: false, hold: vec![stack::redis::ID], rehearse: true },
-        backup: changed_backup(),
-        notify: Notify {
-            on: NotifyOn::Always,
-            room: Some("#server:verein.ch".into()),
-            webhook_file: Some(AbsPath::parse("/root/webhook").unwrap()),
-            file: Some(AbsPath::parse("/var/log/notices").unwrap()),
-        },
-        ..default
+    let mut config = Config::parse(UNUSUAL, "unusual").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
+    for service in ServiceId::ALL {
+        config.images[service].signature_key = Some(key.to_owned());
     }
+    config
 }
 
 /// A guest like the default config's, on a machine that can do everything.
@@ -205,16 +175,6 @@ pub(super) fn weak_facts() -> Facts {
         cpu_weights: false,
         ipv6: true,
     }
-}
-
-fn changed_images(mut images: Images) -> Images {
-    let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-    for image in
-        [&mut images.postgres, &mut images.redis, &mut images.synapse, &mut images.web, &mut images.coturn]
-    {
-        image.signature_key = Some(key.to_owned());
-    }
-    images
 }
 
 /// A lock with all images.
@@ -253,29 +213,6 @@ pub(crate) fn show(files: &[crate::desired::DesiredFile]) -> String {
             format!("=== {} {} {}:{} ({})\n{}", f.path, f.mode, f.owner.uid, f.owner.gid, f.why, f.content)
         })
         .collect()
-}
-
-fn changed_backup() -> Backup {
-    let terms = Terms {
-        schedule: Schedule::parse("Mon,Thu 02:15").unwrap(),
-        drill: Schedule::NEVER,
-        keep: Keep { daily: 1, weekly: 2, monthly: 3, yearly: 4 },
-        limits: Limits { upload: Rate::parse("2M/s").ok(), download: Rate::parse("10M/s").ok() },
-        s3_credentials: Some(AbsPath::parse("/root/s3-keys").unwrap()),
-        s3_region: Some("eu-central-1".to_owned()),
-    };
-    let repository = |name: &str, location: &str| Repository {
-        name: RepositoryName::parse(name).unwrap(),
-        location: Location::parse(location).unwrap(),
-        terms: terms.clone(),
-    };
-    Backup {
-        repositories: vec![
-            repository("main", "/mnt/disk2/backup"),
-            repository("away", "sftp:backup@nas:/srv/matrix"),
-        ],
-        terms,
-    }
 }
 
 /// The lines that differ between two texts.

@@ -4,6 +4,7 @@ use matrix_podman_core::{
     backup::{Manifest, MediaList},
     config::{Config, Defaults, restored::Origin},
     lock::Lock,
+    service::ServiceId,
 };
 
 /// `matrix.lock`.
@@ -47,7 +48,8 @@ pub fn config(bytes: &[u8]) {
         let config = &restored.config;
         assert!(config.host.is_none() && config.turn.is_none(), "{text:?}");
         assert!(config.notify.webhook_file.is_none() && config.notify.file.is_none(), "{text:?}");
-        assert!(config.images.synapse.archive.is_none() && config.edge.npm.is_none(), "{text:?}");
+        assert!(ServiceId::ALL.iter().all(|service| config.images[*service].archive.is_none()), "{text:?}");
+        assert!(config.edge.npm.is_none(), "{text:?}");
         let again = Config::parse(&restored.text, "matrix.toml");
         assert_eq!(again.as_ref(), Ok(config), "what is written means something else: {}", restored.text);
     }

@@ -78,7 +78,7 @@ pub fn tell(world: &World, subject: Subject, well: bool, what: &str) -> Vec<Sent
     // Side by side: a webhook that hangs keeps nobody else waiting.
     let notice = &notice;
     let mut sent: Vec<Sent> = std::thread::scope(|scope| {
-        let room = config.notify.room.as_ref().map(|room| {
+        let room = config.notify.room.as_deref().map(|room| {
             scope.spawn(move || Sent { to: format!("the room {room}"), result: say(world, room, notice) })
         });
         let webhook = config

@@ -44,8 +44,8 @@ pub fn run(config: Option<&Path>, args: &args::Render, out: &Reporter) -> Result
         None => world.look(&mut seen, |seen| placeholder_lock(site, seen))?,
     };
     let facts = facts.unwrap_or(stack::Facts {
-        guest_memory: site.config.guest.memory,
-        cores: site.config.guest.cores,
+        guest_memory: *site.config.guest.memory,
+        cores: site.config.guest.cores.get(),
         memory_limits: true,
         pids_limits: true,
         cpu_weights: true,

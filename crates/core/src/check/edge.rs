@@ -122,7 +122,7 @@ fn bots_in_the_way(bots: &Bots, zone: &str) -> Check {
 }
 
 fn upload(site: &Site, zone: &Zone) -> Check {
-    let (limit, wanted) = (zone.plan.body_limit(), site.config.synapse.max_upload_size);
+    let (limit, wanted) = (zone.plan.body_limit(), *site.config.synapse.max_upload_size);
     let plan = if zone.plan.legacy_id.is_empty() { "free" } else { &zone.plan.legacy_id };
     if wanted <= limit {
         return Check::pass("upload-size", format!("{wanted} pass Cloudflare's plan {plan}"));

@@ -181,7 +181,7 @@ fn apparmor(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Che
 }
 
 pub(super) fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
-    let wanted = site.config.guest.memory;
+    let wanted = *site.config.guest.memory;
     let (has, free) = (human(machine.memory), human(machine.memory_free));
     Ok(Some(if machine.memory < MEMORY {
         Check::fail("memory", format!("this machine has {has} of memory"), "give it at least 2G")

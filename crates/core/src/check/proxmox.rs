@@ -164,7 +164,7 @@ fn storage(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>>
     let mut checks = vec![fit(all, &proxmox.storage, "proxmox.storage", true, ROOM, guest.expected_disk())];
     if let Some(size) = proxmox.data_volume {
         let name = proxmox.data_storage.as_ref().unwrap_or(&proxmox.storage);
-        checks.push(fit(all, name, "proxmox.data_storage", true, Bytes::gib(1), size));
+        checks.push(fit(all, name, "proxmox.data_storage", true, Bytes::gib(1), *size));
     }
     let room = if has_template(site, seen)? { Bytes(0) } else { TEMPLATE_ROOM };
     checks.push(fit(all, &proxmox.template_storage, "proxmox.template_storage", false, room, room));
@@ -262,7 +262,7 @@ fn bridge(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> 
 /// Proxmox refuses to start a container whose packets are larger than its bridge's.
 fn mtu(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     let (Network::Own { bridge, .. } | Network::Existing { bridge, .. }) = &site.config.guest.network;
-    let Some(wanted) = site.config.proxmox.mtu else { return Ok(None) };
+    let Some(wanted) = site.config.proxmox.mtu.map(|mtu| mtu.get()) else { return Ok(None) };
     let path = AbsPath::known(format!("/sys/class/net/{bridge}/mtu"));
     let file = seen.file(Side::Machine, &path)?;
     let Some(has) = file.and_then(|file| file.content.as_deref()?.trim().parse::<u32>().ok()) else {

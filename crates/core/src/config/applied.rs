@@ -18,7 +18,7 @@ impl Config {
     /// is nothing of the server's.
     pub fn to_applied_toml(&self) -> String {
         let mut text = HEADER.to_owned();
-        for section in keys::SECTIONS.iter().filter(|section| !section.path.starts_with("edge.")) {
+        for section in keys::sections().filter(|section| !section.path.starts_with("edge.")) {
             let lines: Vec<String> = keys::in_section(section.path)
                 .filter(|key| key.path() != keys::site::HOST.path)
                 .filter_map(|key| key.value_in(self).map(|value| format!("{} = {value}\n", key.name())))

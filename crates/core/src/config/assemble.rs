@@ -1,23 +1,20 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    BackendChoice, Config, Extra, Guest, ImageChoice, Images, Notify, Ports, Postgres, Registration,
-    SourceChoice, Synapse, Updates, Web, edge,
+    Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, Proxmox, SourceChoice, Synapse, Updates,
+    Web, WellKnown, edge,
     keys::{
-        AnyKey, Follows, Key, backup as backup_keys, extra as extra_keys, guest as guest_keys,
-        images as image_keys, notify as notify_keys, services as keys,
-        site::{BIND, CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, SYNAPSE_PORT, TIMEZONE, WEB_PORT},
-        update::{AUTO, HOLD, REHEARSE},
+        AnyKey, backup as backup_keys, images as image_keys,
+        images::ImageKeys,
+        site::{CHAT_URL, DOMAIN, HOST, MATRIX_URL, SERVER_NAME, TIMEZONE},
     },
-    network, proxmox,
     read::{Got, Reader},
     turn,
-    types::{BuildVersion, Decides, ExtraSettings, Flaw, PublicUrl, RegistrationChoice, SigningKey},
+    types::{BuildVersion, Flaw, PublicUrl, SigningKey},
 };
 use crate::{
     backup::{Backup, Keep, Limits, Repository, RepositoryName, Terms},
-    name::{AbsPath, Domain, ImageRef, ServerName, Timezone},
-    size::Bytes,
+    name::{Domain, ServerName, Timezone},
 };
 
 /// Reads everything; `None` only when there is no domain to build on, which
@@ -28,23 +25,19 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let timezone = timezone(r);
     let host = r.optional(&HOST).value;
     let urls = urls(r, domain.as_ref());
-    let ports = ports(r);
-    let (guest, memory) = guest(r);
-    let proxmox = proxmox::proxmox(r, &guest);
+    let ports = Ports::checked(r);
+    let guest = Guest::read(r);
+    let proxmox = Proxmox::checked(r, &guest);
     let images = images(r);
-    let synapse = synapse(r);
-    let postgres = postgres(r, memory);
+    let synapse = Synapse::read(r);
+    let postgres = Postgres::checked(r, &guest);
     let turn = turn::turn(r, &guest.network);
-    let web = web(r);
-    let update = Updates {
-        auto: r.value(&AUTO).value,
-        hold: r.value(&HOLD).value.0,
-        rehearse: r.value(&REHEARSE).value,
-    };
+    let web = Web::read(r);
+    let update = Updates::read(r);
     let edge = edge::edge(r, domain.as_ref(), urls.as_ref());
-    let well_known = edge::well_known(r, domain.as_ref(), server_name.as_ref());
+    let well_known = WellKnown::checked(r, domain.as_ref(), server_name.as_ref());
     let backup = backup(r);
-    let notify = notify(r);
+    let notify = Notify::read(r);
     let (matrix_url, chat_url) = urls?;
     Some(Config {
         domain: domain?,
@@ -133,158 +126,41 @@ fn urls(r: &mut Reader<'_>, domain: Option<&Domain>) -> Option<(String, String)>
     Some((matrix, chat))
 }
 
-fn ports(r: &mut Reader<'_>) -> Ports {
-    let (synapse, web) = (r.value(&SYNAPSE_PORT), r.value(&WEB_PORT));
-    if synapse.sound() && web.sound() && synapse.value == web.value {
-        let (guilty, other): (&dyn AnyKey, _) =
-            if web.written() { (&WEB_PORT, SYNAPSE_PORT.path) } else { (&SYNAPSE_PORT, WEB_PORT.path) };
-        r.complain(guilty, Flaw::new(format!("this is {other} too; two services cannot share a port")));
-    }
-    Ports { bind: r.value(&BIND).value, synapse: synapse.value, web: web.value }
-}
-
-fn guest(r: &mut Reader<'_>) -> (Guest, Got<Bytes>) {
-    use guest_keys::{BACKEND, CORES, DISK, EXTRA_PACKAGES, IPV6, MEMORY, NAME, START_AT_BOOT};
-    let memory = r.value(&MEMORY);
-    let backend = r.value(&BACKEND).value;
-    let on_proxmox = match backend {
-        BackendChoice::Proxmox => true,
-        BackendChoice::Auto => r.defaults.proxmox,
-        BackendChoice::Lxc | BackendChoice::ThisMachine => false,
-    };
-    let guest = Guest {
-        backend,
-        name: r.value(&NAME).value,
-        cores: r.value(&CORES).value.0,
-        memory: memory.value.0,
-        disk: r.optional(&DISK).value.map(|size| size.0),
-        network: network::network(r, on_proxmox),
-        extra_packages: r.value(&EXTRA_PACKAGES).value.0,
-        ipv6: r.value(&IPV6).value,
-        start_at_boot: r.value(&START_AT_BOOT).value,
-    };
-    (guest, Got { value: memory.value.0, origin: memory.origin })
-}
-
 fn images(r: &mut Reader<'_>) -> Images {
-    use image_keys::{
-        COTURN_ARCHIVE, COTURN_REFERENCE, COTURN_SIGNATURE_KEY, POSTGRES_ARCHIVE, POSTGRES_REFERENCE,
-        POSTGRES_SIGNATURE_KEY, REDIS_ARCHIVE, REDIS_REFERENCE, REDIS_SIGNATURE_KEY, SOURCE, SYNAPSE_ARCHIVE,
-        SYNAPSE_BUILD_VERSION, SYNAPSE_REFERENCE, SYNAPSE_SIGNATURE_KEY, WEB_ARCHIVE, WEB_REFERENCE,
-        WEB_SIGNATURE_KEY,
-    };
-    let source = r.value(&SOURCE);
-    let mut synapse = image(r, &SYNAPSE_REFERENCE, &SYNAPSE_ARCHIVE, &SYNAPSE_SIGNATURE_KEY);
-    let version = r.optional(&SYNAPSE_BUILD_VERSION);
-    if version.written() {
-        if synapse.archive.is_some() {
+    let source = r.value(&image_keys::SOURCE);
+    Images {
+        source: source.value,
+        choices: image_keys::IMAGES.each_ref().map(|image| read_image(r, image.keys, &source)),
+    }
+}
+
+fn read_image(r: &mut Reader<'_>, keys: &ImageKeys, source: &Got<SourceChoice>) -> ImageChoice {
+    let archive = r.optional(&keys.archive).value;
+    let version = keys.build_version.as_ref().map(|key| (key, r.optional(key)));
+    if let Some((key, version)) = &version
+        && version.written()
+    {
+        if archive.is_some() {
+            let archive = keys.archive.path;
             r.complain(
-                &SYNAPSE_BUILD_VERSION,
-                Flaw::new("images.synapse.archive is used instead of building, so this would have no effect")
+                *key,
+                Flaw::new(format!("{archive} is used instead of building, so this would have no effect"))
                     .hint("remove one of the two"),
             );
         } else if source.sound() && source.value == SourceChoice::Registry {
+            let reference = keys.reference.path;
             r.complain(
-                &SYNAPSE_BUILD_VERSION,
+                *key,
                 Flaw::new("with images.source = \"registry\" nothing is built, so this would have no effect")
-                    .hint("choose the version with images.synapse.reference, or write source = \"build\""),
+                    .hint(format!("choose the version with {reference}, or write source = \"build\"")),
             );
         }
     }
-    synapse.build_version = version.value.map(|BuildVersion(version)| version);
-    Images {
-        source: source.value,
-        postgres: image(r, &POSTGRES_REFERENCE, &POSTGRES_ARCHIVE, &POSTGRES_SIGNATURE_KEY),
-        redis: image(r, &REDIS_REFERENCE, &REDIS_ARCHIVE, &REDIS_SIGNATURE_KEY),
-        synapse,
-        web: image(r, &WEB_REFERENCE, &WEB_ARCHIVE, &WEB_SIGNATURE_KEY),
-        coturn: image(r, &COTURN_REFERENCE, &COTURN_ARCHIVE, &COTURN_SIGNATURE_KEY),
-    }
-}
-
-fn image(
-    r: &mut Reader<'_>,
-    reference: &Key<ImageRef>,
-    archive: &Key<AbsPath, Follows>,
-    signature: &Key<SigningKey, Follows>,
-) -> ImageChoice {
     ImageChoice {
-        reference: r.value(reference).value,
-        archive: r.optional(archive).value,
-        build_version: None,
-        signature_key: r.optional(signature).value.map(|SigningKey(key)| key),
-    }
-}
-
-fn synapse(r: &mut Reader<'_>) -> Synapse {
-    Synapse {
-        registration: registration(r),
-        max_upload_size: r.value(&keys::MAX_UPLOAD_SIZE).value.0,
-        presence: r.value(&keys::PRESENCE).value,
-        remote_media_lifetime: r.value(&keys::REMOTE_MEDIA_LIFETIME).value.0,
-        forgotten_room_retention: r.value(&keys::FORGOTTEN_ROOM_RETENTION).value.0,
-        url_previews: r.value(&keys::URL_PREVIEWS).value,
-        cache_factor: r.value(&keys::CACHE_FACTOR).value.0,
-        federation_allow: r.optional(&keys::FEDERATION_ALLOW).value.map(|list| list.0),
-        federation_ca: r.optional(&keys::FEDERATION_CA).value.map(|pem| pem.0),
-        private_networks: r
-            .optional(&keys::PRIVATE_NETWORKS)
-            .value
-            .map(|list| list.0.into_iter().map(|network| network.0).collect()),
-        report_stats: r.value(&keys::REPORT_STATS).value,
-        password_min_length: r.value(&keys::PASSWORD_MIN_LENGTH).value.0,
-        profiles_need_login: r.value(&keys::PROFILES_NEED_LOGIN).value,
-        profiles_of_shared_rooms: r.value(&keys::PROFILES_OF_SHARED_ROOMS).value,
-        log_level: r.value(&keys::LOG_LEVEL).value,
-        extra: extra(r, &extra_keys::SYNAPSE_EXTRA),
-    }
-}
-
-fn registration(r: &mut Reader<'_>) -> Registration {
-    let choice = r.value(&keys::REGISTRATION);
-    let reason = r.optional(&keys::OPEN_REGISTRATION_REASON);
-    match choice.value {
-        RegistrationChoice::Open => {
-            if reason.value.is_none() && reason.sound() {
-                r.complain(
-                    &keys::REGISTRATION,
-                    Flaw::new("anybody on the internet could make accounts, and spammers do within days")
-                        .hint(
-                            "take \"token\"; or, if it must be, write down why in open_registration_reason",
-                        ),
-                );
-            }
-            return Registration::Open { reason: reason.value.map(|words| words.0).unwrap_or_default() };
-        }
-        _ if reason.written() && choice.sound() => r.complain(
-            &keys::OPEN_REGISTRATION_REASON,
-            Flaw::new(format!("registration is {:?}, so this would have no effect", choice.value.as_str()))
-                .hint("remove it, or write registration = \"open\""),
-        ),
-        _ => {}
-    }
-    if choice.value == RegistrationChoice::Closed { Registration::Closed } else { Registration::Token }
-}
-
-fn postgres(r: &mut Reader<'_>, memory: Got<Bytes>) -> Postgres {
-    let buffers = r.optional(&keys::SHARED_BUFFERS);
-    if let Some(size) = buffers.value
-        && memory.sound()
-        && size.0.0 > memory.value.0 / 2
-    {
-        r.complain(
-            &keys::SHARED_BUFFERS,
-            Flaw::new(format!(
-                "this is more than half of guest.memory ({}), and Synapse could not start beside it",
-                memory.value
-            ))
-            .hint("leave it out: it then follows guest.memory"),
-        );
-    }
-    Postgres {
-        shared_buffers: buffers.value.map(|size| size.0),
-        max_connections: r.value(&keys::MAX_CONNECTIONS).value.0,
-        extra: extra(r, &extra_keys::POSTGRES_EXTRA),
+        reference: r.value(&keys.reference).value,
+        archive,
+        build_version: version.and_then(|(_, got)| got.value).map(|BuildVersion(version)| version),
+        signature_key: r.optional(&keys.signature_key).value.map(|SigningKey(key)| key),
     }
 }
 
@@ -321,26 +197,4 @@ fn backup(r: &mut Reader<'_>) -> Backup {
     });
     let repositories = main.into_iter().chain(more.with(&terms)).collect();
     Backup { terms, repositories }
-}
-
-fn notify(r: &mut Reader<'_>) -> Notify {
-    Notify {
-        on: r.value(&notify_keys::ON).value,
-        room: r.optional(&notify_keys::ROOM).value.map(|room| room.0),
-        webhook_file: r.optional(&notify_keys::WEBHOOK_FILE).value.map(|file| file.0),
-        file: r.optional(&notify_keys::FILE).value,
-    }
-}
-
-fn web(r: &mut Reader<'_>) -> Web {
-    Web {
-        brand: r.value(&keys::BRAND).value.0,
-        default_country: r.optional(&keys::DEFAULT_COUNTRY).value.map(|country| country.0),
-        custom_servers: r.value(&keys::CUSTOM_SERVERS).value,
-        extra: extra(r, &extra_keys::WEB_EXTRA),
-    }
-}
-
-fn extra<D: Decides>(r: &mut Reader<'_>, key: &Key<ExtraSettings<D>, Follows>) -> Extra {
-    r.optional(key).value.map(|settings| settings.extra).unwrap_or_default()
 }

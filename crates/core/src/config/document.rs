@@ -82,7 +82,7 @@ impl<'a> Document<'a> {
                 "" => written_name(name.get_ref()),
                 prefix => format!("{prefix}.{}", written_name(name.get_ref())),
             };
-            let is_section = keys::SECTIONS.iter().any(|section| section.path == path && !path.is_empty());
+            let is_section = keys::sections().any(|section| section.path == path && !path.is_empty());
             // A quoted name with a dot in it is one name, not two.
             let whole = !name.get_ref().contains('.');
             let known = if whole { keys::at(&path) } else { None };
@@ -171,7 +171,7 @@ fn written_name(name: &str) -> String {
 fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String, String) {
     let problem = if value.is_table() { "unknown section" } else { "unknown key" }.to_owned();
     let in_brackets = |path: &str| format!("[{path}]");
-    let sections = || keys::SECTIONS.iter().map(|section| section.path).filter(|path| !path.is_empty());
+    let sections = || keys::sections().map(|section| section.path).filter(|path| !path.is_empty());
     if value.is_table()
         && let Some(near) = nearest(path, sections())
     {
@@ -192,6 +192,8 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
     if let Some(near) = nearest(path, keys::all().map(AnyKey::path)) {
         return (problem, format!("did you mean {near}?"));
     }
+    let below = |path: &&str| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    let below: Vec<String> = sections().filter(below).map(in_brackets).collect();
     let known: Vec<&str> = here().map(AnyKey::name).collect();
     let hint = match prefix {
         "" => {
@@ -199,11 +201,12 @@ fn unknown(prefix: &str, name: &str, path: &str, value: &DeValue<'_>) -> (String
                 sections().filter(|path| !path.contains('.')).map(in_brackets).collect();
             format!("known here are {}, and the sections {}", known.join(", "), sections.join(" "))
         }
-        prefix if known.is_empty() => {
-            let below = |path: &&str| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-            let sections: Vec<String> = sections().filter(below).map(in_brackets).collect();
-            format!("below [{prefix}] there are {}", sections.join(" and "))
-        }
+        prefix if known.is_empty() || value.is_table() && !below.is_empty() => match below.split_last() {
+            Some((last, rest)) if !rest.is_empty() => {
+                format!("below [{prefix}] there are {} and {last}", rest.join(", "))
+            }
+            _ => format!("below [{prefix}] there is {}", below.concat()),
+        },
         prefix => format!("known in [{prefix}] are {}", known.join(", ")),
     };
     (problem, hint)

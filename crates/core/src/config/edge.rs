@@ -1,14 +1,14 @@
-//! `[edge]` and `[well_known]`, read and checked together.
+//! `[edge]`, read and checked.
 
 use std::net::Ipv4Addr;
 
 use super::{
-    ApexChoice, CertificateChoice, Cloudflare, Credential, Edge, Npm, WellKnown, ZoneChoice,
+    CertificateChoice, Cloudflare, Credential, Edge, Npm, ZoneChoice,
     keys::{AnyKey, Follows, Key, edge as keys},
     read::Reader,
     types::{EnvName, Flaw, SecretPath, Words},
 };
-use crate::name::{Cidr4, Domain, ServerName};
+use crate::name::{Cidr4, Domain};
 
 pub(super) fn edge(r: &mut Reader<'_>, domain: Option<&Domain>, urls: Option<&(String, String)>) -> Edge {
     let npm = npm(r);
@@ -277,36 +277,6 @@ fn is_public(host: &str) -> bool {
         && !LOCAL
             .iter()
             .any(|end| name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
-}
-
-pub(super) fn well_known(
-    r: &mut Reader<'_>,
-    domain: Option<&Domain>,
-    server_name: Option<&ServerName>,
-) -> WellKnown {
-    let apex = r.value(&keys::APEX);
-    if apex.written()
-        && apex.value == ApexChoice::Elsewhere
-        && let (Some(domain), Some(name)) = (domain, server_name)
-        && name.host() != domain.as_str()
-    {
-        r.complain(
-            &keys::APEX,
-            Flaw::new(format!(
-                "server_name is {name}, so nothing is asked of {domain} and this would have no effect"
-            ))
-            .hint("remove it"),
-        );
-    }
-    WellKnown {
-        apex: apex.value,
-        identity_server: r.optional(&keys::IDENTITY_SERVER).value.map(|url| url.0),
-        sliding_sync_proxy: r.optional(&keys::SLIDING_SYNC_PROXY).value.map(|url| url.0),
-        rtc_foci: r.value(&keys::RTC_FOCI).value.0.into_iter().map(|url| url.0).collect(),
-        support_page: r.optional(&keys::SUPPORT_PAGE).value.map(|url| url.0),
-        support_email: r.optional(&keys::SUPPORT_EMAIL).value.map(|email| email.0),
-        support_user: r.optional(&keys::SUPPORT_USER).value.map(|user| user.0),
-    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub fn render_init(answers: &InitAnswers) -> String {
         "# The config of this Matrix server. Lines that begin with #key show defaults: remove the #\n\
          # to change one. All keys: docs/reference/config.md. After a change: matrix-podman up\n",
     );
-    for section in keys::SECTIONS {
+    for section in keys::sections() {
         let shown: Vec<_> = keys::in_section(section.path)
             .map(|key| (key, active(key)))
             .filter(|(key, active)| key.in_init() || active.is_some())

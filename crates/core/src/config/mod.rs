@@ -12,7 +12,6 @@ pub mod init;
 mod keys;
 mod mistake;
 mod network;
-mod proxmox;
 mod read;
 pub mod reference;
 pub mod renamed;
@@ -24,27 +23,39 @@ mod turn;
 mod types;
 mod whose;
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    ops::{Index, IndexMut},
+};
 
 pub use self::{
     edge::{host_of, is_uuid},
     extra::Extra,
+    keys::well_known::WellKnown,
+    keys::{
+        guest::Guest,
+        notify::Notify,
+        ports::Ports,
+        postgres::Postgres,
+        proxmox::{Address6, Proxmox, RootPassword},
+        synapse::Synapse,
+        update::Updates,
+        web::Web,
+    },
     mistake::{Mistake, Mistakes},
-    proxmox::{Address6, Proxmox, RootPassword},
     read::{Defaults, Override},
     turn::{Turn, TurnCertificate, TurnRelay, TurnServer},
-    types::PortRange,
+    types::{
+        Certificates, Country, Email, ExtraSettings, Factor, Int, KeptFor, List, PortRange, PrivateNetwork,
+        PublicUrl, Room, SecretPath, ServiceUrl, Size, UserId, Words,
+    },
     whose::{Whose, distrust},
 };
 
 use crate::{
     backup::Backup,
-    name::{
-        AbsPath, Cidr, Cidr4, Domain, GuestName, ImageRef, InterfaceName, PackageName, Port, ServerName,
-        SshHost, Timezone,
-    },
+    name::{AbsPath, Cidr, Cidr4, Domain, ImageRef, InterfaceName, ServerName, SshHost, Timezone},
     service::ServiceId,
-    size::{Bytes, Seconds},
 };
 
 /// A site's whole config. Every field has a value; the operator had to write
@@ -92,17 +103,6 @@ pub struct Config {
     pub notify: Notify,
 }
 
-/// Where the two published services listen in the guest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ports {
-    /// Address in the guest that the ports are published on.
-    pub bind: Ipv4Addr,
-    /// Synapse's client and federation port.
-    pub synapse: Port,
-    /// The web client's port.
-    pub web: Port,
-}
-
 /// Which kind of machine the guest is made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendChoice {
@@ -114,36 +114,6 @@ pub enum BackendChoice {
     Lxc,
     /// The machine itself is the guest.
     ThisMachine,
-}
-
-/// The guest: the Debian system container that the stack lives in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Guest {
-    /// Which backend makes it.
-    pub backend: BackendChoice,
-    /// Its name and host name.
-    pub name: GuestName,
-    /// Processor cores it may use.
-    pub cores: u32,
-    /// Memory it may use.
-    pub memory: Bytes,
-    /// Room that it has on disk, where that is written.
-    pub disk: Option<Bytes>,
-    /// How it is connected.
-    pub network: Network,
-    /// Debian packages installed besides what the stack needs.
-    pub extra_packages: Vec<PackageName>,
-    /// Whether the guest speaks IPv6.
-    pub ipv6: bool,
-    /// Whether it starts with the machine.
-    pub start_at_boot: bool,
-}
-
-impl Guest {
-    /// Room that it is expected to need on disk.
-    pub fn expected_disk(&self) -> Bytes {
-        self.disk.unwrap_or(Bytes::gib(16))
-    }
 }
 
 /// How the guest is connected (`[guest.network]`).
@@ -185,21 +155,27 @@ pub enum Address {
     },
 }
 
-/// Where the containers' images come from (`[images]`).
+/// Where the containers' images come from (`[images]`): each service has a choice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     /// The source for images that have none of their own.
     pub source: SourceChoice,
-    /// `postgres_db`
-    pub postgres: ImageChoice,
-    /// `redis`
-    pub redis: ImageChoice,
-    /// `synapse`
-    pub synapse: ImageChoice,
-    /// `element-web`
-    pub web: ImageChoice,
-    /// `coturn`
-    pub coturn: ImageChoice,
+    /// By the services' places in the table.
+    choices: [ImageChoice; ServiceId::ALL.len()],
+}
+
+impl Index<ServiceId> for Images {
+    type Output = ImageChoice;
+
+    fn index(&self, service: ServiceId) -> &ImageChoice {
+        &self.choices[service.position()]
+    }
+}
+
+impl IndexMut<ServiceId> for Images {
+    fn index_mut(&mut self, service: ServiceId) -> &mut ImageChoice {
+        &mut self.choices[service.position()]
+    }
 }
 
 /// `images.source`
@@ -221,49 +197,11 @@ pub struct ImageChoice {
     /// An OCI archive on the machine, used instead of everything else.
     pub archive: Option<AbsPath>,
     /// Version of the packaged program for images that are built; the newest
-    /// when absent. Only Synapse's can be chosen.
+    /// when absent.
     pub build_version: Option<String>,
     /// The public key (PEM) that it has to be signed with in the registry; it is not looked at
     /// when absent.
     pub signature_key: Option<String>,
-}
-
-/// `[synapse]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Synapse {
-    /// Who may make an account.
-    pub registration: Registration,
-    /// Largest file that can be sent.
-    pub max_upload_size: Bytes,
-    /// Whether people see who is online.
-    pub presence: bool,
-    /// How long media of other servers are kept after their last use.
-    pub remote_media_lifetime: Option<Seconds>,
-    /// How long rooms that everybody here has left and forgotten are kept.
-    pub forgotten_room_retention: Option<Seconds>,
-    /// Whether links in messages are previewed.
-    pub url_previews: bool,
-    /// `caches.global_factor`
-    pub cache_factor: f64,
-    /// Servers to federate with; all when absent.
-    pub federation_allow: Option<Vec<ServerName>>,
-    /// Certificates (PEM) that other servers' are signed with, instead of the
-    /// system's.
-    pub federation_ca: Option<String>,
-    /// Private networks in which other servers may be.
-    pub private_networks: Option<Vec<Cidr4>>,
-    /// Whether usage statistics are sent to the makers of Synapse.
-    pub report_stats: bool,
-    /// The fewest characters that a password may have.
-    pub password_min_length: u32,
-    /// Whether names and pictures of people are told only to whoever is logged in.
-    pub profiles_need_login: bool,
-    /// Whether they are told only to those who share a room with them.
-    pub profiles_of_shared_rooms: bool,
-    /// Log level of Synapse.
-    pub log_level: LogLevel,
-    /// What `homeserver.yaml` says besides.
-    pub extra: Extra,
 }
 
 /// Who may make an account (`synapse.registration`).
@@ -291,61 +229,6 @@ pub enum LogLevel {
     Warning,
     /// What failed.
     Error,
-}
-
-/// `[postgres]`: what is absent follows the guest's memory.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Postgres {
-    /// `shared_buffers`
-    pub shared_buffers: Option<Bytes>,
-    /// `max_connections`
-    pub max_connections: u32,
-    /// Settings besides.
-    pub extra: Extra,
-}
-
-/// `[web]`: the web client.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Web {
-    /// Name shown in the client and in the browser's tab.
-    pub brand: String,
-    /// Two-letter country for phone numbers.
-    pub default_country: Option<String>,
-    /// Whether people may use another server with it.
-    pub custom_servers: bool,
-    /// What `config.json` says besides.
-    pub extra: Extra,
-}
-
-/// `[update]`: updates that nobody types.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Updates {
-    /// Whether the server updates itself.
-    pub auto: bool,
-    /// What stays as it is unless it is named.
-    pub hold: Vec<ServiceId>,
-    /// Whether an update is tried on a copy of the data first.
-    pub rehearse: bool,
-}
-
-/// `[notify]`: who is told what came of things that nobody watched.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Notify {
-    /// What they are told.
-    pub on: NotifyOn,
-    /// A room of this server: its id or an alias.
-    pub room: Option<String>,
-    /// File on the machine with the address of a webhook.
-    pub webhook_file: Option<AbsPath>,
-    /// File that gets a line.
-    pub file: Option<AbsPath>,
-}
-
-impl Notify {
-    /// Whether there is nobody to be told.
-    pub fn is_nobody(&self) -> bool {
-        self.room.is_none() && self.webhook_file.is_none() && self.file.is_none()
-    }
 }
 
 /// `notify.on`
@@ -493,39 +376,6 @@ pub enum ApexChoice {
     Here,
     /// The domain's own web server answers them.
     Elsewhere,
-}
-
-/// `[well_known]`: what clients and servers are told of this one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WellKnown {
-    /// Who answers for the domain itself.
-    pub apex: ApexChoice,
-    /// `m.identity_server`
-    pub identity_server: Option<String>,
-    /// `org.matrix.msc3575.proxy`
-    pub sliding_sync_proxy: Option<String>,
-    /// `org.matrix.msc4143.rtc_foci`
-    pub rtc_foci: Vec<String>,
-    /// `support_page`
-    pub support_page: Option<String>,
-    /// E-mail address of the administrator.
-    pub support_email: Option<String>,
-    /// Matrix id of the administrator.
-    pub support_user: Option<String>,
-}
-
-impl Default for WellKnown {
-    fn default() -> Self {
-        Self {
-            apex: ApexChoice::Here,
-            identity_server: None,
-            sliding_sync_proxy: None,
-            rtc_foci: Vec::new(),
-            support_page: None,
-            support_email: None,
-            support_user: None,
-        }
-    }
 }
 
 /// Whether the text of a config names a host, whatever else is wrong in it.

@@ -7,7 +7,7 @@ use toml::{Spanned, de::DeValue};
 use super::{
     Config, assemble,
     document::{Document, Placed},
-    keys::{self, AnyKey, Fallback, Fixed, Key},
+    keys::{self, AnyKey, Fallback, Key, Usual, Within},
     mistake::{Mistake, Mistakes, Source, shorten},
     renamed::{self, RENAMED, Renamed},
     types::{Flaw, TomlType, from_flag, nearest, zone_is_known},
@@ -113,7 +113,8 @@ pub(super) struct Reader<'a> {
     document: Document<'a>,
     flags: BTreeMap<&'static str, &'a Override>,
     pub(super) defaults: &'a Defaults,
-    asked: BTreeSet<&'static str>,
+    /// Of the keys that were asked for.
+    origins: BTreeMap<&'static str, Origin>,
     mistakes: Vec<Placed>,
 }
 
@@ -153,7 +154,12 @@ impl<'a> Reader<'a> {
                 )),
             }
         }
-        Self { source, document, flags, defaults, asked: BTreeSet::new(), mistakes }
+        Self { source, document, flags, defaults, origins: BTreeMap::new(), mistakes }
+    }
+
+    /// What is read where nobody wrote anything.
+    pub(super) fn of_nothing<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        read(&mut Reader::new(Source { file: "", text: "" }, &[], &Defaults::default()))
     }
 
     /// The config, and the keys that were asked for on the way.
@@ -168,34 +174,47 @@ impl<'a> Reader<'a> {
             Some(config) if list.is_empty() => Ok(config),
             _ => Err(Mistakes::new(list)),
         };
-        (result, self.asked)
+        (result, self.origins.into_keys().collect())
     }
 
     /// The value of a key that has a default.
-    pub(super) fn value<T: TomlType>(&mut self, key: &Key<T, Fixed<T>>) -> Got<T> {
+    pub(super) fn value<T: TomlType, F: Usual<T>, S: Within>(&mut self, key: &Key<T, F, S>) -> Got<T> {
         let Got { value, origin } = self.optional(key);
-        Got { value: value.unwrap_or_else(key.fallback.0), origin }
+        Got { value: value.unwrap_or_else(|| key.fallback.usual()), origin }
     }
 
     /// The value of a key, if it is written and good.
-    pub(super) fn optional<T: TomlType, F: Fallback<T>>(&mut self, key: &Key<T, F>) -> Got<Option<T>> {
-        self.asked.insert(key.path);
+    pub(super) fn optional<T: TomlType, F: Fallback<T>, S: Within>(
+        &mut self,
+        key: &Key<T, F, S>,
+    ) -> Got<Option<T>> {
         let read = match (self.flags.get(key.path), self.document.values.get(key.path)) {
-            (Some(given), _) => T::from_toml(&from_flag(T::FORM, &given.value)),
-            (None, Some(written)) => T::from_toml(&written.value),
-            (None, None) => {
-                return Got { value: None, origin: Origin::Default };
-            }
+            (Some(given), _) => Some(T::from_toml(&from_flag(T::FORM, &given.value))),
+            (None, Some(written)) => Some(T::from_toml(&written.value)),
+            (None, None) => None,
         };
-        match read {
-            Ok(value) => Got { value: Some(value), origin: Origin::Written },
-            Err(flaws) => {
+        let (value, origin) = match read {
+            None => (None, Origin::Default),
+            Some(Ok(value)) => (Some(value), Origin::Written),
+            Some(Err(flaws)) => {
                 for flaw in flaws {
                     self.complain(key, flaw);
                 }
-                Got { value: None, origin: Origin::Wrong }
+                (None, Origin::Wrong)
             }
-        }
+        };
+        self.origins.insert(key.path, origin);
+        Got { value, origin }
+    }
+
+    /// Whether a key that was asked for is written and good in itself.
+    pub(super) fn written(&self, key: &dyn AnyKey) -> bool {
+        self.origins.get(key.path()) == Some(&Origin::Written)
+    }
+
+    /// Whether the value of a key that was asked for can be compared with others.
+    pub(super) fn sound(&self, key: &dyn AnyKey) -> bool {
+        self.origins.get(key.path()) != Some(&Origin::Wrong)
     }
 
     /// Notes that something is wrong with what is written at `key`.

@@ -26,7 +26,7 @@ Sizes are written `200M` or `16G` (`K`, `M`, `G` and `T` are powers of 1024), sp
 /// The page.
 pub fn render() -> String {
     let mut page = INTRO.to_owned();
-    for section in keys::SECTIONS {
+    for section in keys::sections() {
         let heading = match section.path {
             "" => "At the top of the file".to_owned(),
             path => format!("`[{path}]`"),

@@ -119,7 +119,7 @@ mod tests {
         let text =
             "domain = \"chat.home.arpa\"\n[look]\nbrand = \"Club\"\n[synapse]\nupload_limit = \"64M\"\n";
         let config = read(text, &[]).unwrap();
-        assert_eq!((config.web.brand.as_str(), config.synapse.max_upload_size), ("Club", Bytes(64 << 20)));
+        assert_eq!((&*config.web.brand, *config.synapse.max_upload_size), ("Club", Bytes(64 << 20)));
         assert_eq!(
             told(text, "matrix.toml", TABLE),
             [
@@ -130,7 +130,7 @@ mod tests {
         );
         let flag = Override::new("synapse.upload_limit", "64M", "set synapse.upload_limit");
         let config = read("domain = \"chat.home.arpa\"\n", &[flag]).unwrap();
-        assert_eq!(config.synapse.max_upload_size, Bytes(64 << 20));
+        assert_eq!(*config.synapse.max_upload_size, Bytes(64 << 20));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! listed here; a key that is on no list stays out, and so does every key whose type
 //! names something that belongs to one machine.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use toml::{Table, Value};
 
@@ -82,7 +82,8 @@ const SERVER: &[&str] = &[
     "notify.room",
 ];
 
-/// What the server asks of the machine, of its network and of its backups.
+/// What the server asks of the machine, of its network and of its backups; `*` is each
+/// service's image.
 const MACHINE: &[&str] = &[
     "ports.bind",
     "guest.backend",
@@ -112,12 +113,8 @@ const MACHINE: &[&str] = &[
     "proxmox.data_volume",
     "proxmox.data_storage",
     "images.source",
-    "images.synapse.build_version",
-    "images.synapse.signature_key",
-    "images.postgres.signature_key",
-    "images.redis.signature_key",
-    "images.web.signature_key",
-    "images.coturn.signature_key",
+    "images.*.build_version",
+    "images.*.signature_key",
     "synapse.federation_ca",
     "synapse.private_networks",
     "synapse.extra",
@@ -164,7 +161,8 @@ const LOCAL: &[&str] = &[
 
 /// What becomes of a key; none when nobody has decided that yet.
 fn class(key: &dyn AnyKey) -> Option<Class> {
-    let listed = |list: &[&str]| list.contains(&key.path());
+    let path = in_lists(key.path());
+    let listed = |list: &[&str]| list.contains(&&*path);
     if key.local() || listed(LOCAL) {
         Some(Class::Local)
     } else if listed(MACHINE) {
@@ -174,6 +172,12 @@ fn class(key: &dyn AnyKey) -> Option<Class> {
     } else {
         None
     }
+}
+
+/// What the lists call the key at `path`.
+fn in_lists(path: &str) -> Cow<'_, str> {
+    let image = path.strip_prefix("images.").and_then(|rest| rest.split_once('.'));
+    image.map_or(Cow::Borrowed(path), |(_, name)| format!("images.*.{name}").into())
 }
 
 /// A key of a snapshot's config.
@@ -275,7 +279,7 @@ fn flatten(prefix: &str, table: Table, found: &mut Vec<(String, Value)>) {
     for (name, value) in table {
         let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         match value {
-            Value::Table(inner) if keys::SECTIONS.iter().any(|section| section.path == path) => {
+            Value::Table(inner) if keys::sections().any(|section| section.path == path) => {
                 flatten(&path, inner, found);
             }
             value => found.push((path, value)),
@@ -286,7 +290,7 @@ fn flatten(prefix: &str, table: Table, found: &mut Vec<(String, Value)>) {
 /// The file, in the order of the table of keys.
 fn document(taken: &[(&'static dyn AnyKey, Value)], from: &str) -> String {
     let mut text = String::new();
-    for section in keys::SECTIONS {
+    for section in keys::sections() {
         let mut lines = String::new();
         for key in keys::in_section(section.path) {
             if let Some((_, value)) = taken.iter().find(|(taken, _)| taken.path() == key.path()) {
@@ -344,7 +348,7 @@ fn visible(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Images, *};
 
     fn restored(text: &str, origin: Origin) -> Restored {
         Config::restored(text, origin, "/mnt/backup", &Defaults::default()).unwrap()
@@ -353,7 +357,8 @@ mod tests {
     #[test]
     fn every_key_is_classified_once_and_what_names_a_file_is_never_taken() {
         for key in keys::all() {
-            let lists = [SERVER, MACHINE, LOCAL].iter().filter(|list| list.contains(&key.path())).count();
+            let path = in_lists(key.path());
+            let lists = [SERVER, MACHINE, LOCAL].iter().filter(|list| list.contains(&&*path)).count();
             let wanted = usize::from(!key.local());
             assert_eq!(
                 lists,
@@ -368,7 +373,7 @@ mod tests {
             assert!(!looks_local || key.local(), "{}: its type must say that it is local", key.path());
         }
         for path in [SERVER, MACHINE, LOCAL].concat() {
-            assert!(keys::at(path).is_some(), "{path} is no key");
+            assert!(keys::all().any(|key| in_lists(key.path()) == path), "{path} is no key");
         }
     }
 
@@ -425,8 +430,10 @@ file = "/root/.ssh/authorized_keys"
             assert_eq!(got.config.host, None);
             assert_eq!(got.config.turn, None);
             assert_eq!(got.config.edge, usual.edge);
-            assert_eq!(got.config.images.synapse.reference, usual.images.synapse.reference);
-            assert_eq!(got.config.images.synapse.archive, None);
+            assert_eq!(
+                got.config.images,
+                Images { source: got.config.images.source, ..usual.images.clone() }
+            );
             assert!(got.config.notify.is_nobody());
             let places: Vec<String> =
                 got.config.backup.repositories.iter().map(|at| at.location.to_string()).collect();

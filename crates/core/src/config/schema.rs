@@ -31,12 +31,12 @@ fn section(path: &str) -> Json {
     for key in keys::in_section(path) {
         properties.insert(key.name().to_owned(), property(key));
     }
-    for below in keys::SECTIONS.iter().filter(|section| is_child(path, section.path)) {
+    for below in keys::sections().filter(|section| is_child(path, section.path)) {
         let name = below.path.rsplit('.').next().unwrap_or(below.path);
         properties.insert(name.to_owned(), section(below.path));
     }
     let required: Vec<&str> = keys::in_section(path).filter(|key| key.required()).map(AnyKey::name).collect();
-    let doc = keys::SECTIONS.iter().find(|section| section.path == path).map_or("", |section| section.doc);
+    let doc = keys::sections().find(|section| section.path == path).map_or("", |section| section.doc);
     let mut schema = json!({
         "title": format!("[{path}]"),
         "description": doc,

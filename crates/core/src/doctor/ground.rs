@@ -121,7 +121,7 @@ pub(super) fn memory(case: &Case<'_>) -> Found {
         let more = Bytes(guest.memory.0 + guest.memory.0.div_ceil(2)).as_mib();
         (
             "The guest ran out of memory, and the kernel ended processes in it.".to_owned(),
-            vec![format!("{kills} killed since the guest was started; it may use {}", guest.memory)],
+            vec![format!("{kills} killed since the guest was started; it may use {}", *guest.memory)],
             Mend::Type(format!("write guest.memory = \"{more}M\" in matrix.toml, then `matrix-podman up`")),
         )
     }))

@@ -105,7 +105,7 @@ pub fn way(config: &Config, endpoints: &[Endpoint], host: &str) -> Way {
         apex: config.apex_host().map(str::to_owned),
         guest: host.to_owned(),
         upstreams: endpoints.iter().filter(|at| at.reach == Reach::Proxies).map(upstream).collect(),
-        max_body: config.synapse.max_upload_size,
+        max_body: *config.synapse.max_upload_size,
         scheme: if config.matrix_url.starts_with("http://") { "http" } else { "https" },
         documents: well_known::documents(config),
         tunnel: config.edge.connectors.clone(),

@@ -37,15 +37,18 @@ fn client(config: &Config) -> Json {
     let known = &config.well_known;
     let mut client = Map::new();
     client.insert("m.homeserver".to_owned(), json!({ "base_url": config.matrix_url }));
-    if let Some(url) = &known.identity_server {
+    if let Some(url) = known.identity_server.as_deref() {
         client.insert("m.identity_server".to_owned(), json!({ "base_url": url }));
     }
-    if let Some(url) = &known.sliding_sync_proxy {
+    if let Some(url) = known.sliding_sync_proxy.as_deref() {
         client.insert("org.matrix.msc3575.proxy".to_owned(), json!({ "url": url }));
     }
     if !known.rtc_foci.is_empty() {
-        let foci: Vec<Json> =
-            known.rtc_foci.iter().map(|url| json!({"type": "livekit", "livekit_service_url": url})).collect();
+        let foci: Vec<Json> = known
+            .rtc_foci
+            .iter()
+            .map(|url| json!({"type": "livekit", "livekit_service_url": &**url}))
+            .collect();
         client.insert("org.matrix.msc4143.rtc_foci".to_owned(), Json::Array(foci));
     }
     Json::Object(client)
@@ -55,8 +58,8 @@ fn support(config: &Config) -> Option<Json> {
     let known = &config.well_known;
     let mut support = Map::new();
     let contacts: Vec<Json> = [
-        known.support_user.as_ref().map(|id| json!({"matrix_id": id, "role": "m.role.admin"})),
-        known.support_email.as_ref().map(|mail| json!({"email_address": mail, "role": "m.role.admin"})),
+        known.support_user.as_deref().map(|id| json!({"matrix_id": id, "role": "m.role.admin"})),
+        known.support_email.as_deref().map(|mail| json!({"email_address": mail, "role": "m.role.admin"})),
     ]
     .into_iter()
     .flatten()
@@ -64,7 +67,7 @@ fn support(config: &Config) -> Option<Json> {
     if !contacts.is_empty() {
         support.insert("contacts".to_owned(), Json::Array(contacts));
     }
-    if let Some(page) = &known.support_page {
+    if let Some(page) = known.support_page.as_deref() {
         support.insert("support_page".to_owned(), json!(page));
     }
     (!support.is_empty()).then_some(Json::Object(support))

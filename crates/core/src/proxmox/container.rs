@@ -97,7 +97,7 @@ fn wanted(config: &Config, now: &Settings) -> Vec<(&'static str, String)> {
     let (guest, proxmox) = (&config.guest, &config.proxmox);
     let mut all = vec![
         ("hostname", guest.name.to_string()),
-        ("cores", guest.cores.to_string()),
+        ("cores", guest.cores.get().to_string()),
         ("memory", guest.memory.as_mib().to_string()),
         ("swap", proxmox.swap.as_mib().to_string()),
         ("net0", net0(config, now.get("net0"))),
@@ -111,7 +111,7 @@ fn wanted(config: &Config, now: &Settings) -> Vec<(&'static str, String)> {
             .into_iter()
             .map(|(k, v)| (k, v.to_owned()))
             .collect();
-        startup.insert("order", order.to_string());
+        startup.insert("order", order.get().to_string());
         all.push(("startup", property_text(&startup)));
     }
     if let Network::Existing { address: Address::Static { .. }, dns, .. } = &guest.network {
@@ -154,7 +154,7 @@ pub fn create_options(config: &Config, endpoints: &[Endpoint]) -> Vec<(String, S
     options.push(("rootfs", format!("{}:{}", proxmox.storage, gibibytes(config.guest.expected_disk()))));
     if let Some(size) = proxmox.data_volume {
         let storage = proxmox.data_storage.as_ref().unwrap_or(&proxmox.storage);
-        options.push(("mp0", format!("{storage}:{},mp={},backup=1", gibibytes(size), layout::ROOT)));
+        options.push(("mp0", format!("{storage}:{},mp={},backup=1", gibibytes(*size), layout::ROOT)));
     }
     options.push(("unprivileged", "1".to_owned()));
     let address = match &config.guest.network {

@@ -36,7 +36,7 @@ pub fn growth(config: &Config, now: &Settings) -> Result<Vec<Growth>, Wrong> {
     let mut grows = Vec::new();
     let disks = [
         ("rootfs", "guest.disk", Some(config.guest.expected_disk())),
-        ("mp0", "proxmox.data_volume", config.proxmox.data_volume),
+        ("mp0", "proxmox.data_volume", config.proxmox.data_volume.map(|size| *size)),
     ];
     for (volume, key, wanted) in disks {
         let Some(wanted) = wanted.map(|size| Bytes::gib(gibibytes(size))) else { continue };

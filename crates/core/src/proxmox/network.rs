@@ -51,8 +51,8 @@ pub(super) fn net0(config: &Config, now: Option<&str>) -> String {
         }),
     );
     optional("gw6", proxmox.gateway6.map(|gateway| gateway.to_string()));
-    optional("tag", proxmox.vlan.map(|tag| tag.to_string()));
-    optional("mtu", proxmox.mtu.map(|mtu| mtu.to_string()));
+    optional("tag", proxmox.vlan.map(|tag| tag.get().to_string()));
+    optional("mtu", proxmox.mtu.map(|mtu| mtu.get().to_string()));
     optional("firewall", proxmox.firewall.then(|| "1".to_owned()));
     optional("hwaddr", proxmox.mac.as_ref().map(ToString::to_string));
     net.entry("type").or_insert_with(|| "veth".to_owned());

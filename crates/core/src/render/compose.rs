@@ -112,7 +112,7 @@ struct Logging {
 
 /// The variable of `.env` with a service's image.
 fn image_variable(service: ServiceId) -> String {
-    format!("MATRIX_{}_IMAGE", stack::room(service).image().key.to_ascii_uppercase())
+    format!("MATRIX_{}_IMAGE", service.image().key.to_ascii_uppercase())
 }
 
 /// `text` with nothing in it that compose files replace.

@@ -58,9 +58,9 @@ pub fn places() -> [AbsPath; 2] {
 
 /// What they hold.
 pub fn files(config: &Config) -> Vec<DesiredFile> {
-    let images = &config.images;
-    let signed: BTreeMap<String, &str> = stack::rooms(config)
-        .map(|room| room.image_choice(images))
+    let signed: BTreeMap<String, &str> = stack::services(config)
+        .into_iter()
+        .map(|service| &config.images[service])
         .filter_map(|image| Some((image.reference.repository(), image.signature_key.as_deref()?)))
         .collect();
     if signed.is_empty() {
@@ -103,7 +103,7 @@ mod tests {
         let mut config = default_config();
         assert_eq!(files(&config), Vec::new());
         let key = "-----BEGIN PUBLIC KEY-----\nTUZrd0V3\n-----END PUBLIC KEY-----\n";
-        config.images.synapse.signature_key = Some(key.to_owned());
+        config.images[crate::stack::synapse::ID].signature_key = Some(key.to_owned());
         insta::assert_snapshot!(show(&files(&config)));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn id(service: ServiceId) -> ResourceId {
 
 /// What the config says of the image of `service`.
 pub fn image_choice(site: &Site, service: ServiceId) -> &ImageChoice {
-    stack::room(service).image_choice(&site.config.images)
+    &site.config.images[service]
 }
 
 /// What is asked for, in the words of the lock.

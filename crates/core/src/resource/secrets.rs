@@ -163,7 +163,7 @@ impl Secrets {
     /// Those that the operator gives, with their files on the machine.
     fn given(&self) -> Vec<(Secret, &AbsPath)> {
         let config = &self.site.config;
-        let webhook = config.notify.webhook_file.as_ref().map(|file| (Secret::WEBHOOK, file));
+        let webhook = config.notify.webhook_file.as_deref().map(|file| (Secret::WEBHOOK, file));
         stack::given_secrets(config).into_iter().chain(webhook).collect()
     }
 

@@ -34,7 +34,7 @@ pub fn render_facts(site: &Site, seen: &Observed) -> Seen<Facts> {
     let guest = seen.system(if is_absent { Side::Machine } else { Side::Guest })?;
     // What the guest sees is the machine's; what it may use was set.
     let memory = site.config.guest.memory.min(guest.memory);
-    let cores = site.config.guest.cores.min(guest.cores);
+    let cores = site.config.guest.cores.get().min(guest.cores);
     let has =
         |controller: &str| guest.cgroup2.as_ref().is_some_and(|all| all.iter().any(|c| c == controller));
     Ok(Facts {

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
     endpoint::Endpoint,
     frame::RoomCause,
@@ -119,9 +119,6 @@ pub trait Service: Sync {
 
     /// Its image, whatever the config says.
     fn image(&self) -> ServiceImage;
-
-    /// What the config says of its image.
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice;
 
     /// What it may be called at the command line, besides its id.
     fn also_called(&self) -> &'static [&'static str] {
@@ -227,9 +224,7 @@ pub fn services(config: &Config) -> Vec<ServiceId> {
 /// The services that are on, those first whose images take longest to get: everything
 /// else has time until they are there.
 pub fn by_image(config: &Config) -> Vec<ServiceId> {
-    let (long, short): (Vec<&dyn Service>, Vec<&dyn Service>) =
-        rooms(config).partition(|room| room.image().takes_long);
-    long.into_iter().chain(short).map(Service::id).collect()
+    ServiceId::by_image().into_iter().filter(|service| room(*service).is_on(config)).collect()
 }
 
 /// The ports that this config publishes.
@@ -338,7 +333,7 @@ mod tests {
             assert!(room.needs().iter().all(|need| ids[..position].contains(need)), "{}", room.id());
         }
     }
-    use crate::testing::{default_config, facts, lock};
+    use crate::testing::{config_with, default_config, facts, lock};
 
     fn digests(config: &Config) -> Vec<Digest> {
         containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
@@ -347,10 +342,8 @@ mod tests {
     #[test]
     fn a_change_concerns_only_its_reader() {
         let before = digests(&default_config());
-        let changed = |change: fn(&mut Config)| {
-            let mut config = default_config();
-            change(&mut config);
-            let after = digests(&config);
+        let changed = |key, value| {
+            let after = digests(&config_with(&[(key, value)]));
             ServiceId::ALL
                 .into_iter()
                 .zip(before.iter().zip(after))
@@ -358,10 +351,10 @@ mod tests {
                 .map(|(s, _)| s)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(changed(|_| ()), []);
-        assert_eq!(changed(|c| c.synapse.presence = false), [synapse::ID]);
-        assert_eq!(changed(|c| c.web.brand = "X".into()), [element::ID]);
-        assert_eq!(changed(|c| c.web.custom_servers = true), [element::ID]);
+        assert_eq!(changed("web.brand", "Element"), []);
+        assert_eq!(changed("synapse.presence", "false"), [synapse::ID]);
+        assert_eq!(changed("web.brand", "X"), [element::ID]);
+        assert_eq!(changed("web.custom_servers", "true"), [element::ID]);
     }
 
     #[test]

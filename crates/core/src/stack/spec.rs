@@ -148,17 +148,14 @@ impl fmt::Display for Publish {
     }
 }
 
-/// What is fixed about a service's image.
+/// How a service's image comes about and is kept new; what the config needs to know of it is in
+/// [`ServiceId::image`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceImage {
-    /// The section below `[images]` that chooses it.
-    pub key: &'static str,
     /// How it is built; without one it comes from a registry or an archive alone.
     pub recipe: Option<BuildRecipe>,
     /// Whether a newer one is looked for within its major version alone.
     pub within_major: bool,
-    /// Whether it takes much longer to get than the others.
-    pub takes_long: bool,
 }
 
 /// How an image is built on the machine.

@@ -326,7 +326,7 @@ impl Status {
             contents: contents.ok(),
             updates: Updates {
                 auto: site.config.update.auto,
-                hold: site.config.update.hold.clone(),
+                hold: site.config.update.hold.to_vec(),
                 last: last.unwrap_or_default(),
                 generation: history.unwrap_or_default(),
             },

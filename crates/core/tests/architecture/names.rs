@@ -19,8 +19,8 @@ pub const SEVERAL: [(usize, &str); 5] = [
          Name Outcome Packages Plan Report Request Room Row Settings Source Standing Status \
          Step Table Work",
     ),
-    (4, "Entry Kept Kind Place Program Record Setting"),
-    (5, "Found Section"),
+    (4, "Entry Kept Kind Place Program Record Section Setting"),
+    (5, "Found"),
     (6, "Answer Question"),
 ];
 

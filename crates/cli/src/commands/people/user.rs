@@ -212,7 +212,8 @@ fn password(admin: &AdminApi, file: Option<&Path>, out: &Reporter) -> Result<Pas
         _ => piped_line().map_err(|e| Failure::new("read the password", e))?,
     };
     // The same that Synapse asks of those who choose one themselves.
-    let least = usize::try_from(admin.world.site().config.synapse.password_min_length).unwrap_or(usize::MAX);
+    let least =
+        usize::try_from(admin.world.site().config.synapse.password_min_length.get()).unwrap_or(usize::MAX);
     Password::with_at_least(least, &text)
         .map_err(|why| Error::usage(why.to_string(), "nothing was changed; try another"))
 }

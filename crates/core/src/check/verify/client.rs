@@ -169,7 +169,7 @@ pub(super) fn told(status: Option<u16>) -> String {
 
 /// Whether uploads of that size are tried in this run; else why not.
 fn is_tried(asked: &Asked<'_>, id: &'static str) -> Result<Bytes, Check> {
-    let limit = asked.site.config.synapse.max_upload_size;
+    let limit = *asked.site.config.synapse.max_upload_size;
     if limit > QUICK && !asked.scope.slow {
         return Err(Check::left_out(id, format!("{limit} take a while; --slow tries it")));
     }

@@ -12,7 +12,7 @@ const RENEWED: i64 = 14;
 /// The checks of the site's own server.
 pub(super) fn own(asked: &Asked<'_>, seen: &Observed) -> Vec<Check> {
     let id = "federation/discovery";
-    if asked.site.config.synapse.federation_allow.as_ref().is_some_and(Vec::is_empty) {
+    if asked.site.config.synapse.federation_allow.as_ref().is_some_and(|servers| servers.is_empty()) {
         return vec![Check::left_out(id, "synapse.federation_allow lets no other server in")];
     }
     let checks = || -> Seen<Vec<Check>> {

@@ -250,7 +250,7 @@ fn no_json(reply: &HttpReply) -> String {
 fn server_well_known(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "way-in/server-well-known";
     let config = &asked.site.config;
-    if config.synapse.federation_allow.as_ref().is_some_and(Vec::is_empty) {
+    if config.synapse.federation_allow.as_ref().is_some_and(|servers| servers.is_empty()) {
         return Ok(Check::left_out(id, "synapse.federation_allow lets no other server in"));
     }
     if config.server_name.as_str() != config.server_name.host() {
@@ -426,7 +426,7 @@ fn challenge(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
 fn upload(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "way-in/upload";
     let config = &asked.site.config;
-    let limit = config.synapse.max_upload_size;
+    let limit = *config.synapse.max_upload_size;
     let question = HttpQuestion {
         method: HttpMethod::Post,
         body: if asked.scope.slow { HttpBody::Zeros(limit.0) } else { HttpBody::Announced(limit.0) },

@@ -1,11 +1,9 @@
-//! `[edge.cloudflare]`, `[edge.npm]` and `[well_known]`: the way in.
+//! `[edge]`, `[edge.cloudflare]` and `[edge.npm]`: the way in.
 
 use super::{Fixed, Follows, Key};
 use crate::config::{
-    ApexChoice, CertificateChoice, ZoneChoice, ZoneSetting,
-    types::{
-        Email, EnvName, List, NetworkCidr, NetworkCidr4, PublicUrl, SecretPath, ServiceUrl, UserId, Words,
-    },
+    CertificateChoice, ZoneChoice, ZoneSetting,
+    types::{Email, EnvName, List, NetworkCidr, NetworkCidr4, SecretPath, ServiceUrl, Words},
 };
 
 super::keys! {
@@ -201,64 +199,6 @@ super::keys! {
         of: |c| c.edge.npm.as_ref().map(|npm| npm.hsts),
         example: "true",
         doc: "Whether browsers are told never to come without HTTPS again. They remember it for two years.",
-        init: false,
-    };
-    APEX: Key<ApexChoice> = Key {
-        path: "well_known.apex",
-        fallback: Fixed(|| ApexChoice::Here),
-        of: |c| Some(c.well_known.apex),
-        example: r#""elsewhere""#,
-        doc: "Who answers https://DOMAIN/.well-known/matrix/ where server_name is the domain itself: here has \
-              Cloudflare and NPM send these paths to this server, elsewhere leaves them to the web server that the \
-              domain has.",
-        init: false,
-    };
-    IDENTITY_SERVER: Key<PublicUrl, Follows> = Key {
-        path: "well_known.identity_server",
-        fallback: Follows("none"),
-        of: |c| c.well_known.identity_server.clone().map(PublicUrl),
-        example: r#""https://identity.home.arpa""#,
-        doc: "Identity server that clients are told of, which finds people by e-mail address or telephone number.",
-        init: false,
-    };
-    SLIDING_SYNC_PROXY: Key<PublicUrl, Follows> = Key {
-        path: "well_known.sliding_sync_proxy",
-        fallback: Follows("none"),
-        of: |c| c.well_known.sliding_sync_proxy.clone().map(PublicUrl),
-        example: r#""https://sync.chat.home.arpa""#,
-        doc: "A sliding sync proxy that old clients are told of. Today's clients ask Synapse itself and need none.",
-        init: false,
-    };
-    RTC_FOCI: Key<List<ServiceUrl>> = Key {
-        path: "well_known.rtc_foci",
-        fallback: Fixed(|| List(Vec::new())),
-        of: |c| Some(List(c.well_known.rtc_foci.iter().cloned().map(ServiceUrl).collect())),
-        example: r#"["https://rtc.chat.home.arpa/livekit/jwt"]"#,
-        doc: "Addresses of LiveKit services that calls of several people go through.",
-        init: false,
-    };
-    SUPPORT_PAGE: Key<ServiceUrl, Follows> = Key {
-        path: "well_known.support_page",
-        fallback: Follows("none"),
-        of: |c| c.well_known.support_page.clone().map(ServiceUrl),
-        example: r#""https://chat.home.arpa/help""#,
-        doc: "Page for people who need help with this server.",
-        init: false,
-    };
-    SUPPORT_EMAIL: Key<Email, Follows> = Key {
-        path: "well_known.support_email",
-        fallback: Follows("none"),
-        of: |c| c.well_known.support_email.clone().map(Email),
-        example: r#""admin@chat.home.arpa""#,
-        doc: "E-mail address of who runs this server, for people and for other servers. Everybody can read it.",
-        init: false,
-    };
-    SUPPORT_USER: Key<UserId, Follows> = Key {
-        path: "well_known.support_user",
-        fallback: Follows("none"),
-        of: |c| c.well_known.support_user.clone().map(UserId),
-        example: r#""@anna:chat.home.arpa""#,
-        doc: "Matrix user who runs this server, for people and for other servers. Everybody can read it.",
         init: false,
     };
 }

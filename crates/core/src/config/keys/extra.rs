@@ -1,26 +1,22 @@
 //! `extra` of `[synapse]`, `[postgres]` and `[web]`: what the rooms have no key for, and
 //! what of their files the program decides itself.
 
-use super::{Follows, Key};
-use crate::config::{
-    Config, Extra,
-    types::{
-        By::{self, Program},
-        Decided, Decides, ExtraSettings,
-    },
+use crate::config::types::{
+    By::{self, Program},
+    Decided, Decides,
 };
 
 /// `homeserver.yaml`.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::config) struct SynapseFile;
+pub struct SynapseFile;
 
 /// PostgreSQL's settings.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::config) struct PostgresSettings;
+pub struct PostgresSettings;
 
 /// `config.json` of Element Web.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::config) struct WebFile;
+pub struct WebFile;
 
 const fn key(path: &'static str, key: &'static str) -> Decided {
     Decided { path, by: By::Key(key) }
@@ -106,10 +102,6 @@ impl Decides for SynapseFile {
              {path}_path = \"/data/{name}\", where Synapse has such a setting"
         )
     }
-
-    fn of(config: &Config) -> &Extra {
-        &config.synapse.extra
-    }
 }
 
 const REACHED_THERE: &str = "Synapse, the checks and backups find it there";
@@ -140,10 +132,6 @@ impl Decides for PostgresSettings {
     fn secret_goes(path: &str, _: &str) -> String {
         format!("remove it: everybody on the machine could read {path} in the list of processes")
     }
-
-    fn of(config: &Config) -> &Extra {
-        &config.postgres.extra
-    }
 }
 
 impl Decides for WebFile {
@@ -160,38 +148,4 @@ impl Decides for WebFile {
     fn secret_goes(path: &str, _: &str) -> String {
         format!("remove it: whoever opens the web client could read {path}")
     }
-
-    fn of(config: &Config) -> &Extra {
-        &config.web.extra
-    }
-}
-
-super::keys! {
-    SYNAPSE_EXTRA: Key<ExtraSettings<SynapseFile>, Follows> = Key {
-        path: "synapse.extra",
-        fallback: Follows("none"),
-        of: ExtraSettings::of,
-        example: "{ limit_remote_rooms = { enabled = true, complexity = 1.0 } }",
-        doc: "Settings of Synapse that have no key here, as they are called in its manual; [synapse.extra] with a line \
-              for each reads best. They are merged into homeserver.yaml, whose result Synapse's own parser reads before \
-              it counts. What matrix-podman decides itself is refused, with the key that sets it.",
-        init: false,
-    };
-    POSTGRES_EXTRA: Key<ExtraSettings<PostgresSettings>, Follows> = Key {
-        path: "postgres.extra",
-        fallback: Follows("none"),
-        of: ExtraSettings::of,
-        example: r#"{ log_min_duration_statement = "2s" }"#,
-        doc: "Settings of PostgreSQL that have no key here. They take the place of what matrix-podman chose for speed; \
-              what the server's safety hangs on is refused. PostgreSQL itself reads them before they count.",
-        init: false,
-    };
-    WEB_EXTRA: Key<ExtraSettings<WebFile>, Follows> = Key {
-        path: "web.extra",
-        fallback: Follows("none"),
-        of: ExtraSettings::of,
-        example: r#"{ default_theme = "dark" }"#,
-        doc: "Settings of Element Web that have no key here, merged into its config.json.",
-        init: false,
-    };
 }

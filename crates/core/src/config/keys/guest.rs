@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use super::{Fixed, Follows, Key};
 use crate::{
     config::{
-        Address, BackendChoice, Network,
+        Address, BackendChoice, Network, network,
+        read::Reader,
         types::{AddressChoice, Int, List, Size, Subnet},
     },
     name::{Cidr4, GuestName, InterfaceName, PackageName},
@@ -17,80 +18,88 @@ const GIB: u64 = 1024;
 
 /// 1 GiB is where Synapse and PostgreSQL begin to work; 16 TiB is more than
 /// any machine has.
-pub(in crate::config) type Memory = Size<GIB, { 16 * GIB * GIB }>;
+pub type Memory = Size<GIB, { 16 * GIB * GIB }>;
 
 /// 6 GiB hold Debian, the images and a small database.
-pub(in crate::config) type Disk = Size<{ 6 * GIB }, { GIB * GIB * GIB }>;
+pub type Disk = Size<{ 6 * GIB }, { GIB * GIB * GIB }>;
+
+super::section! {
+    /// The Debian system container that everything runs in.
+    [guest] pub struct Guest {
+        together {
+            /// How it is connected.
+            network: Network = |reader| network::network(reader, on_proxmox(reader, backend));
+        }
+        /// What the guest is: auto chooses from what the machine is, proxmox makes a container of Proxmox VE,
+        /// lxc a plain LXC container, this-machine puts everything on the machine itself, which then must be
+        /// a Debian 13 of its own.
+        backend: BackendChoice {
+            usual: BackendChoice::Auto,
+            example: r#""lxc""#,
+            init: true,
+        }
+        /// Name and host name of the guest. Two sites on one machine need two names.
+        name: GuestName {
+            usual: GuestName::known("matrix"),
+            example: r#""matrix-family""#,
+            init: true,
+        }
+        /// Processor cores that the guest may use. More than the machine has does no harm.
+        cores: Int<1, 512> {
+            usual: Int(4),
+            example: "2",
+            init: true,
+        }
+        /// Memory that the guest may use. PostgreSQL's settings follow it. 2G is enough for a family, 4G for
+        /// a club that joins large rooms.
+        memory: Memory {
+            usual: Size(Bytes::gib(4)),
+            example: r#""8G""#,
+            init: true,
+        }
+        /// Room on disk that the guest has. Pictures and files take most of it over the years. Written before
+        /// a plain LXC guest is made, it gives the guest a disk of its own; a guest that was made without
+        /// stays a folder. On Proxmox it is the size of the container's disk, in whole gibibytes. A disk can
+        /// grow and never shrink.
+        disk: Disk {
+            follows: "16G are expected; a plain LXC guest is then a folder without a limit",
+            example: r#""64G""#,
+            init: true,
+        }
+        /// Debian packages that are installed in the guest besides what the server needs.
+        extra_packages: List<PackageName> {
+            usual: List(Vec::new()),
+            example: r#"["htop", "ncdu"]"#,
+        }
+        /// Whether the guest speaks IPv6. Off is safer where nobody looks after an IPv6 firewall.
+        ipv6: bool {
+            usual: false,
+            example: "true",
+        }
+        /// Whether the guest starts together with the machine.
+        start_at_boot: bool {
+            usual: true,
+            example: "false",
+        }
+    }
+}
+
+impl Guest {
+    /// Room that it is expected to need on disk.
+    pub fn expected_disk(&self) -> Bytes {
+        self.disk.map_or(Bytes::gib(16), |size| size.0)
+    }
+}
+
+fn on_proxmox(r: &Reader<'_>, backend: BackendChoice) -> bool {
+    match backend {
+        BackendChoice::Proxmox => true,
+        BackendChoice::Auto => r.defaults.proxmox,
+        BackendChoice::Lxc | BackendChoice::ThisMachine => false,
+    }
+}
 
 super::keys! {
-    BACKEND: Key<BackendChoice> = Key {
-        path: "guest.backend",
-        fallback: Fixed(|| BackendChoice::Auto),
-        of: |c| Some(c.guest.backend),
-        example: r#""lxc""#,
-        doc: "What the guest is: auto chooses from what the machine is, proxmox makes a container of Proxmox VE, lxc \
-              a plain LXC container, this-machine puts everything on the machine itself, which then must be a Debian 13 of its own.",
-        init: true,
-    };
-    NAME: Key<GuestName> = Key {
-        path: "guest.name",
-        fallback: Fixed(|| GuestName::known("matrix")),
-        of: |c| Some(c.guest.name.clone()),
-        example: r#""matrix-family""#,
-        doc: "Name and host name of the guest. Two sites on one machine need two names.",
-        init: true,
-    };
-    CORES: Key<Int<1, 512>> = Key {
-        path: "guest.cores",
-        fallback: Fixed(|| Int(4)),
-        of: |c| Some(Int(c.guest.cores)),
-        example: "2",
-        doc: "Processor cores that the guest may use. More than the machine has does no harm.",
-        init: true,
-    };
-    MEMORY: Key<Memory> = Key {
-        path: "guest.memory",
-        fallback: Fixed(|| Size(Bytes::gib(4))),
-        of: |c| Some(Size(c.guest.memory)),
-        example: r#""8G""#,
-        doc: "Memory that the guest may use. PostgreSQL's settings follow it. 2G is enough for a family, 4G for a \
-              club that joins large rooms.",
-        init: true,
-    };
-    DISK: Key<Disk, Follows> = Key {
-        path: "guest.disk",
-        fallback: Follows("16G are expected; a plain LXC guest is then a folder without a limit"),
-        of: |c| c.guest.disk.map(Size),
-        example: r#""64G""#,
-        doc: "Room on disk that the guest has. Pictures and files take most of it over the years. Written before \
-              a plain LXC guest is made, it gives the guest a disk of its own; a guest that was made without stays a \
-              folder. On Proxmox it is the size of the container's disk, in whole gibibytes. A disk can grow and never shrink.",
-        init: true,
-    };
-    EXTRA_PACKAGES: Key<List<PackageName>> = Key {
-        path: "guest.extra_packages",
-        fallback: Fixed(|| List(Vec::new())),
-        of: |c| Some(List(c.guest.extra_packages.clone())),
-        example: r#"["htop", "ncdu"]"#,
-        doc: "Debian packages that are installed in the guest besides what the server needs.",
-        init: false,
-    };
-    IPV6: Key<bool> = Key {
-        path: "guest.ipv6",
-        fallback: Fixed(|| false),
-        of: |c| Some(c.guest.ipv6),
-        example: "true",
-        doc: "Whether the guest speaks IPv6. Off is safer where nobody looks after an IPv6 firewall.",
-        init: false,
-    };
-    START_AT_BOOT: Key<bool> = Key {
-        path: "guest.start_at_boot",
-        fallback: Fixed(|| true),
-        of: |c| Some(c.guest.start_at_boot),
-        example: "false",
-        doc: "Whether the guest starts together with the machine.",
-        init: false,
-    };
     BRIDGE: Key<InterfaceName> = Key {
         path: "guest.network.bridge",
         fallback: Fixed(|| InterfaceName::known("matrixbr0")),

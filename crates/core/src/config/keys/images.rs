@@ -1,12 +1,16 @@
-//! `[images]` and the sections below it.
+//! `[images]`, and a section below it for each service, which follows from the service's
+//! row in the table of ids.
 
-use super::{Fixed, Follows, Key};
+use std::sync::LazyLock;
+
+use super::{AnyKey, Fallback, Fixed, Follows, Key, Section, Usual, Within};
 use crate::{
     config::{
-        SourceChoice,
+        Config, ImageChoice, SourceChoice,
         types::{BuildVersion, SigningKey},
     },
     name::{AbsPath, ImageRef},
+    service::ServiceId,
 };
 
 super::keys! {
@@ -19,139 +23,121 @@ super::keys! {
               from Debian, PyPI and npm packages, auto takes the registry where it can be reached.",
         init: true,
     };
-    SYNAPSE_REFERENCE: Key<ImageRef> = Key {
-        path: "images.synapse.reference",
-        fallback: Fixed(|| ImageRef::known("ghcr.io/element-hq/synapse:v1.157.1")),
-        of: |c| Some(c.images.synapse.reference.clone()),
-        example: r#""ghcr.io/element-hq/synapse:v1.158.0""#,
-        doc: "Image of Synapse in its registry, with a version or a digest.",
-        init: false,
-    };
-    SYNAPSE_ARCHIVE: Key<AbsPath, Follows> = Key {
-        path: "images.synapse.archive",
-        fallback: Follows("none"),
-        of: |c| c.images.synapse.archive.clone(),
-        example: r#""/srv/images/synapse.tar""#,
-        doc: "An OCI archive on the machine, used instead of a registry. For machines without a way to one.",
-        init: false,
-    };
-    SYNAPSE_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
-        path: "images.synapse.signature_key",
-        fallback: Follows("none: signatures are not looked at"),
-        of: |c| c.images.synapse.signature_key.clone().map(SigningKey),
-        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
-        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
-              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
-        init: false,
-    };
-    SYNAPSE_BUILD_VERSION: Key<BuildVersion, Follows> = Key {
-        path: "images.synapse.build_version",
-        fallback: Follows("the newest release"),
-        of: |c| c.images.synapse.build_version.clone().map(BuildVersion),
-        example: r#""1.157.1""#,
-        doc: "Version of Synapse to build, where the image is built on the machine.",
-        init: false,
-    };
-    POSTGRES_REFERENCE: Key<ImageRef> = Key {
-        path: "images.postgres.reference",
-        fallback: Fixed(|| ImageRef::known("docker.io/library/postgres:18-alpine")),
-        of: |c| Some(c.images.postgres.reference.clone()),
-        example: r#""docker.io/library/postgres:18.1-alpine""#,
-        doc: "Image of PostgreSQL in its registry, with a version or a digest. Another major version than the one \
-              that made the database cannot open it.",
-        init: false,
-    };
-    POSTGRES_ARCHIVE: Key<AbsPath, Follows> = Key {
-        path: "images.postgres.archive",
-        fallback: Follows("none"),
-        of: |c| c.images.postgres.archive.clone(),
-        example: r#""/srv/images/postgres.tar""#,
-        doc: "An OCI archive on the machine, used instead of a registry.",
-        init: false,
-    };
-    POSTGRES_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
-        path: "images.postgres.signature_key",
-        fallback: Follows("none: signatures are not looked at"),
-        of: |c| c.images.postgres.signature_key.clone().map(SigningKey),
-        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
-        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
-              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
-        init: false,
-    };
-    REDIS_REFERENCE: Key<ImageRef> = Key {
-        path: "images.redis.reference",
-        fallback: Fixed(|| ImageRef::known("docker.io/library/redis:8-alpine")),
-        of: |c| Some(c.images.redis.reference.clone()),
-        example: r#""docker.io/library/redis:8.6-alpine""#,
-        doc: "Image of Redis in its registry, with a version or a digest.",
-        init: false,
-    };
-    REDIS_ARCHIVE: Key<AbsPath, Follows> = Key {
-        path: "images.redis.archive",
-        fallback: Follows("none"),
-        of: |c| c.images.redis.archive.clone(),
-        example: r#""/srv/images/redis.tar""#,
-        doc: "An OCI archive on the machine, used instead of a registry.",
-        init: false,
-    };
-    REDIS_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
-        path: "images.redis.signature_key",
-        fallback: Follows("none: signatures are not looked at"),
-        of: |c| c.images.redis.signature_key.clone().map(SigningKey),
-        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
-        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
-              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
-        init: false,
-    };
-    COTURN_REFERENCE: Key<ImageRef> = Key {
-        path: "images.coturn.reference",
-        fallback: Fixed(|| ImageRef::known("docker.io/coturn/coturn:4")),
-        of: |c| Some(c.images.coturn.reference.clone()),
-        example: r#""docker.io/coturn/coturn:4.6.2""#,
-        doc: "Image of coturn in its registry, with a version or a digest.",
-        init: false,
-    };
-    COTURN_ARCHIVE: Key<AbsPath, Follows> = Key {
-        path: "images.coturn.archive",
-        fallback: Follows("none"),
-        of: |c| c.images.coturn.archive.clone(),
-        example: r#""/srv/images/coturn.tar""#,
-        doc: "An OCI archive on the machine, used instead of a registry.",
-        init: false,
-    };
-    COTURN_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
-        path: "images.coturn.signature_key",
-        fallback: Follows("none: signatures are not looked at"),
-        of: |c| c.images.coturn.signature_key.clone().map(SigningKey),
-        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
-        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
-              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
-        init: false,
-    };
-    WEB_REFERENCE: Key<ImageRef> = Key {
-        path: "images.web.reference",
-        fallback: Fixed(|| ImageRef::known("docker.io/vectorim/element-web:v1.12.6")),
-        of: |c| Some(c.images.web.reference.clone()),
-        example: r#""docker.io/vectorim/element-web:v1.12.7""#,
-        doc: "Image of the web client in its registry, with a version or a digest. Where images are built, the web \
-              client is Hydrogen, since Element Web is in no package registry.",
-        init: false,
-    };
-    WEB_ARCHIVE: Key<AbsPath, Follows> = Key {
-        path: "images.web.archive",
-        fallback: Follows("none"),
-        of: |c| c.images.web.archive.clone(),
-        example: r#""/srv/images/element-web.tar""#,
-        doc: "An OCI archive on the machine, used instead of a registry.",
-        init: false,
-    };
-    WEB_SIGNATURE_KEY: Key<SigningKey, Follows> = Key {
-        path: "images.web.signature_key",
-        fallback: Follows("none: signatures are not looked at"),
-        of: |c| c.images.web.signature_key.clone().map(SigningKey),
-        example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
-        doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
-              `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
-        init: false,
-    };
+}
+
+/// The image that is taken when nobody names one.
+pub(in crate::config) struct UsualImage(ServiceId);
+
+impl Usual<ImageRef> for UsualImage {
+    fn usual(&self) -> ImageRef {
+        ImageRef::known(self.0.image().reference)
+    }
+}
+
+impl Fallback<ImageRef> for UsualImage {
+    fn value(&self) -> Option<ImageRef> {
+        Some(self.usual())
+    }
+    fn words(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+impl Within for ImageChoice {
+    fn within<'a>(config: &'a Config, path: &str) -> Option<&'a Self> {
+        let image = IMAGES.iter().find(|image| image.section.keys.iter().any(|key| key.path() == path))?;
+        Some(&config.images[image.service])
+    }
+}
+
+/// The section of one service's image.
+pub(in crate::config) struct ImageSection {
+    service: ServiceId,
+    pub section: Section,
+    pub keys: &'static ImageKeys,
+}
+
+/// The keys of one service's image.
+pub(in crate::config) struct ImageKeys {
+    pub reference: Key<ImageRef, UsualImage, ImageChoice>,
+    pub archive: Key<AbsPath, Follows, ImageChoice>,
+    pub signature_key: Key<SigningKey, Follows, ImageChoice>,
+    /// Only where a version can be asked for.
+    pub build_version: Option<Key<BuildVersion, Follows, ImageChoice>>,
+}
+
+/// The sections of all images, in the order of the table of ids.
+pub(in crate::config) static IMAGES: LazyLock<[ImageSection; ServiceId::ALL.len()]> =
+    LazyLock::new(|| ServiceId::ALL.map(ImageSection::of));
+
+/// The same in the order of the file.
+pub(in crate::config) fn in_file() -> impl Iterator<Item = &'static ImageSection> {
+    ServiceId::by_image().into_iter().filter_map(|service| IMAGES.get(service.position()))
+}
+
+impl ImageSection {
+    fn of(service: ServiceId) -> Self {
+        let image = service.image();
+        let (title, section) = (service.title(), format!("images.{}", image.key));
+        let path = |name: &str| kept(format!("{section}.{name}"));
+        let repository = ImageRef::known(image.reference).repository();
+        let program = repository.rsplit('/').next().unwrap_or(image.key);
+        let first = ServiceId::by_image().first() == Some(&service);
+        // The table is made once and lives as long as the program.
+        let keys: &'static ImageKeys = Box::leak(Box::new(ImageKeys {
+            reference: Key {
+                path: path("reference"),
+                fallback: UsualImage(service),
+                of: |image| Some(image.reference.clone()),
+                example: kept(format!("\"{repository}:{}\"", image.other_tag)),
+                doc: kept(sentences(
+                    format!("Image of {title} in its registry, with a version or a digest."),
+                    image.caution,
+                )),
+                init: false,
+            },
+            archive: Key {
+                path: path("archive"),
+                fallback: Follows("none"),
+                of: |image| image.archive.clone(),
+                example: kept(format!("\"/srv/images/{program}.tar\"")),
+                // What it is good for is said once in the file.
+                doc: kept(sentences(
+                    "An OCI archive on the machine, used instead of a registry.".to_owned(),
+                    if first { "For machines without a way to one." } else { "" },
+                )),
+                init: false,
+            },
+            signature_key: Key {
+                path: path("signature_key"),
+                fallback: Follows("none: signatures are not looked at"),
+                of: |image| image.signature_key.clone().map(SigningKey),
+                example: r#""-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n""#,
+                doc: "The public key (PEM) that the image in the registry has to be signed with, as `cosign sign --key` and \
+                      `skopeo copy --sign-by-sigstore-private-key` do it. What is not signed with it is not pulled.",
+                init: false,
+            },
+            build_version: image.build_version.map(|version| Key {
+                path: path("build_version"),
+                fallback: Follows("the newest release"),
+                of: |image: &ImageChoice| image.build_version.clone().map(BuildVersion),
+                example: kept(format!("{version:?}")),
+                doc: kept(format!("Version of {title} to build, where the image is built on the machine.")),
+                init: false,
+            }),
+        }));
+        let mut all: Vec<&'static dyn AnyKey> = vec![&keys.reference, &keys.archive, &keys.signature_key];
+        all.extend(keys.build_version.as_ref().map(|key| key as &'static dyn AnyKey));
+        let doc = kept(format!("The image of {}.", image.of));
+        Self { service, section: Section { path: kept(section), doc, keys: all.leak() }, keys }
+    }
+}
+
+/// A text of the table.
+fn kept(text: String) -> &'static str {
+    text.leak()
+}
+
+fn sentences(first: String, second: &str) -> String {
+    if second.is_empty() { first } else { format!("{first} {second}") }
 }

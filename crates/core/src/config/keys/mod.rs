@@ -7,24 +7,30 @@ pub(super) mod extra;
 pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod notify;
+pub(super) mod ports;
+pub(super) mod postgres;
 pub(super) mod proxmox;
-pub(super) mod services;
+mod section;
 pub(super) mod site;
+pub(super) mod synapse;
 pub(super) mod turn;
 pub(super) mod update;
+pub(super) mod web;
+pub(super) mod well_known;
 
 use serde_json::Value as Json;
 
 use super::{Config, types::TomlType};
 
-/// A key whose values are `T`; `F` says what holds when it is not written.
-pub(super) struct Key<T: 'static, F: 'static = Fixed<T>> {
+/// A key whose values are `T`; `F` says what holds when it is not written, and `S` is the
+/// part of the config that has its value.
+pub(super) struct Key<T: 'static, F: 'static = Fixed<T>, S: 'static = Config> {
     /// Its place: `guest.network.bridge`.
     pub path: &'static str,
     /// What holds when it is not written.
     pub fallback: F,
-    /// Its value in a config, as it would be written; none where it has none.
-    pub of: fn(&Config) -> Option<T>,
+    /// Its value there, as it would be written; none where it has none.
+    pub of: fn(&S) -> Option<T>,
     /// A value other than the default, as TOML.
     pub example: &'static str,
     /// What it means, in an operator's words; the first sentence stands alone.
@@ -42,6 +48,30 @@ pub(super) struct Follows(pub &'static str);
 /// The key must be written.
 pub(super) struct Required;
 
+/// A part of the config that has values of keys.
+pub(super) trait Within: 'static {
+    /// The part that has the value of the key at `path`, where it is there.
+    fn within<'a>(config: &'a Config, path: &str) -> Option<&'a Self>;
+}
+
+impl Within for Config {
+    fn within<'a>(config: &'a Config, _: &str) -> Option<&'a Self> {
+        Some(config)
+    }
+}
+
+/// What holds when a key is not written and has a default.
+pub(super) trait Usual<T>: Fallback<T> {
+    /// The default.
+    fn usual(&self) -> T;
+}
+
+impl<T> Usual<T> for Fixed<T> {
+    fn usual(&self) -> T {
+        (self.0)()
+    }
+}
+
 /// What holds when a key is not written.
 pub(super) trait Fallback<T>: Sync {
     /// The default, where there is one.
@@ -52,7 +82,7 @@ pub(super) trait Fallback<T>: Sync {
 
 impl<T> Fallback<T> for Fixed<T> {
     fn value(&self) -> Option<T> {
-        Some((self.0)())
+        Some(self.usual())
     }
     fn words(&self) -> Option<&'static str> {
         None
@@ -109,7 +139,7 @@ pub(super) trait AnyKey: Sync {
     }
 }
 
-impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
+impl<T: TomlType, F: Fallback<T>, S: Within> AnyKey for Key<T, F, S> {
     fn path(&self) -> &'static str {
         self.path
     }
@@ -138,7 +168,7 @@ impl<T: TomlType, F: Fallback<T>> AnyKey for Key<T, F> {
         self.fallback.words()
     }
     fn value_in(&self, config: &Config) -> Option<toml::Value> {
-        (self.of)(config).map(|value| value.to_toml())
+        S::within(config, self.path).and_then(self.of).map(|value| value.to_toml())
     }
 }
 
@@ -151,6 +181,7 @@ macro_rules! keys {
     };
 }
 pub(super) use keys;
+pub(super) use section::section;
 
 /// A section of the file.
 pub(super) struct Section {
@@ -158,72 +189,64 @@ pub(super) struct Section {
     pub path: &'static str,
     /// What it is about, in one sentence.
     pub doc: &'static str,
+    /// The keys that are declared with it, in the order of the file: its own, and in
+    /// `[edge]` those of the sections below it too.
+    pub keys: &'static [&'static dyn AnyKey],
 }
 
-/// The sections, in the order of the file.
-pub(super) static SECTIONS: &[Section] = &[
-    Section {
+/// The sections that are always there, in the order of the file.
+static SECTIONS: &[&Section] = &[
+    &Section {
         path: "",
         doc: "Who the server is. These stand at the top of the file, before the first section.",
+        keys: site::ALL,
     },
-    Section { path: "ports", doc: "Where Synapse and the web client listen in the guest." },
-    Section { path: "guest", doc: "The Debian system container that everything runs in." },
-    Section { path: "guest.network", doc: "How the guest is connected." },
-    Section { path: "proxmox", doc: "What only a container of Proxmox VE has." },
-    Section { path: "images", doc: "Where the containers' images come from." },
-    Section { path: "images.synapse", doc: "The image of Synapse, the Matrix server." },
-    Section { path: "images.postgres", doc: "The image of PostgreSQL, the database." },
-    Section { path: "images.redis", doc: "The image of Redis, the cache." },
-    Section { path: "images.web", doc: "The image of the web client." },
-    Section { path: "images.coturn", doc: "The image of the TURN server." },
-    Section { path: "synapse", doc: "Synapse, the Matrix server." },
-    Section { path: "postgres", doc: "PostgreSQL, the database." },
-    Section {
+    &ports::SECTION,
+    &guest::SECTION,
+    &Section { path: "guest.network", doc: "How the guest is connected.", keys: guest::ALL },
+    &proxmox::SECTION,
+    &Section { path: "images", doc: "Where the containers' images come from.", keys: images::ALL },
+    &synapse::SECTION,
+    &postgres::SECTION,
+    &Section {
         path: "turn",
         doc: "A TURN server, which helps calls through firewalls: your own, or one that somebody else runs. Without \
               `server` or `uris` there is none.",
+        keys: turn::ALL,
     },
-    Section { path: "web", doc: "The web client." },
-    Section { path: "update", doc: "Updates that nobody types." },
-    Section {
+    &web::SECTION,
+    &update::SECTION,
+    &Section {
         path: "edge",
         doc: "What stands between the internet and the guest. Each part is left alone unless it is named.",
+        keys: edge::ALL,
     },
-    Section {
+    &Section {
         path: "edge.cloudflare",
         doc: "A Cloudflare tunnel that leads people to the server. Without `tunnel` Cloudflare is left alone.",
+        keys: &[],
     },
-    Section {
+    &Section {
         path: "edge.npm",
         doc: "Nginx Proxy Manager, which stands before the guest. Without `address` it is left alone.",
+        keys: &[],
     },
-    Section { path: "well_known", doc: "What clients and other servers are told of this server." },
-    Section { path: "backup", doc: "Backups. Without `repository` there are none." },
-    Section {
-        path: "notify",
-        doc: "Who is told what came of updates, backups and drills that nobody watched. Without a `room`, `webhook_file` or `file` nobody \
-              is.",
-    },
+    &well_known::SECTION,
+    &Section { path: "backup", doc: "Backups. Without `repository` there are none.", keys: backup::ALL },
+    &notify::SECTION,
 ];
+
+/// The sections, in the order of the file.
+pub(super) fn sections() -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter().flat_map(|section| {
+        let images = images::in_file().filter(|_| section.path == "images");
+        std::iter::once(*section).chain(images.map(|image| &image.section))
+    })
+}
 
 /// Every key, in the order of the file.
 pub(super) fn all() -> impl Iterator<Item = &'static dyn AnyKey> {
-    [
-        site::ALL,
-        guest::ALL,
-        proxmox::ALL,
-        images::ALL,
-        services::ALL,
-        turn::ALL,
-        extra::ALL,
-        update::ALL,
-        edge::ALL,
-        backup::ALL,
-        notify::ALL,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    sections().flat_map(|section| section.keys.iter().copied())
 }
 
 /// The key at `path`.

@@ -1,16 +1,21 @@
-//! `[proxmox]`: what only a container of Proxmox VE has.
+//! `[proxmox]`.
 
 use std::net::Ipv6Addr;
 
-use super::{Fixed, Follows, Key};
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::{
-        BackendChoice, Config, Proxmox, RootPassword,
-        types::{Address6Choice, Int, List, RootPasswordChoice, Size},
+        Address, BackendChoice, Config, Guest, Network,
+        read::Reader,
+        types::{Flaw, Int, List, Size},
     },
-    name::{AbsPath, MacAddress, PoolName, StorageName, Tag, TemplateName},
+    name::{AbsPath, Cidr6, ContainerId, MacAddress, PoolName, StorageName, Tag, TemplateName},
     size::Bytes,
 };
+
+/// The smallest packet that IPv6 must be able to send (RFC 8200, section 5).
+const SMALLEST_MTU6: u32 = 1280;
 
 const GIB: u64 = 1024;
 
@@ -24,153 +29,192 @@ fn used(config: &Config) -> Option<&Proxmox> {
     }
 }
 
-super::keys! {
-    ID: Key<Int<100, 999_999_999>, Follows> = Key {
-        path: "proxmox.id",
-        fallback: Follows("the first that is free in the cluster"),
-        of: |c| used(c)?.id.map(|id| Int(id.0)),
-        example: "120",
-        doc: "Number of the container. A container that exists is found by its mark, whatever its number.",
-        init: false,
-    };
-    STORAGE: Key<StorageName> = Key {
-        path: "proxmox.storage",
-        fallback: Fixed(|| StorageName::known("local-lvm")),
-        of: |c| Some(used(c)?.storage.clone()),
-        example: r#""local-zfs""#,
-        doc: "Storage of the container's disk. It counts when the container is made; Proxmox moves disks afterwards.",
-        init: false,
-    };
-    TEMPLATE_STORAGE: Key<StorageName> = Key {
-        path: "proxmox.template_storage",
-        fallback: Fixed(|| StorageName::known("local")),
-        of: |c| Some(used(c)?.template_storage.clone()),
-        example: r#""nas""#,
-        doc: "Storage of the template that the container is made from.",
-        init: false,
-    };
-    TEMPLATE: Key<TemplateName, Follows> = Key {
-        path: "proxmox.template",
-        fallback: Follows("the newest Debian 13 standard template"),
-        of: |c| used(c)?.template.clone(),
-        example: r#""debian-13-standard_13.1-2_amd64.tar.zst""#,
-        doc: "File name of the template. It is downloaded when the storage does not have it.",
-        init: false,
-    };
-    TAGS: Key<List<Tag>> = Key {
-        path: "proxmox.tags",
-        fallback: Fixed(|| List(["matrix", "podman", "lxc"].map(Tag::known).to_vec())),
-        of: |c| Some(List(used(c)?.tags.clone())),
-        example: r#"["matrix", "family"]"#,
-        doc: "Tags of the container. The site's own tag, by which the container is found again, comes besides.",
-        init: false,
-    };
-    POOL: Key<PoolName, Follows> = Key {
-        path: "proxmox.pool",
-        fallback: Follows("none"),
-        of: |c| used(c)?.pool.clone(),
-        example: r#""home""#,
-        doc: "Pool that the container is put into when it is made.",
-        init: false,
-    };
-    SWAP: Key<Size<0, { 1024 * GIB }>> = Key {
-        path: "proxmox.swap",
-        fallback: Fixed(|| Size(Bytes::mib(512))),
-        of: |c| Some(Size(used(c)?.swap)),
-        example: r#""1G""#,
-        doc: "Swap that the container may use.",
-        init: false,
-    };
-    VLAN: Key<Int<1, 4094>, Follows> = Key {
-        path: "proxmox.vlan",
-        fallback: Follows("none"),
-        of: |c| used(c)?.vlan.map(Int),
-        example: "20",
-        doc: "VLAN tag of the container's interface.",
-        init: false,
-    };
-    MAC: Key<MacAddress, Follows> = Key {
-        path: "proxmox.mac",
-        fallback: Follows("chosen by Proxmox, and kept"),
-        of: |c| used(c)?.mac.clone(),
-        example: r#""BC:24:11:01:02:03""#,
-        doc: "Hardware address of the container's interface.",
-        init: false,
-    };
-    MTU: Key<Int<576, 65535>, Follows> = Key {
-        path: "proxmox.mtu",
-        fallback: Follows("the bridge's"),
-        of: |c| used(c)?.mtu.map(Int),
-        example: "1400",
-        doc: "Largest packet of the container's interface; no larger than the bridge's.",
-        init: false,
-    };
-    FIREWALL: Key<bool> = Key {
-        path: "proxmox.firewall",
-        fallback: Fixed(|| false),
-        of: |c| Some(used(c)?.firewall),
-        example: "true",
-        doc: "Whether Proxmox's firewall stands in front of the container's interface. Its rules are yours.",
-        init: false,
-    };
-    ADDRESS6: Key<Address6Choice, Follows> = Key {
-        path: "proxmox.address6",
-        fallback: Follows("none"),
-        of: |c| used(c)?.address6.map(Address6Choice),
-        example: r#""auto""#,
-        doc: "How the container gets an IPv6 address: auto from the router's advertisements, or a fixed one with its \
-              prefix length, beside a fixed guest.network.address. It needs guest.ipv6.",
-        init: false,
-    };
-    GATEWAY6: Key<Ipv6Addr, Follows> = Key {
-        path: "proxmox.gateway6",
-        fallback: Follows("none; the router says"),
-        of: |c| used(c)?.gateway6,
-        example: r#""fe80::1""#,
-        doc: "The router's IPv6 address, with a fixed one in address6.",
-        init: false,
-    };
-    START_ORDER: Key<Int<0, 100_000>, Follows> = Key {
-        path: "proxmox.start_order",
-        fallback: Follows("none"),
-        of: |c| used(c)?.start_order.map(Int),
-        example: "3",
-        doc: "Place in the order in which guests start with the node.",
-        init: false,
-    };
-    DATA_VOLUME: Key<Size<{ 6 * GIB }, { GIB * GIB * GIB }>, Follows> = Key {
-        path: "proxmox.data_volume",
-        fallback: Follows("none: everything is on the container's disk"),
-        of: |c| used(c)?.data_volume.map(Size),
-        example: r#""100G""#,
-        doc: "Size of a volume of its own for /opt/matrix, the server's data; backups include it. It can be asked for \
-              when the container is made, and grow afterwards.",
-        init: false,
-    };
-    DATA_STORAGE: Key<StorageName, Follows> = Key {
-        path: "proxmox.data_storage",
-        fallback: Follows("that of the container's disk"),
-        of: |c| used(c)?.data_storage.clone(),
-        example: r#""tank""#,
-        doc: "Storage of the data volume.",
-        init: false,
-    };
-    SSH_KEYS: Key<AbsPath, Follows> = Key {
-        path: "proxmox.ssh_keys",
-        fallback: Follows("none: there is no ssh server in the guest"),
-        of: |c| used(c)?.ssh_keys.clone(),
-        example: r#""/root/.ssh/authorized_keys""#,
-        doc: "File with public ssh keys that let people into the guest as root; comments in it are left out. It counts when the container is made; \
-              with it, the guest keeps its ssh server.",
-        init: false,
-    };
-    ROOT_PASSWORD: Key<RootPasswordChoice> = Key {
-        path: "proxmox.root_password",
-        fallback: Fixed(|| RootPasswordChoice(RootPassword::Locked)),
-        of: |c| Some(RootPasswordChoice(used(c)?.root_password.clone())),
-        example: r#""ask""#,
-        doc: "Password of root in the guest: locked means none, ask asks for it when the container is made, and a path \
-              names a file with it in the first line.",
-        init: false,
-    };
+super::section! {
+    /// What only a container of Proxmox VE has.
+    [proxmox in used] pub struct Proxmox {
+        /// Number of the container. A container that exists is found by its mark, whatever its number.
+        id: Int<100, 999_999_999> {
+            follows: "the first that is free in the cluster",
+            example: "120",
+        }
+        /// Storage of the container's disk. It counts when the container is made; Proxmox moves disks
+        /// afterwards.
+        storage: StorageName {
+            usual: StorageName::known("local-lvm"),
+            example: r#""local-zfs""#,
+        }
+        /// Storage of the template that the container is made from.
+        template_storage: StorageName {
+            usual: StorageName::known("local"),
+            example: r#""nas""#,
+        }
+        /// File name of the template. It is downloaded when the storage does not have it.
+        template: TemplateName {
+            follows: "the newest Debian 13 standard template",
+            example: r#""debian-13-standard_13.1-2_amd64.tar.zst""#,
+        }
+        /// Tags of the container. The site's own tag, by which the container is found again, comes besides.
+        tags: List<Tag> {
+            usual: List(["matrix", "podman", "lxc"].map(Tag::known).to_vec()),
+            example: r#"["matrix", "family"]"#,
+        }
+        /// Pool that the container is put into when it is made.
+        pool: PoolName {
+            follows: "none",
+            example: r#""home""#,
+        }
+        /// Swap that the container may use.
+        swap: Size<0, { 1024 * GIB }> {
+            usual: Size(Bytes::mib(512)),
+            example: r#""1G""#,
+        }
+        /// VLAN tag of the container's interface.
+        vlan: Int<1, 4094> {
+            follows: "none",
+            example: "20",
+        }
+        /// Hardware address of the container's interface.
+        mac: MacAddress {
+            follows: "chosen by Proxmox, and kept",
+            example: r#""BC:24:11:01:02:03""#,
+        }
+        /// Largest packet of the container's interface; no larger than the bridge's.
+        mtu: Int<576, 65535> {
+            follows: "the bridge's",
+            example: "1400",
+        }
+        /// Whether Proxmox's firewall stands in front of the container's interface. Its rules are yours.
+        firewall: bool {
+            usual: false,
+            example: "true",
+        }
+        /// How the container gets an IPv6 address: auto from the router's advertisements, or a fixed one with
+        /// its prefix length, beside a fixed guest.network.address. It needs guest.ipv6.
+        address6: Address6 {
+            follows: "none",
+            example: r#""auto""#,
+        }
+        /// The router's IPv6 address, with a fixed one in address6.
+        gateway6: Ipv6Addr {
+            follows: "none; the router says",
+            example: r#""fe80::1""#,
+        }
+        /// Place in the order in which guests start with the node.
+        start_order: Int<0, 100_000> {
+            follows: "none",
+            example: "3",
+        }
+        /// Size of a volume of its own for /opt/matrix, the server's data; backups include it. It can be
+        /// asked for when the container is made, and grow afterwards.
+        data_volume: Size<{ 6 * GIB }, { GIB * GIB * GIB }> {
+            follows: "none: everything is on the container's disk",
+            example: r#""100G""#,
+        }
+        /// Storage of the data volume.
+        data_storage: StorageName {
+            follows: "that of the container's disk",
+            example: r#""tank""#,
+        }
+        /// File with public ssh keys that let people into the guest as root; comments in it are left out. It
+        /// counts when the container is made; with it, the guest keeps its ssh server.
+        ssh_keys: AbsPath {
+            follows: "none: there is no ssh server in the guest",
+            example: r#""/root/.ssh/authorized_keys""#,
+        }
+        /// Password of root in the guest: locked means none, ask asks for it when the container is made, and
+        /// a path names a file with it in the first line.
+        root_password: RootPassword {
+            usual: RootPassword::Locked,
+            example: r#""ask""#,
+        }
+    }
+}
+
+impl Default for Proxmox {
+    fn default() -> Self {
+        Reader::of_nothing(Self::read)
+    }
+}
+
+impl Proxmox {
+    /// The number that the container is to have, where one is named.
+    pub fn container_id(&self) -> Option<ContainerId> {
+        self.id.map(|id| ContainerId(id.get()))
+    }
+
+    /// Reads it, and sees that what is written has an effect.
+    pub(in crate::config) fn checked(r: &mut Reader<'_>, guest: &Guest) -> Self {
+        let proxmox = Self::read(r);
+        let (backend, ipv6) = (guest.backend, guest.ipv6);
+        if matches!(backend, BackendChoice::Lxc | BackendChoice::ThisMachine) {
+            for key in SECTION.keys.iter().filter(|key| r.written(**key)).collect::<Vec<_>>() {
+                let flaw = Flaw::new(format!(
+                    "guest.backend is {:?}, so this would have no effect",
+                    backend.as_str()
+                ));
+                r.complain(*key, flaw.hint("remove it, or write guest.backend = \"proxmox\""));
+            }
+            return proxmox;
+        }
+        if r.written(&KEYS.address6) && !ipv6 {
+            r.complain(
+                &KEYS.address6,
+                Flaw::new("guest.ipv6 is off, so this would have no effect").hint("write guest.ipv6 = true"),
+            );
+        }
+        let (Network::Own { address, .. } | Network::Existing { address, .. }) = &guest.network;
+        if matches!(proxmox.address6, Some(Address6::Static(_))) && !matches!(address, Address::Static { .. })
+        {
+            r.complain(
+                &KEYS.address6,
+                Flaw::new(
+                    "a fixed IPv6 address needs a fixed IPv4 address beside it: with DHCP for IPv4, the start of Proxmox's \
+                     Debian template hangs at times, or ends without the IPv6 address",
+                )
+                .hint("write guest.network.address and gateway too, or address6 = \"auto\""),
+            );
+        }
+        if let (Some(_), Some(Int(mtu @ ..SMALLEST_MTU6))) = (proxmox.address6, proxmox.mtu) {
+            r.complain(
+                &KEYS.mtu,
+                Flaw::new(format!("IPv6 needs packets of at least {SMALLEST_MTU6} bytes, and this is {mtu}"))
+                    .hint("write a larger one, or leave address6 out"),
+            );
+        }
+        if r.written(&KEYS.gateway6) && !matches!(proxmox.address6, Some(Address6::Static(_))) {
+            r.complain(
+                &KEYS.gateway6,
+                Flaw::new("only a fixed address6 needs a router, so this would have no effect")
+                    .hint("remove it, or give the guest a fixed address6"),
+            );
+        }
+        if r.written(&KEYS.data_storage) && proxmox.data_volume.is_none() {
+            r.complain(
+                &KEYS.data_storage,
+                Flaw::new("there is no data volume, so this would have no effect")
+                    .hint(format!("ask for one: data_volume = {}", KEYS.data_volume.example)),
+            );
+        }
+        proxmox
+    }
+}
+
+/// How the container gets an IPv6 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address6 {
+    /// From the router's advertisements.
+    Auto,
+    /// A fixed one.
+    Static(Cidr6),
+}
+
+/// Where root's password in the guest comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootPassword {
+    /// There is none, and nobody can log in with one.
+    Locked,
+    /// Somebody is asked on the terminal.
+    Ask,
+    /// The first line of a file.
+    File(AbsPath),
 }

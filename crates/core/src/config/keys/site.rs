@@ -1,11 +1,9 @@
-//! The keys at the top of the file, and `[ports]`.
-
-use std::net::Ipv4Addr;
+//! The keys at the top of the file.
 
 use super::{Fixed, Follows, Key, Required};
 use crate::{
     config::types::PublicUrl,
-    name::{Domain, Port, ServerName, SshHost, Timezone},
+    name::{Domain, ServerName, SshHost, Timezone},
 };
 
 super::keys! {
@@ -64,29 +62,5 @@ super::keys! {
         doc: "Where people open the web client. It must differ from matrix_url, so that a file which somebody sends \
               cannot act as the web client.",
         init: false,
-    };
-    BIND: Key<Ipv4Addr> = Key {
-        path: "ports.bind",
-        fallback: Fixed(|| Ipv4Addr::UNSPECIFIED),
-        of: |c| Some(c.ports.bind),
-        example: r#""127.0.0.1""#,
-        doc: "Address in the guest that the two ports listen on. 0.0.0.0 is every address of the guest.",
-        init: false,
-    };
-    SYNAPSE_PORT: Key<Port> = Key {
-        path: "ports.synapse",
-        fallback: Fixed(|| Port::known(8008)),
-        of: |c| Some(c.ports.synapse),
-        example: "8448",
-        doc: "Port of Synapse, for clients and other servers. The reverse proxy sends matrix_url here.",
-        init: true,
-    };
-    WEB_PORT: Key<Port> = Key {
-        path: "ports.web",
-        fallback: Fixed(|| Port::known(8080)),
-        of: |c| Some(c.ports.web),
-        example: "8081",
-        doc: "Port of the web client. The reverse proxy sends chat_url here.",
-        init: true,
     };
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Fixed, Follows, Key, services::TurnLifetime};
+use super::{Fixed, Follows, Key};
 use crate::{
     config::{
         TurnRelay,
@@ -11,6 +11,9 @@ use crate::{
     name::{AbsPath, Domain},
     size::Seconds,
 };
+
+/// `turn.user_lifetime`: five minutes to a week.
+pub(in crate::config) type TurnLifetime = Span<300, 604_800>;
 
 super::keys! {
     SERVER: Key<bool> = Key {

@@ -158,6 +158,13 @@ snapshots! {
         "[images.synapse]\narchive = \"/srv/synapse.tar\"\nbuild_version = \"1.157.1\"",
         "[images]\nsource = \"regsitry\"",
     ];
+    images_of_unknown_services, told_about: [
+        "[images.grafana]\nreference = \"docker.io/grafana/grafana:12\"",
+        "[images.synpase]\narchive = \"/srv/synapse.tar\"",
+        "[images.redis]\nrefrence = \"docker.io/library/redis:8\"",
+        "[images.redis]\nbuild_version = \"8\"",
+        "[images]\npostgres_db = \"docker.io/library/postgres:18\"",
+    ];
     registration, told_about: [
         "[synapse]\nregistration = \"open\"",
         "[synapse]\nregistration = \"open\"\nopen_registration_reason = \"\"",
@@ -260,7 +267,10 @@ fn a_flag_takes_the_place_of_the_file() {
     let text = "domain = \"other.home.arpa\"\n[guest]\ncores = 8\n";
     let config = Config::parse_with(text, "matrix.toml", &overrides, &Defaults::default()).unwrap();
     assert_eq!(config.domain.as_str(), "chat.home.arpa");
-    assert_eq!((config.guest.cores, config.guest.ipv6, config.guest.extra_packages.len()), (2, true, 2));
+    assert_eq!(
+        (config.guest.cores.get(), config.guest.ipv6, config.guest.extra_packages.len()),
+        (2, true, 2)
+    );
 }
 
 #[test]

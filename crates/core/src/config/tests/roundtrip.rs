@@ -7,6 +7,7 @@ use crate::config::{
     Config, Defaults, Override, keys,
     schema::{example_value, json_schema, to_json},
 };
+use crate::service::ServiceId;
 
 const RICH: &str = r#"
 domain = "chat.home.arpa"
@@ -138,15 +139,6 @@ certificate_file = "/root/turn.crt"
 key_file = "/root/turn.key"
 "#;
 
-const ARCHIVES: &str = r#"
-domain = "chat.home.arpa"
-[images]
-synapse.archive = "/srv/synapse.tar"
-postgres.archive = "/srv/postgres.tar"
-redis.archive = "/srv/redis.tar"
-coturn.archive = "/srv/coturn.tar"
-"#;
-
 const EDGE: &str = r#"
 domain = "chat.home.arpa"
 [edge.cloudflare]
@@ -180,20 +172,30 @@ const NETWORKS: [&str; 5] = [
     "existing = true\nbridge = \"vmbr0\"\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"\ndns = [\"9.9.9.9\"]",
 ];
 
-/// Images that have to be signed.
-const SIGNED: &str = "domain = \"chat.home.arpa\"\n[images]\n\
-    postgres.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V3\\n-----END PUBLIC KEY-----\"\n\
-    redis.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V4\\n-----END PUBLIC KEY-----\"\n\
-    synapse.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V5\\n-----END PUBLIC KEY-----\"\n\
-    web.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V6\\n-----END PUBLIC KEY-----\"\n\
-    coturn.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V7\\n-----END PUBLIC KEY-----\"\n";
+/// Every image from an archive, and every image signed.
+fn images() -> [String; 2] {
+    let lines = |line: fn(ServiceId) -> String| {
+        let lines: String = ServiceId::ALL.into_iter().map(line).collect();
+        format!("domain = \"chat.home.arpa\"\n[images]\n{lines}")
+    };
+    [
+        lines(|service| format!("{0}.archive = \"/srv/{0}.tar\"\n", service.image().key)),
+        lines(|service| {
+            let (key, signature) = (service.image().key, service.position());
+            format!(
+                "{key}.signature_key = \"-----BEGIN PUBLIC KEY-----\\nTUZrd0V{signature}\\n-----END PUBLIC KEY-----\"\n"
+            )
+        }),
+    ]
+}
 
 /// Configs that between them use every key.
 pub(super) fn configs() -> Vec<Config> {
     let networks = NETWORKS.map(|lines| format!("domain = \"chat.home.arpa\"\n[guest.network]\n{lines}"));
-    let texts = ["domain = \"chat.home.arpa\"", RICH, ARCHIVES, SIGNED, EDGE, BY_HAND, PROXMOX]
+    let images = images();
+    let texts = ["domain = \"chat.home.arpa\"", RICH, EDGE, BY_HAND, PROXMOX]
         .into_iter()
-        .chain(networks.iter().map(String::as_str));
+        .chain(networks.iter().chain(&images).map(String::as_str));
     texts
         .map(|text| Config::parse(text, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}")))
         .collect()

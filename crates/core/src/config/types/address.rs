@@ -34,7 +34,7 @@ impl HostCidr {
 
 /// A network, by its first address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct PrivateNetwork(pub Cidr4);
+pub struct PrivateNetwork(pub(in crate::config) Cidr4);
 
 impl TextType for PrivateNetwork {
     fn wanted() -> String {
@@ -135,17 +135,13 @@ impl TextType for AddressChoice {
     }
 }
 
-/// `proxmox.address6`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct Address6Choice(pub Address6);
-
-impl TextType for Address6Choice {
+impl TextType for Address6 {
     fn wanted() -> String {
         "auto or an IPv6 address such as 2001:db8::20/64".to_owned()
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
-        Ok(Self(match text {
-            "auto" => Address6::Auto,
+        Ok(match text {
+            "auto" => Self::Auto,
             "dhcp" => {
                 return Err(Flaw::new(
                     "Proxmox's Debian template cannot do this: beside DHCP for IPv4 its start hangs at times, and beside a \
@@ -153,13 +149,13 @@ impl TextType for Address6Choice {
                 )
                 .hint("write \"auto\" if the router advertises a prefix, or a fixed address"));
             }
-            text => Address6::Static(Cidr6::parse(text)?),
-        }))
+            text => Self::Static(Cidr6::parse(text)?),
+        })
     }
     fn to_text(&self) -> String {
-        match self.0 {
-            Address6::Auto => "auto".to_owned(),
-            Address6::Static(cidr) => cidr.to_string(),
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::Static(cidr) => cidr.to_string(),
         }
     }
     fn pattern() -> Option<String> {
@@ -206,7 +202,7 @@ impl TextType for SshHost {
 
 /// A public address: `https://host` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct PublicUrl(pub String);
+pub struct PublicUrl(pub(in crate::config) String);
 
 impl TextType for PublicUrl {
     fn wanted() -> String {

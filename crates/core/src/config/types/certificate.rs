@@ -10,7 +10,7 @@ const END: &str = "-----END CERTIFICATE-----";
 /// One certificate or several, each between its lines. What is in them is
 /// judged by whoever uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Certificates(pub String);
+pub struct Certificates(pub(in crate::config) String);
 
 impl TextType for Certificates {
     fn wanted() -> String {

@@ -10,7 +10,7 @@ use crate::{
 
 /// The address of a service on the internet or at home: `http://host:port/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct ServiceUrl(pub String);
+pub struct ServiceUrl(pub(in crate::config) String);
 
 impl TextType for ServiceUrl {
     fn wanted() -> String {
@@ -172,7 +172,7 @@ impl TextType for EnvName {
 
 /// A Matrix room: its id, or an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Room(pub String);
+pub struct Room(pub(in crate::config) String);
 
 impl TextType for Room {
     fn wanted() -> String {
@@ -200,7 +200,7 @@ impl TextType for Room {
 
 /// An e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Email(pub String);
+pub struct Email(pub(in crate::config) String);
 
 impl TextType for Email {
     fn wanted() -> String {
@@ -228,7 +228,7 @@ impl TextType for Email {
 
 /// A Matrix user id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct UserId(pub String);
+pub struct UserId(pub(in crate::config) String);
 
 impl TextType for UserId {
     fn wanted() -> String {

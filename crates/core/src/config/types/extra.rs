@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{Flaw, Form, TomlType, wrong_type};
-use crate::config::{Config, extra::Extra};
+use crate::config::extra::Extra;
 
 /// A service's own config file, as far as the program writes it.
 pub(in crate::config) trait Decides: Clone + 'static {
@@ -24,8 +24,6 @@ pub(in crate::config) trait Decides: Clone + 'static {
     /// Where the secret goes that somebody wrote as the setting at `path`, whose last part is
     /// `name`.
     fn secret_goes(path: &str, name: &str) -> String;
-    /// The settings of a config.
-    fn of(config: &Config) -> &Extra;
 }
 
 /// A setting that the program decides.
@@ -46,17 +44,22 @@ pub(in crate::config) enum By {
 
 /// The settings of the file that `D` is.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::config) struct ExtraSettings<D> {
+pub struct ExtraSettings<D> {
     /// Checked.
-    pub extra: Extra,
+    pub(in crate::config) extra: Extra,
     file: PhantomData<D>,
 }
 
-impl<D: Decides> ExtraSettings<D> {
-    /// Those of a config; none where there are none.
-    pub(in crate::config) fn of(config: &Config) -> Option<Self> {
-        let extra = D::of(config);
-        (!extra.is_empty()).then(|| Self { extra: extra.clone(), file: PhantomData })
+impl<D> Default for ExtraSettings<D> {
+    fn default() -> Self {
+        Self { extra: Extra::default(), file: PhantomData }
+    }
+}
+
+impl<D> ExtraSettings<D> {
+    /// Settings that were checked before.
+    pub(super) fn new(extra: Extra) -> Self {
+        Self { extra, file: PhantomData }
     }
 }
 
@@ -173,7 +176,7 @@ impl<D: Decides> TomlType for ExtraSettings<D> {
         }
         let settings = Map::deserialize(ValueDeserializer::from(value.clone()))
             .map_err(|error| vec![Flaw::new(format!("this cannot be read: {}", error.message()))])?;
-        Ok(Self { extra: Extra::new(settings), file: PhantomData })
+        Ok(Self::new(Extra::new(settings)))
     }
 
     fn to_toml(&self) -> toml::Value {

@@ -6,8 +6,8 @@ use toml::{Spanned, de::DeValue};
 use super::{Flaw, Form, TomlType, wrong_type};
 
 /// A list in which nothing stands twice.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::config) struct List<T>(pub Vec<T>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub(in crate::config) Vec<T>);
 
 impl<T: TomlType + PartialEq> TomlType for List<T> {
     const FORM: Form = Form::List;

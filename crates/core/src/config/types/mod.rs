@@ -6,6 +6,7 @@ mod certificate;
 mod choice;
 mod edge;
 mod extra;
+mod held;
 mod list;
 mod number;
 mod port_range;
@@ -26,17 +27,23 @@ use crate::name::Invalid;
 
 pub use self::port_range::PortRange;
 pub(super) use self::{
-    address::{Address6Choice, AddressChoice, PrivateNetwork, PublicUrl, Subnet, TurnUri},
-    certificate::Certificates,
+    address::{AddressChoice, Subnet, TurnUri},
     choice::RegistrationChoice,
-    edge::{Email, EnvName, NetworkCidr, NetworkCidr4, Room, ServiceUrl, UserId},
-    extra::{By, Decided, Decides, ExtraSettings},
-    list::List,
-    number::{Factor, Int},
+    edge::{EnvName, NetworkCidr, NetworkCidr4},
+    extra::{By, Decided, Decides},
     repository::{Limit, MoreRepositories, Region},
     signing_key::SigningKey,
     text::{TextType, enum_schema, nearest, zone_is_known},
-    words::{BuildVersion, Country, KeptFor, RootPasswordChoice, SecretPath, Size, Span, Words},
+    words::{BuildVersion, Span},
+};
+pub use self::{
+    address::{PrivateNetwork, PublicUrl},
+    certificate::Certificates,
+    edge::{Email, Room, ServiceUrl, UserId},
+    extra::ExtraSettings,
+    list::List,
+    number::{Factor, Int},
+    words::{Country, KeptFor, SecretPath, Size, Words},
 };
 
 /// One thing that is wrong with a value.

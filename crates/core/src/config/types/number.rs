@@ -8,12 +8,19 @@ use crate::name::Port;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct Int<const MIN: u32, const MAX: u32>(pub u32);
+pub struct Int<const MIN: u32, const MAX: u32>(pub(in crate::config) u32);
 
 /// The number, when it is whole and small enough for any key here.
 fn whole(value: &DeValue<'_>) -> Option<Result<u32, ()>> {
     let int = value.as_integer()?;
     Some(u32::from_str_radix(int.as_str(), int.radix()).map_err(drop))
+}
+
+impl<const MIN: u32, const MAX: u32> Int<MIN, MAX> {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
 }
 
 impl<const MIN: u32, const MAX: u32> TomlType for Int<MIN, MAX> {
@@ -69,7 +76,14 @@ impl TomlType for Port {
 
 /// How large a cache is compared with what its makers chose: 0.1 to 10.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::config) struct Factor(pub f64);
+pub struct Factor(pub(in crate::config) f64);
+
+impl Factor {
+    /// The number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
 
 impl TomlType for Factor {
     const FORM: Form = Form::Bare;

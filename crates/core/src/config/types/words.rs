@@ -11,7 +11,7 @@ use crate::{
 
 /// A size from `MIN` to `MAX` mebibytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct Size<const MIN: u64, const MAX: u64>(pub Bytes);
+pub struct Size<const MIN: u64, const MAX: u64>(pub(in crate::config) Bytes);
 
 impl<const MIN: u64, const MAX: u64> TextType for Size<MIN, MAX> {
     fn wanted() -> String {
@@ -79,7 +79,7 @@ impl<const MIN: u64, const MAX: u64> TextType for Span<MIN, MAX> {
 
 /// How long something is kept: at least an hour, or forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) struct KeptFor(pub Option<Seconds>);
+pub struct KeptFor(pub(in crate::config) Option<Seconds>);
 
 impl TextType for KeptFor {
     fn wanted() -> String {
@@ -108,7 +108,7 @@ impl TextType for KeptFor {
 
 /// A line of text for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Words(pub String);
+pub struct Words(pub(in crate::config) String);
 
 impl TextType for Words {
     fn wanted() -> String {
@@ -136,7 +136,7 @@ impl TextType for Words {
 /// The path of a file with a secret. Whoever writes the secret itself here by
 /// mistake must not see it in a message, so its messages do not show the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct SecretPath(pub AbsPath);
+pub struct SecretPath(pub(in crate::config) AbsPath);
 
 impl TextType for SecretPath {
     const NAMES_LOCAL: bool = true;
@@ -160,11 +160,7 @@ impl TextType for SecretPath {
     }
 }
 
-/// `proxmox.root_password`: a word, or the path of a file with the password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct RootPasswordChoice(pub RootPassword);
-
-impl TextType for RootPasswordChoice {
+impl TextType for RootPassword {
     const NAMES_LOCAL: bool = true;
 
     fn wanted() -> String {
@@ -172,19 +168,19 @@ impl TextType for RootPasswordChoice {
     }
     fn from_text(text: &str) -> Result<Self, Flaw> {
         match text {
-            "locked" => Ok(Self(RootPassword::Locked)),
-            "ask" => Ok(Self(RootPassword::Ask)),
-            text => AbsPath::parse(text).map(|path| Self(RootPassword::File(path))).map_err(|_| {
+            "locked" => Ok(Self::Locked),
+            "ask" => Ok(Self::Ask),
+            text => AbsPath::parse(text).map(Self::File).map_err(|_| {
                 Flaw::new(format!("must be {}", Self::wanted()))
                     .hint("put the password into a file of its own, and write that file's path here")
             }),
         }
     }
     fn to_text(&self) -> String {
-        match &self.0 {
-            RootPassword::Locked => "locked".to_owned(),
-            RootPassword::Ask => "ask".to_owned(),
-            RootPassword::File(path) => path.to_string(),
+        match self {
+            Self::Locked => "locked".to_owned(),
+            Self::Ask => "ask".to_owned(),
+            Self::File(path) => path.to_string(),
         }
     }
     fn pattern() -> Option<String> {
@@ -197,7 +193,7 @@ impl TextType for RootPasswordChoice {
 
 /// A two-letter country code (ISO 3166-1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Country(pub String);
+pub struct Country(pub(in crate::config) String);
 
 impl TextType for Country {
     fn wanted() -> String {

@@ -17,7 +17,7 @@ use super::{
     ServiceImage,
 };
 use crate::{
-    config::{Config, ImageChoice, Images, TurnRelay, TurnServer},
+    config::{Config, TurnRelay, TurnServer},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile, SecretTemplate},
     frame::RoomCause,
     layout::{self, Secret},
@@ -231,16 +231,7 @@ impl Service for CoturnService {
     }
 
     fn image(&self) -> ServiceImage {
-        ServiceImage {
-            key: "coturn",
-            recipe: Some(BuildRecipe { name: "coturn", origins: "Debian" }),
-            within_major: true,
-            takes_long: false,
-        }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.coturn
+        ServiceImage { recipe: Some(BuildRecipe { name: "coturn", origins: "Debian" }), within_major: true }
     }
 
     fn also_called(&self) -> &'static [&'static str] {

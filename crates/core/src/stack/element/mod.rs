@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{BuildRecipe, ContainerSpec, Facts, Health, Mount, Publish, Service, ServiceImage};
 use crate::{
-    config::{Config, ImageChoice, Images, Registration},
+    config::{Config, Registration},
     desired::DesiredFile,
     document::nginx::{self, Directive},
     endpoint::{Endpoint, Paths, Reach},
@@ -211,15 +211,9 @@ impl Service for ElementService {
 
     fn image(&self) -> ServiceImage {
         ServiceImage {
-            key: "web",
             recipe: Some(BuildRecipe { name: "element-web", origins: "Debian and npm" }),
             within_major: false,
-            takes_long: false,
         }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.web
     }
 
     fn endpoints(&self, config: &Config) -> Vec<Endpoint> {

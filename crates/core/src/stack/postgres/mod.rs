@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cluster::NewCluster,
-    config::{Config, ImageChoice, Images},
+    config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder},
     frame::RoomCause,
     ids::{self, ResourceId},
@@ -37,8 +37,8 @@ pub fn pgdata(image: &LockedImage) -> Option<String> {
 /// `name=value` settings for PostgreSQL's command line.
 pub fn settings(config: &Config, facts: &Facts) -> Vec<(&'static str, String)> {
     let share = facts.guest_memory.as_mib() / 2;
-    let connections = u64::from(config.postgres.max_connections);
-    let buffers = config.postgres.shared_buffers.map_or(share / 4, Bytes::as_mib).max(16);
+    let connections = u64::from(config.postgres.max_connections.get());
+    let buffers = config.postgres.shared_buffers.map_or(share / 4, |size| size.as_mib()).max(16);
     let cores = facts.cores.clamp(2, 8);
     // A sixteenth of the disk for the log of changes, within reason.
     let wal = (config.guest.expected_disk().as_mib() / 16).clamp(512, 4096);
@@ -191,16 +191,7 @@ impl Service for PostgresService {
     }
 
     fn image(&self) -> ServiceImage {
-        ServiceImage {
-            key: "postgres",
-            recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }),
-            within_major: true,
-            takes_long: false,
-        }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.postgres
+        ServiceImage { recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }), within_major: true }
     }
 
     fn also_called(&self) -> &'static [&'static str] {

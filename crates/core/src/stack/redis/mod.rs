@@ -11,7 +11,7 @@ use super::{
     BuildRecipe, ContainerSpec, Data, Facts, Health, Mount, RoomSecret, Service, ServiceImage, Tmpfs,
 };
 use crate::{
-    config::{Config, ImageChoice, Images},
+    config::Config,
     desired::{DesiredFile, DesiredFolder},
     frame::RoomCause,
     layout::{self, Secret},
@@ -158,16 +158,7 @@ impl Service for RedisService {
     }
 
     fn image(&self) -> ServiceImage {
-        ServiceImage {
-            key: "redis",
-            recipe: Some(BuildRecipe { name: "redis", origins: "Debian" }),
-            within_major: true,
-            takes_long: false,
-        }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.redis
+        ServiceImage { recipe: Some(BuildRecipe { name: "redis", origins: "Debian" }), within_major: true }
     }
 
     fn data(&self) -> Data {

@@ -90,7 +90,7 @@ struct Homeserver<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     federation_custom_ca_list: Option<[String; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ip_range_whitelist: Option<&'a [Cidr4]>,
+    ip_range_whitelist: Option<Vec<Cidr4>>,
     federation_client_minimum_tls_version: &'static str,
     trusted_key_servers: [KeyServer; 1],
     suppress_key_server_warning: bool,
@@ -295,32 +295,35 @@ impl<'a> Homeserver<'a> {
             registration_shared_secret_path: Secret::REGISTRATION.in_container(),
             log_config: format!("{DATA}/log.config"),
             media_store_path: format!("{DATA}/media_store"),
-            max_upload_size: synapse.max_upload_size,
-            media_retention: MediaRetention { remote_media_lifetime: synapse.remote_media_lifetime },
+            max_upload_size: *synapse.max_upload_size,
+            media_retention: MediaRetention { remote_media_lifetime: *synapse.remote_media_lifetime },
             url_preview_enabled: synapse.url_previews,
             url_preview_ip_range_blacklist: synapse.url_previews.then_some(PRIVATE_RANGES),
             enable_registration: open || token,
             registration_requires_token: token,
             enable_registration_without_verification: open,
             presence: Presence { enabled: synapse.presence },
-            forgotten_room_retention_period: synapse.forgotten_room_retention,
+            forgotten_room_retention_period: *synapse.forgotten_room_retention,
             federation_domain_whitelist: synapse.federation_allow.as_deref(),
             federation_custom_ca_list: synapse
                 .federation_ca
                 .as_ref()
                 .map(|_| [format!("{DATA}/{FEDERATION_CA}")]),
-            ip_range_whitelist: synapse.private_networks.as_deref(),
+            ip_range_whitelist: synapse
+                .private_networks
+                .as_ref()
+                .map(|networks| networks.iter().map(|network| **network).collect()),
             federation_client_minimum_tls_version: "1.2",
             trusted_key_servers: [KeyServer { server_name: "matrix.org" }],
             suppress_key_server_warning: true,
             event_cache_size: event_cache_size(facts.guest_memory),
             caches: Caches {
-                global_factor: synapse.cache_factor,
+                global_factor: synapse.cache_factor.get(),
                 cache_autotuning: autotuning(facts.guest_memory),
             },
             // Length is what counts; rules about kinds of characters make people choose worse ones.
             password_config: Passwords {
-                policy: PasswordPolicy { enabled: true, minimum_length: synapse.password_min_length },
+                policy: PasswordPolicy { enabled: true, minimum_length: synapse.password_min_length.get() },
             },
             require_auth_for_profile_requests: synapse.profiles_need_login,
             limit_profile_requests_to_users_who_share_rooms: synapse.profiles_of_shared_rooms,
@@ -382,7 +385,7 @@ pub fn files(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
         files.push(DesiredFile::read_by(
             super::ID.owner(),
             layout::in_root(&format!("synapse/{FEDERATION_CA}")),
-            certificates.clone(),
+            certificates.to_string(),
             "Certificates that other servers' are signed with",
         ));
     }

@@ -11,7 +11,7 @@ use super::{
     RoomSecret, SecretForm, SecretOrigin, Service, ServiceImage, postgres, redis,
 };
 use crate::{
-    config::{Config, ImageChoice, Images, TurnRelay},
+    config::{Config, ImageChoice, TurnRelay},
     desired::{DesiredFile, DesiredFolder},
     edge::paths,
     endpoint::{Endpoint, Paths, Reach},
@@ -161,15 +161,9 @@ impl Service for SynapseService {
 
     fn image(&self) -> ServiceImage {
         ServiceImage {
-            key: "synapse",
             recipe: Some(BuildRecipe { name: "synapse", origins: "Debian and PyPI" }),
             within_major: false,
-            takes_long: true,
         }
-    }
-
-    fn image_choice<'a>(&self, images: &'a Images) -> &'a ImageChoice {
-        &images.synapse
     }
 
     fn data(&self) -> Data {

@@ -61,14 +61,14 @@ pub(super) fn module(config: &Config) -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::default_config;
+    use crate::testing::{config_with, default_config};
 
     #[test]
     fn room_for_uploads() {
         for (upload, disk, space) in [(200, 16, 1608), (200, 6, 804), (50, 16, 408), (1024, 16, 4100)] {
-            let mut config = default_config();
-            config.synapse.max_upload_size = Bytes::mib(upload);
-            config.guest.disk = Some(Bytes::gib(disk));
+            let (upload_size, disk_size) = (format!("{upload}M"), format!("{disk}G"));
+            let config =
+                config_with(&[("synapse.max_upload_size", &upload_size), ("guest.disk", &disk_size)]);
             assert_eq!(room(&config), Bytes::mib(space), "{upload} {disk}");
         }
     }

@@ -56,8 +56,8 @@ pub fn lxc_spec(site: &Site, seen: &Observed) -> Seen<LxcSpec> {
                 pids: has("pids"),
             },
         },
-        memory: guest.memory,
-        cores: guest.cores,
+        memory: *guest.memory,
+        cores: guest.cores.get(),
         apparmor: machine.apparmor,
         start_at_boot: guest.start_at_boot,
     })

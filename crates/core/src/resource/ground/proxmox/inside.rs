@@ -135,7 +135,7 @@ impl Resource for Interface {
         let now = file.map(|file| file.content.clone().unwrap_or_default());
         let mut effects = Vec::new();
         let mut changes = Vec::new();
-        let wanted = proxmox.mtu.map(ifupdown::policy);
+        let wanted = proxmox.mtu.map(|mtu| ifupdown::policy(mtu.get()));
         match &wanted {
             Some(wanted) if now.as_ref() != Some(&wanted.content) => {
                 effects.push(write(Side::Guest, wanted));
@@ -152,7 +152,11 @@ impl Resource for Interface {
             }
             Some(_) | None => {}
         }
-        let mtu = proxmox.mtu.or(now.is_some().then_some(USUAL_MTU)).filter(|mtu| *mtu != link.mtu);
+        let mtu = proxmox
+            .mtu
+            .map(|mtu| mtu.get())
+            .or(now.is_some().then_some(USUAL_MTU))
+            .filter(|mtu| *mtu != link.mtu);
         let there = |wanted: &Cidr6| link.addresses.iter().any(|(a, _)| *a == IpAddr::V6(wanted.address()));
         let address6 = self.fixed6().filter(|wanted| !there(wanted));
         if mtu.is_some() || address6.is_some() {

@@ -36,7 +36,7 @@ impl Made<'_> {
 
     fn create(&self, seen: &Observed) -> Seen<Diff> {
         let config = &self.site.config;
-        let id = match config.proxmox.id {
+        let id = match config.proxmox.container_id() {
             Some(id) => id,
             None => match seen.proxmox(Question::NextId)? {
                 Answer::Id(id) => *id,

@@ -112,7 +112,7 @@ pub(super) fn odd(answer: &Answer) -> Gap {
 /// number, the one with its mark.
 pub fn find_container<'a>(site: &Site, seen: &'a Observed) -> Seen<Place<'a>> {
     let (here, all) = (node(seen)?, guests(seen)?);
-    let (name, pinned) = (site.config.guest.name.as_str(), site.config.proxmox.id);
+    let (name, pinned) = (site.config.guest.name.as_str(), site.config.proxmox.container_id());
     let tag = Tag::of_site(site.config.site());
     let claim = claim(site, seen)?;
     let claimed = |guest: &ClusterGuest| {
