@@ -5,6 +5,8 @@
 //! short; it starts dependents too early, so they restart until all is there;
 //! it puts everything in a pod unless told not to.
 
+use std::net::Ipv4Addr;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -55,6 +57,18 @@ struct Network {
     driver: &'static str,
     internal: bool,
     enable_ipv6: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipam: Option<Ipam>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ipam {
+    config: [IpamSubnet; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct IpamSubnet {
+    subnet: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +87,7 @@ struct ComposeService {
     security_opt: [&'static str; 1],
     volumes: Vec<String>,
     tmpfs: Vec<String>,
-    networks: Vec<&'static str>,
+    networks: ComposeNetworks,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ports: Vec<String>,
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
@@ -95,6 +109,19 @@ struct ComposeService {
 #[derive(Debug, Serialize)]
 struct Condition {
     condition: &'static str,
+}
+
+/// The networks of a container: by name, or with its address in one.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ComposeNetworks {
+    Named(Vec<&'static str>),
+    Placed(IndexMap<&'static str, FixedAddress>),
+}
+
+#[derive(Debug, Serialize)]
+struct FixedAddress {
+    ipv4_address: Ipv4Addr,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,7 +169,12 @@ impl ComposeService {
             security_opt: ["no-new-privileges"],
             volumes: spec.mounts.iter().map(quadlet::volume).collect(),
             tmpfs: spec.tmpfs.iter().map(quadlet::tmpfs).collect(),
-            networks: spec.networks.clone(),
+            networks: match spec.own_network {
+                Some(own) => {
+                    ComposeNetworks::Placed(IndexMap::from([(own.name, FixedAddress { ipv4_address: own.address })]))
+                }
+                None => ComposeNetworks::Named(spec.networks.clone()),
+            },
             ports: spec.ports.iter().map(ToString::to_string).collect(),
             depends_on: spec
                 .after
@@ -174,13 +206,20 @@ impl ComposeService {
 pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile; 2], MissingImage> {
     let specs = stack::containers(config, lock, facts)?;
     let network = |name, internal| {
-        (name, Network { name, driver: "bridge", internal, enable_ipv6: !internal && facts.ipv6 })
+        (name, Network { name, driver: "bridge", internal, enable_ipv6: !internal && facts.ipv6, ipam: None })
     };
+    let own = stack::rooms(config).filter_map(stack::Service::network).map(|own| {
+        let subnet = format!("{}/{}", own.subnet.network(), own.subnet.prefix());
+        let ipam = Some(Ipam { config: [IpamSubnet { subnet }] });
+        (own.name, Network { name: own.name, driver: "bridge", internal: false, enable_ipv6: false, ipam })
+    });
     let compose = Compose {
         name: PROJECT,
         services: specs.iter().map(|spec| (spec.service.name(), ComposeService::of(spec))).collect(),
         networks: [network(layout::DB_NETWORK, true), network(layout::edge_network(facts.ipv6), false)]
-            .into(),
+            .into_iter()
+            .chain(own)
+            .collect(),
         podman: PodmanExtension { in_pod: false },
     };
     let mut env = format!(

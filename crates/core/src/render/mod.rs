@@ -28,7 +28,7 @@ use crate::{
 pub fn stack_files(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
     let mut files: Vec<DesiredFile> =
         stack::rooms(config).flat_map(|room| room.files(config, facts)).collect();
-    files.extend(quadlet::networks(facts));
+    files.extend(quadlet::networks(config, facts));
     files.extend(quadlet::containers(config, lock, facts)?);
     files.push(quadlet::stack_unit());
     files.extend(compose::files(config, lock, facts)?);

@@ -123,6 +123,7 @@ fn container_section(spec: &ContainerSpec) -> Section {
         .each("Volume", spec.mounts.iter().map(volume))
         .each("Tmpfs", spec.tmpfs.iter().map(tmpfs))
         .each("Network", spec.networks.iter().map(|name| format!("{name}.network")))
+        .each("Network", spec.own_network.map(|own| format!("{}.network:ip={}", own.name, own.address)))
         .each("PublishPort", &spec.ports)
         .raw("Notify", "healthy")
         .raw("HealthCmd", exec_form(&health.command))
@@ -163,28 +164,36 @@ fn exec_form(command: &[String]) -> String {
     serde_json::Value::from(command).to_string()
 }
 
-/// The two networks.
-pub fn networks(facts: &Facts) -> [DesiredFile; 2] {
-    let network = |name: &'static str, section: Section, why| {
+/// The networks of the stack, and those of single services.
+pub fn networks(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
+    let network = |name: &'static str, section: Section, names: bool, why| {
         let sections = [
             Section::new("Unit").raw("Description", format!("Matrix: network {name}")),
-            section.raw("NetworkName", name).raw("Driver", "bridge").raw("DisableDNS", "false"),
+            section.raw("NetworkName", name).raw("Driver", "bridge").raw("DisableDNS", !names),
             Section::new("Quadlet").raw("DefaultDependencies", "false"),
         ];
         DesiredFile::public(layout::network_file(name), unit::to_string(HEADER, &sections), why)
     };
-    [
+    let mut files = vec![
         network(
             layout::DB_NETWORK,
             Section::new("Network").raw("Internal", "true"),
+            true,
             "Network of database, cache and Synapse, without a way in or out",
         ),
         network(
             layout::edge_network(facts.ipv6),
             Section::new("Network").maybe("IPv6", facts.ipv6.then_some("true")),
+            true,
             "Network of Synapse and the web client",
         ),
-    ]
+    ];
+    let own = stack::rooms(config).filter_map(stack::Service::network);
+    files.extend(own.map(|own| {
+        let section = Section::new("Network").raw("Subnet", format!("{}/{}", own.subnet.network(), own.subnet.prefix()));
+        network(own.name, section, false, "Network of one service alone")
+    }));
+    files
 }
 
 /// The unit that starts and stops everything. The containers come after it, so
@@ -269,7 +278,7 @@ mod tests {
 
     #[test]
     fn around_the_containers() {
-        let mut files = networks(&weak_facts()).to_vec();
+        let mut files = networks(&default_config(), &weak_facts());
         files.push(stack_unit());
         insta::assert_snapshot!(show(&files));
     }

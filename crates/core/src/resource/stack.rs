@@ -72,7 +72,7 @@ impl Resource for Networks {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         let facts = render_facts(&self.site, seen)?;
-        let mut files = quadlet::networks(&facts).to_vec();
+        let mut files = quadlet::networks(&self.site.config, &facts);
         files.push(quadlet::stack_unit());
         let difference = compare(&[], &files, seen)?;
         if difference.is_empty() {

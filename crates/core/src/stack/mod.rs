@@ -40,7 +40,7 @@ pub use secret::{
     secret_owner, secrets_of,
 };
 pub use spec::{
-    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, ServiceImage,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, RoomNetwork, ServiceImage,
     Tmpfs,
 };
 
@@ -77,6 +77,11 @@ pub trait Service: Sync {
     /// The ports of its container that are published.
     fn ports(&self, _: &Config) -> Vec<Publish> {
         Vec::new()
+    }
+
+    /// A network that its container alone is on.
+    fn network(&self) -> Option<&'static RoomNetwork> {
+        None
     }
 
     /// What it needs in Synapse's config, whether or not it is on: keys of
@@ -296,6 +301,7 @@ pub fn container(
         mounts: Vec::new(),
         tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
+        own_network: room(service).network(),
         ports: room(service).ports(config),
         before_start: Vec::new(),
         unless: None,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     endpoint::Reach,
-    name::{AbsPath, Digest, Port},
+    name::{AbsPath, Cidr4, Digest, Port},
     service::ServiceId,
     size::{Bytes, Seconds},
 };
@@ -59,8 +59,10 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Scratch space in memory.
     pub tmpfs: Vec<Tmpfs>,
-    /// Networks that it is on.
+    /// Networks that it is on, with others.
     pub networks: Vec<&'static str>,
+    /// A network that it alone is on.
+    pub own_network: Option<&'static RoomNetwork>,
     /// The ports that are published.
     pub ports: Vec<Publish>,
     /// Command that is run in the guest before each start; none when empty.
@@ -85,6 +87,17 @@ pub struct ContainerSpec {
     pub memory_max: Option<Bytes>,
     /// Digest of what it reads that is not in this struct.
     pub config_digest: Digest,
+}
+
+/// A network of one container alone, whose address has to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomNetwork {
+    /// What Podman calls it.
+    pub name: &'static str,
+    /// Its addresses.
+    pub subnet: Cidr4,
+    /// The container's.
+    pub address: Ipv4Addr,
 }
 
 /// A file or folder of the guest in a container.

@@ -48,6 +48,7 @@ pub(super) fn up(network: &OwnNetwork, sink: &Sink) -> Result<(), Failure> {
     harden(bridge, network.ipv6)?;
     for port in ports_of(bridge) {
         harden(&port, false)?;
+        hand_back(bridge, &port)?;
     }
     remember(network)?;
     load(&firewall::bridge_table(network, &guests(bridge)?), &format!("say who may pass {bridge}"), sink)?;
@@ -62,7 +63,13 @@ pub(super) fn up(network: &OwnNetwork, sink: &Sink) -> Result<(), Failure> {
 /// Keeps guests at the other end of the interfaces on the program's own bridges
 /// from telling the machine anything about routes.
 pub(super) fn harden_ports() -> Result<(), Failure> {
-    bridges().iter().flat_map(|bridge| ports_of(bridge)).try_for_each(|port| harden(&port, false))
+    for bridge in bridges() {
+        for port in ports_of(&bridge) {
+            harden(&port, false)?;
+            hand_back(&bridge, &port)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the bridge down when no guest is on it any more, and forgets `guest`.
@@ -116,6 +123,17 @@ fn names_in(folder: &Path) -> Vec<String> {
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
+}
+
+/// Has the bridge hand a packet back to the guest that it came from: where the machine leads
+/// its ports to that guest, this is how the guest finds them itself. Kernels need it that have
+/// bridged packets pass the machine's rules (`br_netfilter`), as Docker wants it.
+fn hand_back(bridge: &str, port: &str) -> Result<(), Failure> {
+    let path = Path::new("/sys/class/net").join(bridge).join("brif").join(port).join("hairpin_mode");
+    match fs::write(&path, "1") {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e).doing(|| format!("write {}", path.display())),
+        _ => Ok(()),
+    }
 }
 
 /// Sets what an interface that leads to a guest must not be without. What the

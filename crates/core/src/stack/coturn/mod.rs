@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use serde_json::{Value as Json, json};
 
 use super::{
-    BuildRecipe, ContainerSpec, Facts, Health, Mount, Protocol, Publish, RoomSecret, SecretOrigin, Service,
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, Protocol, Publish, RoomNetwork, RoomSecret, SecretOrigin, Service,
     ServiceImage,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     frame::RoomCause,
     layout::{self, Secret},
     lock::LockedImage,
-    name::{AbsPath, Owner, Port},
+    name::{AbsPath, Cidr4, Owner, Port},
     service::ServiceId,
     size::Bytes,
 };
@@ -34,6 +34,15 @@ pub const ID: ServiceId = ServiceId::known("coturn");
 pub const PORT: Port = Port::known(3478);
 /// The same with TLS.
 pub const TLS_PORT: Port = Port::known(5349);
+
+/// Its network, where it is alone: nothing that is sent through it finds another container. It
+/// must know its own address: two people who call each other are both at that one. RFC 2544
+/// keeps these networks for tests of networks, so that no home has them.
+const NETWORK: RoomNetwork = RoomNetwork {
+    name: "matrix-turn",
+    subnet: Cidr4::known(198, 18, 77, 0, 29),
+    address: Ipv4Addr::new(198, 18, 77, 2),
+};
 
 /// Where the container finds its config.
 const CONF: &str = "/etc/coturn/turnserver.conf";
@@ -90,8 +99,9 @@ fn options(config: &Config, server: &TurnServer) -> Vec<(&'static str, Option<St
         with("realm", config.domain.to_string()),
         ("use-auth-secret", None),
         ("fingerprint", None),
-        // Two people who call each other are both at this address.
+        // Two people who call each other are both at this address, which is the container's.
         with("allowed-peer-ip", server.address.to_string()),
+        with("allowed-peer-ip", NETWORK.address.to_string()),
     ];
     options.extend(DENIED_PEERS.map(|range| ("denied-peer-ip", Some(range.to_owned()))));
     options.extend([
@@ -165,13 +175,12 @@ impl Service for CoturnService {
         spec: &mut ContainerSpec,
         _: &Config,
         _: &LockedImage,
-        facts: &Facts,
+        _: &Facts,
     ) -> Result<(), String> {
         // The entry point of the official image asks a stranger for the address.
         spec.entrypoint = Some("turnserver");
         spec.command = ["-c", CONF].map(str::to_owned).to_vec();
         spec.mounts.push(Mount::read(conf_file(), CONF));
-        spec.networks = vec![layout::edge_network(facts.ipv6)];
         spec.health = Health::of(
             ["turnutils_stunclient", "-p", &PORT.to_string(), &Ipv4Addr::LOCALHOST.to_string()]
                 .map(str::to_owned)
@@ -204,6 +213,10 @@ impl Service for CoturnService {
         both(PORT).into_iter().chain(tls).chain([relayed]).collect()
     }
 
+    fn network(&self) -> Option<&'static RoomNetwork> {
+        Some(&NETWORK)
+    }
+
     fn homeserver(&self, config: &Config) -> Vec<(&'static str, Json)> {
         let Some(turn) = &config.turn else { return Vec::new() };
         let uris = match &turn.relay {
@@ -223,7 +236,8 @@ impl Service for CoturnService {
     }
 
     fn leftovers(&self) -> Vec<AbsPath> {
-        vec![conf_file(), layout::secret(CERTIFICATE), layout::secret(KEY)]
+        let network = layout::network_file(NETWORK.name);
+        vec![conf_file(), layout::secret(CERTIFICATE), layout::secret(KEY), network]
     }
 
     fn secrets(&self) -> &'static [RoomSecret] {

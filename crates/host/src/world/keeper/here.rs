@@ -9,6 +9,7 @@ use matrix_podman_core::{
     observed::Answer,
     render::{ports, timer},
     service::Service,
+    stack,
 };
 
 use super::{Keeper, Ownership};
@@ -101,7 +102,8 @@ fn remove_stack() -> Result<(), Failure> {
         file::remove(Path::new(layout::labels_file(service).as_str()))?;
     }
     Program::new(["systemctl", "disable", "--now", "--", layout::STACK_UNIT]).deadline(QUICK).output();
-    for name in [layout::DB_NETWORK, layout::EDGE_NETWORK, layout::EDGE_NETWORK_IPV6] {
+    let own = stack::ALL.into_iter().filter_map(|room| Some(room.network()?.name));
+    for name in [layout::DB_NETWORK, layout::EDGE_NETWORK, layout::EDGE_NETWORK_IPV6].into_iter().chain(own) {
         Program::new(["systemctl", "stop", "--", &format!("{name}-network.service")])
             .deadline(QUICK)
             .output();
