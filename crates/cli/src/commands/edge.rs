@@ -10,6 +10,7 @@ use matrix_podman_core::{
         well_known,
     },
     observed::{Gap, Observed},
+    render::ports,
     resource::{self, Takedown},
 };
 use matrix_podman_host::{
@@ -59,7 +60,7 @@ fn print_guide(config: Option<&Path>, args: &args::EdgeGuide, out: &Reporter) ->
             "add --npm ADDRESS, such as --npm 192.168.1.5, or write edge.npm.address in matrix.toml",
         ));
     };
-    let made = guide::guide(config, &way(&world)?, &proxy);
+    let made = guide::guide(config, &way(&world)?, &proxy, &ports::open(config));
     out.report(&Guided { guide: &made, format: args.format })?;
     super::OK
 }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     config::{CertificateChoice, Config, Network},
+    firewall::OpenPorts,
     name::{Cidr, idn},
-    render::ports,
 };
 
 /// A guide.
@@ -57,8 +57,8 @@ fn fields<const N: usize>(all: [(&str, &str); N]) -> Part {
     Part::Fields(all.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
 }
 
-/// The guide for `config`, with NPM on the machine `proxy_host`.
-pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
+/// The guide for `config`, with NPM on the machine `proxy_host` and ports that anybody may speak to.
+pub fn guide(config: &Config, way: &Way, proxy_host: &str, open: &[OpenPorts]) -> Guide {
     let tunnelled = config.edge.npm.is_none() || config.edge.connectors.is_some();
     let way = Way {
         tunnel: tunnelled.then(|| way.tunnel.clone().unwrap_or_else(Cidr::private_networks)),
@@ -74,7 +74,7 @@ pub fn guide(config: &Config, way: &Way, proxy_host: &str) -> Guide {
     } else {
         steps.push(forwarding(&way, proxy_host));
     }
-    steps.extend(open_ports(config, &way));
+    steps.extend(open_ports(config, &way, open));
     steps.push(check(&way));
     Guide {
         title: format!("The way in to {}", config.server_name),
@@ -306,9 +306,8 @@ fn forwarding(way: &Way, proxy_host: &str) -> Step {
 }
 
 /// Ports that no proxy carries: calls come by them.
-fn open_ports(config: &Config, way: &Way) -> Option<Step> {
+fn open_ports(config: &Config, way: &Way, open: &[OpenPorts]) -> Option<Step> {
     let server = config.turn_server()?;
-    let open = ports::open(config);
     let listed: Vec<String> = open.iter().map(ToString::to_string).collect();
     let to = match config.guest.network {
         Network::Own { .. } => "the machine that the guest is on, which leads them to it".to_owned(),
@@ -356,7 +355,7 @@ mod tests {
     use crate::config::Defaults;
 
     fn made(config: &Config) -> Guide {
-        guide(config, &proxy::way(config, &crate::stack::endpoints(config), "10.86.42.20"), "192.168.1.5")
+        guide(config, &proxy::way(config, &crate::stack::endpoints(config), "10.86.42.20"), "192.168.1.5", &crate::render::ports::open(config))
     }
 
     #[test]
@@ -418,6 +417,17 @@ mod tests {
         assert_eq!(plain.matches(&format!("| {TRUST} | `on` |")).count(), 2, "{plain}");
         assert!(plain.contains("from 2.14 on"));
         assert!(!tunnel("https://192.168.1.5").contains("Trust Upstream"));
+    }
+
+    #[test]
+    fn ports_for_calls_are_forwarded_where_calls_are_relayed() {
+        let config = Config::parse(
+            "domain = \"chat.home.arpa\"\n[turn]\nserver = true\naddress = \"203.0.113.7\"\nname = \"turn.home.arpa\"",
+            "matrix.toml",
+        )
+        .unwrap();
+        let step = made(&config).steps.into_iter().find(|step| step.title == "Let calls in").unwrap();
+        insta::assert_debug_snapshot!(step.parts);
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn services(config: &Config, seen: &Observed) -> Seen<Check> {
         }
     }
     Ok(if ill.is_empty() {
-        Check::pass(id, "all four services are healthy")
+        Check::pass(id, "all services are healthy")
     } else {
         Check::fail(
             id,

@@ -61,7 +61,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
 fn fill(drill: &Containers, database: &RoomDatabase) -> Result<Rows, Failure> {
     let dump = drills_dump(database);
     aside::fill(drill, database, File::open(&dump).doing(|| "open the dump that came back")?)?;
-    let container = drill.aside.container(stack::postgres::ID);
+    let container = drill.aside.database();
     let rows = stream::rows(database, &mut Session::of(&container, database)?)?;
     file::remove(&dump)?;
     Ok(rows)

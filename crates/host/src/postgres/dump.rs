@@ -6,7 +6,7 @@ use std::{fs, path::Path, thread, time::Duration};
 use matrix_podman_core::{
     layout,
     name::{AbsPath, Mode, Owner},
-    stack::{self, RoomDatabase, synapse::ONE_TIME_KEYS},
+    stack::{self, RoomDatabase},
     update,
 };
 use tempfile::NamedTempFile;
@@ -157,11 +157,14 @@ pub fn drop_kept(name: &str) -> Result<(), Failure> {
 /// stopped: it counts them in its memory.
 pub fn forget_one_time_keys() -> Result<(), Failure> {
     let doing = "forget the one-time keys";
-    let there = format!(
-        "DO $$ BEGIN IF to_regclass('public.{ONE_TIME_KEYS}') IS NOT NULL THEN \
-         TRUNCATE public.{ONE_TIME_KEYS}; END IF; END $$;"
-    );
-    let RoomDatabase { name, role, .. } = stack::HOMESERVER_DATABASE;
+    let RoomDatabase { name, role, left_out, .. } = stack::HOMESERVER_DATABASE;
+    let emptied = left_out.iter().map(|table| {
+        format!(
+            "DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN \
+             TRUNCATE public.{table}; END IF; END $$;"
+        )
+    });
+    let there: String = emptied.collect();
     psql(role.as_str(), name.as_str(), &there, doing, QUICK).map(drop)
 }
 

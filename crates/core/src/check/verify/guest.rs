@@ -116,7 +116,7 @@ fn containers(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         }
     }
     Ok(match wrong.first() {
-        None => Check::pass(id, "all four run and are healthy"),
+        None => Check::pass(id, "all run and are healthy"),
         Some((first, _)) => Check::fail(
             id,
             wrong.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("; "),

@@ -66,7 +66,7 @@ impl Keeper for ThisMachine {
     }
 
     fn losses(&self, _: &World) -> String {
-        format!("the four containers and {} on this machine", layout::ROOT)
+        format!("the containers and {} on this machine", layout::ROOT)
     }
 
     fn remove(&self, _: &World, _: &Sink) -> Result<(), Failure> {
