@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use matrix_podman_e2e::{Invocation, Lab, Ran, Routed, Scenario};
+use matrix_podman_e2e::{Invocation, Lab, Ran, Routed, Scenario, wait_until};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -169,7 +169,10 @@ fn main() -> ExitCode {
     });
     s.test("it comes back with the guest", || {
         on.guest("systemctl kill --signal=KILL coturn.service").ok();
-        on.comes_to("coturn is back", Duration::from_secs(60), "podman healthcheck run coturn");
+        wait_until("coturn is back", Duration::from_secs(60), || {
+            let healthy = on.guest("podman healthcheck run coturn");
+            if healthy.code == 0 { Ok(()) } else { Err(healthy.evidence()) }
+        });
         place.call(&access.user, &access.password, &["-y"]).ok().says("Total lost packets 0 (0.000000%)");
     });
     s.test("switched off, it leaves nothing behind", || {

@@ -355,7 +355,12 @@ mod tests {
     use crate::config::Defaults;
 
     fn made(config: &Config) -> Guide {
-        guide(config, &proxy::way(config, &crate::stack::endpoints(config), "10.86.42.20"), "192.168.1.5", &crate::render::ports::open(config))
+        guide(
+            config,
+            &proxy::way(config, &crate::stack::endpoints(config), "10.86.42.20"),
+            "192.168.1.5",
+            &crate::render::ports::open(config),
+        )
     }
 
     #[test]

@@ -170,9 +170,10 @@ impl ComposeService {
             volumes: spec.mounts.iter().map(quadlet::volume).collect(),
             tmpfs: spec.tmpfs.iter().map(quadlet::tmpfs).collect(),
             networks: match spec.own_network {
-                Some(own) => {
-                    ComposeNetworks::Placed(IndexMap::from([(own.name, FixedAddress { ipv4_address: own.address })]))
-                }
+                Some(own) => ComposeNetworks::Placed(IndexMap::from([(
+                    own.name,
+                    FixedAddress { ipv4_address: own.address },
+                )])),
                 None => ComposeNetworks::Named(spec.networks.clone()),
             },
             ports: spec.ports.iter().map(ToString::to_string).collect(),

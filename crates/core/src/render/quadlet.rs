@@ -190,7 +190,8 @@ pub fn networks(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     ];
     let own = stack::rooms(config).filter_map(stack::Service::network);
     files.extend(own.map(|own| {
-        let section = Section::new("Network").raw("Subnet", format!("{}/{}", own.subnet.network(), own.subnet.prefix()));
+        let section = Section::new("Network")
+            .raw("Subnet", format!("{}/{}", own.subnet.network(), own.subnet.prefix()));
         network(own.name, section, false, "Network of one service alone")
     }));
     files

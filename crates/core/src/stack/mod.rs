@@ -40,8 +40,8 @@ pub use secret::{
     secret_owner, secrets_of,
 };
 pub use spec::{
-    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, RoomNetwork, ServiceImage,
-    Tmpfs,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, RoomNetwork,
+    ServiceImage, Tmpfs,
 };
 
 /// The homeserver: what clients and other servers speak with.

@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 use serde_json::{Value as Json, json};
 
 use super::{
-    BuildRecipe, ContainerSpec, Facts, Health, Mount, Protocol, Publish, RoomNetwork, RoomSecret, SecretOrigin, Service,
-    ServiceImage,
+    BuildRecipe, ContainerSpec, Facts, Health, Mount, Protocol, Publish, RoomNetwork, RoomSecret,
+    SecretOrigin, Service, ServiceImage,
 };
 use crate::{
     config::{Config, TurnRelay, TurnServer},
