@@ -13,7 +13,7 @@ pub(super) const CAUSES: &[RoomCause] = &[
 ];
 
 /// What came of a packet, where there is a TURN server to send it through.
-fn tried<'a>(case: &'a dyn RoomCase) -> Seen<Option<(&'a str, &'a Relayed)>> {
+fn tried(case: &dyn RoomCase) -> Seen<Option<(&str, &Relayed)>> {
     let homeserver = case.is_well(stack::HOMESERVER)?;
     let Some(turn) = case.config().turn.as_ref().filter(|_| homeserver) else { return Ok(None) };
     if turn.server().is_some() && !case.is_well(ID)? {
