@@ -84,18 +84,18 @@ mod tests {
         let lane = LoadLane::default();
         let (done, order) = mpsc::channel();
         std::thread::scope(|scope| {
-            let ends = [stack::element::ID, stack::synapse::ID, stack::redis::ID, stack::postgres::ID].map(
-                |service| {
-                    let (done, lane) = (done.clone(), &lane);
-                    let (end, may_end) = mpsc::channel::<()>();
-                    scope.spawn(move || {
-                        let _turn = lane.take(service);
-                        done.send(service).unwrap();
-                        let _ = may_end.recv();
-                    });
-                    (service, end)
-                },
-            );
+            let mut last_first = Service::ALL;
+            last_first.reverse();
+            let ends = last_first.map(|service| {
+                let (done, lane) = (done.clone(), &lane);
+                let (end, may_end) = mpsc::channel::<()>();
+                scope.spawn(move || {
+                    let _turn = lane.take(service);
+                    done.send(service).unwrap();
+                    let _ = may_end.recv();
+                });
+                (service, end)
+            });
             let mut ends = std::collections::BTreeMap::from(ends);
             for service in Service::ALL {
                 assert_eq!(order.recv_timeout(9 * LOOK_OUT), Ok(service));

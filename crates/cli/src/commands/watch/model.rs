@@ -61,10 +61,10 @@ impl Model {
         Self { name, every, colours, shown: None, trouble: None, chosen: 0, page: Page::Status, now: 0 }
     }
 
-    /// The services that one can choose.
+    /// The services that one can choose: those that are shown, once some are.
     fn services(&self) -> Vec<Service> {
-        let shown = self.shown.iter().flat_map(|shown| &shown.status.services);
-        shown.filter_map(|service| Service::by_name(service.name)).collect()
+        let Some(shown) = &self.shown else { return Service::ALL.to_vec() };
+        shown.status.services.iter().filter_map(|service| Service::by_name(service.name)).collect()
     }
 
     /// Time passes; whether that shows.
@@ -153,8 +153,9 @@ mod tests {
     #[test]
     fn arrows_choose_a_service_and_go_round() {
         let mut model = Model::new("a.b".to_owned(), 2, false);
+        let last = Service::ALL.len() - 1;
         for (code, chosen) in
-            [(KeyCode::Up, 3), (KeyCode::Down, 0), (KeyCode::Down, 1), (KeyCode::Char('k'), 0)]
+            [(KeyCode::Up, last), (KeyCode::Down, 0), (KeyCode::Down, 1), (KeyCode::Char('k'), 0)]
         {
             assert_eq!(press(&mut model, code), Act::Nothing);
             assert_eq!(model.chosen, chosen);
