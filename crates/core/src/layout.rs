@@ -211,6 +211,7 @@ pub fn network_file(name: &str) -> AbsPath {
 pub struct Secret {
     file_name: &'static str,
     title: &'static str,
+    public: bool,
 }
 
 impl Secret {
@@ -239,7 +240,17 @@ impl Secret {
 
     /// One with that name, for a constant.
     pub(crate) const fn of(file_name: &'static str, title: &'static str) -> Self {
-        Self { file_name, title }
+        Self { file_name, title, public: false }
+    }
+
+    /// One that is kept like a secret and that anybody may know: a certificate.
+    pub(crate) const fn public(file_name: &'static str, title: &'static str) -> Self {
+        Self { file_name, title, public: true }
+    }
+
+    /// Whether anybody may know it, so that the operator's file need not be closed.
+    pub const fn is_public(self) -> bool {
+        self.public
     }
 
     /// Name of its file below [`SECRETS`].

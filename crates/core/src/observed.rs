@@ -75,6 +75,14 @@ impl Observed {
         }
     }
 
+    /// What a path leads to in the end, links followed.
+    pub fn target(&self, side: Side, path: &AbsPath) -> Seen<Option<&FileState>> {
+        match self.get(side, Fact::Target(path.clone()))? {
+            Value::File(state) => Ok(state.as_ref()),
+            other => Err(mismatch(other)),
+        }
+    }
+
     /// Which edition of the file at `path` is there.
     pub fn edition(&self, side: Side, path: &AbsPath) -> Seen<Option<Edition>> {
         match self.get(side, Fact::Edition(path.clone()))? {

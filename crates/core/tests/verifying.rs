@@ -115,7 +115,7 @@ fn healthy(site: &Site, side: Side, fact: &Fact) -> Value {
             }
             Value::File(Some(file(&lock.render().unwrap())))
         }
-        Fact::File(_) | Fact::Meta(_) => Value::File(None),
+        Fact::File(_) | Fact::Meta(_) | Fact::Target(_) => Value::File(None),
         Fact::System => Value::System(Box::new(system())),
         Fact::Clock => Value::Clock(Clock { now: NOW, synchronized: Some(true) }),
         Fact::Database => Value::Database(Box::new(Database::Answers(database()))),

@@ -61,14 +61,29 @@ pub fn holds(path: &AbsPath, template: &SecretTemplate) -> Result<bool, Failure>
 /// Opens a file with a secret of the operator's on this machine. Where others can read or
 /// change it, it is no secret; that is said, and nothing is taken from it.
 pub fn given(path: &Path, title: &str) -> Result<File, Failure> {
+    opened(path, title, 0o077)
+}
+
+/// Opens the operator's file for `secret`. One that anybody may know may be read by others,
+/// and changed by none.
+pub fn given_for(path: &Path, secret: Secret) -> Result<File, Failure> {
+    opened(path, secret.title(), if secret.is_public() { 0o022 } else { 0o077 })
+}
+
+/// Opens a file of the operator's that grants others nothing of `forbidden`.
+fn opened(path: &Path, title: &str, forbidden: u32) -> Result<File, Failure> {
     let doing = || format!("read {title} from {}", path.display());
     let file = File::open(path).doing(doing)?;
     let meta = file.metadata().doing(doing)?;
     let me = rustix::process::geteuid().as_raw();
     let (mode, shown) = (meta.mode() & 0o777, path.display());
-    if mode & 0o077 != 0 {
-        return Err(Failure::new(doing(), format!("others than its owner can read it (mode {mode:o})"))
-            .hint(format!("chmod 600 {shown}; if others may have seen it, choose another one")));
+    if mode & forbidden != 0 {
+        let (may, hint) = match forbidden {
+            0o022 => ("change", format!("chmod go-w {shown}")),
+            _ => ("read", format!("chmod 600 {shown}; if others may have seen it, choose another one")),
+        };
+        let why = format!("others than its owner can {may} it (mode {mode:o})");
+        return Err(Failure::new(doing(), why).hint(hint));
     }
     if meta.uid() != me && meta.uid() != 0 {
         return Err(Failure::new(doing(), format!("it belongs to somebody else (user id {})", meta.uid()))
@@ -198,6 +213,21 @@ mod tests {
         }
         set(0o600);
         given(&path, "the TURN secret").unwrap();
+        // What anybody may know, such as a certificate, is another matter.
+        let config = "domain = \"a.home.arpa\"\n[turn]\nserver = true\naddress = \"203.0.113.7\"\n\
+                      name = \"turn.home.arpa\"\ncertificate_file = \"/c\"\nkey_file = \"/k\"";
+        let config = matrix_podman_core::config::Config::parse(config, "matrix.toml").unwrap();
+        let given_secrets = stack::given_secrets(&config);
+        let [(certificate, _), (key, _)] = given_secrets.as_slice() else { panic!("{given_secrets:?}") };
+        assert!(certificate.is_public() && !key.is_public());
+        let certificate = *certificate;
+        set(0o644);
+        given_for(&path, certificate).unwrap();
+        given_for(&path, Secret::TURN).unwrap_err();
+        set(0o664);
+        let refused = given_for(&path, certificate).unwrap_err();
+        assert!(refused.hint.is_some_and(|hint| hint.contains("chmod go-w")));
+        set(0o600);
         std::os::unix::fs::chown(&path, Some(991), Some(991)).unwrap();
         given(&path, "the TURN secret").unwrap_err();
     }

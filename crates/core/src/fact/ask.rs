@@ -94,6 +94,7 @@ impl Fact {
             ),
             Fact::File(_)
             | Fact::Meta(_)
+            | Fact::Target(_)
             | Fact::Edition(_)
             | Fact::Commands(_)
             | Fact::System
@@ -204,6 +205,7 @@ impl Fact {
             Fact::FolderSizes(_) => spare::parse_sizes(output).map(Value::Files),
             Fact::File(_)
             | Fact::Meta(_)
+            | Fact::Target(_)
             | Fact::Edition(_)
             | Fact::Commands(_)
             | Fact::System
@@ -242,7 +244,7 @@ impl Fact {
     /// The answer in a world where the place asked does not exist yet.
     pub fn nowhere(&self) -> Option<Value> {
         Some(match self {
-            Fact::File(_) | Fact::Meta(_) => Value::File(None),
+            Fact::File(_) | Fact::Meta(_) | Fact::Target(_) => Value::File(None),
             Fact::Edition(_) => Value::Edition(None),
             Fact::Packages(_) | Fact::Commands(_) => Value::Found(BTreeMap::new()),
             Fact::Units(_) => Value::Units(BTreeMap::new()),

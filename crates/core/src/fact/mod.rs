@@ -74,6 +74,9 @@ pub enum Fact {
     /// What is at a path; never the content, but its digest when it is a file of
     /// moderate size.
     Meta(AbsPath),
+    /// What a path leads to in the end, links followed, as [`Fact::Meta`] tells it: an
+    /// operator's file may be where another program keeps its newest edition.
+    Target(AbsPath),
     /// Whether a file holds this template with the secrets of its side filled in.
     SecretFile {
         /// The file.

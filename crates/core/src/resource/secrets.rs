@@ -1,5 +1,7 @@
 //! Secrets: made in the guest, where they stay.
 
+use std::collections::BTreeSet;
+
 use super::{Diff, Resource, ResourceId, Site, guest_ready, image, lower_first};
 use crate::{
     desired::DesiredSecretFile,
@@ -117,23 +119,25 @@ impl Resource for Secrets {
                 effects.push(Effect::MakeSecret { secret });
             }
         }
+        let mut readers = BTreeSet::new();
         for (secret, from) in self.given() {
-            let given = seen.meta(Side::Machine, from)?;
+            let given = seen.target(Side::Machine, from)?;
             let taken = seen.meta(Side::Guest, &layout::secret(secret))?;
             let other = given.is_some_and(|g| taken.is_some_and(|t| t.digest != g.digest));
             if !self.is_right(secret, seen)? || other {
                 missing.push(secret.file_name());
                 effects.push(Effect::TakeSecret { secret, from: from.clone() });
-                // It reads its secrets only when it starts.
-                if let Some(service) = stack::reader(secret)
-                    && seen.container(service.name())?.is_some_and(|c| c.state == "running")
-                {
-                    effects.push(Effect::StartService {
-                        service,
-                        restart: true,
-                        timeout: super::service::start_timeout(service),
-                    });
-                }
+                readers.extend(stack::reader(secret));
+            }
+        }
+        // They read their secrets only when they start; a certificate is of use with its key.
+        for service in readers {
+            if seen.container(service.name())?.is_some_and(|c| c.state == "running") {
+                effects.push(Effect::StartService {
+                    service,
+                    restart: true,
+                    timeout: super::service::start_timeout(service),
+                });
             }
         }
         let webhook = layout::secret(Secret::WEBHOOK);

@@ -358,7 +358,9 @@ impl MemoryWorld {
             Fact::Meta(path) if path.as_str() == "/dev/loop-control" => {
                 Value::File(self.loops.then(|| file_state(&Node::file(""), false)))
             }
-            Fact::Meta(path) => Value::File(self.machine.files.get(path).map(|node| file_state(node, false))),
+            Fact::Meta(path) | Fact::Target(path) => {
+                Value::File(self.machine.files.get(path).map(|node| file_state(node, false)))
+            }
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::System => Value::System(Box::new(self.system("12"))),
@@ -427,7 +429,9 @@ impl MemoryWorld {
             Fact::Meta(path) if path.as_str() == "/dev/loop-control" => {
                 Value::File(self.loops.then(|| file_state(&Node::file(""), false)))
             }
-            Fact::Meta(path) => Value::File(guest.place.files.get(path).map(|node| file_state(node, false))),
+            Fact::Meta(path) | Fact::Target(path) => {
+                Value::File(guest.place.files.get(path).map(|node| file_state(node, false)))
+            }
             Fact::SecretFile { path, template } => {
                 let there = guest.place.files.get(path).map(|node| node.content.clone());
                 Value::Yes(there.is_some() && template.fill(|secret| self.secret(secret)).ok() == there)

@@ -74,6 +74,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
     match fact {
         Fact::File(path) => file(path, true).map(Value::File),
         Fact::Meta(path) => file(path, false).map(Value::File),
+        Fact::Target(path) => target(path).map(Value::File),
         Fact::Edition(path) => edition(path).map(Value::Edition),
         Fact::Commands(names) => Ok(Value::Found(
             names
@@ -245,6 +246,17 @@ fn file(path: &AbsPath, with_content: bool) -> Result<Option<FileState>, String>
         }
     }
     Ok(Some(state))
+}
+
+/// What `path` leads to in the end.
+fn target(path: &AbsPath) -> Result<Option<FileState>, String> {
+    let end = match std::fs::canonicalize(path.as_str()) {
+        Ok(end) => end,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("{path}: {e}")),
+    };
+    let end = AbsPath::parse(&end.display().to_string()).map_err(|why| format!("{path}: {why}"))?;
+    file(&end, false)
 }
 
 fn kind(meta: &Metadata) -> FileKind {

@@ -37,7 +37,7 @@ impl World {
         match effect {
             Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
             Effect::TakeSecret { secret, from } => {
-                let mut file = secret::given(from.as_str().as_ref(), secret.title())?;
+                let mut file = secret::given_for(from.as_str().as_ref(), *secret)?;
                 match self.guest()? {
                     Some(guest) => guest.send(&Request::PutSecret(*secret), &mut file, None, sink),
                     None => secret::put(*secret, file),
