@@ -1,7 +1,13 @@
 //! The stack's own TURN server: switched on by two lines, reached from the world through a
 //! machine that is no router, used by a real client, and switched off again without a trace.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use matrix_podman_e2e::{Invocation, Lab, Ran, Routed, Scenario, wait_until};
 
@@ -66,6 +72,24 @@ impl Place<'_> {
     }
 }
 
+/// A certificate for `name`, and links to it and its key, as certbot keeps them: the chain for
+/// everybody, the key for root.
+fn certificate(folder: &Path, name: &str, address: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let (chain, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+    let make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"];
+    let make = make.into_iter().map(str::to_owned).chain([format!("/CN={name}")]);
+    let make = make.chain(["-addext".to_owned(), format!("subjectAltName=IP:{address}"), "-out".to_owned()]);
+    let make = make.chain([chain.display().to_string(), "-keyout".to_owned(), key.display().to_string()]);
+    Invocation::new(make).quietly().run().ok();
+    fs::set_permissions(&chain, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    for (link, to) in [("fullchain.pem", &chain), ("privkey.pem", &key)] {
+        let _ = fs::remove_file(folder.join(link));
+        symlink(to, folder.join(link)).unwrap();
+    }
+}
+
 fn main() -> ExitCode {
     let mut s = Scenario::begin("turn");
     let lab = Lab::with_config("turn");
@@ -103,6 +127,11 @@ fn main() -> ExitCode {
         assert_ne!(place.container("synapse"), synapse, "it reads its secrets when it starts");
         assert_eq!(place.container("postgres_db"), postgres);
         on.run(&["status"]).ok().says("coturn");
+        // It says of an option that it does not know no more than this.
+        on.guest("journalctl --unit=coturn.service --no-pager")
+            .ok()
+            .says("Listener address")
+            .never_says("Bad configuration");
         let uris = place.access().uris;
         assert_eq!(uris[0], format!("turn:{}:3478?transport=udp", place.address));
         assert_eq!(uris.len(), 2, "{uris:?}");
@@ -152,6 +181,43 @@ fn main() -> ExitCode {
         assert_ne!(place.container("coturn"), coturn);
         place.call(&access.user, &access.password, &["-y"]).ok().says("Total lost packets 0 (0.000000%)");
     });
+    s.test(
+        "with a certificate it speaks TLS, and takes over a renewed one from where it is linked to",
+        || {
+            let folder = lab.path("live");
+            certificate(&folder, "first", &place.address);
+            lab.set("[turn]", "name", &format!("{:?}", format!("turn.{}", lab.server_name())));
+            lab.set("[turn]", "certificate_file", &format!("{:?}", folder.join("fullchain.pem")));
+            on.run(&["plan"]).exits(2).says("a certificate is of use together with its key");
+            lab.set("[turn]", "key_file", &format!("{:?}", folder.join("privkey.pem")));
+            on.run(&["up", "--yes"]).ok();
+            on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
+            let uris = place.access().uris;
+            assert_eq!(uris[2], format!("turns:turn.{}:5349?transport=tcp", lab.server_name()));
+            place
+                .call(&access.user, &access.password, &["-y", "-t", "-S"])
+                .ok()
+                .says("Total lost packets 0 (0.000000%)");
+            let shown = || {
+                let ask =
+                    ["openssl", "s_client", "-connect", &format!("{}:5349", place.address), "-showcerts"];
+                Invocation::new(ask).input("").quietly().run().stdout
+            };
+            assert!(shown().contains("CN = first"), "{}", shown());
+            certificate(&folder, "renewed", &place.address);
+            on.run(&["plan"]).ok().says("turn.crt, turn.key");
+            on.run(&["up", "--yes"]).ok();
+            on.run(&["plan", "--exit-code"]).ok();
+            assert!(shown().contains("CN = renewed"), "{}", shown());
+            certificate(&folder, "third", &place.address);
+            fs::set_permissions(folder.join("third.key"), fs::Permissions::from_mode(0o644)).unwrap();
+            on.run(&["up", "--yes"]).exits(1).says("others than its owner can read it").says("chmod 600");
+            for key in ["name", "certificate_file", "key_file"] {
+                lab.unset(key);
+            }
+            on.run(&["up", "--yes"]).ok();
+        },
+    );
     s.test("a config that somebody changed is written again", || {
         on.guest("echo no-auth >>/opt/matrix/coturn/turnserver.conf").ok();
         on.run(&["plan"]).ok().says("/opt/matrix/coturn/turnserver.conf");
@@ -175,7 +241,7 @@ fn main() -> ExitCode {
         });
         place.call(&access.user, &access.password, &["-y"]).ok().says("Total lost packets 0 (0.000000%)");
     });
-    s.test("switched off, it leaves nothing behind", || {
+    s.test("switched off, its container, config, ports and rules are gone", || {
         for key in ["server", "address", "ports"] {
             lab.unset(key);
         }

@@ -20,8 +20,8 @@ struct Off {
     off: Vec<&'static dyn Service>,
 }
 
-/// What is there of a service that once was on, its unit last: as long as that is there,
-/// the rest is looked at again.
+/// What may be there of a service that once was on. Its unit goes last: until then systemd
+/// would start it again.
 fn files(room: &dyn Service) -> Vec<AbsPath> {
     let unit = [layout::labels_file(room.id()), layout::container_file(room.id())];
     room.leftovers().into_iter().chain(unit).collect()

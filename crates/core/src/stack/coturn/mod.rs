@@ -2,8 +2,8 @@
 //! other. It is off unless `turn.server` is set.
 //!
 //! Format: turnserver.conf of coturn 4.6, Debian 13's: one option a line. An option that
-//! coturn does not know is a line in its log and no more, so a test holds ours to the
-//! list of those that it has. The shared secret can stand nowhere but in this file, so the
+//! coturn does not know is a line in its log and no more, so an end-to-end test reads that.
+//! The shared secret can stand nowhere but in this file, so the
 //! whole file is put together in the guest.
 
 mod causes;
@@ -48,8 +48,9 @@ const NETWORK: RoomNetwork = RoomNetwork {
 const CONF: &str = "/etc/coturn/turnserver.conf";
 
 /// Networks that nobody may reach by way of the relay: those of the guest, of its
-/// containers and of the home that they stand in. RFC 1918, 6598, 6890 and 4193.
-const DENIED_PEERS: [&str; 13] = [
+/// containers and of the home that they stand in. RFC 1918, 6598, 6890 and 4193; and the
+/// IPv6 addresses that stand for IPv4 ones: mapped, NAT64, Teredo and 6to4.
+const DENIED_PEERS: [&str; 17] = [
     "0.0.0.0-0.255.255.255",
     "10.0.0.0-10.255.255.255",
     "100.64.0.0-100.127.255.255",
@@ -61,12 +62,16 @@ const DENIED_PEERS: [&str; 13] = [
     "198.18.0.0-198.19.255.255",
     "240.0.0.0-255.255.255.255",
     "::1",
+    "::ffff:0.0.0.0-::ffff:255.255.255.255",
+    "64:ff9b::-64:ff9b::ffff:ffff",
+    "2001::-2001:0:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
     "fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
     "fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
 /// Its certificate; comes from the operator.
-const CERTIFICATE: Secret = Secret::of("turn.crt", "the TURN server's certificate");
+const CERTIFICATE: Secret = Secret::public("turn.crt", "the TURN server's certificate");
 /// The key of that; comes from the operator.
 const KEY: Secret = Secret::of("turn.key", "the key of the TURN server's certificate");
 
@@ -262,5 +267,67 @@ impl Service for CoturnService {
 
     fn unit_is(&self) -> &'static str {
         "How systemd and Podman run the TURN server"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{facts, lock};
+
+    fn config(more: &str) -> Config {
+        let text =
+            format!("domain = \"chat.home.arpa\"\n[turn]\nserver = true\naddress = \"203.0.113.7\"\n{more}");
+        Config::parse(&text, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    const TLS: &str = "name = \"turn.home.arpa\"\nports = \"50000-50009\"\n\
+                       certificate_file = \"/root/turn.crt\"\nkey_file = \"/root/turn.key\"";
+
+    fn shown(config: &Config) -> String {
+        conf(config, config.turn_server().unwrap()).shown()
+    }
+
+    #[test]
+    fn turnserver_conf() {
+        insta::assert_snapshot!(shown(&config("")));
+        insta::assert_snapshot!(crate::testing::diff(&shown(&config("")), &shown(&config(TLS))));
+    }
+
+    #[test]
+    fn addresses_that_devices_are_told() {
+        let of = |more| uris(config(more).turn_server().unwrap());
+        assert_eq!(of("")[0], "turn:203.0.113.7:3478?transport=udp");
+        assert_eq!(of(TLS).last().unwrap(), "turns:turn.home.arpa:5349?transport=tcp");
+    }
+
+    #[test]
+    fn synapse_is_told_of_it_and_of_somebody_elses_alike() {
+        let keys = |config: &Config| {
+            CoturnService.homeserver(config).into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        let elsewhere = crate::testing::changed_config();
+        assert!(!CoturnService.is_on(&elsewhere));
+        assert_eq!(keys(&elsewhere), keys(&config("")));
+        assert_eq!(keys(&crate::testing::default_config()), [""; 0]);
+    }
+
+    #[test]
+    fn its_container_is_alone_in_its_network() {
+        let spec = crate::stack::container(ID, &config(TLS), &lock(), &facts()).unwrap();
+        assert!(spec.networks.is_empty());
+        assert!(NETWORK.subnet.has_host(NETWORK.address));
+        let ports: Vec<String> = spec.ports.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            ports,
+            [
+                "0.0.0.0:3478:3478/udp",
+                "0.0.0.0:3478:3478",
+                "0.0.0.0:5349:5349/udp",
+                "0.0.0.0:5349:5349",
+                "0.0.0.0:50000-50009:50000-50009/udp",
+            ]
+        );
+        assert!(spec.mounts.iter().any(|mount| mount.target == "/run/secrets/turn.key"));
     }
 }
