@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// The database that is run beside the server: the homeserver's.
+pub const DATABASE: RoomDatabase = stack::synapse::DATABASE;
+
 /// For what something is run beside the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aside {

@@ -46,8 +46,6 @@ pub use spec::{
 
 /// The homeserver: what clients and other servers speak with.
 pub const HOMESERVER: ServiceId = synapse::ID;
-/// The homeserver's database.
-pub const HOMESERVER_DATABASE: RoomDatabase = synapse::DATABASE;
 /// The server of the databases.
 pub const DATABASE_SERVER: ServiceId = postgres::ID;
 
@@ -343,6 +341,15 @@ mod tests {
 
     fn digests(config: &Config) -> Vec<Digest> {
         containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
+    }
+
+    #[test]
+    fn one_room_alone_claims_a_key_of_homeserver_yaml() {
+        let config = crate::testing::changed_config();
+        let claimed: Vec<&str> =
+            ALL.into_iter().flat_map(|room| room.homeserver(&config)).map(|(key, _)| key).collect();
+        assert_eq!(claimed.len(), homeserver_settings(&config).len(), "{claimed:?}");
+        assert!(!claimed.is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, io::Write, time::Duration};
 
 use matrix_podman_core::{
-    aside::Containers,
+    aside::{self as beside, Containers},
     backup::{
         Rows,
         drill::{self, CameBack},
@@ -39,7 +39,7 @@ fn run(drill: &Containers, media: &[String]) -> Result<CameBack, Failure> {
     aside::prepare(drill)?;
     let digests = files::digests_below(Beside::Drill.folder(), media)?;
     aside::start_database(drill)?;
-    let tables = fill(drill, &stack::HOMESERVER_DATABASE)?;
+    let tables = fill(drill, &beside::DATABASE)?;
     let mut databases = BTreeMap::new();
     for database in stack::databases() {
         if let Some(name) = database.called()

@@ -10,10 +10,9 @@ use std::{
 };
 
 use matrix_podman_core::{
-    aside::Aside,
+    aside::{self as beside, Aside},
     layout,
     name::{AbsPath, Mode, Owner},
-    stack,
     update::{Progress, Rehearsal, Rehearsed, rehearsal_needs},
 };
 
@@ -49,7 +48,7 @@ fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehea
     aside::remove(containers)?;
     file::remove_partial(folder)?;
     // Only Synapse runs in it; other services' databases are not looked at.
-    let database = stack::HOMESERVER_DATABASE;
+    let database = beside::DATABASE;
     let size = Session::open(&database)?.one("SELECT pg_database_size(current_database())")?;
     let size: u64 = size.parse().doing(|| "read the size of the database")?;
     // The dump, and the database that is made of it.

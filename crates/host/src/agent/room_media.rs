@@ -3,9 +3,9 @@
 use std::{io::BufReader, process::Stdio};
 
 use matrix_podman_core::{
+    aside as beside,
     backup::room::{self, Reader, RoomMedia},
     name::ServerName,
-    stack,
 };
 
 use crate::{
@@ -22,7 +22,7 @@ const LONGEST_ROW: usize = 1 << 30;
 /// What the dump says of a room.
 pub(super) fn find(room: &str, server: &ServerName) -> Result<RoomMedia, Failure> {
     let doing = || format!("find the media of {room} in the dump");
-    let dump = file::open(&drills_dump(&stack::HOMESERVER_DATABASE)).doing(doing)?;
+    let dump = file::open(&drills_dump(&beside::DATABASE)).doing(doing)?;
     let mut words = vec!["pg_restore", "--data-only", "--file=-"];
     let tables = room::TABLES.map(|table| format!("--table={table}"));
     words.extend(tables.iter().map(String::as_str));

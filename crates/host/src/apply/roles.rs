@@ -24,8 +24,7 @@ const ATTEMPTS: usize = 12;
 /// data is still the cluster owner's. Each piece is one transaction; what was done is not done again.
 pub(super) fn separate(sink: &Sink) -> Result<(), Failure> {
     let doing = "make Synapse's database role a plain one";
-    let (role, synapses) =
-        (stack::HOMESERVER_DATABASE.role.as_str(), stack::HOMESERVER_DATABASE.name.as_str());
+    let (role, synapses) = (stack::synapse::DATABASE.role.as_str(), stack::synapse::DATABASE.name.as_str());
     if owner()? == role {
         sink(Saying::WaitsFor("PostgreSQL to give each table its new owner".to_owned()));
         attempt(role, synapses, &roles::take_over(), doing, sink)?;

@@ -12,12 +12,13 @@ use std::{
 };
 
 use matrix_podman_core::{
+    aside as beside,
     backup::{MediaList, Rows, place},
     effect::Effect,
     fact::Side,
     layout,
     name::{Mode, Owner},
-    stack::{self, RoomDatabase},
+    stack::RoomDatabase,
 };
 use rustic_core::{jiff::Timestamp, repofile::Node};
 
@@ -130,12 +131,12 @@ fn file_of_dump(database: &RoomDatabase) -> Step {
 
 /// Puts the dump of Synapse's database beside a server, alone.
 pub(super) fn put_dump_beside(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
-    let parts = opened.dump(&stack::HOMESERVER_DATABASE)?;
+    let parts = opened.dump(&beside::DATABASE)?;
     let needs = size(&parts) + SPARE;
     act(world, Beside::Drill, Step::Begin { needs }, &mut io::empty(), &|_| {})?;
     let folder = layout::machine_state(world.site().config.site());
     let mut dump = whole(opened, &parts, Path::new(folder.as_str()))?;
-    act(world, Beside::Drill, file_of_dump(&stack::HOMESERVER_DATABASE), &mut dump, sink)
+    act(world, Beside::Drill, file_of_dump(&beside::DATABASE), &mut dump, sink)
 }
 
 /// Removes what a drill put there.

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     PSQL, owner, psql,
-    session::{QUICK, SERVER},
+    session::{FIRST, QUICK, SERVER},
 };
 use crate::{
     failure::{Doing, Failure},
@@ -89,7 +89,7 @@ pub fn restore(from: &AbsPath, keep_as: &str, sink: &Sink) -> Result<(), Failure
     let databases: Vec<RoomDatabase> = stack::databases().into_iter().filter(of_it).collect();
     let open = |database: &RoomDatabase| file::open(Path::new(path(database).as_str())).doing(doing);
     let dumps = databases.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let kept = stack::HOMESERVER_DATABASE.kept(keep_as);
+    let kept = FIRST.kept(keep_as);
     if sql(&format!("SELECT 1 FROM pg_database WHERE datname = '{kept}';"), &doing())?.trim() == "1" {
         return Ok(());
     }
@@ -157,7 +157,7 @@ pub fn drop_kept(name: &str) -> Result<(), Failure> {
 /// stopped: it counts them in its memory.
 pub fn forget_one_time_keys() -> Result<(), Failure> {
     let doing = "forget the one-time keys";
-    let RoomDatabase { name, role, left_out, .. } = stack::HOMESERVER_DATABASE;
+    let RoomDatabase { name, role, left_out, .. } = FIRST;
     let emptied = left_out.iter().map(|table| {
         format!(
             "DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN \
@@ -189,9 +189,9 @@ mod tests {
 
     #[test]
     fn all_databases_change_their_names_in_one_transaction() {
-        let accounts = RoomDatabase { name: DatabaseName::known("accounts"), ..stack::HOMESERVER_DATABASE };
+        let accounts = RoomDatabase { name: DatabaseName::known("accounts"), ..FIRST };
         assert_eq!(
-            switch(&[stack::HOMESERVER_DATABASE, accounts], "of_generation_4"),
+            switch(&[FIRST, accounts], "of_generation_4"),
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN \
              ('synapse', 'synapse_restoring', 'accounts', 'accounts_restoring');\n\
              BEGIN;\n\

@@ -19,6 +19,9 @@ use crate::{
 
 /// Whose container PostgreSQL is spoken with in.
 pub(super) const SERVER: ServiceId = stack::DATABASE_SERVER;
+/// The database that all others come after: what is kept of it has the names of when it was
+/// the only one.
+pub(super) const FIRST: RoomDatabase = stack::synapse::DATABASE;
 /// How long one statement may take.
 pub(super) const QUICK: Duration = Duration::from_secs(120);
 /// Words before a command that is to leave the server its time.
@@ -33,9 +36,7 @@ pub(crate) const PSQL: [&str; 6] =
 pub(crate) fn owner() -> Result<&'static str, Failure> {
     match psql(CLUSTER_OWNER, "postgres", "SELECT 1;", "ask the database", QUICK) {
         Ok(_) => Ok(CLUSTER_OWNER),
-        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => {
-            Ok(stack::HOMESERVER_DATABASE.role.as_str())
-        }
+        Err(failure) if failure.evidence.iter().any(|line| is_not_there(line)) => Ok(FIRST.role.as_str()),
         Err(failure) => Err(failure),
     }
 }
@@ -68,7 +69,7 @@ pub(crate) fn there() -> Result<Vec<RoomDatabase>, Failure> {
     if let [_] = all.as_slice() {
         return Ok(all);
     }
-    let names = Session::open(&stack::HOMESERVER_DATABASE)?.all("SELECT datname FROM pg_database")?;
+    let names = Session::open(&FIRST)?.all("SELECT datname FROM pg_database")?;
     Ok(all.into_iter().filter(|database| names.iter().any(|name| name == database.name.as_str())).collect())
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn in_database(argv: &[&str]) -> Command {
 /// psql in Synapse's database, on the side that its container runs on: what `more` asks for.
 pub(crate) fn psql_line(more: &[&str]) -> Vec<String> {
     let psql = ["podman", "exec", SERVER.name()].into_iter().chain(PSQL);
-    let psql = psql.map(str::to_owned).chain(stack::HOMESERVER_DATABASE.login());
+    let psql = psql.map(str::to_owned).chain(FIRST.login());
     psql.chain(more.iter().map(|word| (*word).to_owned())).collect()
 }
 

@@ -12,13 +12,13 @@ use std::{
 
 use matrix_podman_core::{
     backup::{Content, Rows},
-    stack::{self, RoomDatabase},
+    stack::RoomDatabase,
 };
 use serde_json::Value as Json;
 
 use super::{
     Process, Session,
-    session::{QUIETLY, SERVER},
+    session::{FIRST, QUIETLY, SERVER},
     there,
 };
 use crate::{
@@ -167,7 +167,7 @@ fn begin_dump(database: &RoomDatabase) -> Result<Dump, Failure> {
 /// What the database holds now: of Synapse's a [`Content`], of another its [`Rows`].
 fn content(database: &RoomDatabase, session: &mut Session) -> Result<Json, Failure> {
     let doing = || "count what the database holds";
-    if database != &stack::HOMESERVER_DATABASE {
+    if database != &FIRST {
         return serde_json::to_value(rows(database, session)?).doing(doing);
     }
     let schema = session.one("SELECT version FROM schema_version")?;
