@@ -117,7 +117,7 @@ fn releases(s: &mut Scenario, site: &Site) {
         let check = lab.run(&["update", "synapse", "--check"]).exits(3);
         assert!(check.stderr.contains(&format!("{OLDER} → ")), "{}", check.evidence());
         for said in [
-            "no data are lost by that",
+            "no data is lost",
             "plain LXC makes none",
             "Synapse/releases",
             "It takes about",
@@ -270,7 +270,7 @@ fn rehearsals(s: &mut Scenario, site: &Site) {
             guest.sh("kill -KILL $(pidof matrix-podman)").ok();
             killed.kill();
             let told = lab.run(&["update", "synapse", "--rehearse"]).exits(3);
-            for words in ["Rehearsed on a copy", "migrations included", "no data are lost by that"] {
+            for words in ["Rehearsed on a copy", "migrations included", "no data is lost"] {
                 assert!(told.stderr.contains(words), "{words}: {}", told.evidence());
             }
             nothing_is_left();

@@ -117,14 +117,14 @@ impl Printable for Outlook {
         let (runtime, others): (Vec<_>, Vec<_>) = self.debian.iter().partition(|p| p.is_runtime());
         if !others.is_empty() {
             words.say(format!(
-                "Debian: {} newer, which the guest installs by itself: {}",
+                "Debian: {} newer, which the guest installs automatically: {}",
                 count(others.len()),
                 names(&others)
             ));
         }
         if !runtime.is_empty() {
             words.say(format!(
-                "Debian: {} newer that containers run by, which the guest does not install by itself: {}",
+                "Debian: {} newer that containers run by, which the guest does not install automatically: {}",
                 count(runtime.len()),
                 names(&runtime)
             ));

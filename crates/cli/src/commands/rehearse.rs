@@ -60,7 +60,7 @@ impl Printable for RehearsalHeld {
             ),
         });
         words.say(match self.undo {
-            Undo::Image => "  the way back    by the old images; no data are lost by that",
+            Undo::Image => "  the way back    by the old images; no data is lost",
             Undo::Dump => {
                 "  the way back    by the dump: the program that runs now does not open what the new one leaves"
             }

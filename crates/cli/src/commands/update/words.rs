@@ -82,7 +82,7 @@ impl Printable for UpdateProposed<'_> {
             },
             (_, Some(_)) => "The dump taken before the last update is put back for this.",
             (Undo::Image, None) => {
-                "If it does not do, the old images are put back; no data are lost by that."
+                "If the update fails, the old version is restored; no data is lost."
             }
             (Undo::Dump, None) => {
                 "If it does not do, the dump that is taken first is put back: the older program does not open the \
