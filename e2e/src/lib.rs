@@ -23,6 +23,7 @@ mod lab;
 mod laptop;
 mod machine;
 mod matrix;
+mod mounts;
 mod pace;
 mod proxmox;
 mod routed;

@@ -4,7 +4,11 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use crate::{Invocation, Lab, Ran, binary, wait_until};
+use crate::{
+    Invocation, Lab, Ran, binary,
+    mounts::{IN_NAMESPACE, share_mounts},
+    wait_until,
+};
 
 /// What is run in it sees its interfaces below /sys, and its own /run.
 const ENTER: &str = "\
@@ -39,6 +43,7 @@ impl<'a> Routed<'a> {
     pub fn new(lab: &'a Lab) -> Self {
         let this = Self { lab, name: format!("mp{}", lab.number) };
         this.remove();
+        share_mounts();
         fs::create_dir_all(this.state()).unwrap_or_else(|e| panic!("make {}: {e}", this.state().display()));
         let ip = |words: &[&str]| {
             Invocation::new(["ip"].iter().chain(words)).quietly().run().ok();
@@ -140,8 +145,9 @@ impl<'a> Routed<'a> {
     pub fn command<S: AsRef<str>>(&self, argv: impl IntoIterator<Item = S>) -> Invocation {
         let network = format!("--net=/run/netns/{}", self.space("m"));
         let state = self.state().display().to_string();
-        let enter = ["nsenter", &network, "unshare", "--mount", "sh", "-euc", ENTER, "sh", &state];
-        let words = enter.into_iter().map(str::to_owned);
+        let inside = ["sh", "-euc", ENTER, "sh", &state];
+        let enter = ["nsenter", &network].into_iter().chain(IN_NAMESPACE).chain(inside);
+        let words = enter.map(str::to_owned);
         Invocation::new(words.chain(argv.into_iter().map(|word| word.as_ref().to_owned())))
             .folder(&self.lab.folder)
     }

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{Invocation, Lab, cleaning, wait_until};
+use crate::{
+    Invocation, Lab, cleaning,
+    mounts::{self, share_mounts},
+    wait_until,
+};
 
 /// Set in a process that has a mount namespace of its own.
 const IN_NAMESPACE: &str = "CAMPAIGN_NAMESPACE";
@@ -29,8 +33,11 @@ pub fn in_own_namespace() {
         return;
     }
     let program = std::env::current_exe().unwrap_or_else(|e| panic!("find this program: {e}"));
-    let error = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--"])
+    share_mounts();
+    let [unshare, options @ ..] = mounts::IN_NAMESPACE;
+    let error = Command::new(unshare)
+        .args(options)
+        .arg("--")
         .arg(program)
         .args(std::env::args_os().skip(1))
         .env(IN_NAMESPACE, "1")

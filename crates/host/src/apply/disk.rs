@@ -2,9 +2,10 @@
 //! mounted where the guest has its root. It takes of the machine's disk what is on it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,9 @@ const CHECKED: Duration = Duration::from_secs(3600);
 /// How long a mount may take.
 const MOUNTED: Duration = Duration::from_secs(300);
 /// How long a disk that is unmounted may still be in use.
-const RELEASED: Duration = Duration::from_secs(30);
+const RELEASED: Duration = Duration::from_secs(60);
+/// How long that is not worth a word.
+const NOTICEABLE: Duration = Duration::from_secs(2);
 /// No devices; what is deleted is given back to the machine.
 const OPTIONS: &str = "loop,nodev,discard,errors=remount-ro";
 /// From this exit status on, e2fsck has left something unmended.
@@ -70,10 +73,12 @@ pub(super) fn grow(name: &str, size: Bytes, sink: &Sink) -> Result<(), Failure> 
     let doing = || format!("make the disk of the guest {name} larger");
     if size_of(&image)?.is_some_and(|has| has < size) {
         unmount(&folder)?;
-        if !is_released(&image) {
-            return Err(Failure::new(doing(), format!("something still uses {}", image.display())).hint(
-                "`losetup --associated` with it says which device; a shell in the guest's folder may hold it",
-            ));
+        if !is_released(&image, sink) {
+            let why = format!("it is still in use by {}", users(&image));
+            // Whoever gives up here has a guest that can be started.
+            mount(name, sink)?;
+            return Err(Failure::new(doing(), why)
+                .hint("end that, or write the size of before into guest.disk; then `matrix-podman up`"));
         }
         let file = File::options().write(true).open(&image).doing(doing)?;
         let has = file.metadata().doing(doing)?.len();
@@ -137,11 +142,16 @@ pub(super) fn unmount(folder: &Path) -> Result<(), Failure> {
 
 /// Waits until no loop device has the image any more: what the guest had of it goes a
 /// moment after the guest.
-fn is_released(image: &Path) -> bool {
+fn is_released(image: &Path, sink: &Sink) -> bool {
     let begun = Instant::now();
+    let mut told = false;
     while is_in_use(image) {
         if begun.elapsed() > RELEASED {
             return false;
+        }
+        if !told && begun.elapsed() > NOTICEABLE {
+            told = true;
+            sink(Saying::WaitsFor(format!("its disk to be let go of by {}", users(image))));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -150,7 +160,37 @@ fn is_released(image: &Path) -> bool {
 
 /// Whether a loop device has the image, mounted here or for somebody else.
 fn is_in_use(image: &Path) -> bool {
-    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let files = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
-    files.map(|file| PathBuf::from(file.trim_end_matches('\n'))).any(|file| file == image)
+    !devices(image).is_empty()
+}
+
+/// The loop devices that have the image, as the kernel calls them.
+fn devices(image: &Path) -> Vec<String> {
+    let all = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    all.filter(|device| {
+        fs::read_to_string(device.path().join("loop/backing_file"))
+            .is_ok_and(|file| Path::new(file.trim_end_matches('\n')) == image)
+    })
+    .map(|device| device.file_name().to_string_lossy().into_owned())
+    .collect()
+}
+
+/// Who keeps the image in use: programs whose mount namespace has it. One that was made
+/// while the disk was mounted, and that hears of no change, keeps it for as long as it is there.
+fn users(image: &Path) -> String {
+    let devices: Vec<String> = devices(image).iter().map(|device| format!(" /dev/{device} ")).collect();
+    let mut namespaces = BTreeMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let of = |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
+        let mounts = of("mountinfo");
+        if devices.iter().any(|device| mounts.contains(device))
+            && let Ok(namespace) = fs::read_link(process.path().join("ns/mnt"))
+        {
+            let name = format!("{} (process {})", of("comm").trim(), process.file_name().to_string_lossy());
+            namespaces.entry(namespace).or_insert(name);
+        }
+    }
+    match namespaces.is_empty() {
+        true => format!("something that cannot be seen from here ({})", image.display()),
+        false => namespaces.into_values().collect::<Vec<_>>().join(", "),
+    }
 }
