@@ -302,6 +302,15 @@ impl Lab {
         Matrix::new(&self.url("synapse"), &self.server_name())
     }
 
+    /// The version that Synapse says it is.
+    #[track_caller]
+    pub fn synapse_version(&self) -> String {
+        let url = format!("{}/_matrix/federation/v1/version", self.url("synapse"));
+        let (_, answer) =
+            crate::http("GET", &url, None, None).unwrap_or_else(|e| panic!("ask for the version: {e}"));
+        answer["server"]["version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
     /// One request to the admin API, which is reached from within Synapse's
     /// container alone: status and body.
     #[track_caller]

@@ -39,7 +39,7 @@ impl Site {
         lab.set("[images.synapse]", "build_version", &format!("{OLDER:?}"));
         lab.up();
         lab.unset("build_version");
-        assert_eq!(version(&lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         let anna = lab.user("anna", PASSWORD);
         let room = anna.create_room("kitchen");
         for n in 0..MESSAGES {
@@ -136,7 +136,7 @@ fn releases(s: &mut Scenario, site: &Site) {
     s.test("the newest release is updated to, and only Synapse is replaced", || {
         let redis = lab.guest().incarnation("redis");
         lab.run(&["update", "synapse", "--yes"]).ok().says("all that was well before is");
-        assert_ne!(version(lab), OLDER);
+        assert_ne!(lab.synapse_version(), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
         assert_eq!(lab.guest().incarnation("redis"), redis, "Redis was restarted");
@@ -155,10 +155,10 @@ fn releases(s: &mut Scenario, site: &Site) {
         list.says("events").says("users");
     });
     s.test("rollback goes back to the release before, and the history tells all of it", || {
-        let newest = version(lab);
+        let newest = lab.synapse_version();
         let back = lab.run(&["rollback", "--yes"]).ok();
         assert!(back.stderr.contains("Nothing is lost: the older program opens"), "{}", back.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
         let history = site.history();
@@ -175,7 +175,7 @@ fn releases(s: &mut Scenario, site: &Site) {
             [(format!("synapse=v{newest}"), newest.as_str()), (format!("synapse={OLDER}"), OLDER)]
         {
             lab.run(&["update", &named, "--yes"]).ok().says("all that was well before is");
-            assert_eq!(version(lab), wanted);
+            assert_eq!(lab.synapse_version(), wanted);
             site.serves_the_same();
         }
         site.postgres_was_left_alone();
@@ -200,7 +200,7 @@ fn releases(s: &mut Scenario, site: &Site) {
     s.test("a version that nobody has changes nothing", || {
         lab.run(&["update", "synapse=9.9.9", "--yes"]).exits(1);
         lab.run(&["update", "mysql", "--yes"]).exits(2);
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         lab.settled();
     });
 }
@@ -213,7 +213,7 @@ fn preflight(s: &mut Scenario, site: &Site) {
         let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
         guest.exec(["umount", dumps]).ok();
         assert!(refused.stderr.contains("MiB are free"), "{}", refused.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
     });
     s.test("a disk that is full during the dump stops before anything is replaced", || {
         let before = guest.incarnation("synapse");
@@ -229,7 +229,7 @@ fn preflight(s: &mut Scenario, site: &Site) {
         let refused = lab.run(&["update", "synapse", "--yes"]).exits(1);
         lab.run(&["start", "element-web"]).ok();
         assert!(refused.stderr.contains("element-web"), "{}", refused.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
     });
     s.test("what matrix.toml says beside is not applied by the way", || {
         lab.set("[synapse]", "max_upload_size", "\"77M\"");
@@ -275,7 +275,7 @@ fn rehearsals(s: &mut Scenario, site: &Site) {
             }
             nothing_is_left();
             assert_eq!(all.map(|name| guest.incarnation(name)), before, "the server was touched");
-            assert_eq!(version(lab), OLDER);
+            assert_eq!(lab.synapse_version(), OLDER);
             lab.settled();
         },
     );
@@ -304,7 +304,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         let failed = lab.run(&["update", "synapse", "--yes", "--within", "30s"]).exits(1);
         assert!(failed.stderr.contains("this image is broken"), "{}", failed.evidence());
         assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         assert_eq!(site.history().last().unwrap()["outcome"], "undone");
         site.serves_the_same();
         site.postgres_was_left_alone();
@@ -315,7 +315,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         let failed = lab.run(&["update", "synapse", "--yes", "--within", "60s"]).exits(1);
         assert!(failed.stderr.contains("no_such_table"), "{}", failed.evidence());
         assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         // What the migration had begun is gone with it.
         let half = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'half_done'";
         assert_eq!(guest.sh(&format!("podman exec postgres_db psql -U synapse -tAc \"{half}\"")).text(), "0");
@@ -337,7 +337,7 @@ fn failures(s: &mut Scenario, site: &Site) {
             // The guest ends what it has begun; then the server is as before.
             lab.unset("archive");
             let next = lab.up();
-            assert_eq!(version(lab), OLDER, "killed at {moment}\n{}", next.evidence());
+            assert_eq!(lab.synapse_version(), OLDER, "killed at {moment}\n{}", next.evidence());
             site.serves_the_same();
             let last = site.history().last().unwrap()["outcome"].clone();
             assert!(!cut_off || last == "undone", "killed at {moment}: {last}\n{}", next.evidence());
@@ -350,7 +350,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         assert!(failed.stderr.contains("longer than 15 s"), "{}", failed.evidence());
         assert!(failed.stderr.contains("this image says nothing more"), "{}", failed.evidence());
         assert!(failed.stderr.contains("with the same data"), "{}", failed.evidence());
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
         site.wants_what_runs();
@@ -362,7 +362,7 @@ fn failures(s: &mut Scenario, site: &Site) {
         assert!(failed.stderr.contains("longer than 15 s"), "{}", failed.evidence());
         assert!(failed.stderr.contains("the dump taken before was put back"), "{}", failed.evidence());
         assert_eq!(site.history().last().unwrap()["undo"], "dump");
-        assert_eq!(version(lab), OLDER);
+        assert_eq!(lab.synapse_version(), OLDER);
         site.serves_the_same();
         site.postgres_was_left_alone();
         let kept = guest.sh("podman exec postgres_db psql -U postgres -lqtA").ok();
@@ -386,7 +386,7 @@ fn failures(s: &mut Scenario, site: &Site) {
             assert!(up.stderr.contains("was cut off"), "{}", up.evidence());
             let last = site.history().last().unwrap().clone();
             assert_eq!((last["outcome"].as_str(), last["undo"].as_str()), (Some("undone"), Some("dump")));
-            assert_eq!(version(lab), OLDER);
+            assert_eq!(lab.synapse_version(), OLDER);
             site.serves_the_same();
             lab.settled();
         },
@@ -429,16 +429,4 @@ fn rewriting_is_over(lab: &Lab) {
             .sh("podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'");
         if count.text() == "0" { Ok(()) } else { Err(format!("{} to go", count.text())) }
     });
-}
-
-#[track_caller]
-fn version(lab: &Lab) -> String {
-    let (_, answer) = matrix_podman_e2e::http(
-        "GET",
-        &format!("{}/_matrix/federation/v1/version", lab.url("synapse")),
-        None,
-        None,
-    )
-    .unwrap();
-    answer["server"]["version"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }

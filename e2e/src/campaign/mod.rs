@@ -6,12 +6,14 @@ mod cuts;
 mod disk;
 mod kills;
 mod sender;
+mod takeover;
 mod tally;
 
 pub use cuts::{Act, cuts};
 pub use disk::{PowerDisk, in_own_namespace};
 pub use kills::kills;
 pub use sender::Sender;
+pub use takeover::takeover;
 pub use tally::Tally;
 
 /// Numbers that differ from run to run, told so that a run can be repeated:

@@ -1,15 +1,22 @@
-//! `cargo xtask campaign`: cut off at many moments, the server comes back with one `up`.
+//! `cargo xtask campaign`: cut off at many moments, the server comes back with one `up`; and
+//! one of an earlier program is taken over.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use matrix_podman_e2e::{
-    campaign::{Act, Tally, cuts, kills},
+    campaign::{Act, Tally, cuts, kills, takeover},
     empty_trash,
 };
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["takeover", before] = words.as_slice() {
+        let changed = takeover("takeover", Path::new(before));
+        empty_trash();
+        println!("taken over, with nothing lost; files that are other than before: {changed:?}");
+        return ExitCode::SUCCESS;
+    }
     let number = |word: Option<&&str>, usual: usize| match word {
         None => Some(usual),
         Some(word) => word.parse::<usize>().ok().filter(|count| *count > 0),
@@ -30,7 +37,9 @@ fn main() -> ExitCode {
         _ => None,
     };
     let Some(tally) = tally else {
-        eprintln!("campaign cuts [N [first|update|backup|restore|major]] | campaign kills [N]");
+        eprintln!(
+            "campaign cuts [N [first|update|backup|restore|major]] | campaign kills [N] | campaign takeover COMMIT"
+        );
         return ExitCode::from(2);
     };
     empty_trash();
