@@ -327,11 +327,29 @@ fn who_is_not_root_is_told_so_and_nothing_is_changed() {
     let copy = lab.path("matrix-podman");
     fs::copy(binary(), &copy).unwrap();
     let program = copy.display().to_string();
-    Invocation::new(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &program, "up", "--yes"])
-        .folder(&lab.folder)
-        .run()
-        .exits(1)
-        .says("root");
+    let as_nobody = |arguments: &[&str]| {
+        let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &program];
+        Invocation::new(nobody.iter().chain(arguments)).folder(&lab.folder).run()
+    };
+    // Each would say that there is no guest, which nobody but root can see.
+    for command in [
+        &["up", "--yes"][..],
+        &["status"],
+        &["plan"],
+        &["doctor"],
+        &["verify"],
+        &["destroy"],
+        &["destroy", "--yes"],
+        &["user", "list"],
+        &["backup", "list"],
+        &["open"],
+        &["set", "web.brand", "It's ours"],
+    ] {
+        as_nobody(command).exits(2).says("this needs root").says("sudo matrix-podman ");
+    }
+    as_nobody(&["set", "web.brand", "It's ours"]).says(r"sudo matrix-podman set web.brand 'It'\''s ours'");
+    as_nobody(&["render", "--help"]).ok();
+    as_nobody(&["schema"]).ok();
     assert!(!lab.guest().exists());
 }
 

@@ -155,6 +155,51 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it looks at guests or changes something on this machine. Only root can: to
+    /// anybody else a guest that is there seems not to be.
+    pub fn needs_root(&self) -> bool {
+        match self {
+            Command::Init(_)
+            | Command::Schema
+            | Command::Render(_)
+            | Command::Completions { .. }
+            | Command::Man { .. }
+            | Command::Agent { .. }
+            | Command::Receive
+            | Command::Motd => false,
+            Command::Verify(verify) => verify.what.is_none(),
+            Command::Plan(_)
+            | Command::Up(_)
+            | Command::Status
+            | Command::Watch(_)
+            | Command::Doctor(_)
+            | Command::Logs(_)
+            | Command::Restart(_)
+            | Command::Stop(_)
+            | Command::Start(_)
+            | Command::Exec(_)
+            | Command::Psql(_)
+            | Command::Open
+            | Command::Set(_)
+            | Command::Prune(_)
+            | Command::Update(_)
+            | Command::Rollback(_)
+            | Command::History
+            | Command::Notify(_)
+            | Command::Destroy(_)
+            | Command::User(_)
+            | Command::Token(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Guest(_)
+            | Command::Edge(_)
+            | Command::MachineStart
+            | Command::MachineNames { .. } => true,
+        }
+    }
+}
+
 impl Args {
     /// The domain that is given as a flag.
     pub fn domain(&self) -> Option<&str> {

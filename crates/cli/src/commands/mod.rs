@@ -53,6 +53,9 @@ pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
     if let Some(code) = remote::relay(&args, &typed, out)? {
         return Ok(code);
     }
+    if args.command.needs_root() && !rustix::process::geteuid().is_root() {
+        return Err(Error::usage("this needs root", format!("sudo matrix-podman {}", pasted(&typed))));
+    }
     let config = args.config.as_deref();
     match args.command {
         Command::Init(init) => init::run(config, &init, out),
@@ -98,6 +101,18 @@ pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
     }
 }
 
+/// What was typed, as a shell reads it again.
+fn pasted(typed: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c))
+    };
+    let words = typed.iter().map(|word| match plain(word) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// The world of the site that a command is about, found by its config file
 /// alone.
 fn world(config: Option<&Path>, out: &Reporter) -> Result<(World, FoundSite), Error> {
@@ -133,3 +148,15 @@ fn look(world: &World) -> Result<Look, Error> {
 
 /// Shorthand for a command that did what it should.
 const OK: Result<u8, Error> = Ok(DONE);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_was_typed_can_be_pasted() {
+        let pasted =
+            |words: &[&str]| super::pasted(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(pasted(&["logs", "synapse", "--since=1h"]), "logs synapse --since=1h");
+        assert_eq!(pasted(&["set", "web.brand", "It's ours"]), r"set web.brand 'It'\''s ours'");
+        assert_eq!(pasted(&["set", "web.brand", ""]), "set web.brand ''");
+    }
+}
