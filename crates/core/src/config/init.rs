@@ -73,7 +73,7 @@ pub fn render_init(answers: &InitAnswers) -> String {
 }
 
 /// What stands in a commented-out line: the default, else the example.
-fn shown_value(key: &dyn AnyKey, usual: Option<&Config>) -> String {
+pub(super) fn shown_value(key: &dyn AnyKey, usual: Option<&Config>) -> String {
     usual
         .and_then(|usual| key.value_in(usual))
         .or_else(|| key.default_value())
