@@ -7,7 +7,7 @@ use matrix_podman_core::{
         Defaults, RootPassword,
         edit::{Edit, edit},
     },
-    effect::Effect,
+    effect::{Effect, TwoSided},
     ids,
     observed::{Gap, Observed},
     plan::Plan,
@@ -63,7 +63,9 @@ fn answer(choice: &Choice, out: &Reporter) -> Result<Option<String>, Error> {
 /// to be made.
 pub fn root_password(world: &World, plan: &Plan, out: &Reporter) -> Result<(), Error> {
     let makes = plan.entries.iter().any(|entry| match &entry.diff {
-        Diff::Change(step) => step.effects.iter().any(|effect| matches!(effect, Effect::CreateContainer(_))),
+        Diff::Change(step) => {
+            step.effects.iter().any(|effect| matches!(effect, Effect::Both(TwoSided::CreateContainer(_))))
+        }
         Diff::Later { .. } => entry.id == ids::GUEST_CONTAINER,
         _ => false,
     });

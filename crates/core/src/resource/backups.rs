@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Site, files::compare_on};
 use crate::{
     config::{BackendChoice, Config},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -55,11 +55,13 @@ impl Timers {
             if there?.is_some() {
                 let unit = chore.timer(config);
                 if states.get(&unit).is_some_and(|state| state.file == "enabled") {
-                    effects.push(Effect::DisableUnit { side: SIDE, unit });
+                    effects.push(Effect::Here(Local::DisableUnit { side: SIDE, unit }));
                 }
                 // The timer goes last: it is what tells that there is something to remove.
                 let files = chore.units(config).into_iter();
-                effects.extend(files.map(|file| Effect::RemoveFile { side: SIDE, path: file.path }));
+                effects.extend(
+                    files.map(|file| Effect::Here(Local::RemoveFile { side: SIDE, path: file.path })),
+                );
             }
         }
         let start: Vec<Effect> = wanted
@@ -69,10 +71,10 @@ impl Timers {
                 let runs = states.get(unit).is_some_and(|s| s.file == "enabled" && s.active == "active");
                 !runs || !difference.is_empty()
             })
-            .map(|unit| Effect::EnableUnit { side: SIDE, unit, start: true })
+            .map(|unit| Effect::Here(Local::EnableUnit { side: SIDE, unit, start: true }))
             .collect();
         if !difference.is_empty() {
-            effects.push(Effect::ReloadUnits { side: SIDE });
+            effects.push(Effect::Here(Local::ReloadUnits { side: SIDE }));
             return Ok(difference.step("the timers for backups", effects.into_iter().chain(start).collect()));
         }
         if effects.is_empty() && start.is_empty() {
@@ -82,7 +84,7 @@ impl Timers {
             }));
         }
         if !effects.is_empty() {
-            effects.push(Effect::ReloadUnits { side: SIDE });
+            effects.push(Effect::Here(Local::ReloadUnits { side: SIDE }));
         }
         effects.extend(start);
         let what = if wanted.is_empty() {
@@ -104,7 +106,7 @@ impl Timers {
                 Some(_) => Diff::quiet(
                     "Let cron no longer make backups",
                     "the config says so",
-                    vec![Effect::RemoveFile { side: SIDE, path: files[0].path.clone() }],
+                    vec![Effect::Here(Local::RemoveFile { side: SIDE, path: files[0].path.clone() })],
                 ),
             });
         }

@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
     cluster::{NewCluster, version_file},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -85,7 +85,11 @@ impl Resource for Cluster {
             why: "there is no database yet: UTF-8, C locale, data checksums".to_owned(),
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::InitDatabase { image: image.run, major, cluster: NewCluster::of(major) }],
+            effects: vec![Effect::Here(Local::InitDatabase {
+                image: image.run,
+                major,
+                cluster: NewCluster::of(major),
+            })],
         }))
     }
 }

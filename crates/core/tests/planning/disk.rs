@@ -2,7 +2,7 @@
 
 use matrix_podman_core::{
     check::{Verdict, preflight},
-    effect::Effect,
+    effect::{Effect, Local},
     resource::{Diff, Risk},
     size::Bytes,
 };
@@ -54,8 +54,8 @@ fn a_disk_that_is_not_mounted_is_mounted_and_the_guest_is_never_made_anew() {
     let mut world = up(&with_disk("10G"));
     world.cut(Cut::Machine);
     let Diff::Change(mount) = step(&world, "guest/disk") else { panic!() };
-    assert_eq!(mount.effects, [Effect::MountDisk { name: "matrix".to_owned() }]);
-    let made = |effect: &Effect| matches!(effect, Effect::CreateGuest(_));
+    assert_eq!(mount.effects, [Effect::Here(Local::MountDisk { name: "matrix".to_owned() })]);
+    let made = |effect: &Effect| matches!(effect, Effect::Here(Local::CreateGuest(_)));
     assert!(!record(&mut world).iter().any(|(_, effect)| made(effect)));
     assert!(world.disk.unwrap().mounted);
 }
@@ -66,8 +66,10 @@ fn a_disk_grows_while_the_guest_is_stopped_and_never_shrinks() {
     let larger = world.clone().with_site(&site(&with_disk("12G")));
     let Diff::Change(grow) = step(&larger, "guest/disk") else { panic!() };
     assert_eq!(grow.risk, Risk::Outage);
-    assert!(matches!(&grow.effects[..], [Effect::StopGuest { .. }, Effect::GrowGuestDisk { size, .. }]
-        if *size == Bytes::gib(12)));
+    assert!(
+        matches!(&grow.effects[..], [Effect::Here(Local::StopGuest { .. }), Effect::Here(Local::GrowGuestDisk { size, .. })]
+        if *size == Bytes::gib(12))
+    );
     let Diff::Blocked { why, hint } = step(&world.clone().with_site(&site(&with_disk("8G"))), "guest/disk")
     else {
         panic!()

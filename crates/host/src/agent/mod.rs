@@ -190,7 +190,7 @@ fn answer(
     };
     match request {
         Request::Observe(facts) => Reply::Answers(probe::answer_all(&facts)),
-        Request::Apply(effect) => done(apply::apply(&effect, &sink)),
+        Request::Apply(act) => done(apply::apply(&act, &sink)),
         Request::LoadImage { tag } => done(apply::image::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),

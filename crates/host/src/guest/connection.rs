@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_core::{effect::Effect, fact::Fact, format::UPGRADE, layout, observed::Answer, people};
+use matrix_podman_core::{effect::Local, fact::Fact, format::UPGRADE, layout, observed::Answer, people};
 
 use super::{
     line::{Incoming, Line, PIECES_AHEAD, Patient, TICK},
@@ -172,8 +172,8 @@ impl Connection {
     }
 
     /// Has the guest do something.
-    pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
-        self.call(&Request::Apply(Box::new(effect.clone())), sink)
+    pub fn apply(&self, act: &Local, sink: &Sink) -> Result<(), Failure> {
+        self.call(&Request::Apply(Box::new(act.clone())), sink)
     }
 
     /// Makes a request that is answered with done or a failure.

@@ -17,7 +17,7 @@ use std::{
 
 use matrix_podman_core::{
     check::{self, Check, Group, Scope, Verdict},
-    effect::Effect,
+    effect::{Effect, Local, TwoSided},
     fact::{Database, ImageState, Side},
     federation::Net,
     ids::{self, ResourceId},
@@ -151,7 +151,7 @@ fn write_history(world: &World, history: &History) -> Result<(), Failure> {
     let path = update::history_file();
     let content = history.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
     let (mode, owner) = (Mode(0o644), Owner::ROOT);
-    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+    world.apply(&Effect::Here(Local::WriteFile { side: Side::Guest, path, content, mode, owner }), &|_| {})
 }
 
 /// Writes down what came of an update that nobody typed.
@@ -160,7 +160,7 @@ pub fn record(world: &World, outcome: Ended, what: String) -> Result<(), Failure
     let record = Unattended { at: now(), outcome, what };
     let content = record.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
     let (mode, owner) = (Mode(0o644), Owner::ROOT);
-    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+    world.apply(&Effect::Here(Local::WriteFile { side: Side::Guest, path, content, mode, owner }), &|_| {})
 }
 
 pub(crate) fn schema_of(world: &World, image: &LockedImage) -> Option<Schema> {
@@ -199,7 +199,8 @@ impl Update<'_> {
                 self.listener.on(&Event::Note { text });
             }
             let tag = update::tag_of(service, number);
-            let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
+            let effect =
+                Effect::Both(TwoSided::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() });
             let named = || {
                 see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))
             };
@@ -301,7 +302,7 @@ impl Update<'_> {
         let dumps = proposal.undo != Undo::Cluster && proposal.touches_data();
         let dump = dumps.then(|| update::dump_of(proposal.number));
         if let Some(to) = &dump {
-            self.act("Dump the database", &Effect::DumpDatabase { to: to.clone() })?;
+            self.act("Dump the database", &Effect::Here(Local::DumpDatabase { to: to.clone() }))?;
         }
         let mut images = lock.images.clone();
         images.extend(proposal.changes.iter().map(|change| (change.service, change.to.clone())));
@@ -382,11 +383,11 @@ impl Update<'_> {
             None => self.settle(site, &[ids::service(service)])?,
             Some(patience) => self.act(
                 &format!("Replace {}", service.title()),
-                &Effect::StartService {
+                &Effect::Here(Local::StartService {
                     service,
                     restart: true,
                     timeout: matrix_podman_core::size::Seconds(patience.as_secs()),
-                },
+                }),
             )?,
         }
         // A cluster that served before may be one that an older version made.
@@ -394,7 +395,7 @@ impl Update<'_> {
     }
 
     fn stop_one(&self, service: Service) -> Result<(), Failure> {
-        self.act(&format!("Stop {}", service.title()), &Effect::StopService { service })
+        self.act(&format!("Stop {}", service.title()), &Effect::Here(Local::StopService { service }))
     }
 
     /// Stops whoever keeps `data`.

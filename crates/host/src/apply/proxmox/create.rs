@@ -3,6 +3,7 @@
 use std::{fs, io::Read as _, path::Path};
 
 use matrix_podman_core::{
+    config::RootPassword,
     effect::{Container, NewContainer},
     layout,
     name::{ContainerId, Mode, Owner, StorageName},
@@ -25,8 +26,10 @@ use crate::{
 
 const LEFT: &str = "a part of it is there; `matrix-podman up --remove-failed` removes that and begins again";
 
-/// Makes a container, after writing down which one it will be.
-pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> Result<(), Failure> {
+/// Makes a container, after writing down which one it will be. `typed` is root's password, if somebody
+/// was asked for it.
+pub fn create(new: &NewContainer, typed: Option<String>, sink: &Sink) -> Result<(), Failure> {
+    let root_password = root_password(&new.root_password, typed)?;
     let (id, doing) = (new.container.id, format!("create the container {}", new.container.id));
     let claim_file = layout::container_claim(&new.site);
     let claim_file = Path::new(claim_file.as_str());
@@ -65,6 +68,18 @@ pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> R
         Ok(said) => said.nothing_came(&doing, "Proxmox took it, and the container is not whole"),
     }
     .or_hint(LEFT))
+}
+
+fn root_password(from: &RootPassword, typed: Option<String>) -> Result<Option<String>, Failure> {
+    match from {
+        RootPassword::Locked => Ok(None),
+        RootPassword::File(path) => password_from(path.as_str()).map(Some),
+        RootPassword::Ask if typed.is_some() => Ok(typed),
+        RootPassword::Ask => {
+            let why = Failure::new("create the container", "root's password was not asked for");
+            Err(why.hint("run `matrix-podman up` on a terminal, or name a file with proxmox.root_password"))
+        }
+    }
 }
 
 fn write(claim_file: &Path, claim: &Claim) -> Result<(), Failure> {

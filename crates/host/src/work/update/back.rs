@@ -7,7 +7,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     ids,
     lock::LockedImage,
     name::AbsPath,
@@ -123,7 +123,7 @@ impl Update<'_> {
         self.stop(Data::Tables)?;
         // They are of what the database will no longer know.
         self.stop(Data::Copies)?;
-        self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
+        self.act("Restore the dump", &Effect::Here(Local::RestoreDatabase { from, keep_as }))?;
         self.settle(self.world.site(), &running(Data::Copies))
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Database, Side},
     ids, layout,
     lock::LockedImage,
@@ -114,7 +114,10 @@ impl Update<'_> {
         self.stop(Data::Tables)?;
         if to > from {
             let wanted = Box::new(Move::new(&change.to.run, from, to, generation));
-            self.act(&format!("Move the data to PostgreSQL {to}"), &Effect::MoveDatabase(wanted))?;
+            self.act(
+                &format!("Move the data to PostgreSQL {to}"),
+                &Effect::Here(Local::MoveDatabase(wanted)),
+            )?;
         }
         // From the moment that the unit names the other image, the other cluster
         // is the one that counts.
@@ -143,7 +146,7 @@ impl Update<'_> {
             self.replace(site, service, None)?;
         }
         if to > from {
-            let effect = Effect::SetClusterAside { major: to, generation: generation.number };
+            let effect = Effect::Here(Local::SetClusterAside { major: to, generation: generation.number });
             self.act(&format!("Set the PostgreSQL {to} cluster aside"), &effect)?;
         }
         self.forget()?;

@@ -2,7 +2,7 @@
 //! ended well. And a word in time, before a disk is too full for the next one.
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Database, ImageState, Side},
     layout,
     lock::LockedImage,
@@ -50,7 +50,7 @@ impl Update<'_> {
             true => Ok(()),
             false => self.act(
                 "Remove the image that this one takes the place of",
-                &Effect::RemoveImage { id: before.id.clone(), names: Vec::new() },
+                &Effect::Here(Local::RemoveImage { id: before.id.clone(), names: Vec::new() }),
             ),
         });
         if let Err(failure) = removed {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Network,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{GuestRoot, GuestState},
     ids,
     observed::{Observed, Seen},
@@ -109,7 +109,7 @@ impl GuestKeeper for LxcBackend {
             GuestState::Stopped { .. } | GuestState::Absent => GuestPower::Off(Diff::quiet(
                 format!("Start the guest {name}"),
                 "it does not run",
-                vec![Effect::StartGuest { name }],
+                vec![Effect::Here(Local::StartGuest { name })],
             )),
         })
     }
