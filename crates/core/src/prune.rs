@@ -15,8 +15,9 @@ use crate::{
     lock::Lock,
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
-    resource, stack,
-    status::human,
+    resource,
+    size::Bytes,
+    stack,
     update::{self, Generation, History, OldCluster, Was},
 };
 
@@ -285,7 +286,7 @@ fn history(seen: &Observed) -> Seen<History> {
 /// What is said before somebody agrees.
 pub fn summary(surplus: &Surplus) -> String {
     let count = surplus.removable.len();
-    let size = human(surplus.bytes());
+    let size = Bytes(surplus.bytes()).rounded();
     let shared = if surplus.removable.iter().any(|s| s.thing.kind == Kind::Image) { "at most " } else { "" };
     format!("{count} thing{} can go: {shared}{size}", if count == 1 { "" } else { "s" })
 }

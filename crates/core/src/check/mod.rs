@@ -7,7 +7,7 @@ mod verify;
 
 use serde::Serialize;
 
-use crate::{observed::Gap, size::Bytes};
+use crate::observed::Gap;
 
 pub use preflight::preflight;
 pub use proxmox::{Choice, choices};
@@ -104,10 +104,4 @@ impl Check {
     pub fn stops(&self) -> bool {
         matches!(self.verdict, Verdict::Fail { .. })
     }
-}
-
-/// A size for people, to a tenth of a gibibyte.
-fn human(size: Bytes) -> String {
-    let tenths = size.0 / (Bytes::gib(1).0 / 10);
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{
-    Check, human,
+    Check,
     preflight::{self, ROOM},
 };
 use crate::{
@@ -111,7 +111,7 @@ fn storages(seen: &Observed) -> Seen<&[Storage]> {
 /// The storages that could hold what is asked for, for a message.
 fn others(all: &[Storage], fits: fn(&Storage) -> bool) -> String {
     let fitting: Vec<String> =
-        all.iter().filter(|s| fits(s)).map(|s| format!("{} ({} free)", s.name, human(s.free))).collect();
+        all.iter().filter(|s| fits(s)).map(|s| format!("{} ({} free)", s.name, s.free.rounded())).collect();
     if fitting.is_empty() { "there is none on this node".to_owned() } else { fitting.join(", ") }
 }
 
@@ -141,18 +141,21 @@ fn fit(all: &[Storage], name: &StorageName, key: &str, disks: bool, least: Bytes
     if storage.free < least {
         return Check::fail(
             "storage",
-            format!("the storage {name} ({key}) has {} left and {least} are needed", human(storage.free)),
+            format!("the storage {name} ({key}) has {} left and {least} are needed", storage.free.rounded()),
             format!("make room on it, or {choose}"),
         );
     }
     if storage.free < wanted {
         return Check::weaker(
             "storage",
-            format!("the storage {name} has {} left, less than the {wanted} of {key}", human(storage.free)),
+            format!(
+                "the storage {name} has {} left, less than the {wanted} of {key}",
+                storage.free.rounded()
+            ),
             "the disk can be filled only as far as the storage has room",
         );
     }
-    Check::pass("storage", format!("{name} has {} left", human(storage.free)))
+    Check::pass("storage", format!("{name} has {} left", storage.free.rounded()))
 }
 
 fn storage(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
@@ -373,8 +376,10 @@ pub fn choices(site: &Site, seen: &Observed) -> Seen<Vec<Choice>> {
     let mut storage = |name: &StorageName, key: &'static str, what: &str, fits: fn(&Storage) -> bool| {
         let missing = !all.iter().any(|s| s.is(name) && fits(s));
         if missing && default(key) == Some(name.as_str()) {
-            let answers =
-                all.iter().filter(|s| fits(s)).map(|s| (s.name.clone(), format!("{} free", human(s.free))));
+            let answers = all
+                .iter()
+                .filter(|s| fits(s))
+                .map(|s| (s.name.clone(), format!("{} free", s.free.rounded())));
             choices.push(Choice {
                 key,
                 question: format!("This node has no storage {name} for {what}. Which one?"),

@@ -3,7 +3,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    disk::{self, human},
+    disk,
     fact::{Ran, Room, Side},
     ids, layout,
     lock::LockedImages,
@@ -56,7 +56,7 @@ pub(super) fn disk_low(case: &Case<'_>) -> Found {
     Ok(rooms(case)?.into_iter().find(|(_, room)| low(room)).map(|(path, room)| {
         (
             format!("The disk that holds {path} is nearly full."),
-            vec![format!("{} of {} are free there", human(room.free), human(room.total))],
+            vec![format!("{} of {} are free there", Bytes(room.free).rounded(), Bytes(room.total).rounded())],
             make_room(case),
         )
     }))

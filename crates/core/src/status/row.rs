@@ -2,7 +2,7 @@
 //! a tone looks like.
 
 use super::{Found, GuestLock, Held, HeldBy, NextTimer, ServiceStatus, Status};
-use crate::fact::Side;
+use crate::{fact::Side, size::Bytes};
 
 /// How loudly something is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +130,13 @@ impl Status {
             "{}, {}, database {}",
             counted(contents.users, "user"),
             counted(contents.rooms, "room"),
-            human(contents.database)
+            Bytes(contents.database).rounded()
         );
-        let media = format!("{}, of which {} are copies from other servers", human(media), human(remote));
+        let media = format!(
+            "{}, of which {} are copies from other servers",
+            Bytes(media).rounded(),
+            Bytes(remote).rounded()
+        );
         vec![Row::new("holds", Tone::Plain, holds), Row::new("media", Tone::Plain, media)]
     }
 
@@ -220,7 +224,7 @@ impl ServiceStatus {
     pub fn more(&self) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if let Some(memory) = self.memory {
-            pieces.push(Piece::new(Tone::Plain, human(memory)));
+            pieces.push(Piece::new(Tone::Plain, Bytes(memory).rounded()));
         }
         if let Some(restarts @ 1..) = self.restarts {
             let gap = if pieces.is_empty() { "" } else { "   " };
@@ -269,29 +273,12 @@ fn share(what: &str, used: u64, total: u64) -> Piece {
         NEARLY_FULL.. => Tone::Care,
         _ => Tone::Plain,
     };
-    Piece::new(tone, format!("{what} {} of {} used", human(used), human(total)))
+    Piece::new(tone, format!("{what} {} of {} used", Bytes(used).rounded(), Bytes(total).rounded()))
 }
 
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
-
-/// A size for a person.
-pub fn human(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut tenths = u128::from(bytes) * 10;
-    while tenths >= 10_240 && unit < UNITS.len() - 1 {
-        tenths /= 1024;
-        unit += 1;
-    }
-    if unit == 0 || tenths >= 100 {
-        format!("{} {}", tenths / 10, UNITS[unit])
-    } else {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-    }
-}
-
-const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// How long ago something was, for a person.
 pub fn ago(seconds: u64) -> String {
@@ -311,22 +298,6 @@ fn span(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::status::found::Wrong;
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_500_000, "1.4 MiB"),
-            (20 << 20, "20 MiB"),
-            (1023 << 20, "1023 MiB"),
-            (20 << 30, "20 GiB"),
-            (u64::MAX, "16383 PiB"),
-        ] {
-            assert_eq!(human(bytes), text, "{bytes}");
-        }
-    }
 
     #[test]
     fn spans_for_people() {

@@ -26,7 +26,7 @@ fn database(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     Ok(match seen.database()? {
         Database::Answers(state) => Check::pass(
             id,
-            format!("PostgreSQL {} answers; {} of data", state.server_version, size(state.size)),
+            format!("PostgreSQL {} answers; {} of data", state.server_version, Bytes(state.size).rounded()),
         ),
         Database::Refuses(why) => {
             Check::fail(id, format!("the database does not answer: {why}"), Data::Cluster.log_hint())
@@ -163,8 +163,4 @@ fn signing_key(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             }
         }
     })
-}
-
-fn size(bytes: u64) -> String {
-    if bytes < Bytes::gib(1).0 { format!("{} MiB", bytes >> 20) } else { crate::check::human(Bytes(bytes)) }
 }

@@ -232,7 +232,7 @@ fn times(count: u32) -> String {
 fn disk(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/disk";
     let free = seen.system(Side::Guest)?.disk_free;
-    let shown = crate::check::human(free);
+    let shown = free.rounded();
     Ok(if free < DISK_FULL {
         Check::fail(
             id,
@@ -256,7 +256,7 @@ fn memory(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("oom_kill ")))
         .and_then(|count| count.trim().parse::<u32>().ok())
         .unwrap_or_default();
-    let shown = crate::check::human(system.memory_free);
+    let shown = system.memory_free.rounded();
     Ok(if system.memory_free < MEMORY_LOW {
         Check::fail(
             id,

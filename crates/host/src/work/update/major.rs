@@ -10,6 +10,7 @@ use matrix_podman_core::{
     ids, layout,
     lock::LockedImage,
     resource::Site,
+    size::Bytes,
     stack::Data,
     update::{self, Generation, Move, Precaution, Undo},
 };
@@ -93,9 +94,9 @@ impl Update<'_> {
         Err(Failure::new(
             doing,
             format!(
-                "the new cluster may need {} MiB beside the old one, and {} MiB are free in the guest",
-                need >> 20,
-                free >> 20
+                "the new cluster may need {} beside the old one, and {} are free in the guest",
+                Bytes(need).rounded(),
+                Bytes(free).rounded()
             ),
         )
         .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
