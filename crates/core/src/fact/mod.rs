@@ -10,7 +10,6 @@ mod ask;
 mod guest_disk;
 mod inside;
 mod link;
-mod net;
 mod podman;
 mod program;
 mod root;
@@ -27,12 +26,8 @@ use serde::{Deserialize, Serialize};
 
 pub use ailment::{Mounts, Newest, Ran, Room};
 pub use guest_disk::{EXT4_HEAD, GuestDisk, ext4_size};
-pub use inside::{Clock, Database, DatabaseState, InsideSynapse, PublicKey, Roles, Trial, Tried};
+pub use inside::{Clock, Roles};
 pub use link::Link;
-pub use net::{
-    Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
-    PATIENCE, Silence, SrvRecord, Stage, Tls,
-};
 pub use podman::{ContainerState, Health, ImageState};
 pub use program::GuestProgram;
 pub use root::GuestRoot;
@@ -49,7 +44,11 @@ use crate::{
     schema::Schema,
 };
 pub use crate::{
-    frame::{RelayTried, Relayed},
+    frame::{
+        Certificate, Database, DatabaseState, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion,
+        HttpReply, InsideSynapse, NameAddresses, PATIENCE, PublicKey, RelayTried, Relayed, Silence,
+        SrvRecord, Stage, Tls, Trial, Tried,
+    },
     output::Output,
 };
 

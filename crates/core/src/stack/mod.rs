@@ -22,7 +22,7 @@ use crate::{
     config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
     endpoint::Endpoint,
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -33,6 +33,7 @@ use crate::{
 
 pub use database::{DatabaseName, RoomDatabase, database, databases};
 pub(crate) use database::{listed, sizes};
+pub(crate) use element::config_flaw as web_config_flaw;
 pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
 pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{
@@ -171,6 +172,11 @@ pub trait Service: Sync {
 
     /// Why it may be away, most fundamental first.
     fn causes(&self) -> &'static [RoomCause] {
+        &[]
+    }
+
+    /// What `verify` asks about it, whether or not it is on, in the order in which a person wants to read it.
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
         &[]
     }
 

@@ -1,6 +1,7 @@
 //! Synapse: its container, its config and the room for what is uploaded to it.
 
 mod causes;
+mod checks;
 pub mod homeserver;
 mod log_config;
 mod releases;
@@ -15,7 +16,7 @@ use crate::{
     desired::{DesiredFile, DesiredFolder},
     edge::paths,
     endpoint::{Endpoint, Paths, Reach},
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -208,6 +209,10 @@ impl Service for SynapseService {
 
     fn causes(&self) -> &'static [RoomCause] {
         causes::CAUSES
+    }
+
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
+        checks::CHECKS
     }
 
     fn unit_is(&self) -> &'static str {
