@@ -184,7 +184,7 @@ impl Aside {
 impl Containers {
     /// Gives the homeserver an empty folder in the place of what people uploaded.
     pub(crate) fn without_media(&mut self) {
-        let media = self.aside.moved(&layout::in_root("synapse/media_store"));
+        let media = self.aside.moved(&layout::in_root(layout::MEDIA));
         self.folders.push((media, Mode(0o700), HOMESERVER.owner()));
     }
 }

@@ -2,7 +2,7 @@
 //! This is the one place that knows.
 
 pub use crate::frame::says_full;
-use crate::{fact::Room, layout, name::AbsPath, size::Bytes};
+use crate::{fact::Room, layout, name::AbsPath, size::Bytes, stack};
 
 /// Below this, services fail to write.
 const FULL: u64 = 256 << 20;
@@ -31,7 +31,7 @@ pub fn left(room: Room) -> String {
 /// The places in the guest that something is written to, and that may be file
 /// systems of their own.
 pub fn places_in_guest() -> Vec<AbsPath> {
-    let data = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
+    let data = stack::ALL.into_iter().flat_map(|room| room.folders()).map(|folder| folder.path);
     let more = ["/var/lib/containers", "/var/log", "/usr"].map(AbsPath::known);
     [AbsPath::known(layout::ROOT)].into_iter().chain(data).chain(more).collect()
 }

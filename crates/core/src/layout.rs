@@ -161,6 +161,9 @@ pub fn backup_key(site: &str, name: &RepositoryName) -> AbsPath {
     repository_state(site, name).join("backup-key")
 }
 
+/// The folder of the media, below [`ROOT`].
+pub const MEDIA: &str = "synapse/media_store";
+
 /// A path below [`ROOT`].
 pub fn in_root(name: &str) -> AbsPath {
     AbsPath::known(format!("{ROOT}/{name}"))

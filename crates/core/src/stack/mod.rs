@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    backup,
     config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
     endpoint::Endpoint,
@@ -97,6 +98,11 @@ pub trait Service: Sync {
     /// The folders that its mounts and files need, each after the one that it is in.
     fn folders(&self) -> Vec<DesiredFolder> {
         Vec::new()
+    }
+
+    /// What in its folders no backup needs, as paths below `/opt/matrix`.
+    fn unsaved(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The secrets that it reads, in the order in which they are mounted, and those that it has
@@ -261,6 +267,11 @@ pub fn folders(config: &Config) -> Vec<DesiredFolder> {
         .collect()
 }
 
+/// Whether a backup saves what is at `path` below `/opt/matrix`.
+pub fn is_saved(path: &str) -> bool {
+    backup::belongs(path, ALL.into_iter().flat_map(|room| room.unsaved()).copied())
+}
+
 /// Digest over everything that `service` reads and its unit does not say: its
 /// config files and its image. It stands in the unit as a label, so a change of
 /// any of them changes the unit of exactly the services that it concerns.
@@ -347,6 +358,41 @@ mod tests {
 
     fn digests(config: &Config) -> Vec<Digest> {
         containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
+    }
+
+    #[test]
+    fn keys_configs_and_own_media_are_saved() {
+        for path in [
+            "matrix.toml",
+            "matrix.lock",
+            "secrets/signing.key",
+            "secrets",
+            "synapse/homeserver.yaml",
+            "synapse/media_store",
+            "synapse/media_store/local_content/aa/bb/cc",
+            "synapse/media_store/local_thumbnails/aa/bb/cc/32-32-image-png-crop",
+            "redistribution",
+        ] {
+            assert!(is_saved(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_or_fetched_anew_is_not() {
+        for path in [
+            "dumps/restore.dump",
+            "postgresdata",
+            "postgresdata/18/docker/base/1",
+            "redis/dump.rdb",
+            "set-aside/20260101T000000Z/secrets/signing.key",
+            ".matrix-podman-drill/secrets",
+            "synapse/media_store/remote_content/a.org/x",
+            "synapse/media_store/remote_thumbnail/a.org/x",
+            "synapse/media_store/url_cache/2026-01-01/x",
+            "secrets/.matrix-podman-x",
+        ] {
+            assert!(!is_saved(path), "{path}");
+        }
     }
 
     #[test]

@@ -191,6 +191,11 @@ impl Service for PostgresService {
         ]
     }
 
+    /// The dump is what counts.
+    fn unsaved(&self) -> &'static [&'static str] {
+        &["postgresdata"]
+    }
+
     fn image(&self) -> ServiceImage {
         ServiceImage { recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }), within_major: true }
     }
