@@ -22,9 +22,9 @@ use crate::output::ago;
 pub struct Backups {
     name: RepositoryName,
     repository: String,
-    /// When one is made by itself.
+    /// When one is made automatically.
     schedule: String,
-    /// Whether there is anything that makes them by itself.
+    /// Whether anything makes them automatically.
     by_itself: bool,
     /// The last one that was tried from this machine.
     last: Option<Record>,

@@ -232,7 +232,7 @@ pub enum Local {
         container: Container,
         /// The snapshot's name.
         name: SnapshotName,
-        /// The generation that an update makes it before, by itself.
+        /// The generation before which an update makes it automatically.
         #[serde(default)]
         before_update: Option<u32>,
     },

@@ -1,4 +1,4 @@
-//! Whether the machine makes backups by itself.
+//! Whether the machine makes backups automatically.
 
 use super::{Diff, Resource, ResourceId, Site, files::compare_on};
 use crate::{
@@ -80,7 +80,7 @@ impl Timers {
         if effects.is_empty() && start.is_empty() {
             return Ok(Diff::settled(match wanted.as_slice() {
                 [] => typed(config).to_owned(),
-                _ => "the machine makes backups by itself".to_owned(),
+                _ => "the machine makes backups automatically".to_owned(),
             }));
         }
         if !effects.is_empty() {
@@ -88,9 +88,9 @@ impl Timers {
         }
         effects.extend(start);
         let what = if wanted.is_empty() {
-            "Let the machine no longer make backups by itself"
+            "Stop the machine's automatic backups"
         } else {
-            "Let the machine make backups by itself"
+            "Have the machine make backups automatically"
         };
         Ok(Diff::quiet(what, "the config says so", effects))
     }
@@ -112,7 +112,7 @@ impl Timers {
         }
         if commands?.is_empty() {
             return Ok(Diff::settled(format!(
-                "this machine has neither systemd nor cron, so NOTHING MAKES BACKUPS by itself; have something run: \
+                "this machine has neither systemd nor cron, so NOTHING MAKES BACKUPS automatically; have something run: \
                  matrix-podman --config {} backup now --unattended",
                 files[1].path
             )));

@@ -57,7 +57,7 @@ impl Resource for Cluster {
             });
         };
         // Only the lock says which of several clusters has the data; one that was
-        // left, or never served, is not gone back to by itself.
+        // left, or never served, is not gone back to automatically.
         let trying = self.site.trial.contains_key(&self.service);
         let serves = read_lock(seen)?.and_then(|lock| stack::cluster_major(&lock.images));
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {

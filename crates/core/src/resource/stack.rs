@@ -162,7 +162,7 @@ impl Resource for Boot {
                 "the config says so",
                 vec![Effect::Here(Local::DisableUnit { side: Side::Guest, unit })],
             ),
-            (false, false) => Diff::settled("the stack does not start by itself, as the config says"),
+            (false, false) => Diff::settled("the stack does not start automatically, as the config says"),
         })
     }
 }

@@ -192,7 +192,7 @@ impl MachineTimer {
         }
         if commands.is_empty() {
             return Ok(Diff::settled(format!(
-                "this machine has neither systemd nor cron, so NOTHING UPDATES THE SERVER by itself; have something \
+                "this machine has neither systemd nor cron, so NOTHING UPDATES THE SERVER automatically; have something \
                  run twice a month: matrix-podman --config {} update --unattended",
                 files[1].path
             )));

@@ -50,7 +50,7 @@ pub struct Status {
     pub contents: Option<Contents>,
     /// What came of updates.
     pub updates: Updates,
-    /// What will happen by itself, the soonest first.
+    /// What will happen automatically, the soonest first.
     pub timers: Vec<NextTimer>,
     /// What was last found wrong.
     pub found: LastFound,
@@ -146,7 +146,7 @@ pub struct ServiceStatus {
     pub state: String,
     /// What its health check says.
     pub health: &'static str,
-    /// How often systemd restarted it by itself since it was last started.
+    /// How often systemd restarted it since it was last started.
     pub restarts: Option<u32>,
     /// What it holds of memory, in bytes.
     pub memory: Option<u64>,

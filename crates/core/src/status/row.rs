@@ -228,7 +228,7 @@ impl ServiceStatus {
         }
         if let Some(restarts @ 1..) = self.restarts {
             let gap = if pieces.is_empty() { "" } else { "   " };
-            let text = format!("{gap}{} by itself", counted(u64::from(restarts), "restart"));
+            let text = format!("{gap}{}", counted(u64::from(restarts), "automatic restart"));
             pieces.push(Piece::new(Tone::Care, text));
         }
         pieces

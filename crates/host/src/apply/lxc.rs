@@ -286,7 +286,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     loop {
         let (standing, has_address) = match state(name) {
             GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
-            // One that stops again by itself would do so each time.
+            // One that stops on its own would do so each time.
             GuestState::Absent | GuestState::Stopped { .. } if launched => {
                 return Err(Failure::new(doing, "it stopped again before it had booted")
                     .evidence(last_lines(&log))

@@ -218,7 +218,7 @@ impl Place {
                 Arc::new(Remote { store: Arc::clone(store), location: self.location.to_string() })
             }
         };
-        // A store keeps to them by itself, piece by piece.
+        // A store keeps to them on its own, piece by piece.
         let limits = match &self.kind {
             Kind::Folder(_) => self.manner.limits.clone(),
             Kind::Store(_) => Limits::default(),

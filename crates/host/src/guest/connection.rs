@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// Ends what is left of the agent, which would not end by itself.
+    /// Ends what is left of the agent, which would not end on its own.
     fn end(&mut self) {
         if let Some(child) = self.child.take() {
             process::end_group(child);

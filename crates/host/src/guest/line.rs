@@ -112,7 +112,7 @@ impl Line {
         !self.waiting.lock().is_ok_and(|waiting| waiting.is_some())
     }
 
-    /// Whether whatever is left of it should be ended: it would not end by itself.
+    /// Whether what is left of it should be ended: it would not end on its own.
     pub(super) fn hangs(&self) -> bool {
         !matches!(*self.loss(), None | Some(Loss::Cut))
     }

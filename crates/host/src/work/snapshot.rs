@@ -52,7 +52,7 @@ impl Work<'_> {
     }
 
     /// Makes one, of a server that goes on; `before_update` is the generation that an
-    /// update makes it before by itself.
+    /// update makes it before, automatically.
     pub fn make(&self, name: &SnapshotName, before_update: Option<u32>) -> Result<(), Failure> {
         if !free(self.world)? {
             return Err(Failure::new(

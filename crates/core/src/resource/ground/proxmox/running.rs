@@ -66,7 +66,7 @@ impl Resource for Rebooted {
         const WHAT: &str = "Restart the guest once, and see that everything comes back";
         let stamp = AbsPath::known(REBOOTED);
         if seen.meta(Side::Guest, &stamp)?.is_some() {
-            return Ok(Diff::settled("the guest came back by itself after a restart"));
+            return Ok(Diff::settled("the guest came back after a restart"));
         }
         let Place::Here { container, .. } = find_container(&self.site, seen)? else {
             return Ok(Diff::later(WHAT, "it is not there yet"));
