@@ -41,7 +41,7 @@ fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     Ok(matches!(find_container(site, seen)?, Place::Absent))
 }
 
-fn odd(answer: &Answer) -> Gap {
+fn unexpected(answer: &Answer) -> Gap {
     Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"))
 }
 
@@ -65,7 +65,7 @@ fn versions(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>
     }
     let versions = match seen.proxmox(Question::Versions)? {
         Answer::Versions(versions) => versions,
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     let version = |package: &str| versions.get(package).map(String::as_str).unwrap_or("unknown");
     let (manager, container) = (version("pve-manager"), version("pve-container"));
@@ -97,14 +97,14 @@ fn quorum(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> 
             "the cluster of this node has no quorum, so Proxmox allows no changes",
             "`pvecm status` shows which nodes are missing; bring them back first",
         ),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     }))
 }
 
 fn storages(seen: &Observed) -> Seen<&[Storage]> {
     match seen.proxmox(Question::Storages { node: node(seen)? })? {
         Answer::Storages(all) => Ok(all),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -186,7 +186,7 @@ fn templates(site: &Site, seen: &Observed) -> Seen<Vec<String>> {
     }
     match seen.proxmox(Question::Templates { storage })? {
         Answer::Names(volumes) => Ok(volumes.clone()),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -207,7 +207,7 @@ fn template(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<
     }
     let offered = match seen.proxmox(Question::Offered)? {
         Answer::Names(files) => files,
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     Ok(Some(match &site.config.proxmox.template {
         Some(file) if !offered.iter().any(|offer| offer == file.as_str()) => {
@@ -239,7 +239,7 @@ fn template(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<
 fn bridges(seen: &Observed) -> Seen<&[String]> {
     match seen.proxmox(Question::Bridges { node: node(seen)? })? {
         Answer::Names(names) => Ok(names),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -291,7 +291,7 @@ fn id(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     }
     Ok(Some(match seen.proxmox(Question::NextId)? {
         Answer::Id(id) => Check::pass("id", format!("{id} is free for the container")),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     }))
 }
 

@@ -244,9 +244,9 @@ impl Connection {
                 let reply = ticket.await_end(&progress, sink, on);
                 match (feeder.join(), &reply) {
                     // The guest only knows that there was no more.
-                    (Ok(Err(Unfed::Source(failure))), _) => Err(failure),
+                    (Ok(Err(FeedFailure::Source(failure))), _) => Err(failure),
                     // A failure there explains a feeder that could not go on.
-                    (Ok(Err(Unfed::Guest(failure))), Ok(_)) => Err(failure),
+                    (Ok(Err(FeedFailure::Guest(failure))), Ok(_)) => Err(failure),
                     _ => reply,
                 }
             }),
@@ -260,7 +260,7 @@ impl Connection {
         total: Option<u64>,
         progress: &Progress,
         sink: &Sink,
-    ) -> Result<(), Unfed> {
+    ) -> Result<(), FeedFailure> {
         let mut buffer = vec![0; CHUNK];
         let mut done = 0;
         loop {
@@ -269,10 +269,10 @@ impl Connection {
                 Err(failure) => {
                     // Else the guest would wait for the rest.
                     let _ = self.write(|to| write_cut(to, id));
-                    return Err(Unfed::Source(failure));
+                    return Err(FeedFailure::Source(failure));
                 }
             };
-            self.write(|to| write_data(to, id, &buffer[..count])).map_err(Unfed::Guest)?;
+            self.write(|to| write_data(to, id, &buffer[..count])).map_err(FeedFailure::Guest)?;
             done += count as u64;
             progress.moved();
             if count == 0 {
@@ -459,7 +459,7 @@ impl Drop for Connection {
 }
 
 /// Why data did not reach the guest.
-enum Unfed {
+enum FeedFailure {
     /// They could not be read.
     Source(Failure),
     /// The guest did not take them.

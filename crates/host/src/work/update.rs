@@ -1,5 +1,5 @@
 //! Updates: new images are in place before anything stops, the database is
-//! dumped, only what changes is replaced, and what does not do is taken back.
+//! dumped, only what changes is replaced, and what fails is rolled back.
 //!
 //! The lock keeps naming the old images until the new ones have shown that they
 //! do. A run that is killed before that leaves a server that the next run puts
@@ -364,11 +364,11 @@ impl Update<'_> {
             }
             self.replace(&site, change.service, Some(patience))?;
         }
-        let ill = self.ill(&site, green)?;
-        if let Some(first) = ill.first() {
+        let failing = self.failing_checks(&site, green)?;
+        if let Some(first) = failing.first() {
             return Err(Failure::new(
                 "keep the new version",
-                format!("what was well before is not any more: {}", ill.join("; ")),
+                format!("what was well before is not any more: {}", failing.join("; ")),
             )
             .hint(first.clone()));
         }
@@ -436,7 +436,7 @@ impl Update<'_> {
     }
 
     /// What of `green` does not hold, once it had time to.
-    fn ill(&self, site: &Site, green: &BTreeSet<&'static str>) -> Result<Vec<String>, Failure> {
+    fn failing_checks(&self, site: &Site, green: &BTreeSet<&'static str>) -> Result<Vec<String>, Failure> {
         let what = "Ask whether everything is as well as before";
         let started = Instant::now();
         self.listener.on(&Event::Started { id: ID, what });
@@ -462,7 +462,7 @@ impl Update<'_> {
         }
     }
 
-    /// The lines that show why it did not do: those that came with the failure,
+    /// The lines that show why it failed: those that came with the failure,
     /// else the last ones of the services that were replaced.
     fn evidence(&self, proposal: &Proposal, failure: &Failure) -> Vec<String> {
         let lines = if failure.evidence.is_empty() {

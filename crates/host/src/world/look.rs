@@ -205,7 +205,7 @@ impl World {
 
     fn guest_program(&self) -> Answer {
         let found = || -> Result<GuestProgram, Failure> {
-            if self.keeper.is_mute() {
+            if self.keeper.is_unreachable() {
                 return Ok(GuestProgram::Other);
             }
             let own = own_program::digest()?;

@@ -14,7 +14,7 @@ use matrix_podman_core::{
 use super::{
     QUICK, Sink,
     act::{OrHint as _, call, call_with},
-    ask, exists, odd, settings,
+    ask, exists, settings, unexpected,
 };
 use crate::{
     failure::{Doing, Failure},
@@ -91,14 +91,14 @@ fn ended_well(new: &NewContainer) -> Result<bool, Failure> {
     let Container { id, node } = new.container.clone();
     let well = match ask(Question::Creation { node, id })? {
         Answer::Ended(how) => how.is_some_and(|how| how == "OK" || how.starts_with("WARNINGS")),
-        other => return Err(odd(&other)),
+        other => return Err(unexpected(&other)),
     };
     let pool = new.options.iter().find(|(key, _)| key == "pool").map(|(_, pool)| pool);
     let pooled = match ask(Question::Guests)? {
         Answer::Guests(guests) => {
             guests.iter().any(|guest| guest.id == id && (pool.is_none() || guest.pool.as_ref() == pool))
         }
-        other => return Err(odd(&other)),
+        other => return Err(unexpected(&other)),
     };
     Ok(well && pooled)
 }
@@ -138,7 +138,7 @@ fn volumes(container: &Container, storages: &[StorageName]) -> Result<Vec<String
         let (node, id) = (container.node.clone(), container.id);
         match ask(Question::Volumes { node, storage: storage.clone(), id })? {
             Answer::Names(volumes) => all.extend(volumes),
-            other => return Err(odd(&other)),
+            other => return Err(unexpected(&other)),
         }
     }
     Ok(all)

@@ -1,4 +1,4 @@
-//! A guest of plain LXC's, on this machine.
+//! A plain LXC guest, on this machine.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 

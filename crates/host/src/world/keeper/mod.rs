@@ -59,7 +59,7 @@ pub(super) trait Keeper: Send + Sync {
     }
 
     /// Whether the guest was seen to have no program that can be spoken to.
-    fn is_mute(&self) -> bool {
+    fn is_unreachable(&self) -> bool {
         false
     }
 

@@ -1,4 +1,4 @@
-//! A container of Proxmox VE's.
+//! A Proxmox VE container.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ pub(super) struct ProxmoxVe {
     known: Mutex<BTreeMap<Fact, Answer>>,
     root_password: Mutex<Option<String>>,
     /// Whether the container was seen to have no program that can be spoken to.
-    mute: AtomicBool,
+    unreachable: AtomicBool,
 }
 
 impl Keeper for ProxmoxVe {
@@ -64,7 +64,7 @@ impl Keeper for ProxmoxVe {
     }
 
     fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
-        // Whether a container of Proxmox's runs is dear to ask; one that is
+        // Whether a Proxmox container runs is dear to ask; one that is
         // spoken with does.
         let Some(open) = world.open_connection() else { return world.observe_guest(facts) };
         open.observe(facts).unwrap_or_else(|failure| {
@@ -103,7 +103,7 @@ impl Keeper for ProxmoxVe {
     fn push_program(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
         world.hang_up();
         proxmox::push(world.container()?.id, sink)?;
-        self.mute.store(false, Ordering::SeqCst);
+        self.unreachable.store(false, Ordering::SeqCst);
         world.guest()?;
         self.await_boot(world, sink)
     }
@@ -151,8 +151,8 @@ impl Keeper for ProxmoxVe {
         }
     }
 
-    fn is_mute(&self) -> bool {
-        self.mute.load(Ordering::SeqCst)
+    fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::SeqCst)
     }
 
     fn give_root_password(&self, password: String) {
@@ -204,7 +204,7 @@ impl ProxmoxVe {
             Ok(_) => Ok(()),
             Err(_) => {
                 // Asking once more would start one more Perl process.
-                self.mute.store(true, Ordering::SeqCst);
+                self.unreachable.store(true, Ordering::SeqCst);
                 Ok(())
             }
         }
@@ -212,7 +212,7 @@ impl ProxmoxVe {
 }
 
 impl World {
-    /// The site's container of Proxmox's.
+    /// The site's Proxmox container.
     pub fn container(&self) -> Result<Container, Failure> {
         let doing = "find this site's container";
         let (refused, hint) = match self.look(&mut Observed::default(), |seen| {

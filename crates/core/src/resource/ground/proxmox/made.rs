@@ -2,7 +2,7 @@
 
 use super::{
     lock::{self, Locked},
-    place::{Claim, Place, claim, find_container, node, odd, was_finished},
+    place::{Claim, Place, claim, find_container, node, unexpected, was_finished},
     template::chosen_template,
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Made<'_> {
             Some(id) => id,
             None => match seen.proxmox(Question::NextId)? {
                 Answer::Id(id) => *id,
-                other => return Err(odd(other)),
+                other => return Err(unexpected(other)),
             },
         };
         let what = format!("Create the container {id}, called {}", config.guest.name);
@@ -256,7 +256,7 @@ fn cannot(id: ContainerId, wrong: &Wrong) -> Diff {
         },
         Wrong::NoVolume => Diff::Blocked {
             why: format!(
-                "the container {id} was made without a data volume, and its data are on its own disk"
+                "the container {id} was made without a data volume, and its data is on its own disk"
             ),
             hint: "take proxmox.data_volume out again; a new server can have one".to_owned(),
         },
