@@ -67,13 +67,13 @@ pub fn container_claim(site: &str) -> AbsPath {
     machine_state(site).join("container-claim.json")
 }
 
-/// Is there while a container of Proxmox's has to be restarted for settings that it
+/// Is there while a Proxmox container has to be restarted for settings that it
 /// got to take hold.
 pub fn container_restart(site: &str) -> AbsPath {
     machine_state(site).join("container-restart")
 }
 
-/// The ssh keys that a container of Proxmox's is made with, while it is made.
+/// The ssh keys that a Proxmox container is made with, while it is made.
 pub fn container_keys(site: &str) -> AbsPath {
     machine_state(site).join("container-keys.pub")
 }

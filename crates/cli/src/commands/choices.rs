@@ -1,4 +1,4 @@
-//! What `up` asks before a container of Proxmox's is made: which storage or
+//! What `up` asks before a Proxmox container is made: which storage or
 //! bridge, where the default is not there, and root's password.
 
 use matrix_podman_core::{

@@ -131,7 +131,7 @@ impl Restoring {
         let mut begun_before = begun.snapshot();
         let mut reached = look(world, begun_before.is_some())?;
         if reached.changed_nothing(begun_before.is_some()) {
-            out.say("An earlier restore was cut off before anything was changed: the data are the old ones.");
+            out.say("An earlier restore was cut off before anything was changed: the old data is in place.");
             begun.end()?;
             begun_before = None;
         }
@@ -246,7 +246,7 @@ impl Restoring {
         }
         if reached == Reached::Server {
             out.narrate(&format!(
-                "What was said and sent since {} is not in it. The present data are set aside in the guest, not deleted; \
+                "What was said and sent since {} is not in it. The present data is set aside in the guest, not deleted; \
                  `matrix-podman backup restore --back` brings them back. The server is away meanwhile.",
                 snapshot.time
             ));
@@ -310,7 +310,7 @@ pub(super) fn back(
         return Err(Error::usage(why, hint));
     };
     out.narrate(&format!(
-        "{} the data that were set aside at {chosen}. The present data are set aside in their place, not deleted. The \
+        "{} the data that was set aside at {chosen}. The present data is set aside in its place, not deleted. The \
          server is away meanwhile.",
         styled(BOLD, "Bringing back")
     ));

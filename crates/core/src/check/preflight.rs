@@ -241,7 +241,7 @@ fn growth(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
     }))
 }
 
-/// What keeps a guest of plain LXC's from filling the machine's own file system: a disk
+/// What keeps a plain LXC guest from filling the machine's own file system: a disk
 /// of its own, where it was made with one.
 fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     if site.backend.is_this_machine() {

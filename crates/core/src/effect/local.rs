@@ -194,7 +194,7 @@ pub enum Local {
         /// How long they may take.
         timeout: Seconds,
     },
-    /// Sees to it that a storage of Proxmox's has a template of Debian 13.
+    /// Sees to it that a Proxmox storage has a template of Debian 13.
     FetchTemplate {
         /// The storage.
         storage: StorageName,
@@ -203,7 +203,7 @@ pub enum Local {
         /// The processor's architecture, as the kernel calls it.
         arch: String,
     },
-    /// Changes settings of a container of Proxmox's.
+    /// Changes settings of a Proxmox container.
     SetContainer {
         /// Which.
         container: Container,
@@ -213,20 +213,19 @@ pub enum Local {
         #[serde(default)]
         delete: Vec<String>,
     },
-    /// Starts a container of Proxmox's, waits until it has booted and connects
+    /// Starts a Proxmox container, waits until it has booted and connects
     /// to it.
     StartContainer {
         /// Which.
         container: Container,
     },
-    /// Restarts a container of Proxmox's, waits until it has booted and
+    /// Restarts a Proxmox container, waits until it has booted and
     /// connects to it.
     RebootContainer {
         /// Which.
         container: Container,
     },
-    /// Makes a snapshot of a container of Proxmox's. What is left of one of ours
-    /// that was cut off is removed first.
+    /// Makes a snapshot of a Proxmox container. Removes a partial snapshot of ours first.
     SnapshotContainer {
         /// Which container.
         container: Container,
@@ -236,7 +235,7 @@ pub enum Local {
         #[serde(default)]
         before_update: Option<u32>,
     },
-    /// Brings a container of Proxmox's back to a snapshot, and leaves it
+    /// Brings a Proxmox container back to a snapshot, and leaves it
     /// stopped.
     RollBackContainer {
         /// Which container.
@@ -244,7 +243,7 @@ pub enum Local {
         /// The snapshot's name.
         name: SnapshotName,
     },
-    /// Removes a snapshot of a container of Proxmox's.
+    /// Removes a snapshot of a Proxmox container.
     RemoveSnapshot {
         /// Which container.
         container: Container,

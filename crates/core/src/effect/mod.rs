@@ -108,7 +108,7 @@ pub struct NewGuest {
     pub disk: Option<Bytes>,
 }
 
-/// A container of Proxmox's.
+/// A Proxmox container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its number.
@@ -117,7 +117,7 @@ pub struct Container {
     pub node: String,
 }
 
-/// A container of Proxmox's to be made.
+/// A Proxmox container to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewContainer {
     /// Which it will be.

@@ -19,7 +19,7 @@ pub enum TwoSided {
         /// The guest's name.
         name: String,
     },
-    /// Makes a container of Proxmox's, after writing down which one it will be.
+    /// Makes a Proxmox container, after writing down which one it will be.
     CreateContainer(NewContainer),
     /// Makes a disk of a container larger, and the file system on it; done to a disk
     /// that is large enough, the file system alone.

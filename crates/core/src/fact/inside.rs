@@ -12,7 +12,7 @@ use crate::{
 
 /// One question, one answer: a document. Tables that are not there before
 /// Synapse's first start are asked for only where they are (`query_to_xml` is
-/// the one function of PostgreSQL's that runs text as a query). How large all databases are
+/// the one PostgreSQL function that runs text as a query). How large all databases are
 /// is put into the place of `@SIZE@`.
 const QUERY: &str = "SELECT json_build_object(\
 'server_version', current_setting('server_version'), \

@@ -41,7 +41,7 @@ pub struct DatabaseState {
 pub struct InsideSynapse {
     /// The form of the data that its program writes.
     pub schema: Option<u32>,
-    /// Whether it may write where media are kept.
+    /// Whether it may write where media is kept.
     pub media_writable: bool,
     /// The other ends of its open connections.
     pub peers: Vec<SocketAddrV4>,

@@ -95,7 +95,7 @@ impl RoomCause {
     }
 }
 
-/// What a cause of a room's looks at.
+/// What a room's cause looks at.
 pub trait RoomCase {
     /// The operator's config.
     fn config(&self) -> &Config;

@@ -62,10 +62,12 @@ impl Resource for Cluster {
         let serves = read_lock(seen)?.and_then(|lock| stack::cluster_major(&lock.images));
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
             return Ok(Diff::Blocked {
-                why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),
+                why: format!(
+                    "the data was written by PostgreSQL {serves} and the image is PostgreSQL {major}"
+                ),
                 hint: format!(
-                    "`matrix-podman update postgres_db={major}` moves the data, and keeps the old ones; or choose an \
-                     image of PostgreSQL {serves} in [images.postgres]. The data are not touched"
+                    "`matrix-podman update postgres_db={major}` moves the data and keeps the old cluster; or choose an \
+                     image of PostgreSQL {serves} in [images.postgres]. The data is not touched"
                 ),
             });
         }
@@ -74,9 +76,11 @@ impl Resource for Cluster {
         }
         if let Some(other) = there.last() {
             return Ok(Diff::Blocked {
-                why: format!("the data are of PostgreSQL {other} and the image is PostgreSQL {major}"),
+                why: format!(
+                    "the data was written by PostgreSQL {other} and the image is PostgreSQL {major}"
+                ),
                 hint: format!(
-                    "choose an image of PostgreSQL {other} ([images.postgres] reference); the data are not touched"
+                    "choose an image of PostgreSQL {other} ([images.postgres] reference); the data is not touched"
                 ),
             });
         }

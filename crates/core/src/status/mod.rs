@@ -69,7 +69,7 @@ pub struct Guest {
     pub address: Option<String>,
     /// `running`, `stopped`, `absent`, `frozen`, `stopped by a signal`, `unknown`
     pub state: String,
-    /// Room where the server's data are.
+    /// Room where the server's data is.
     pub disk: Option<Room>,
     /// What its programs hold of memory.
     pub memory: Option<GuestMemory>,
@@ -119,7 +119,7 @@ pub struct Held {
 pub enum HeldBy {
     /// The data went back in time, and their one-time keys have to be forgotten first.
     WentBack,
-    /// A restore was cut off, so the data are not whole.
+    /// A restore was cut off, so the data is not complete.
     Restore,
 }
 

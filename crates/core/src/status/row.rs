@@ -194,7 +194,7 @@ impl Held {
                 "Synapse does not start: the data went back in time, and one-time keys in them may have been given out \
                  already"
             }
-            HeldBy::Restore => "Synapse does not start: a restore was cut off, and the data are not whole",
+            HeldBy::Restore => "Synapse does not start: a restore was cut off, and the data is not complete",
         }
     }
 

@@ -72,7 +72,7 @@ fn migration(_: &Config, seen: &Observed) -> Seen<Check> {
         }
         (Ok(_), _) => Check::fail(
             id,
-            "the data are not yet in the form that this Synapse writes",
+            "the data is not yet in the form that this Synapse writes",
             "it migrates when it starts: `matrix-podman logs synapse` shows how far it is",
         ),
     })
@@ -231,7 +231,7 @@ mod tests {
             (World::default(), &[][..]),
             (World { health: Health::Unhealthy, ..World::default() }, &["update/services"]),
             (World { writes: 95, ..World::default() }, &["update/migration"]),
-            // After a way back by image alone the data are newer than the program.
+            // After a way back by image alone the data is newer than the program.
             (World { writes: 93, ..World::default() }, &[]),
             (database(|s| s.background.push("populate_x".to_owned())), &["update/background"]),
             (database(|s| s.size = 600 << 20), &["update/room"]),

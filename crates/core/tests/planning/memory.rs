@@ -364,7 +364,7 @@ impl MemoryWorld {
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::System => Value::System(Box::new(self.system("12"))),
-            // Of a container of Proxmox's, whether LXC holds it; by its number.
+            // Of a Proxmox container, whether LXC holds it; by its number.
             Fact::LxcGuest(name) if self.site.backend.id() == BackendId::Proxmox => {
                 assert!(name.parse::<u32>().is_ok(), "{name}");
                 Value::LxcGuest(GuestState::Absent)

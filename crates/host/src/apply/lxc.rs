@@ -145,11 +145,8 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         fs::rename(&place, &emptied).doing(doing)?;
     }
     if place.exists() {
-        return Err(Failure::new(
-            doing(),
-            format!("{} is there, without a config of LXC's", place.display()),
-        )
-        .hint("look at what it is; move it away if nobody needs it"));
+        return Err(Failure::new(doing(), format!("{} is there, without an LXC config", place.display()))
+            .hint("look at what it is; move it away if nobody needs it"));
     }
     fs::rename(&partial, &place).doing(doing)?;
     file::sync_folder(Path::new(LXC)).doing(doing)?;

@@ -1,7 +1,7 @@
 //! Frames between the two sides: a length, a kind, a payload.
 //!
 //! Control messages are JSON, so that a person with a trace can read them;
-//! data are raw. Secrets that the operator gives travel here and nowhere else.
+//! data is raw. Secrets that the operator gives travel here and nowhere else.
 
 use std::{
     io::{self, Read, Write},

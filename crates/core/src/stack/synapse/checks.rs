@@ -142,7 +142,7 @@ fn media(view: &dyn RoomView) -> Seen<Check> {
     } else {
         Check::fail(
             id,
-            "Synapse may not write where media are kept",
+            "Synapse may not write where media is kept",
             "`matrix-podman up` sets the folder's owner right; a disk that is mounted read-only has to be mended first",
         )
     })

@@ -1,4 +1,4 @@
-//! PostgreSQL from one major version to another, and back: the data are in a
+//! PostgreSQL from one major version to another, and back: the data is in a
 //! cluster of their own for each, and the image that the unit names decides which
 //! one serves.
 

@@ -22,7 +22,7 @@ use crate::{
 impl Update<'_> {
     /// Removes images and dumps that neither what runs nor what ran before needs. What cannot go
     /// is no reason to fail: the next update comes to it again. The image of the generation `except`,
-    /// which did not do, stays for somebody to look at.
+    /// which failed, stays for somebody to look at.
     pub(super) fn remove_older_generations(&self, except: Option<u32>) {
         let doing = "look for what earlier updates left";
         let removed = see(self.world, doing, |seen: &Observed| Surplus::of(Asked::default(), seen)).and_then(

@@ -69,7 +69,7 @@ impl Backend for LxcBackend {
     fn no_snapshots(&self, _: &Site) -> Option<NoSnapshots> {
         Some(NoSnapshots {
             before_update: "plain LXC makes none",
-            refusal: "snapshots are Proxmox's, and this guest is one of plain LXC's",
+            refusal: "snapshots need Proxmox, and this is a plain LXC guest",
             instead: None,
         })
     }
