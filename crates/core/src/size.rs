@@ -132,6 +132,21 @@ impl Seconds {
         Self(n * 86_400)
     }
 
+    /// For a person, in one unit: `5 hours`.
+    pub fn rounded(self) -> String {
+        match self.0 {
+            0..60 => "less than a minute".to_owned(),
+            60..7200 => format!("{} min", self.0 / 60),
+            7200..172_800 => format!("{} hours", self.0 / 3600),
+            _ => format!("{} days", self.0 / 86_400),
+        }
+    }
+
+    /// How long ago something was, for a person.
+    pub fn ago(self) -> String {
+        if self.0 < 60 { "just now".to_owned() } else { format!("{} ago", self.rounded()) }
+    }
+
     /// Checks `text`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = || Invalid::new("a span of time looks like 90d, 12h, 5m or 30s");
@@ -220,6 +235,15 @@ mod tests {
             (u64::MAX, "16383 PiB"),
         ] {
             assert_eq!(Bytes(bytes).rounded(), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn spans_for_people() {
+        for (seconds, text) in
+            [(5, "just now"), (60, "1 min ago"), (7300, "2 hours ago"), (400_000, "4 days ago")]
+        {
+            assert_eq!(Seconds(seconds).ago(), text);
         }
     }
 

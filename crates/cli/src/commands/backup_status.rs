@@ -100,7 +100,7 @@ impl Backups {
         let mut backup = Row::new("backup", tone, made);
         backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}{named}", self.repository)));
         if !self.by_itself {
-            backup.pieces.push(Piece::new(Tone::Care, "   only when somebody types it"));
+            backup.pieces.push(Piece::new(Tone::Care, "   manual only"));
         }
         let (tone, drilled) = match &self.drill {
             // What anybody could have written proves nothing.

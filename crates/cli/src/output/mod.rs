@@ -17,7 +17,7 @@ mod terminal;
 pub mod testing;
 
 use anstyle::{AnsiColor, Style};
-use matrix_podman_core::{size::Bytes, status};
+use matrix_podman_core::size::{Bytes, Seconds};
 
 pub use confirm::{AtStake, Confirmation, NameToType, Otherwise};
 pub use console::{passing, piped_line, piped_text, say};
@@ -53,7 +53,7 @@ pub fn bytes(count: u64) -> String {
 
 /// How long ago something was, as people say it.
 pub fn ago(seconds: u64) -> String {
-    status::ago(seconds)
+    Seconds(seconds).ago()
 }
 
 /// Milliseconds as people say them.

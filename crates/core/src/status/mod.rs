@@ -11,7 +11,7 @@ mod row;
 use serde::Serialize;
 
 pub use found::{Found, Looked};
-pub use row::{Piece, Row, Tone, ago};
+pub use row::{Piece, Row, Tone};
 
 use crate::{
     config::BackendChoice,

@@ -2,7 +2,10 @@
 //! a tone looks like.
 
 use super::{Found, GuestLock, Held, HeldBy, NextTimer, ServiceStatus, Status};
-use crate::{fact::Side, size::Bytes};
+use crate::{
+    fact::Side,
+    size::{Bytes, Seconds},
+};
 
 /// How loudly something is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Status {
         rows.push(if self.updates.auto {
             Row::new("updates", Tone::Quiet, "automatic, on the 1st and the 15th (update.auto)".to_owned())
         } else {
-            Row::new("updates", Tone::Quiet, "only when somebody types them (update.auto = false)".to_owned())
+            Row::new("updates", Tone::Quiet, "manual only (update.auto = false)".to_owned())
         });
         if let [_, ..] = self.updates.hold.as_slice() {
             let names: Vec<&str> = self.updates.hold.iter().map(|service| service.name()).collect();
@@ -245,7 +248,7 @@ impl NextTimer {
             unit => unit.trim_end_matches(".timer").trim_start_matches("matrix-"),
         };
         let place = if self.side == Side::Machine { " on the machine" } else { "" };
-        format!("{what}{place} in {}", span(self.next.saturating_sub(now)))
+        format!("{what}{place} in {}", Seconds(self.next.saturating_sub(now)).rounded())
     }
 }
 
@@ -253,7 +256,7 @@ impl Found {
     /// What was found, for a person, and how loudly.
     fn words(&self, now: u64) -> (Tone, String) {
         let age = now.saturating_sub(self.at);
-        let when = ago(age);
+        let when = Seconds(age).ago();
         match (self.wrong.as_slice(), self.unknown) {
             ([], 0) if age > OLD => (Tone::Care, format!("nothing was wrong, but that was {when}")),
             ([], 0) => (Tone::Good, format!("nothing was wrong {when}")),
@@ -280,33 +283,10 @@ fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// How long ago something was, for a person.
-pub fn ago(seconds: u64) -> String {
-    if seconds < 60 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => "less than a minute".to_owned(),
-        60..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} hours", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::status::found::Wrong;
-
-    #[test]
-    fn spans_for_people() {
-        for (seconds, text) in
-            [(5, "just now"), (60, "1 min ago"), (7300, "2 hours ago"), (400_000, "4 days ago")]
-        {
-            assert_eq!(ago(seconds), text);
-        }
-    }
 
     #[test]
     fn what_was_found_says_how_old_it_is() {
