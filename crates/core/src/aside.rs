@@ -94,7 +94,7 @@ pub struct Containers {
     /// Sends Synapse the [`request`] on standard input; what it prints ends with
     /// a line that has the status.
     pub ask: Vec<String>,
-    /// The secret that Synapse knows whoever may make users by.
+    /// The secret that lets its holder create users in Synapse.
     pub registration_secret: AbsPath,
     /// Remove its containers, one after the other, those of one that was cut off
     /// too.

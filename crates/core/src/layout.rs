@@ -28,7 +28,7 @@ pub const WATCH_TIMER: &str = "matrix-watch.timer";
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
 /// The program where the Debian package puts it.
 pub const PACKAGED: &str = "/usr/bin/matrix-podman";
-/// What shows whoever enters the guest how it is.
+/// Shows people who enter the guest how it is.
 pub const MOTD_HOOK: &str = "/etc/profile.d/zz-matrix-podman.sh";
 /// Network of database, cache and Synapse; no way out, none in.
 pub const DB_NETWORK: &str = "matrix-db";

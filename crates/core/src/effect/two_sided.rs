@@ -4,7 +4,7 @@
 use super::{Container, ImageSource, NewContainer};
 use crate::{fact::Side, layout::Secret, name::AbsPath, service::ServiceId, size::Bytes};
 
-/// An act that no side can do alone; whoever speaks with both does it.
+/// An act that takes both sides. The host's `World`, which reaches both, does it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TwoSided {
     /// Takes a secret that the operator gives from a file on the machine into the guest.

@@ -97,7 +97,7 @@ pub fn serve(
                 Frame::Message(Envelope { id, body }) => {
                     let body = match serde_json::from_value::<Request>(body) {
                         Ok(body) => body,
-                        // Whoever asked would wait for an answer.
+                        // The caller would wait for an answer.
                         Err(error) => {
                             let failure = Failure::new("understand what the machine asks", error)
                                 .hint("`matrix-podman up` puts the same program on both sides");
@@ -154,7 +154,7 @@ impl Held {
         Ok(())
     }
 
-    /// Whoever asked for it is gone; what it had begun is still being finished.
+    /// The caller is gone; what was begun is still being finished.
     fn finishing(&self) {
         self.gone.store(true, Ordering::SeqCst);
         if let Ok(mut lock) = self.lock.lock()

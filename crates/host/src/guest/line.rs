@@ -230,7 +230,7 @@ impl Line {
         // Never held while somebody is waited for.
         drop(waiting);
         match waiter {
-            // Whoever forgot about it wants no more of it.
+            // Its caller no longer waits for it.
             None => Ok(()),
             Some(Waiter { paced: true, .. }) if said => Ok(()),
             Some(Waiter { to, paced: true }) => match to.try_send(incoming) {

@@ -2,7 +2,7 @@
 //!
 //! After a rollback the database is an older one, and one-time keys in it may
 //! have been given out since. So a snapshot is made while [`layout::HOLD`] is in
-//! the guest: whoever goes back to it, in Proxmox's web pages too, gets a guest
+//! the guest: going back to it, in Proxmox's web pages too, gives a guest
 //! in which Synapse waits until `up` had those keys forgotten.
 
 use matrix_podman_core::{

@@ -48,7 +48,7 @@ pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> 
     let deadline = Instant::now() + FROM_HERE;
     rounds(seen, look, |wanted, seen| {
         if Instant::now() >= deadline {
-            // Whoever is asked may answer each question as slowly as it may be.
+            // Each question may take as long as any.
             let why = format!("all of it took longer than {} s", FROM_HERE.as_secs());
             for (side, fact) in wanted {
                 seen.insert(side, fact, Answer::Unknown(why.clone()));

@@ -64,8 +64,8 @@ impl Keeper for ProxmoxVe {
     }
 
     fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
-        // Whether a Proxmox container runs is dear to ask; one that is
-        // spoken with does.
+        // Asking Proxmox whether a container runs is expensive; one that we
+        // are connected to does.
         let Some(open) = world.open_connection() else { return world.observe_guest(facts) };
         open.observe(facts).unwrap_or_else(|failure| {
             world.hang_up();
@@ -76,7 +76,7 @@ impl Keeper for ProxmoxVe {
 
     /// Asks it, unless the answer is known and still holds.
     fn ask_proxmox(&self, fact: &Fact) -> Answer {
-        // Held while it is asked: whoever wants to know the same waits for it.
+        // Held while Proxmox is asked: who wants to know the same waits for the answer.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = known.get(fact) {
             return answer.clone();
