@@ -74,7 +74,7 @@ pub fn root_password(world: &World, plan: &Plan, out: &Reporter) -> Result<(), E
     }
     if !out.may_ask() {
         return Err(Error::usage(
-            "proxmox.root_password = \"ask\", and nobody can be asked",
+            "proxmox.root_password = \"ask\", and there is no terminal to ask on",
             "run it on a terminal, or write the path of a file with the password there",
         ));
     }

@@ -398,7 +398,10 @@ fn password(args: &args::Restore, out: &Reporter) -> Result<Password, Error> {
         Some(_) => piped_text().map_err(|e| Failure::new("read the password", e))?,
         None if out.can_ask() => out.ask_secret("The repository's password: ")?,
         None => {
-            return Err(Error::usage("nobody can be asked for the password", "add --password-file FILE"));
+            return Err(Error::usage(
+                "there is no terminal to ask for the password on",
+                "add --password-file FILE",
+            ));
         }
     };
     Ok(Password::typed(&typed))

@@ -261,7 +261,7 @@ fn clock(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     } else {
         Check::weaker(
             id,
-            "nobody says that the machine's clock follows time servers",
+            "clock synchronization could not be confirmed",
             "a clock that is wrong by minutes breaks certificates and federation; chrony or systemd-timesyncd on \
              the machine keeps it right",
         )

@@ -172,3 +172,24 @@ impl RoomView for WorldView<'_> {
         ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_check_has_a_name_of_its_own_in_its_group() {
+        let config = crate::testing::changed_config();
+        let rooms = stack::ALL.iter().flat_map(|room| room.checks(&config));
+        let rooms = rooms.map(|check| (check.group, check.id));
+        let general = [(Group::Guest, guest::QUESTIONS), (Group::WayIn, way_in::QUESTIONS)];
+        let general =
+            general.into_iter().flat_map(|(group, all)| all.iter().map(move |(id, _)| (group, *id)));
+        let all: Vec<_> = general.chain(rooms).collect();
+        for (group, id) in &all {
+            assert!(id.strip_prefix(group.name()).is_some_and(|rest| rest.starts_with('/')), "{id}");
+        }
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+}

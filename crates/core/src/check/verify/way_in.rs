@@ -412,7 +412,7 @@ fn challenge(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         }
     }
     Ok(if answered {
-        Check::pass(id, "nothing on the way asks whether one is human")
+        Check::pass(id, "no challenge page stands in the way of apps and servers")
     } else {
         Check::gap(id, Gap::Unknown("nothing answers outside".to_owned()))
     })

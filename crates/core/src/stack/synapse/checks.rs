@@ -300,7 +300,7 @@ fn token(view: &dyn RoomView) -> Seen<Check> {
             }
         }
     }
-    Ok(Check::pass(id, "who is not logged in learns nothing"))
+    Ok(Check::pass(id, "unauthenticated requests are rejected"))
 }
 
 fn sliding_sync(view: &dyn RoomView) -> Seen<Check> {
