@@ -196,7 +196,7 @@ fn permissions(s: &mut Scenario, site: &Site) {
         let never = [("Code for admin@home.arpa", "1"), (again, "2"), (again, "3")];
         site.lab.on_terminal(&["plan"], &never).exits(1).says("took none of 3 codes");
         // Without a terminal nobody is asked, and nothing waits.
-        site.run(&["plan"]).exits(1).says("nobody can be asked for it");
+        site.run(&["plan"]).exits(1).says("there is no terminal to ask on");
         site.npm.state().options.code = None;
     });
     s.test("what is not NPM gets no password, and an NPM that is down is told with the next step", || {

@@ -138,7 +138,7 @@ fn refused(s: &mut Scenario, site: &Site) {
     s.test("a storage that is missing, of another kind or full is refused, with those that would do", || {
         let with =
             |value: &str, words: &[&str]| site.with("[proxmox]", "storage", value, || site.refuses(words));
-        with("\"tank\"", &["no storage tank", "local-lvm (200.0 GiB free)"]);
+        with("\"tank\"", &["no storage tank", "local-lvm (200 GiB free)"]);
         with("\"local\"", &["may not hold containers' disks", "vztmpl"]);
         let room = |gib: u64| site.node.change(|state| state.storages[1].free = gib);
         room(2);

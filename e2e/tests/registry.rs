@@ -95,7 +95,7 @@ fn main() -> ExitCode {
         let said = anna.messages(&room);
         assert_eq!(said.iter().filter(|text| text.contains("notices arrive")).count(), 2, "{said:?}");
     });
-    s.test("with update.auto systemd updates by its timer, and what does not do is taken back", || {
+    s.test("with update.auto systemd updates by its timer, and what fails is rolled back", || {
         rewriting_is_over(lab);
         let timer = guest.exec(["systemctl", "show", "matrix-update.timer"]).ok();
         timer.says("ActiveState=active").says("UnitFileState=enabled").says("Persistent=yes");
@@ -105,10 +105,10 @@ fn main() -> ExitCode {
         assert_eq!(last["outcome"], "undone", "{last}");
         assert_eq!(guest.inspect("redis")["Image"], before);
         lab.healthy();
-        lab.run(&["status"]).ok().says("did not do, and was taken back");
-        guest.exec(["/usr/local/bin/matrix-podman", "motd"]).ok().says("did not do, and was taken back");
+        lab.run(&["status"]).ok().says("failed, and was rolled back");
+        guest.exec(["/usr/local/bin/matrix-podman", "motd"]).ok().says("failed, and was rolled back");
     });
-    s.test("that it was taken back is told on every way, and the webhook's secret stands nowhere", || {
+    s.test("that it was rolled back is told on every way, and the webhook's secret stands nowhere", || {
         tells(lab, &anna, &room, webhook.as_ref().unwrap());
     });
     s.test("what is held back stays until it is named or released, and a newer tag is found", || {
@@ -325,21 +325,21 @@ fn be_told(lab: &Lab, webhook: &Webhook, room: &str) {
     lab.set("[notify]", "file", &format!("{:?}", lab.path("notices").display().to_string()));
 }
 
-/// That an update did not do was told on every way, and the secret part of the
+/// That an update failed was told on every way, and the secret part of the
 /// webhook's address stands nowhere.
 #[track_caller]
 fn tells(lab: &Lab, anna: &Session, room: &str, webhook: &Webhook) {
     let guest = lab.guest();
     let told = webhook.told().pop().unwrap();
     assert_eq!((&told["subject"], &told["well"]), (&"update".into(), &false.into()), "{told}");
-    assert!(told["text"].as_str().unwrap().contains("was taken back"), "{told}");
+    assert!(told["text"].as_str().unwrap().contains("was rolled back"), "{told}");
     let said = anna.messages(room);
-    assert!(said[0].contains("✗ Update of") && said[0].contains("was taken back"), "{said:?}");
+    assert!(said[0].contains("✗ Update of") && said[0].contains("was rolled back"), "{said:?}");
     let line = guest.read(&lab.path("notices").display().to_string());
     assert!(line.lines().last().unwrap().contains("update failed: redis"), "{line}");
     let journal = guest.exec(["journalctl", "--quiet", "--unit=matrix-update", "--output=cat"]).ok();
     assert!(
-        journal.stdout.contains("was taken back") || journal.stdout.contains("Taken back"),
+        journal.stdout.contains("was rolled back") || journal.stdout.contains("Rolled back"),
         "{}",
         journal.evidence()
     );

@@ -14,7 +14,7 @@ const CLI_INTRO: &str = "\
 
 # The commands
 
-Data go to standard output, everything else to standard error. Without a terminal nothing is asked, and nothing is
+Data goes to standard output, everything else to standard error. Without a terminal nothing is asked, and nothing is
 coloured; `NO_COLOR` turns colours off everywhere.
 ";
 

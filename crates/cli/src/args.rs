@@ -139,7 +139,7 @@ pub enum Command {
     /// Take over a config and its files from standard input
     #[command(hide = true)]
     Receive,
-    /// Say what whoever enters the guest should know
+    /// Say what people who enter the guest should know
     #[command(hide = true)]
     Motd,
     /// Bring up network and guest at the machine's boot

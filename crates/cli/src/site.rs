@@ -134,10 +134,10 @@ pub fn trust(file: &Path) -> Result<(), Error> {
         let folder = file.parent().unwrap_or(Path::new("/")).metadata()?;
         Ok::<_, std::io::Error>((file.metadata()?, folder))
     };
-    // What cannot be looked at is told about by whoever reads it.
+    // What cannot be looked at is reported by the code that reads it.
     let Ok((meta, folder)) = looked() else { return Ok(()) };
     let mut me = vec![rustix::process::geteuid().as_raw()];
-    // Only root can act for whoever called sudo.
+    // Only root can act for sudo's caller.
     if me == [0]
         && let Some(caller) = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok())
     {

@@ -94,7 +94,7 @@ pub struct Containers {
     /// Sends Synapse the [`request`] on standard input; what it prints ends with
     /// a line that has the status.
     pub ask: Vec<String>,
-    /// The secret that Synapse knows whoever may make users by.
+    /// The secret that lets its holder create users in Synapse.
     pub registration_secret: AbsPath,
     /// Remove its containers, one after the other, those of one that was cut off
     /// too.
@@ -184,7 +184,7 @@ impl Aside {
 impl Containers {
     /// Gives the homeserver an empty folder in the place of what people uploaded.
     pub(crate) fn without_media(&mut self) {
-        let media = self.aside.moved(&layout::in_root("synapse/media_store"));
+        let media = self.aside.moved(&layout::in_root(layout::MEDIA));
         self.folders.push((media, Mode(0o700), HOMESERVER.owner()));
     }
 }

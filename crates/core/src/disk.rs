@@ -2,7 +2,7 @@
 //! This is the one place that knows.
 
 pub use crate::frame::says_full;
-use crate::{fact::Room, layout, name::AbsPath};
+use crate::{fact::Room, layout, name::AbsPath, size::Bytes, stack};
 
 /// Below this, services fail to write.
 const FULL: u64 = 256 << 20;
@@ -24,21 +24,14 @@ pub fn lacks_files(room: Room) -> bool {
 pub fn left(room: Room) -> String {
     match room.files_free {
         Some(files) if lacks_files(room) => format!("{files} more files can be made there"),
-        _ => format!("{} of {} are free there", human(room.free), human(room.total)),
+        _ => format!("{} of {} are free there", Bytes(room.free).rounded(), Bytes(room.total).rounded()),
     }
-}
-
-/// `812.5 MiB`
-pub fn human(bytes: u64) -> String {
-    let unit = if bytes >= 1 << 30 { (1u64 << 30, "GiB") } else { (1u64 << 20, "MiB") };
-    let tenths = bytes / (unit.0 / 10);
-    format!("{}.{} {}", tenths / 10, tenths % 10, unit.1)
 }
 
 /// The places in the guest that something is written to, and that may be file
 /// systems of their own.
 pub fn places_in_guest() -> Vec<AbsPath> {
-    let data = ["postgresdata", "synapse/media_store", "redis"].map(layout::in_root);
+    let data = stack::ALL.into_iter().flat_map(|room| room.folders()).map(|folder| folder.path);
     let more = ["/var/lib/containers", "/var/log", "/usr"].map(AbsPath::known);
     [AbsPath::known(layout::ROOT)].into_iter().chain(data).chain(more).collect()
 }
@@ -98,6 +91,6 @@ mod tests {
         assert!(is_full(room(60, 1000, None)));
         assert!(is_full(room(5000, 8000, Some(12))));
         assert_eq!(left(room(5000, 8000, Some(12))), "12 more files can be made there");
-        assert_eq!(left(room(60, 2048, Some(9000))), "60.0 MiB of 2.0 GiB are free there");
+        assert_eq!(left(room(60, 2048, Some(9000))), "60 MiB of 2.0 GiB are free there");
     }
 }

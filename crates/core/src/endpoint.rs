@@ -35,8 +35,6 @@ pub enum Reach {
     Proxies,
     /// Anybody on the internet.
     Anybody,
-    /// Nobody outside the guest.
-    Guest,
 }
 
 /// Which requests to a host are for an endpoint.

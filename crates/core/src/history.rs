@@ -69,7 +69,7 @@ pub enum Outcome {
     UnderWay,
     /// It ran, or runs.
     Kept,
-    /// It did not do, and the one before was put back.
+    /// It failed, and the one before was put back.
     Undone {
         /// Why.
         why: String,

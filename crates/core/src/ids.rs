@@ -1,5 +1,5 @@
 //! The names of resources. They stand in plans and journals, so they are part of the
-//! program's interface; whoever means a resource names the constant.
+//! program's interface; code names a resource by its constant.
 
 use std::{borrow::Cow, fmt};
 
@@ -65,7 +65,7 @@ pub const GUEST_DISK: ResourceId = ResourceId(Cow::Borrowed("guest/disk"));
 pub const GUEST_INTERFACE: ResourceId = ResourceId(Cow::Borrowed("guest/interface"));
 /// Settings of the guest's kernel.
 pub const GUEST_KERNEL: ResourceId = ResourceId(Cow::Borrowed("guest/kernel"));
-/// What is shown to whoever logs in.
+/// What is shown at login.
 pub const GUEST_MOTD: ResourceId = ResourceId(Cow::Borrowed("guest/motd"));
 /// The guest's packages.
 pub const GUEST_PACKAGES: ResourceId = ResourceId(Cow::Borrowed("guest/packages"));

@@ -28,7 +28,7 @@ pub const WATCH_TIMER: &str = "matrix-watch.timer";
 pub const BINARY: &str = "/usr/local/bin/matrix-podman";
 /// The program where the Debian package puts it.
 pub const PACKAGED: &str = "/usr/bin/matrix-podman";
-/// What shows whoever enters the guest how it is.
+/// Shows people who enter the guest how it is.
 pub const MOTD_HOOK: &str = "/etc/profile.d/zz-matrix-podman.sh";
 /// Network of database, cache and Synapse; no way out, none in.
 pub const DB_NETWORK: &str = "matrix-db";
@@ -67,13 +67,13 @@ pub fn container_claim(site: &str) -> AbsPath {
     machine_state(site).join("container-claim.json")
 }
 
-/// Is there while a container of Proxmox's has to be restarted for settings that it
+/// Is there while a Proxmox container has to be restarted for settings that it
 /// got to take hold.
 pub fn container_restart(site: &str) -> AbsPath {
     machine_state(site).join("container-restart")
 }
 
-/// The ssh keys that a container of Proxmox's is made with, while it is made.
+/// The ssh keys that a Proxmox container is made with, while it is made.
 pub fn container_keys(site: &str) -> AbsPath {
     machine_state(site).join("container-keys.pub")
 }
@@ -160,6 +160,9 @@ pub fn backup_password(site: &str, name: &RepositoryName) -> AbsPath {
 pub fn backup_key(site: &str, name: &RepositoryName) -> AbsPath {
     repository_state(site, name).join("backup-key")
 }
+
+/// The folder of the media, below [`ROOT`].
+pub const MEDIA: &str = "synapse/media_store";
 
 /// A path below [`ROOT`].
 pub fn in_root(name: &str) -> AbsPath {

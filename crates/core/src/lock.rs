@@ -47,7 +47,7 @@ impl LockedImages {
         self.unknown.clone_from(&before.unknown);
     }
 
-    /// All images, whoever knows their services.
+    /// All images, those of unknown services too.
     pub fn all(&self) -> impl Iterator<Item = &LockedImage> {
         self.known.values().chain(self.unknown.values())
     }

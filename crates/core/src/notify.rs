@@ -161,12 +161,12 @@ mod tests {
 
     #[test]
     fn each_way_has_its_form() {
-        let notice = notice(false, "synapse 1.164.0 did not do:\n it was not\u{1b}[31m ready");
+        let notice = notice(false, "synapse 1.164.0 failed:\n it was not\u{1b}[31m ready");
         assert_eq!(
             notice.line(),
-            "2026-11-15T05:41:07Z update failed: synapse 1.164.0 did not do: it was not[31m ready\n"
+            "2026-11-15T05:41:07Z update failed: synapse 1.164.0 failed: it was not[31m ready\n"
         );
-        insta::assert_snapshot!(notice.json().unwrap(), @r#"{"server":"matrix.home.arpa","subject":"update","well":false,"what":"synapse 1.164.0 did not do: it was not[31m ready","at":"2026-11-15T05:41:07Z","text":"✗ Update of matrix.home.arpa: synapse 1.164.0 did not do: it was not[31m ready","content":"✗ Update of matrix.home.arpa: synapse 1.164.0 did not do: it was not[31m ready"}"#);
+        insta::assert_snapshot!(notice.json().unwrap(), @r#"{"server":"matrix.home.arpa","subject":"update","well":false,"what":"synapse 1.164.0 failed: it was not[31m ready","at":"2026-11-15T05:41:07Z","text":"✗ Update of matrix.home.arpa: synapse 1.164.0 failed: it was not[31m ready","content":"✗ Update of matrix.home.arpa: synapse 1.164.0 failed: it was not[31m ready"}"#);
     }
 
     #[test]

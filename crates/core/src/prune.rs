@@ -9,14 +9,15 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Side, Spare},
     layout,
     lock::Lock,
     name::{AbsPath, Digest},
     observed::{Gap, Observed, Seen},
-    resource, stack,
-    status::human,
+    resource,
+    size::Bytes,
+    stack,
     update::{self, Generation, History, OldCluster, Was},
 };
 
@@ -131,7 +132,10 @@ impl Surplus {
                 }
                 None => surplus.removable.push(Spared {
                     thing: thing("nothing runs from it any more".to_owned()),
-                    effect: Effect::RemoveImage { id: image.id.clone(), names: image.names.clone() },
+                    effect: Effect::Here(Local::RemoveImage {
+                        id: image.id.clone(),
+                        names: image.names.clone(),
+                    }),
                 }),
             }
         }
@@ -149,7 +153,7 @@ impl Surplus {
                     why: "nobody looked at them for so long; they are fetched again when somebody does"
                         .to_owned(),
                 },
-                effect: Effect::ForgetRemoteMedia { before },
+                effect: Effect::Here(Local::ForgetRemoteMedia { before }),
             });
         }
         surplus.removable.sort_by(|one, other| {
@@ -173,7 +177,7 @@ impl Surplus {
             } else {
                 self.removable.push(Spared {
                     thing: thing(format!("it was taken before generation {number} was tried")),
-                    effect: Effect::RemoveFile { side: Side::Guest, path: path.clone() },
+                    effect: Effect::Here(Local::RemoveFile { side: Side::Guest, path: path.clone() }),
                 });
             }
         }
@@ -212,7 +216,7 @@ impl Surplus {
             };
             let thing = Thing { kind: Kind::Cluster, name: path, bytes, why };
             if asked || cluster.was == Was::BeingRemoved {
-                let effect = Effect::RemoveCluster { name: cluster.name.clone() };
+                let effect = Effect::Here(Local::RemoveCluster { name: cluster.name.clone() });
                 self.removable.push(Spared { thing, effect });
             } else {
                 self.kept.push(thing);
@@ -232,7 +236,7 @@ impl Surplus {
                     bytes: *bytes,
                     why: "what was on the server when a dump took its place; nothing else has it".to_owned(),
                 },
-                effect: Effect::DropDatabase { name: name.clone() },
+                effect: Effect::Here(Local::DropDatabase { name: name.clone() }),
             });
         }
     }
@@ -282,7 +286,7 @@ fn history(seen: &Observed) -> Seen<History> {
 /// What is said before somebody agrees.
 pub fn summary(surplus: &Surplus) -> String {
     let count = surplus.removable.len();
-    let size = human(surplus.bytes());
+    let size = Bytes(surplus.bytes()).rounded();
     let shared = if surplus.removable.iter().any(|s| s.thing.kind == Kind::Image) { "at most " } else { "" };
     format!("{count} thing{} can go: {shared}{size}", if count == 1 { "" } else { "s" })
 }

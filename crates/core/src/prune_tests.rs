@@ -155,7 +155,7 @@ fn what_the_way_back_needs_stays_and_what_is_not_ours_is_left_alone() {
     );
     assert_eq!(surplus.bytes(), 1211);
     assert_eq!(summary(&surplus), "5 things can go: at most 1.1 KiB");
-    let Effect::RemoveImage { names, .. } = &surplus.removable[1].effect else { panic!() };
+    let Effect::Here(Local::RemoveImage { names, .. }) = &surplus.removable[1].effect else { panic!() };
     assert_eq!(names.len(), 2, "an image goes with all its names");
 }
 
@@ -169,7 +169,7 @@ fn remote_media_go_only_when_that_was_asked_for() {
     .unwrap();
     let last = surplus.removable.last().unwrap();
     assert_eq!((last.thing.kind, last.thing.bytes), (Kind::RemoteMedia, 50));
-    assert_eq!(last.effect, Effect::ForgetRemoteMedia { before: 7 });
+    assert_eq!(last.effect, Effect::Here(Local::ForgetRemoteMedia { before: 7 }));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn old_clusters_go_only_when_that_was_asked_for_and_never_the_one_that_serves() 
     assert!(why(2).contains("`rollback` goes back to it, to generation 2"), "{}", why(2));
     assert!(why(1).contains("when PostgreSQL 15 was left"), "{}", why(1));
     assert!(why(3).contains("left again"), "{}", why(3));
-    assert_eq!(clusters[2].effect, Effect::RemoveCluster { name: "17".to_owned() });
+    assert_eq!(clusters[2].effect, Effect::Here(Local::RemoveCluster { name: "17".to_owned() }));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn two_dumps_stay_where_only_one_leads_back() {
     };
     let spared = |number| Spared {
         thing: dump(number),
-        effect: Effect::RemoveFile { side: Side::Guest, path: update::dump_of(number) },
+        effect: Effect::Here(Local::RemoveFile { side: Side::Guest, path: update::dump_of(number) }),
     };
     let surplus = Surplus { removable: vec![spared(2), spared(10), spared(9)], kept: vec![dump(11)] };
     let gone: Vec<String> = outlived(surplus, None).into_iter().map(|spared| spared.thing.name).collect();

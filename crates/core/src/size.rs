@@ -14,6 +14,8 @@ pub struct Bytes(pub u64);
 
 const UNITS: [(char, u64); 4] = [('T', 1 << 40), ('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
 
+const NAMES: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
 impl Bytes {
     /// `n` mebibytes.
     pub const fn mib(n: u64) -> Self {
@@ -28,6 +30,21 @@ impl Bytes {
     /// Whole mebibytes in this size, rounded down.
     pub const fn as_mib(self) -> u64 {
         self.0 >> 20
+    }
+
+    /// For a person, to a tenth: `812.5 MiB`, `20 GiB`.
+    pub fn rounded(self) -> String {
+        let mut unit = 0;
+        let mut tenths = u128::from(self.0) * 10;
+        while tenths >= 10_240 && unit < NAMES.len() - 1 {
+            tenths /= 1024;
+            unit += 1;
+        }
+        if unit == 0 || tenths >= 100 {
+            format!("{} {}", tenths / 10, NAMES[unit])
+        } else {
+            format!("{}.{} {}", tenths / 10, tenths % 10, NAMES[unit])
+        }
     }
 
     /// Checks `text`; the error says what is wrong with it.
@@ -115,6 +132,21 @@ impl Seconds {
         Self(n * 86_400)
     }
 
+    /// For a person, in one unit: `5 hours`.
+    pub fn rounded(self) -> String {
+        match self.0 {
+            0..60 => "less than a minute".to_owned(),
+            60..7200 => format!("{} min", self.0 / 60),
+            7200..172_800 => format!("{} hours", self.0 / 3600),
+            _ => format!("{} days", self.0 / 86_400),
+        }
+    }
+
+    /// How long ago something was, for a person.
+    pub fn ago(self) -> String {
+        if self.0 < 60 { "just now".to_owned() } else { format!("{} ago", self.rounded()) }
+    }
+
     /// Checks `text`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let form = || Invalid::new("a span of time looks like 90d, 12h, 5m or 30s");
@@ -187,6 +219,31 @@ mod tests {
         }
         for bad in ["", "M", "-1M", "1.5G", "1 G", "1X", "99999999999T", "MM", "4GG", "4BB"] {
             assert!(Bytes::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_500_000, "1.4 MiB"),
+            (20 << 20, "20 MiB"),
+            (1023 << 20, "1023 MiB"),
+            (20 << 30, "20 GiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(Bytes(bytes).rounded(), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn spans_for_people() {
+        for (seconds, text) in
+            [(5, "just now"), (60, "1 min ago"), (7300, "2 hours ago"), (400_000, "4 days ago")]
+        {
+            assert_eq!(Seconds(seconds).ago(), text);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Podman flushes its lists, and not what is in its layers: after a power cut an
 //! image can be there by name with empty files in it, and one that is loaded
-//! again takes the layers that are there. So whoever writes to the storage notes
+//! again takes the layers that are there. So what writes to the storage notes
 //! it first, and takes the note back when everything was flushed. What stands
 //! there after a boot says whether the storage can be relied on.
 

@@ -410,7 +410,7 @@ fn what_is_wrong_in_the_guest() {
             _ => None,
         }
     };
-    one(&system(|m| m.disk_free = Bytes::mib(500)), "guest/disk", "fail: only 0.4 GiB");
+    one(&system(|m| m.disk_free = Bytes::mib(500)), "guest/disk", "fail: only 500 MiB");
     one(&system(|m| m.disk_free = Bytes::gib(2)), "guest/disk", "weaker: only 2.0 GiB");
     one(&system(|m| m.memory_free = Bytes::mib(100)), "guest/memory", "of memory are free");
     one(

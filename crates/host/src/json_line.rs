@@ -1,4 +1,4 @@
-//! Values as lines of JSON, for whoever reads them one by one.
+//! Values as lines of JSON, to be read one at a time.
 
 use std::io::{self, Write};
 

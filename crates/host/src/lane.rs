@@ -36,11 +36,11 @@ impl Road {
 }
 
 /// The right to load; dropping it lets the next one go.
-pub(crate) struct OnLane<'a>(&'a LoadLane);
+pub(crate) struct LoadTurn<'a>(&'a LoadLane);
 
 impl LoadLane {
     /// Waits for the turn of `service`.
-    pub(crate) fn take(&self, service: Service) -> OnLane<'_> {
+    pub(crate) fn take(&self, service: Service) -> LoadTurn<'_> {
         let mut road = self.road();
         road.waiting.insert(service);
         if Some(&service) != Service::ALL.first() {
@@ -56,7 +56,7 @@ impl LoadLane {
             .unwrap_or_else(PoisonError::into_inner);
         road.waiting.remove(&service);
         road.loading = Some(service);
-        OnLane(self)
+        LoadTurn(self)
     }
 
     fn road(&self) -> MutexGuard<'_, Road> {
@@ -64,7 +64,7 @@ impl LoadLane {
     }
 }
 
-impl Drop for OnLane<'_> {
+impl Drop for LoadTurn<'_> {
     fn drop(&mut self) {
         self.0.road().loading = None;
         self.0.changed.notify_all();

@@ -1,4 +1,4 @@
-//! How the server in this guest is, for whoever enters it: read from files
+//! How the server in this guest is, for people who enter it: read from files
 //! alone, so that nothing that hangs can keep a person waiting.
 
 use std::{fs, net::Ipv4Addr, path::Path};

@@ -125,7 +125,7 @@ impl<'a> Program<'a> {
     pub fn output(self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let ended = self.drive(&mut |bytes| keep(&mut stdout, bytes), &mut |bytes| {
-            // Whoever complains without end has been understood.
+            // Endless complaints are read no further.
             let _ = keep(&mut stderr, bytes);
         });
         match ended {

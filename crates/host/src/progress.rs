@@ -1,4 +1,4 @@
-//! What work tells whoever watches it.
+//! What work reports while it goes on.
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@
 //!
 //! What is nearby never does: the guest, Nginx Proxy Manager, and addresses of
 //! the network at home. A proxy could not reach them, and what is sent to them
-//! (a password of NPM's, a token) is not for it to see. For everything else the
+//! (NPM's password, a token) is not for it to see. For everything else the
 //! environment's usual variables hold: `https_proxy`, `http_proxy`, `all_proxy`
 //! and `no_proxy`, in small letters or capitals.
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use matrix_podman_core::size::Bytes;
+
 use crate::failure::{Doing, Failure};
 
 /// Fails unless the disk that `folder` is on, or will be, has `needs` bytes left:
@@ -16,7 +18,7 @@ pub(crate) fn check(folder: &Path, needs: u64) -> Result<(), Failure> {
     }
     Err(Failure::new(
         doing(),
-        format!("{} MiB are free in the guest, and {} MiB are needed", free >> 20, needs >> 20),
+        format!("{} are free in the guest, and {} are needed", Bytes(free).rounded(), Bytes(needs).rounded()),
     )
     .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
 }

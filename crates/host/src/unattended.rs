@@ -44,7 +44,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What came of it was told, to whoever wants to know.
+    /// What came of it was reported.
     pub fn told(mut self) {
         // What cannot be written is told once more than needed.
         let _ = write(&mut self.file, "");

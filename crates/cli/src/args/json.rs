@@ -15,7 +15,7 @@ pub const WITHOUT_DATA: [(&str, &str); 11] = [
     ("man", "writes files for man"),
     ("agent", "its output is one side of a connection"),
     ("receive", "only the program on the other machine reads what it says"),
-    ("motd", "prints for whoever logs in"),
+    ("motd", "prints for people who log in"),
     ("machine-start", "runs at boot, for the machine's log"),
     ("machine-names", "runs as long as the bridge is there"),
 ];

@@ -274,7 +274,10 @@ impl SiteBackups {
             return super::OK;
         }
         if !self.out.can_ask() {
-            return Err(Error::usage("nobody can be asked for the password", "type this on a terminal"));
+            return Err(Error::usage(
+                "there is no terminal to ask for the password on",
+                "type this on a terminal",
+            ));
         }
         let typed = self.out.ask_secret("The password, as you noted it: ")?;
         if typed.trim() == password.reveal() {

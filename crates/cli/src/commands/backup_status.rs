@@ -22,9 +22,9 @@ use crate::output::ago;
 pub struct Backups {
     name: RepositoryName,
     repository: String,
-    /// When one is made by itself.
+    /// When one is made automatically.
     schedule: String,
-    /// Whether there is anything that makes them by itself.
+    /// Whether anything makes them automatically.
     by_itself: bool,
     /// The last one that was tried from this machine.
     last: Option<Record>,
@@ -100,7 +100,7 @@ impl Backups {
         let mut backup = Row::new("backup", tone, made);
         backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}{named}", self.repository)));
         if !self.by_itself {
-            backup.pieces.push(Piece::new(Tone::Care, "   only when somebody types it"));
+            backup.pieces.push(Piece::new(Tone::Care, "   manual only"));
         }
         let (tone, drilled) = match &self.drill {
             // What anybody could have written proves nothing.

@@ -1,4 +1,4 @@
-//! What `up` asks before a container of Proxmox's is made: which storage or
+//! What `up` asks before a Proxmox container is made: which storage or
 //! bridge, where the default is not there, and root's password.
 
 use matrix_podman_core::{
@@ -7,7 +7,7 @@ use matrix_podman_core::{
         Defaults, RootPassword,
         edit::{Edit, edit},
     },
-    effect::Effect,
+    effect::{Effect, TwoSided},
     ids,
     observed::{Gap, Observed},
     plan::Plan,
@@ -63,7 +63,9 @@ fn answer(choice: &Choice, out: &Reporter) -> Result<Option<String>, Error> {
 /// to be made.
 pub fn root_password(world: &World, plan: &Plan, out: &Reporter) -> Result<(), Error> {
     let makes = plan.entries.iter().any(|entry| match &entry.diff {
-        Diff::Change(step) => step.effects.iter().any(|effect| matches!(effect, Effect::CreateContainer(_))),
+        Diff::Change(step) => {
+            step.effects.iter().any(|effect| matches!(effect, Effect::Both(TwoSided::CreateContainer(_))))
+        }
         Diff::Later { .. } => entry.id == ids::GUEST_CONTAINER,
         _ => false,
     });
@@ -72,7 +74,7 @@ pub fn root_password(world: &World, plan: &Plan, out: &Reporter) -> Result<(), E
     }
     if !out.may_ask() {
         return Err(Error::usage(
-            "proxmox.root_password = \"ask\", and nobody can be asked",
+            "proxmox.root_password = \"ask\", and there is no terminal to ask on",
             "run it on a terminal, or write the path of a file with the password there",
         ));
     }

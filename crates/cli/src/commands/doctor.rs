@@ -122,7 +122,7 @@ fn fix(
         out.report(&Diagnosed(&diagnosis))?;
         out.say(&format!("\n{} {}", styled(BOLD, "mending:"), finding.mend.command()));
         match &finding.mend {
-            // It shows its plan and asks by itself.
+            // It shows its plan and asks.
             Mend::Up => {
                 let up = args::Up { settings: Settings::default(), yes: args.yes, remove_failed: false };
                 up::run(config, &up, out)?;

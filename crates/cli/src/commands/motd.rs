@@ -1,4 +1,4 @@
-//! `motd`: what whoever enters the guest should know.
+//! `motd`: what people who enter the guest should know.
 
 use matrix_podman_host::motd;
 

@@ -86,7 +86,7 @@ impl Outlook {
             timer: proposal.and_then(|p| {
                 // The machine's own timer makes a snapshot as this here does.
                 let in_guest = matches!(by, Ok(Side::Guest));
-                p.precaution.of_the_timer(world.site().config.update.auto && in_guest)
+                p.precaution.what_the_timer_lacks(world.site().config.update.auto && in_guest)
             }),
             program: Program {
                 version: env!("CARGO_PKG_VERSION"),

@@ -131,7 +131,7 @@ impl Restoring {
         let mut begun_before = begun.snapshot();
         let mut reached = look(world, begun_before.is_some())?;
         if reached.changed_nothing(begun_before.is_some()) {
-            out.say("An earlier restore was cut off before anything was changed: the data are the old ones.");
+            out.say("An earlier restore was cut off before anything was changed: the old data is in place.");
             begun.end()?;
             begun_before = None;
         }
@@ -246,7 +246,7 @@ impl Restoring {
         }
         if reached == Reached::Server {
             out.narrate(&format!(
-                "What was said and sent since {} is not in it. The present data are set aside in the guest, not deleted; \
+                "What was said and sent since {} is not in it. The present data is set aside in the guest, not deleted; \
                  `matrix-podman backup restore --back` brings them back. The server is away meanwhile.",
                 snapshot.time
             ));
@@ -310,7 +310,7 @@ pub(super) fn back(
         return Err(Error::usage(why, hint));
     };
     out.narrate(&format!(
-        "{} the data that were set aside at {chosen}. The present data are set aside in their place, not deleted. The \
+        "{} the data that was set aside at {chosen}. The present data is set aside in its place, not deleted. The \
          server is away meanwhile.",
         styled(BOLD, "Bringing back")
     ));
@@ -398,7 +398,10 @@ fn password(args: &args::Restore, out: &Reporter) -> Result<Password, Error> {
         Some(_) => piped_text().map_err(|e| Failure::new("read the password", e))?,
         None if out.can_ask() => out.ask_secret("The repository's password: ")?,
         None => {
-            return Err(Error::usage("nobody can be asked for the password", "add --password-file FILE"));
+            return Err(Error::usage(
+                "there is no terminal to ask for the password on",
+                "add --password-file FILE",
+            ));
         }
     };
     Ok(Password::typed(&typed))

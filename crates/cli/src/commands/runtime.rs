@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     observed::{Gap, Observed},
     service::ServiceId,
@@ -47,7 +47,10 @@ pub fn upgrade(
     let before = versions(world)?;
     up::at_work(world, found, "update", out, |journal, listener| {
         let update = Update { world, journal, listener, by };
-        update.act("Try newer packages that containers run by", &Effect::UpgradeRuntime { image })?;
+        update.act(
+            "Try newer packages that containers run by",
+            &Effect::Here(Local::UpgradeRuntime { image }),
+        )?;
         Ok(journal.end(true)?)
     })?;
     let after = versions(world)?;

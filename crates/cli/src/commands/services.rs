@@ -3,7 +3,12 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{effect::Effect, service::Service, size::Seconds, stack};
+use matrix_podman_core::{
+    effect::{Effect, Local},
+    service::Service,
+    size::Seconds,
+    stack,
+};
 use matrix_podman_host::{
     lock::{LockHolder, RunLock},
     progress::told,
@@ -34,9 +39,9 @@ impl Verb {
 
     fn effect(self, service: Service) -> Effect {
         match self {
-            Verb::Restart => Effect::StartService { service, restart: true, timeout: PATIENCE },
-            Verb::Start => Effect::StartService { service, restart: false, timeout: PATIENCE },
-            Verb::Stop => Effect::StopService { service },
+            Verb::Restart => Effect::Here(Local::StartService { service, restart: true, timeout: PATIENCE }),
+            Verb::Start => Effect::Here(Local::StartService { service, restart: false, timeout: PATIENCE }),
+            Verb::Stop => Effect::Here(Local::StopService { service }),
         }
     }
 }

@@ -120,9 +120,7 @@ fn tell(attempt: &Attempt, asked: UpdateAsked, only_packages: bool, out: &Report
             DONE
         }
         Attempt::Proposed(_) if asked.unattended => {
-            out.say(
-                "It is not done unattended: if it did not do, what people wrote meanwhile would be lost.",
-            );
+            out.say("It is not applied unattended: if it failed, what people wrote meanwhile would be lost.");
             out.say("next: `matrix-podman update`, at a quiet hour");
             DONE
         }

@@ -17,7 +17,7 @@ mod terminal;
 pub mod testing;
 
 use anstyle::{AnsiColor, Style};
-use matrix_podman_core::status;
+use matrix_podman_core::size::{Bytes, Seconds};
 
 pub use confirm::{AtStake, Confirmation, NameToType, Otherwise};
 pub use console::{passing, piped_line, piped_text, say};
@@ -48,12 +48,12 @@ pub fn styled(style: Style, text: &str) -> String {
 
 /// A size as people say it.
 pub fn bytes(count: u64) -> String {
-    status::human(count)
+    Bytes(count).rounded()
 }
 
 /// How long ago something was, as people say it.
 pub fn ago(seconds: u64) -> String {
-    status::ago(seconds)
+    Seconds(seconds).ago()
 }
 
 /// Milliseconds as people say them.

@@ -19,7 +19,8 @@ pub use manifest::{Content, FORMAT, Manifest, MediaSum, Rows, format_with};
 pub use media::MediaList;
 pub use record::{Drilled, News, Record, Snapshot, news_file};
 pub use schedule::{Schedule, Weekday};
-pub use tree::{Entry, Kind, belongs, is_media};
+pub(crate) use tree::belongs;
+pub use tree::{Entry, Kind, is_media};
 
 /// Names in a snapshot. They are interface: people read them with `restic`.
 pub mod place {
@@ -130,9 +131,9 @@ pub struct Limits {
 /// What is done with a repository, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// When a backup is made by itself.
+    /// When a backup is made automatically.
     pub schedule: Schedule,
-    /// When the newest snapshot is tried out by itself.
+    /// When the newest snapshot is tried out automatically.
     pub drill: Schedule,
     /// How long snapshots are kept.
     pub keep: Keep,

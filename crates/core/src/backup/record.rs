@@ -98,7 +98,7 @@ impl News {
         serde_json::from_str(text).ok()
     }
 
-    /// In a line, for whoever enters the guest at the time `now`.
+    /// In a line, for people who enter the guest at the time `now`.
     pub fn line(&self, now: &str) -> String {
         let missed = |from: &Option<String>| from.as_deref().is_some_and(|from| from <= now);
         let made = match (&self.made, self.failed) {

@@ -58,7 +58,7 @@ enum Days {
 pub struct Schedule(Option<(Days, u8, u8)>);
 
 impl Schedule {
-    /// It is not done by itself.
+    /// It is not done automatically.
     pub const NEVER: Self = Self(None);
 
     /// Each day at a time.
@@ -91,7 +91,7 @@ impl Schedule {
         Ok(Self(Some((days, hour, minute))))
     }
 
-    /// Whether it is not done by itself.
+    /// Whether it is not done automatically.
     pub fn is_never(&self) -> bool {
         self.0.is_none()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Verdict, human};
+use super::{Check, Verdict};
 use crate::{
     config::Network,
     endpoint::Reach,
@@ -182,7 +182,7 @@ fn apparmor(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Che
 
 pub(super) fn memory(site: &Site, _: &Observed, machine: &MachineInfo) -> Seen<Option<Check>> {
     let wanted = *site.config.guest.memory;
-    let (has, free) = (human(machine.memory), human(machine.memory_free));
+    let (has, free) = (machine.memory.rounded(), machine.memory_free.rounded());
     Ok(Some(if machine.memory < MEMORY {
         Check::fail("memory", format!("this machine has {has} of memory"), "give it at least 2G")
     } else if !site.backend.is_this_machine() && machine.memory < wanted {
@@ -200,7 +200,7 @@ fn disk(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Chec
     if !is_new(site, seen)? {
         return growth(site, seen, machine);
     }
-    let free = human(machine.disk_free);
+    let free = machine.disk_free.rounded();
     Ok(Some(if machine.disk_free < ROOM {
         Check::fail(
             "disk",
@@ -231,13 +231,17 @@ fn growth(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<Ch
     Ok((machine.disk_free < more).then(|| {
         Check::weaker(
             "disk",
-            format!("guest.disk grows by {}, and /var has {} left", human(more), human(machine.disk_free)),
+            format!(
+                "guest.disk grows by {}, and /var has {} left",
+                more.rounded(),
+                machine.disk_free.rounded()
+            ),
             "once this machine's disk is full, the guest cannot write to its own",
         )
     }))
 }
 
-/// What keeps a guest of plain LXC's from filling the machine's own file system: a disk
+/// What keeps a plain LXC guest from filling the machine's own file system: a disk
 /// of its own, where it was made with one.
 fn disk_limit(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     if site.backend.is_this_machine() {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{
-    Check, human,
+    Check,
     preflight::{self, ROOM},
 };
 use crate::{
@@ -41,7 +41,7 @@ fn is_new(site: &Site, seen: &Observed) -> Seen<bool> {
     Ok(matches!(find_container(site, seen)?, Place::Absent))
 }
 
-fn odd(answer: &Answer) -> Gap {
+fn unexpected(answer: &Answer) -> Gap {
     Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"))
 }
 
@@ -65,7 +65,7 @@ fn versions(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>
     }
     let versions = match seen.proxmox(Question::Versions)? {
         Answer::Versions(versions) => versions,
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     let version = |package: &str| versions.get(package).map(String::as_str).unwrap_or("unknown");
     let (manager, container) = (version("pve-manager"), version("pve-container"));
@@ -97,21 +97,21 @@ fn quorum(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> 
             "the cluster of this node has no quorum, so Proxmox allows no changes",
             "`pvecm status` shows which nodes are missing; bring them back first",
         ),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     }))
 }
 
 fn storages(seen: &Observed) -> Seen<&[Storage]> {
     match seen.proxmox(Question::Storages { node: node(seen)? })? {
         Answer::Storages(all) => Ok(all),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
 /// The storages that could hold what is asked for, for a message.
 fn others(all: &[Storage], fits: fn(&Storage) -> bool) -> String {
     let fitting: Vec<String> =
-        all.iter().filter(|s| fits(s)).map(|s| format!("{} ({} free)", s.name, human(s.free))).collect();
+        all.iter().filter(|s| fits(s)).map(|s| format!("{} ({} free)", s.name, s.free.rounded())).collect();
     if fitting.is_empty() { "there is none on this node".to_owned() } else { fitting.join(", ") }
 }
 
@@ -141,18 +141,21 @@ fn fit(all: &[Storage], name: &StorageName, key: &str, disks: bool, least: Bytes
     if storage.free < least {
         return Check::fail(
             "storage",
-            format!("the storage {name} ({key}) has {} left and {least} are needed", human(storage.free)),
+            format!("the storage {name} ({key}) has {} left and {least} are needed", storage.free.rounded()),
             format!("make room on it, or {choose}"),
         );
     }
     if storage.free < wanted {
         return Check::weaker(
             "storage",
-            format!("the storage {name} has {} left, less than the {wanted} of {key}", human(storage.free)),
+            format!(
+                "the storage {name} has {} left, less than the {wanted} of {key}",
+                storage.free.rounded()
+            ),
             "the disk can be filled only as far as the storage has room",
         );
     }
-    Check::pass("storage", format!("{name} has {} left", human(storage.free)))
+    Check::pass("storage", format!("{name} has {} left", storage.free.rounded()))
 }
 
 fn storage(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
@@ -183,7 +186,7 @@ fn templates(site: &Site, seen: &Observed) -> Seen<Vec<String>> {
     }
     match seen.proxmox(Question::Templates { storage })? {
         Answer::Names(volumes) => Ok(volumes.clone()),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -204,7 +207,7 @@ fn template(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<
     }
     let offered = match seen.proxmox(Question::Offered)? {
         Answer::Names(files) => files,
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     Ok(Some(match &site.config.proxmox.template {
         Some(file) if !offered.iter().any(|offer| offer == file.as_str()) => {
@@ -236,7 +239,7 @@ fn template(site: &Site, seen: &Observed, machine: &MachineInfo) -> Seen<Option<
 fn bridges(seen: &Observed) -> Seen<&[String]> {
     match seen.proxmox(Question::Bridges { node: node(seen)? })? {
         Answer::Names(names) => Ok(names),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -288,7 +291,7 @@ fn id(site: &Site, seen: &Observed, _: &MachineInfo) -> Seen<Option<Check>> {
     }
     Ok(Some(match seen.proxmox(Question::NextId)? {
         Answer::Id(id) => Check::pass("id", format!("{id} is free for the container")),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     }))
 }
 
@@ -373,8 +376,10 @@ pub fn choices(site: &Site, seen: &Observed) -> Seen<Vec<Choice>> {
     let mut storage = |name: &StorageName, key: &'static str, what: &str, fits: fn(&Storage) -> bool| {
         let missing = !all.iter().any(|s| s.is(name) && fits(s));
         if missing && default(key) == Some(name.as_str()) {
-            let answers =
-                all.iter().filter(|s| fits(s)).map(|s| (s.name.clone(), format!("{} free", human(s.free))));
+            let answers = all
+                .iter()
+                .filter(|s| fits(s))
+                .map(|s| (s.name.clone(), format!("{} free", s.free.rounded())));
             choices.push(Choice {
                 key,
                 question: format!("This node has no storage {name} for {what}. Which one?"),

@@ -116,7 +116,7 @@ pub fn user_id_preview(domain: &Domain) -> [UserIdChoice; 2] {
     };
     let matrix = domain.child("matrix");
     [
-        choice(matrix.clone().into(), format!("works by itself: {matrix} is this server")),
+        choice(matrix.clone().into(), format!("works automatically: {matrix} is this server")),
         choice(
             domain.clone().into(),
             format!("shorter; https://{domain}/.well-known/matrix/ has to lead to this server, always"),

@@ -134,7 +134,7 @@ pub(super) fn undrilled(case: &Case<'_>) -> Found {
     Ok(None)
 }
 
-/// Nothing makes backups by itself.
+/// Nothing makes backups automatically.
 pub(super) fn timer(case: &Case<'_>) -> Found {
     if repositories(case).is_empty() || cron_lines(&case.site.config).is_empty() {
         return Ok(None);
@@ -162,7 +162,7 @@ pub(super) fn timer(case: &Case<'_>) -> Found {
         true => Mend::Up,
         false => Mend::Type("apt-get install cron && matrix-podman up".to_owned()),
     };
-    Ok(Some(("Nothing makes backups by itself.".to_owned(), evidence, mend)))
+    Ok(Some(("Nothing makes backups automatically.".to_owned(), evidence, mend)))
 }
 
 #[cfg(test)]

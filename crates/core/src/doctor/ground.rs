@@ -3,7 +3,7 @@
 
 use super::{Case, Found, Mend};
 use crate::{
-    disk::{self, human},
+    disk,
     fact::{Ran, Room, Side},
     ids, layout,
     lock::LockedImages,
@@ -11,7 +11,7 @@ use crate::{
     observed::Seen,
     resource::read_lock,
     service::ServiceId,
-    size::Bytes,
+    size::{Bytes, Seconds},
     stack::{self, Data},
 };
 
@@ -56,7 +56,7 @@ pub(super) fn disk_low(case: &Case<'_>) -> Found {
     Ok(rooms(case)?.into_iter().find(|(_, room)| low(room)).map(|(path, room)| {
         (
             format!("The disk that holds {path} is nearly full."),
-            vec![format!("{} of {} are free there", human(room.free), human(room.total))],
+            vec![format!("{} of {} are free there", Bytes(room.free).rounded(), Bytes(room.total).rounded())],
             make_room(case),
         )
     }))
@@ -70,20 +70,12 @@ pub(super) fn clock(case: &Case<'_>) -> Found {
     Ok(match &clock.file {
         Some((path, written)) if *written > clock.now + AHEAD => Some((
             "The clock is wrong: it is behind what was already written.".to_owned(),
-            vec![format!("{path} was last written {} from now", span(written - clock.now))],
+            vec![format!("{path} was last written {} from now", Seconds(written - clock.now).rounded())],
             // A guest has the machine's clock and cannot set it.
             Mend::Type("timedatectl set-ntp true   (on the machine, whose clock the guest uses)".to_owned()),
         )),
         _ => None,
     })
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..=7199 => format!("{} minutes", seconds / 60),
-        7200..=172_799 => format!("{} hours", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 pub(super) fn names(case: &Case<'_>) -> Found {

@@ -68,7 +68,7 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
     )))
 }
 
-/// A container of Proxmox's that is locked while nothing is at work on it.
+/// A Proxmox container that is locked while nothing is at work on it.
 pub(super) fn locked(case: &Case<'_>) -> Found {
     Ok(case.site.backend.guest_lock(case.site, case.seen)?.filter(|locked| locked.is_left()).map(|locked| {
         let mend = if locked.ours.is_empty() { Mend::Type(locked.way_out()) } else { Mend::Up };

@@ -20,7 +20,7 @@ pub struct UnitState {
     pub file: String,
     /// Whether its file changed since systemd read it.
     pub stale: bool,
-    /// How often systemd restarted it by itself.
+    /// How often systemd restarted it.
     pub restarts: u32,
 }
 

@@ -106,7 +106,7 @@ pub struct Memory {
     pub units: BTreeMap<String, u64>,
 }
 
-/// A timer of systemd's.
+/// A systemd timer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
     /// When it starts its unit next, in seconds since 1970; `None` when it does not.

@@ -42,7 +42,7 @@ pub fn certificate_problem(tls: &Tls, host: &Host) -> Option<String> {
 pub fn certificate_hint(distrust: &Distrust) -> &'static str {
     match distrust {
         Distrust::Expired => {
-            "renew the certificate where TLS ends, and see why that did not happen by itself"
+            "renew the certificate where TLS ends, and see why that did not happen automatically"
         }
         Distrust::NotYetValid => "see whether the clock of this machine is right (`date`)",
         Distrust::WrongName => "where TLS ends, use a certificate for that very name",

@@ -1,7 +1,11 @@
-//! The words that a room says in what may be wrong with its service. They are below the rooms, and know
-//! nothing of questions and plans: [`RoomCase`] is all that a cause of a room's sees of the world.
+//! The words in which a room says what may be wrong with its service, and how that is checked. They are below
+//! the rooms, and know nothing of questions and plans: a cause sees [`RoomCase`] of the world, a check
+//! [`RoomView`], and no more.
 
+mod check;
+mod inside;
 mod log;
+mod net;
 mod relay;
 
 use serde::Serialize;
@@ -13,7 +17,14 @@ use crate::{
     service::ServiceId,
 };
 
+pub use check::{Check, Group, RoomCheck, RoomView, Verdict};
+pub(crate) use check::{answered, database_state};
+pub use inside::{Database, DatabaseState, InsideSynapse, PublicKey, Trial, Tried};
 pub use log::{last_words, latest, says_full, shorten};
+pub use net::{
+    Certificate, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion, HttpReply, NameAddresses,
+    PATIENCE, Silence, SrvRecord, Stage, Tls,
+};
 pub use relay::{RelayTried, Relayed};
 
 /// Why a value is not there.
@@ -84,7 +95,7 @@ impl RoomCause {
     }
 }
 
-/// What a cause of a room's looks at.
+/// What a room's cause looks at.
 pub trait RoomCase {
     /// The operator's config.
     fn config(&self) -> &Config;

@@ -67,7 +67,7 @@ impl Plan {
         })
     }
 
-    /// What whoever agrees to it agrees to: its risk, the most that its steps can
+    /// What agreeing to it covers: its risk, the most that its steps can
     /// come to by the time of their turn, and where it cannot be said yet what they
     /// are, whatever they take. It follows from what is asked for, not from the
     /// moment in which the plan was made.

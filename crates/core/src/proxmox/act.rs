@@ -7,7 +7,7 @@ use crate::{
     size::Bytes,
 };
 
-/// One call of a command of Proxmox's that changes something. Secrets travel on
+/// One call of a Proxmox command that changes something. Secrets travel on
 /// standard input, never in here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Act {

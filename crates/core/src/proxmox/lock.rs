@@ -10,7 +10,7 @@ pub fn at_work(kinds: &[String]) -> Vec<&str> {
     kinds.iter().map(String::as_str).filter(|kind| !CONSOLES.contains(kind)).collect()
 }
 
-/// What a lock of Proxmox's means.
+/// What a Proxmox lock means.
 pub fn lock_reason(lock: &str) -> String {
     match lock {
         "backup" => "a backup of it is being made (backup)".to_owned(),

@@ -148,7 +148,7 @@ pub fn entries() -> Vec<Entry> {
         ),
         act(
             &Act::RemoveSnapshot { id, name: snapshot.clone(), part: false },
-            "`guest remove-snapshot`, after asking; `update` that did, for those that earlier ones made by themselves",
+            "`guest remove-snapshot`, after asking; `update` that did, for those that earlier ones made automatically",
             "the list of snapshots does not have it",
         ),
         act(

@@ -22,7 +22,7 @@ impl Snapshot {
         self.own_words().is_some()
     }
 
-    /// The generation that it was made before, when an update made it by itself.
+    /// The generation that it was made before, when an update made it automatically.
     /// One whose description somebody changed is theirs.
     pub fn before_update(&self) -> Option<u32> {
         let number = self.own_words()?.trim_start().strip_prefix(BEFORE_UPDATE)?.split(';').next()?;

@@ -112,7 +112,7 @@ impl Chore {
         matches!(self, Self::Backup)
     }
 
-    /// Whether it is ever done by itself.
+    /// Whether it is ever done automatically.
     pub fn is_wanted(self, config: &Config) -> bool {
         match self {
             Self::Watch => Self::WORK.iter().any(|chore| chore.is_wanted(config)),

@@ -70,7 +70,7 @@ fn full_digest(unit: &str, spec: &ContainerSpec) -> Digest {
 fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
     // `Wants`, not `Requires`: a dependency that fails once at boot would leave
     // the service down for good, and a restart of the database would restart
-    // Synapse, which connects again by itself.
+    // Synapse, which reconnects.
     let after = spec.after.iter().map(|service| service.unit());
     let unit = Section::new("Unit")
         .raw("Description", format!("Matrix: {}", spec.service.title()))

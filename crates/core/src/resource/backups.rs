@@ -1,9 +1,9 @@
-//! Whether the machine makes backups by itself.
+//! Whether the machine makes backups automatically.
 
 use super::{Diff, Resource, ResourceId, Site, files::compare_on};
 use crate::{
     config::{BackendChoice, Config},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -55,11 +55,13 @@ impl Timers {
             if there?.is_some() {
                 let unit = chore.timer(config);
                 if states.get(&unit).is_some_and(|state| state.file == "enabled") {
-                    effects.push(Effect::DisableUnit { side: SIDE, unit });
+                    effects.push(Effect::Here(Local::DisableUnit { side: SIDE, unit }));
                 }
                 // The timer goes last: it is what tells that there is something to remove.
                 let files = chore.units(config).into_iter();
-                effects.extend(files.map(|file| Effect::RemoveFile { side: SIDE, path: file.path }));
+                effects.extend(
+                    files.map(|file| Effect::Here(Local::RemoveFile { side: SIDE, path: file.path })),
+                );
             }
         }
         let start: Vec<Effect> = wanted
@@ -69,26 +71,26 @@ impl Timers {
                 let runs = states.get(unit).is_some_and(|s| s.file == "enabled" && s.active == "active");
                 !runs || !difference.is_empty()
             })
-            .map(|unit| Effect::EnableUnit { side: SIDE, unit, start: true })
+            .map(|unit| Effect::Here(Local::EnableUnit { side: SIDE, unit, start: true }))
             .collect();
         if !difference.is_empty() {
-            effects.push(Effect::ReloadUnits { side: SIDE });
+            effects.push(Effect::Here(Local::ReloadUnits { side: SIDE }));
             return Ok(difference.step("the timers for backups", effects.into_iter().chain(start).collect()));
         }
         if effects.is_empty() && start.is_empty() {
             return Ok(Diff::settled(match wanted.as_slice() {
                 [] => typed(config).to_owned(),
-                _ => "the machine makes backups by itself".to_owned(),
+                _ => "the machine makes backups automatically".to_owned(),
             }));
         }
         if !effects.is_empty() {
-            effects.push(Effect::ReloadUnits { side: SIDE });
+            effects.push(Effect::Here(Local::ReloadUnits { side: SIDE }));
         }
         effects.extend(start);
         let what = if wanted.is_empty() {
-            "Let the machine no longer make backups by itself"
+            "Stop the machine's automatic backups"
         } else {
-            "Let the machine make backups by itself"
+            "Have the machine make backups automatically"
         };
         Ok(Diff::quiet(what, "the config says so", effects))
     }
@@ -104,13 +106,13 @@ impl Timers {
                 Some(_) => Diff::quiet(
                     "Let cron no longer make backups",
                     "the config says so",
-                    vec![Effect::RemoveFile { side: SIDE, path: files[0].path.clone() }],
+                    vec![Effect::Here(Local::RemoveFile { side: SIDE, path: files[0].path.clone() })],
                 ),
             });
         }
         if commands?.is_empty() {
             return Ok(Diff::settled(format!(
-                "this machine has neither systemd nor cron, so NOTHING MAKES BACKUPS by itself; have something run: \
+                "this machine has neither systemd nor cron, so NOTHING MAKES BACKUPS automatically; have something run: \
                  matrix-podman --config {} backup now --unattended",
                 files[1].path
             )));

@@ -2,7 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Site};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Fact, Side},
     ids, layout,
     observed::{Observed, Seen},
@@ -31,7 +31,7 @@ impl Resource for Program {
         Ok(Diff::quiet(
             format!("Copy the program to {}", layout::BINARY),
             "so that it can be called by its name, and by the machine's boot",
-            vec![Effect::InstallProgram { side: Side::Machine }],
+            vec![Effect::Here(Local::InstallProgram { side: Side::Machine })],
         ))
     }
 }

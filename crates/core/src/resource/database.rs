@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, read_lock};
 use crate::{
     cluster::{NewCluster, version_file},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -57,15 +57,17 @@ impl Resource for Cluster {
             });
         };
         // Only the lock says which of several clusters has the data; one that was
-        // left, or never served, is not gone back to by itself.
+        // left, or never served, is not gone back to automatically.
         let trying = self.site.trial.contains_key(&self.service);
         let serves = read_lock(seen)?.and_then(|lock| stack::cluster_major(&lock.images));
         if let Some(serves) = serves.filter(|serves| *serves != major && !trying) {
             return Ok(Diff::Blocked {
-                why: format!("the data are of PostgreSQL {serves} and the image is PostgreSQL {major}"),
+                why: format!(
+                    "the data was written by PostgreSQL {serves} and the image is PostgreSQL {major}"
+                ),
                 hint: format!(
-                    "`matrix-podman update postgres_db={major}` moves the data, and keeps the old ones; or choose an \
-                     image of PostgreSQL {serves} in [images.postgres]. The data are not touched"
+                    "`matrix-podman update postgres_db={major}` moves the data and keeps the old cluster; or choose an \
+                     image of PostgreSQL {serves} in [images.postgres]. The data is not touched"
                 ),
             });
         }
@@ -74,9 +76,11 @@ impl Resource for Cluster {
         }
         if let Some(other) = there.last() {
             return Ok(Diff::Blocked {
-                why: format!("the data are of PostgreSQL {other} and the image is PostgreSQL {major}"),
+                why: format!(
+                    "the data was written by PostgreSQL {other} and the image is PostgreSQL {major}"
+                ),
                 hint: format!(
-                    "choose an image of PostgreSQL {other} ([images.postgres] reference); the data are not touched"
+                    "choose an image of PostgreSQL {other} ([images.postgres] reference); the data is not touched"
                 ),
             });
         }
@@ -85,7 +89,11 @@ impl Resource for Cluster {
             why: "there is no database yet: UTF-8, C locale, data checksums".to_owned(),
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::InitDatabase { image: image.run, major, cluster: NewCluster::of(major) }],
+            effects: vec![Effect::Here(Local::InitDatabase {
+                image: image.run,
+                major,
+                cluster: NewCluster::of(major),
+            })],
         }))
     }
 }

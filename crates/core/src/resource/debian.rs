@@ -2,7 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Site, guest_ready};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     name::AbsPath,
@@ -64,7 +64,7 @@ impl Resource for Upgraded {
         Ok(Diff::quiet(
             "Bring the guest's Debian up to date",
             "nothing should start with known holes",
-            vec![Effect::Upgrade { stamp }],
+            vec![Effect::Here(Local::Upgrade { stamp })],
         ))
     }
 }
@@ -97,7 +97,7 @@ impl Resource for Packages {
         Ok(Diff::quiet(
             format!("Install {} in the guest", missing.join(", ")),
             "the stack runs on Podman",
-            vec![Effect::Install { side: Side::Guest, packages: missing }],
+            vec![Effect::Here(Local::Install { side: Side::Guest, packages: missing })],
         ))
     }
 }
@@ -131,7 +131,7 @@ impl Resource for Unwanted {
         Ok(Diff::quiet(
             format!("Remove {} from the guest", packages.join(", ")),
             "the guest is reached through its machine and sends no mail",
-            vec![Effect::Purge { side: Side::Guest, packages }],
+            vec![Effect::Here(Local::Purge { side: Side::Guest, packages })],
         ))
     }
 }

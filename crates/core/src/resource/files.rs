@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     desired::{DesiredFile, DesiredFolder},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{FileKind, Side},
     ids,
     name::AbsPath,
@@ -84,12 +84,12 @@ pub(super) fn compare_on(
         let right = state?
             .is_some_and(|s| s.kind == FileKind::Dir && s.mode == folder.mode && s.owner == folder.owner);
         if !right {
-            difference.effects.push(Effect::MakeDir {
+            difference.effects.push(Effect::Here(Local::MakeDir {
                 side,
                 path: folder.path.clone(),
                 mode: folder.mode,
                 owner: folder.owner,
-            });
+            }));
         }
     }
     for (file, state) in files.iter().zip(states) {
@@ -148,7 +148,7 @@ impl Resource for Settings {
         }
         let journald = difference.changes.iter().any(|c| c.path.as_str().contains("journald"));
         let after = if journald {
-            vec![Effect::RestartDaemon { unit: "systemd-journald.service".to_owned() }]
+            vec![Effect::Here(Local::RestartDaemon { unit: "systemd-journald.service".to_owned() })]
         } else {
             vec![]
         };
@@ -198,10 +198,10 @@ impl Resource for Kernel {
             return Ok(Diff::quiet(
                 "Apply the kernel's network settings again",
                 format!("{} is not in force", wrong.join(", ")),
-                vec![Effect::ApplySysctl],
+                vec![Effect::Here(Local::ApplySysctl)],
             ));
         }
-        Ok(difference.step("the kernel's settings", vec![Effect::ApplySysctl]))
+        Ok(difference.step("the kernel's settings", vec![Effect::Here(Local::ApplySysctl)]))
     }
 }
 
@@ -229,7 +229,7 @@ impl Resource for Timezone {
         Ok(Diff::quiet(
             format!("Set the guest's time zone to {}", self.site.config.timezone),
             "logs and schedules should say the time that people live by",
-            vec![Effect::Link { side: Side::Guest, path, target }],
+            vec![Effect::Here(Local::Link { side: Side::Guest, path, target })],
         ))
     }
 }
@@ -265,7 +265,7 @@ impl Resource for PodmanSettings {
         let mut removed = Vec::new();
         for (path, there) in left.into_iter().zip(there) {
             if there?.is_some() {
-                removed.push(Effect::RemoveFile { side: Side::Guest, path });
+                removed.push(Effect::Here(Local::RemoveFile { side: Side::Guest, path }));
             }
         }
         if difference.is_empty() && removed.is_empty() {

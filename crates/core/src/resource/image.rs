@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Diff, Resource, ResourceId, Site};
 use crate::{
     config::{ImageChoice, SourceChoice},
-    effect::{Effect, ImageSource},
+    effect::{Effect, ImageSource, TwoSided},
     fact::{Edition, Fact, ImageState, Side},
     ids, layout,
     lock::{Lock, LockedImage},
@@ -227,7 +227,11 @@ impl Resource for Image {
             }
             _ => source,
         };
-        Ok(Diff::quiet(what, why, vec![Effect::ObtainImage { service: self.service, from, tag }]))
+        Ok(Diff::quiet(
+            what,
+            why,
+            vec![Effect::Both(TwoSided::ObtainImage { service: self.service, from, tag })],
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids, layout,
     lock::Lock,
@@ -57,13 +57,13 @@ impl Resource for LockFile {
         let path = layout::lock_file();
         let after = lock.render().map_err(|e| Gap::Unknown(e.to_string()))?;
         let before = seen.file(Side::Guest, &path)?.and_then(|f| f.content.clone());
-        let effect = Effect::WriteFile {
+        let effect = Effect::Here(Local::WriteFile {
             side: Side::Guest,
             path: path.clone(),
             content: after.clone(),
             mode: Mode(0o644),
             owner: Owner::ROOT,
-        };
+        });
         Ok(Diff::Change(Step {
             what: format!("Write {path}"),
             why: "it says to the last byte what runs".to_owned(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     desired::DesiredFile,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     lock::LockedImage,
@@ -239,11 +239,11 @@ pub fn lower_first(sentence: &str) -> String {
 
 /// The effect that writes `file`.
 fn write(side: Side, file: &DesiredFile) -> Effect {
-    Effect::WriteFile {
+    Effect::Here(Local::WriteFile {
         side,
         path: file.path.clone(),
         content: file.content.clone(),
         mode: file.mode,
         owner: file.owner,
-    }
+    })
 }

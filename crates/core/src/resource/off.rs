@@ -2,7 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, guest_ready};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids, layout,
     name::AbsPath,
@@ -53,7 +53,7 @@ impl Resource for Off {
             let mut left = Vec::new();
             for (there, path) in files {
                 if there?.is_some() {
-                    left.push(Effect::RemoveFile { side: Side::Guest, path });
+                    left.push(Effect::Here(Local::RemoveFile { side: Side::Guest, path }));
                 }
             }
             if container.is_none() && left.is_empty() {
@@ -61,13 +61,13 @@ impl Resource for Off {
             }
             named.push(service.title());
             serves |= container.is_some();
-            effects.push(Effect::StopService { service });
+            effects.push(Effect::Here(Local::StopService { service }));
             effects.extend(left);
         }
         if effects.is_empty() {
             return Ok(Diff::settled("what is switched off does not run"));
         }
-        effects.push(Effect::ReloadUnits { side: Side::Guest });
+        effects.push(Effect::Here(Local::ReloadUnits { side: Side::Guest }));
         Ok(Diff::Change(Step {
             what: format!("Switch off {}", named.join(" and ")),
             why: "the config no longer asks for it".to_owned(),

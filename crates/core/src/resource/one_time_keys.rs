@@ -3,7 +3,7 @@
 
 use super::{Diff, Resource, ResourceId, Site, service};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids, layout,
     observed::{Observed, Seen},
@@ -34,7 +34,10 @@ impl Resource for OneTimeKeys {
             "Have Synapse forget the one-time keys",
             "the data went back in time: a key that is given out a second time breaks the encryption between two \
              devices; clients upload new ones",
-            vec![Effect::ForgetOneTimeKeys, Effect::RemoveFile { side: Side::Guest, path: layout::hold() }],
+            vec![
+                Effect::Here(Local::ForgetOneTimeKeys),
+                Effect::Here(Local::RemoveFile { side: Side::Guest, path: layout::hold() }),
+            ],
         ))
     }
 }
@@ -69,6 +72,6 @@ mod tests {
         assert!(matches!(OneTimeKeys.diff(&seen).unwrap(), Diff::Settled { .. }));
         seen.insert(Side::Guest, fact, state(true));
         let Diff::Change(step) = OneTimeKeys.diff(&seen).unwrap() else { panic!() };
-        assert_eq!(step.effects.first(), Some(&Effect::ForgetOneTimeKeys));
+        assert_eq!(step.effects.first(), Some(&Effect::Here(Local::ForgetOneTimeKeys)));
     }
 }

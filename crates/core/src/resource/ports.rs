@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, files::compare, is_outside};
 use crate::{
     config::Network,
-    effect::Effect,
+    effect::{Effect, Local},
     endpoint::{Endpoint, Reach},
     fact::Side,
     firewall::{self, Source},
@@ -108,10 +108,10 @@ impl Resource for Ports {
         };
         let unit = || ports::UNIT.to_owned();
         let effects = difference.effects.into_iter().chain([
-            Effect::ReloadUnits { side: Side::Guest },
-            Effect::EnableUnit { side: Side::Guest, unit: unit(), start: true },
+            Effect::Here(Local::ReloadUnits { side: Side::Guest }),
+            Effect::Here(Local::EnableUnit { side: Side::Guest, unit: unit(), start: true }),
             // Loads the rules again where it ran already.
-            Effect::RestartDaemon { unit: unit() },
+            Effect::Here(Local::RestartDaemon { unit: unit() }),
         ]);
         Ok(Diff::Change(Step {
             what: format!("Let only {who} speak to the ports {ports}"),

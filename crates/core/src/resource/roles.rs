@@ -6,7 +6,7 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, read_lock, service};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Health, Roles as State},
     ids,
     observed::{Observed, Seen},
@@ -61,7 +61,7 @@ impl Resource for Roles {
             return Ok(Diff::quiet(
                 format!("Make the databases {}", names.join(", ")),
                 "the cluster is older than what they are for; each has a plain role of its own",
-                vec![Effect::MakeDatabases { names: missing.clone() }],
+                vec![Effect::Here(Local::MakeDatabases { names: missing.clone() })],
             ));
         }
         if *plain && *others == 0 {
@@ -79,13 +79,16 @@ impl Resource for Roles {
         };
         // A Synapse whose connections end under it never goes on with its background
         // updates. So it is stopped before; it stands behind this, and is started then.
-        let stop = clients.into_iter().filter(|_| serves).map(|service| Effect::StopService { service });
+        let stop = clients
+            .into_iter()
+            .filter(|_| serves)
+            .map(|service| Effect::Here(Local::StopService { service }));
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,
             risk: if serves { Risk::Interrupts } else { Risk::None },
             changes: Vec::new(),
-            effects: stop.chain([Effect::SeparateRoles]).collect(),
+            effects: stop.chain([Effect::Here(Local::SeparateRoles)]).collect(),
         }))
     }
 }

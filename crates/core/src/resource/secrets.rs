@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Diff, Resource, ResourceId, Site, guest_ready, image, lower_first};
 use crate::{
     desired::DesiredSecretFile,
-    effect::Effect,
+    effect::{Effect, Local, TwoSided},
     fact::{Fact, FileState, Side},
     ids,
     layout::{self, Secret},
@@ -70,10 +70,12 @@ impl Resource for SecretFiles {
             many => format!("Write {many} files with secrets"),
         };
         let why = format!("it is not as it should be: {}", lower_first(first.why));
-        let write = |file: DesiredSecretFile| Effect::WriteSecretFile {
-            path: file.path,
-            template: file.template,
-            owner: file.owner,
+        let write = |file: DesiredSecretFile| {
+            Effect::Here(Local::WriteSecretFile {
+                path: file.path,
+                template: file.template,
+                owner: file.owner,
+            })
         };
         Ok(Diff::quiet(what, why, wrong.into_iter().map(write).collect()))
     }
@@ -94,12 +96,12 @@ impl Resource for Secrets {
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {
         // Root alone may list the folder; containers get single files.
-        let mut effects = vec![Effect::MakeDir {
+        let mut effects = vec![Effect::Here(Local::MakeDir {
             side: Side::Guest,
             path: AbsPath::known(layout::SECRETS),
             mode: Mode(0o700),
             owner: Owner::ROOT,
-        }];
+        })];
         let mut missing = Vec::new();
         let made_before = image::read_lock(seen)?.is_some();
         for RoomSecret { secret, origin, .. } in stack::made_secrets(&self.site.config) {
@@ -116,7 +118,7 @@ impl Resource for Secrets {
             }
             if !self.is_right(secret, seen)? {
                 missing.push(secret.file_name());
-                effects.push(Effect::MakeSecret { secret });
+                effects.push(Effect::Here(Local::MakeSecret { secret }));
             }
         }
         let mut readers = BTreeSet::new();
@@ -126,23 +128,23 @@ impl Resource for Secrets {
             let other = given.is_some_and(|g| taken.is_some_and(|t| t.digest != g.digest));
             if !self.is_right(secret, seen)? || other {
                 missing.push(secret.file_name());
-                effects.push(Effect::TakeSecret { secret, from: from.clone() });
+                effects.push(Effect::Both(TwoSided::TakeSecret { secret, from: from.clone() }));
                 readers.extend(stack::reader(secret));
             }
         }
         // They read their secrets only when they start; a certificate is of use with its key.
         for service in readers {
             if seen.container(service.name())?.is_some_and(|c| c.state == "running") {
-                effects.push(Effect::StartService {
+                effects.push(Effect::Here(Local::StartService {
                     service,
                     restart: true,
                     timeout: super::service::start_timeout(service),
-                });
+                }));
             }
         }
         let webhook = layout::secret(Secret::WEBHOOK);
         if self.site.config.notify.webhook_file.is_none() && seen.meta(Side::Guest, &webhook)?.is_some() {
-            let effect = Effect::RemoveFile { side: Side::Guest, path: webhook };
+            let effect = Effect::Here(Local::RemoveFile { side: Side::Guest, path: webhook });
             if missing.is_empty() {
                 return Ok(Diff::quiet(
                     "Remove the webhook's address from the guest",

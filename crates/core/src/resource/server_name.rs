@@ -76,7 +76,7 @@ impl Name {
                 "the switch to other data was cut off, so some are the old ones and some the new; nothing runs on \
                  them"
             } else {
-                "a restore into this guest was cut off, so its data are the new ones, but not whole yet"
+                "a restore into this guest was cut off, so its data is new, but not complete yet"
             }
             .to_owned(),
             hint: "run the same `matrix-podman restore` or `backup restore` again; it goes on from there. \

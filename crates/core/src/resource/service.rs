@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, image, stack};
 use crate::{
     config::Config,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Health,
     ids, layout,
     observed::{Gap, Observed, Seen},
@@ -86,11 +86,11 @@ impl Resource for Running {
                 why,
                 risk: if restart && serves { Risk::Interrupts } else { Risk::None },
                 changes: Vec::new(),
-                effects: vec![Effect::StartService {
+                effects: vec![Effect::Here(Local::StartService {
                     service: self.service,
                     restart,
                     timeout: start_timeout(self.service),
-                }],
+                })],
             }))
         };
         match container {

@@ -3,7 +3,7 @@
 use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
 use crate::{
     config::Config,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{GuestState, Side},
     ids, layout,
     lock::Lock,
@@ -118,11 +118,11 @@ impl Resource for Unit {
         }
         let trial = rooms::room(self.service).trial(&self.site.config, &facts);
         if let Some(argv) = trial.filter(|_| difference.replaces(&layout::container_file(self.service))) {
-            difference.effects.insert(0, Effect::TrySettings { service: self.service, argv });
+            difference.effects.insert(0, Effect::Here(Local::TrySettings { service: self.service, argv }));
         }
         let unit = layout::container_file(self.service);
         let reload = difference.changes.iter().any(|change| change.path == unit);
-        let after = reload.then_some(Effect::ReloadUnits { side: Side::Guest });
+        let after = reload.then_some(Effect::Here(Local::ReloadUnits { side: Side::Guest }));
         Ok(difference.step(&format!("{}'s unit", self.service.title()), after.into_iter().collect()))
     }
 }
@@ -155,14 +155,14 @@ impl Resource for Boot {
             (true, _) => Diff::quiet(
                 "Start the stack whenever the guest starts",
                 "a power cut should not need a person",
-                vec![Effect::EnableUnit { side: Side::Guest, unit, start: true }],
+                vec![Effect::Here(Local::EnableUnit { side: Side::Guest, unit, start: true })],
             ),
             (false, true) => Diff::quiet(
                 "Let the stack no longer start with this machine",
                 "the config says so",
-                vec![Effect::DisableUnit { side: Side::Guest, unit }],
+                vec![Effect::Here(Local::DisableUnit { side: Side::Guest, unit })],
             ),
-            (false, false) => Diff::settled("the stack does not start by itself, as the config says"),
+            (false, false) => Diff::settled("the stack does not start automatically, as the config says"),
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Health, Side},
     ids,
     name::AbsPath,
@@ -63,7 +63,7 @@ impl Resource for PodmanStorage {
         Ok(Diff::quiet(
             "See that what Podman keeps is on the disk",
             "a power cut must not empty its images",
-            vec![Effect::SettleStorage { check: false }],
+            vec![Effect::Here(Local::SettleStorage { check: false })],
         ))
     }
 }
@@ -75,7 +75,7 @@ fn check(why: &str) -> Diff {
         why: why.to_owned(),
         risk: Risk::Outage,
         changes: Vec::new(),
-        effects: vec![Effect::SettleStorage { check: true }],
+        effects: vec![Effect::Here(Local::SettleStorage { check: true })],
     })
 }
 
@@ -127,7 +127,7 @@ mod tests {
     fn checks(diff: &Diff) -> Option<bool> {
         match diff {
             Diff::Change(step) => match step.effects.as_slice() {
-                [Effect::SettleStorage { check }] => Some(*check),
+                [Effect::Here(Local::SettleStorage { check })] => Some(*check),
                 other => panic!("{other:?}"),
             },
             Diff::Settled { .. } => None,

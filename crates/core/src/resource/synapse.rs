@@ -2,7 +2,7 @@
 
 use super::{Diff, FileChange, Resource, ResourceId, Risk, Site, Step, image, stack::render_facts};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids, layout,
     name::AbsPath,
@@ -74,13 +74,13 @@ impl Resource for SynapseConfig {
                 before: now,
                 after: file.content.clone(),
             }],
-            effects: vec![Effect::InstallSynapseConfig {
+            effects: vec![Effect::Here(Local::InstallSynapseConfig {
                 image: image.run,
                 content: file.content,
                 mode: file.mode,
                 owner: file.owner,
                 check,
-            }],
+            })],
         }))
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::BackendChoice,
-    effect::{Effect, ImageSource},
+    effect::{Effect, ImageSource, Local},
     fact::Side,
     ids, layout,
     observed::{Observed, Seen},
@@ -76,14 +76,14 @@ impl Resource for Timer {
             let states = units()?;
             let enabled =
                 TIMERS.iter().filter(|unit| states.get(**unit).is_some_and(|u| u.file == "enabled"));
-            effects.extend(
-                enabled.map(|unit| Effect::DisableUnit { side: Side::Guest, unit: (*unit).to_owned() }),
-            );
+            effects.extend(enabled.map(|unit| {
+                Effect::Here(Local::DisableUnit { side: Side::Guest, unit: (*unit).to_owned() })
+            }));
             // The timer goes last: it is what tells that there is something to remove.
             let [service, timer, watch, watch_timer] = files.map(|file| file.path);
             let in_order = [watch, watch_timer, service, timer];
-            effects.extend(in_order.map(|path| Effect::RemoveFile { side: Side::Guest, path }));
-            effects.push(Effect::ReloadUnits { side: Side::Guest });
+            effects.extend(in_order.map(|path| Effect::Here(Local::RemoveFile { side: Side::Guest, path })));
+            effects.push(Effect::Here(Local::ReloadUnits { side: Side::Guest }));
             return Ok(if auto {
                 Diff::quiet(
                     "Leave updates to the machine",
@@ -104,13 +104,15 @@ impl Resource for Timer {
         let start: Vec<Effect> = TIMERS
             .iter()
             .filter(|unit| changed || !runs(unit))
-            .map(|unit| Effect::EnableUnit { side: Side::Guest, unit: (*unit).to_owned(), start: true })
+            .map(|unit| {
+                Effect::Here(Local::EnableUnit { side: Side::Guest, unit: (*unit).to_owned(), start: true })
+            })
             .collect();
         Ok(match (difference.is_empty(), all_run) {
             (true, true) => Diff::settled("the server updates itself on the 1st and the 15th"),
             (true, false) => Diff::quiet(WHAT, WHY, start),
             (false, _) => {
-                let reload = Effect::ReloadUnits { side: Side::Guest };
+                let reload = Effect::Here(Local::ReloadUnits { side: Side::Guest });
                 begin(difference.step("the timer", std::iter::once(reload).chain(start).collect()))
             }
         })
@@ -148,25 +150,29 @@ impl MachineTimer {
             }
             let mut effects = Vec::new();
             if states?.get(&unit).is_some_and(|state| state.file == "enabled") {
-                effects.push(Effect::DisableUnit { side: SIDE, unit });
+                effects.push(Effect::Here(Local::DisableUnit { side: SIDE, unit }));
             }
             // The timer goes last: it is what tells that there is something to remove.
-            effects.extend(files.into_iter().map(|file| Effect::RemoveFile { side: SIDE, path: file.path }));
-            effects.push(Effect::ReloadUnits { side: SIDE });
+            effects.extend(
+                files.into_iter().map(|file| Effect::Here(Local::RemoveFile { side: SIDE, path: file.path })),
+            );
+            effects.push(Effect::Here(Local::ReloadUnits { side: SIDE }));
             return Ok(self.no_longer(effects));
         }
         let (difference, states) = (compare_on(SIDE, &[], &files, seen)?, states?);
         let runs = states.get(&unit).is_some_and(|s| s.file == "enabled" && s.active == "active");
-        let start = Effect::EnableUnit { side: SIDE, unit, start: true };
+        let start = Effect::Here(Local::EnableUnit { side: SIDE, unit, start: true });
         Ok(match (difference.is_empty(), runs) {
             (true, true) => Diff::settled("the machine updates the server on the 1st and the 15th"),
             (true, false) => Diff::quiet(WHAT, WHY, vec![start]),
-            (false, true) => {
-                difference.step("the timer for updates", vec![Effect::ReloadUnits { side: SIDE }])
+            (false, true) => difference
+                .step("the timer for updates", vec![Effect::Here(Local::ReloadUnits { side: SIDE })]),
+            (false, false) => {
+                begin(difference.step(
+                    "the timer for updates",
+                    vec![Effect::Here(Local::ReloadUnits { side: SIDE }), start],
+                ))
             }
-            (false, false) => begin(
-                difference.step("the timer for updates", vec![Effect::ReloadUnits { side: SIDE }, start]),
-            ),
         })
     }
 
@@ -178,14 +184,15 @@ impl MachineTimer {
         if !wanted {
             return Ok(match there {
                 None => self.not_here(),
-                Some(_) => {
-                    self.no_longer(vec![Effect::RemoveFile { side: SIDE, path: files[0].path.clone() }])
-                }
+                Some(_) => self.no_longer(vec![Effect::Here(Local::RemoveFile {
+                    side: SIDE,
+                    path: files[0].path.clone(),
+                })]),
             });
         }
         if commands.is_empty() {
             return Ok(Diff::settled(format!(
-                "this machine has neither systemd nor cron, so NOTHING UPDATES THE SERVER by itself; have something \
+                "this machine has neither systemd nor cron, so NOTHING UPDATES THE SERVER automatically; have something \
                  run twice a month: matrix-podman --config {} update --unattended",
                 files[1].path
             )));

@@ -19,10 +19,11 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    backup,
     config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile},
     endpoint::Endpoint,
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     ids::ResourceId,
     layout,
     lock::{Lock, LockedImage},
@@ -33,6 +34,7 @@ use crate::{
 
 pub use database::{DatabaseName, RoomDatabase, database, databases};
 pub(crate) use database::{listed, sizes};
+pub(crate) use element::config_flaw as web_config_flaw;
 pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
 pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{
@@ -96,6 +98,11 @@ pub trait Service: Sync {
     /// The folders that its mounts and files need, each after the one that it is in.
     fn folders(&self) -> Vec<DesiredFolder> {
         Vec::new()
+    }
+
+    /// What in its folders no backup needs, as paths below `/opt/matrix`.
+    fn unsaved(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The secrets that it reads, in the order in which they are mounted, and those that it has
@@ -171,6 +178,11 @@ pub trait Service: Sync {
 
     /// Why it may be away, most fundamental first.
     fn causes(&self) -> &'static [RoomCause] {
+        &[]
+    }
+
+    /// What `verify` asks about it, whether or not it is on, in the order in which a person wants to read it.
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
         &[]
     }
 
@@ -253,6 +265,11 @@ pub fn folders(config: &Config) -> Vec<DesiredFolder> {
         .chain(rooms(config).flat_map(Service::folders))
         .chain([folder(layout::QUADLET, 0o755)])
         .collect()
+}
+
+/// Whether a backup saves what is at `path` below `/opt/matrix`.
+pub fn is_saved(path: &str) -> bool {
+    backup::belongs(path, ALL.into_iter().flat_map(|room| room.unsaved()).copied())
 }
 
 /// Digest over everything that `service` reads and its unit does not say: its
@@ -341,6 +358,41 @@ mod tests {
 
     fn digests(config: &Config) -> Vec<Digest> {
         containers(config, &lock(), &facts()).unwrap().into_iter().map(|spec| spec.config_digest).collect()
+    }
+
+    #[test]
+    fn keys_configs_and_own_media_are_saved() {
+        for path in [
+            "matrix.toml",
+            "matrix.lock",
+            "secrets/signing.key",
+            "secrets",
+            "synapse/homeserver.yaml",
+            "synapse/media_store",
+            "synapse/media_store/local_content/aa/bb/cc",
+            "synapse/media_store/local_thumbnails/aa/bb/cc/32-32-image-png-crop",
+            "redistribution",
+        ] {
+            assert!(is_saved(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_or_fetched_anew_is_not() {
+        for path in [
+            "dumps/restore.dump",
+            "postgresdata",
+            "postgresdata/18/docker/base/1",
+            "redis/dump.rdb",
+            "set-aside/20260101T000000Z/secrets/signing.key",
+            ".matrix-podman-drill/secrets",
+            "synapse/media_store/remote_content/a.org/x",
+            "synapse/media_store/remote_thumbnail/a.org/x",
+            "synapse/media_store/url_cache/2026-01-01/x",
+            "secrets/.matrix-podman-x",
+        ] {
+            assert!(!is_saved(path), "{path}");
+        }
     }
 
     #[test]

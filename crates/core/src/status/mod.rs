@@ -11,7 +11,7 @@ mod row;
 use serde::Serialize;
 
 pub use found::{Found, Looked};
-pub use row::{Piece, Row, Tone, ago, human};
+pub use row::{Piece, Row, Tone};
 
 use crate::{
     config::BackendChoice,
@@ -50,7 +50,7 @@ pub struct Status {
     pub contents: Option<Contents>,
     /// What came of updates.
     pub updates: Updates,
-    /// What will happen by itself, the soonest first.
+    /// What will happen automatically, the soonest first.
     pub timers: Vec<NextTimer>,
     /// What was last found wrong.
     pub found: LastFound,
@@ -69,7 +69,7 @@ pub struct Guest {
     pub address: Option<String>,
     /// `running`, `stopped`, `absent`, `frozen`, `stopped by a signal`, `unknown`
     pub state: String,
-    /// Room where the server's data are.
+    /// Room where the server's data is.
     pub disk: Option<Room>,
     /// What its programs hold of memory.
     pub memory: Option<GuestMemory>,
@@ -119,7 +119,7 @@ pub struct Held {
 pub enum HeldBy {
     /// The data went back in time, and their one-time keys have to be forgotten first.
     WentBack,
-    /// A restore was cut off, so the data are not whole.
+    /// A restore was cut off, so the data is not complete.
     Restore,
 }
 
@@ -146,7 +146,7 @@ pub struct ServiceStatus {
     pub state: String,
     /// What its health check says.
     pub health: &'static str,
-    /// How often systemd restarted it by itself since it was last started.
+    /// How often systemd restarted it since it was last started.
     pub restarts: Option<u32>,
     /// What it holds of memory, in bytes.
     pub memory: Option<u64>,

@@ -2,7 +2,10 @@
 //! a tone looks like.
 
 use super::{Found, GuestLock, Held, HeldBy, NextTimer, ServiceStatus, Status};
-use crate::fact::Side;
+use crate::{
+    fact::Side,
+    size::{Bytes, Seconds},
+};
 
 /// How loudly something is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Status {
         rows.push(if self.updates.auto {
             Row::new("updates", Tone::Quiet, "automatic, on the 1st and the 15th (update.auto)".to_owned())
         } else {
-            Row::new("updates", Tone::Quiet, "only when somebody types them (update.auto = false)".to_owned())
+            Row::new("updates", Tone::Quiet, "manual only (update.auto = false)".to_owned())
         });
         if let [_, ..] = self.updates.hold.as_slice() {
             let names: Vec<&str> = self.updates.hold.iter().map(|service| service.name()).collect();
@@ -130,9 +133,13 @@ impl Status {
             "{}, {}, database {}",
             counted(contents.users, "user"),
             counted(contents.rooms, "room"),
-            human(contents.database)
+            Bytes(contents.database).rounded()
         );
-        let media = format!("{}, of which {} are copies from other servers", human(media), human(remote));
+        let media = format!(
+            "{}, of which {} are copies from other servers",
+            Bytes(media).rounded(),
+            Bytes(remote).rounded()
+        );
         vec![Row::new("holds", Tone::Plain, holds), Row::new("media", Tone::Plain, media)]
     }
 
@@ -190,7 +197,7 @@ impl Held {
                 "Synapse does not start: the data went back in time, and one-time keys in them may have been given out \
                  already"
             }
-            HeldBy::Restore => "Synapse does not start: a restore was cut off, and the data are not whole",
+            HeldBy::Restore => "Synapse does not start: a restore was cut off, and the data is not complete",
         }
     }
 
@@ -220,11 +227,11 @@ impl ServiceStatus {
     pub fn more(&self) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if let Some(memory) = self.memory {
-            pieces.push(Piece::new(Tone::Plain, human(memory)));
+            pieces.push(Piece::new(Tone::Plain, Bytes(memory).rounded()));
         }
         if let Some(restarts @ 1..) = self.restarts {
             let gap = if pieces.is_empty() { "" } else { "   " };
-            let text = format!("{gap}{} by itself", counted(u64::from(restarts), "restart"));
+            let text = format!("{gap}{}", counted(u64::from(restarts), "automatic restart"));
             pieces.push(Piece::new(Tone::Care, text));
         }
         pieces
@@ -241,7 +248,7 @@ impl NextTimer {
             unit => unit.trim_end_matches(".timer").trim_start_matches("matrix-"),
         };
         let place = if self.side == Side::Machine { " on the machine" } else { "" };
-        format!("{what}{place} in {}", span(self.next.saturating_sub(now)))
+        format!("{what}{place} in {}", Seconds(self.next.saturating_sub(now)).rounded())
     }
 }
 
@@ -249,7 +256,7 @@ impl Found {
     /// What was found, for a person, and how loudly.
     fn words(&self, now: u64) -> (Tone, String) {
         let age = now.saturating_sub(self.at);
-        let when = ago(age);
+        let when = Seconds(age).ago();
         match (self.wrong.as_slice(), self.unknown) {
             ([], 0) if age > OLD => (Tone::Care, format!("nothing was wrong, but that was {when}")),
             ([], 0) => (Tone::Good, format!("nothing was wrong {when}")),
@@ -269,73 +276,17 @@ fn share(what: &str, used: u64, total: u64) -> Piece {
         NEARLY_FULL.. => Tone::Care,
         _ => Tone::Plain,
     };
-    Piece::new(tone, format!("{what} {} of {} used", human(used), human(total)))
+    Piece::new(tone, format!("{what} {} of {} used", Bytes(used).rounded(), Bytes(total).rounded()))
 }
 
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A size for a person.
-pub fn human(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut tenths = u128::from(bytes) * 10;
-    while tenths >= 10_240 && unit < UNITS.len() - 1 {
-        tenths /= 1024;
-        unit += 1;
-    }
-    if unit == 0 || tenths >= 100 {
-        format!("{} {}", tenths / 10, UNITS[unit])
-    } else {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-    }
-}
-
-const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-/// How long ago something was, for a person.
-pub fn ago(seconds: u64) -> String {
-    if seconds < 60 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => "less than a minute".to_owned(),
-        60..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} hours", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::status::found::Wrong;
-
-    #[test]
-    fn sizes_for_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_500_000, "1.4 MiB"),
-            (20 << 20, "20 MiB"),
-            (1023 << 20, "1023 MiB"),
-            (20 << 30, "20 GiB"),
-            (u64::MAX, "16383 PiB"),
-        ] {
-            assert_eq!(human(bytes), text, "{bytes}");
-        }
-    }
-
-    #[test]
-    fn spans_for_people() {
-        for (seconds, text) in
-            [(5, "just now"), (60, "1 min ago"), (7300, "2 hours ago"), (400_000, "4 days ago")]
-        {
-            assert_eq!(ago(seconds), text);
-        }
-    }
 
     #[test]
     fn what_was_found_says_how_old_it_is() {

@@ -1,4 +1,4 @@
-//! The lines of a service's log that show why it did not do.
+//! The lines of a service's log that show why it failed.
 
 /// How much of a line is kept.
 const WIDTH: usize = 300;

@@ -36,7 +36,7 @@ pub enum Work {
         /// How long.
         last: Option<u64>,
     },
-    /// The data are moved to another major version of PostgreSQL; it took that
+    /// The data is moved to another major version of PostgreSQL; it took that
     /// long the last time, in milliseconds.
     Move {
         /// How long.
@@ -124,7 +124,7 @@ impl Takes {
             dump => format!("about {dump} s for the dump, during which the server goes on, and "),
         };
         let names: Vec<&str> = without.iter().map(|service| service.title()).collect();
-        let migrated = if *migrates { " Where the data are migrated, that comes on top." } else { "" };
+        let migrated = if *migrates { " Where the data is migrated, that comes on top." } else { "" };
         format!("It takes {dump}about {away} s without {} ({why}).{migrated}", names.join(" and "))
     }
 }

@@ -48,7 +48,7 @@ impl Precaution {
 
     /// What holds of an update by the timer in the guest instead, where `auto` says
     /// that there is one and this one here has a snapshot.
-    pub fn of_the_timer(&self, auto: bool) -> Option<&'static str> {
+    pub fn what_the_timer_lacks(&self, auto: bool) -> Option<&'static str> {
         (auto && matches!(self, Precaution::Snapshot { .. })).then_some(
             "matrix-update.timer updates from inside the guest, from where no snapshot can be made: it has the dump \
              alone.",
@@ -74,15 +74,15 @@ pub fn precaution(site: &Site, number: u32, seen: &Observed) -> Seen<Precaution>
     // Both are asked before the first answer is looked at.
     let can = seen.proxmox(Question::CanSnapshot { node: node.clone(), id });
     let there = seen.proxmox(Question::Snapshots { node, id });
-    let odd = |answer: &Answer| Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"));
+    let unexpected = |answer: &Answer| Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"));
     match can? {
         Answer::Yes(true) => {}
         Answer::Yes(false) => return without(why_no_snapshots(settings)),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     }
     let there = match there? {
         Answer::Snapshots(there) => there,
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     // What is left of one of ours is cleared away first.
     let ours_was_cut_off = there.iter().any(Snapshot::is_our_remains);
@@ -104,7 +104,7 @@ fn free_name(number: u32, there: &[Snapshot]) -> SnapshotName {
 }
 
 /// The snapshots of earlier updates that go once `own` is made and what runs is
-/// well: those from before what did not do. The one from before what runs now
+/// well: those from before what failed. The one from before what runs now
 /// (`serving`) stays until something newer does.
 pub fn superseded(there: &[Snapshot], own: &SnapshotName, serving: Option<u32>) -> Vec<SnapshotName> {
     let goes = |snapshot: &&Snapshot| {

@@ -72,7 +72,7 @@ fn migration(_: &Config, seen: &Observed) -> Seen<Check> {
         }
         (Ok(_), _) => Check::fail(
             id,
-            "the data are not yet in the form that this Synapse writes",
+            "the data is not yet in the form that this Synapse writes",
             "it migrates when it starts: `matrix-podman logs synapse` shows how far it is",
         ),
     })
@@ -106,14 +106,14 @@ fn room(_: &Config, seen: &Observed) -> Seen<Check> {
     };
     let need = state.size.saturating_add(RESERVE.0);
     Ok(if room.free >= need {
-        Check::pass(id, format!("{} MiB are free for the dump", room.free >> 20))
+        Check::pass(id, format!("{} are free for the dump", Bytes(room.free).rounded()))
     } else {
         Check::fail(
             id,
             format!(
-                "the dump of the database may need {} MiB, and {} MiB are free in the guest",
-                need >> 20,
-                room.free >> 20
+                "the dump of the database may need {}, and {} are free in the guest",
+                Bytes(need).rounded(),
+                Bytes(room.free).rounded()
             ),
             format!("make room in the guest: `df -h {}` there shows how much is left", layout::ROOT),
         )
@@ -129,10 +129,10 @@ pub fn room_runs_out(database: u64, room: Room) -> Option<String> {
     let need = database.saturating_add(RESERVE.0).saturating_add(IMAGES);
     (room.free < need).then(|| {
         format!(
-            "the guest's disk has {} MiB left, and the next update may need {} MiB for images and a dump: make room \
+            "the guest's disk has {} left, and the next update may need {} for images and a dump: make room \
              (`matrix-podman prune`) or give the guest a larger disk (guest.disk), before something is refused for it",
-            room.free >> 20,
-            need >> 20
+            Bytes(room.free).rounded(),
+            Bytes(need).rounded()
         )
     })
 }
@@ -231,7 +231,7 @@ mod tests {
             (World::default(), &[][..]),
             (World { health: Health::Unhealthy, ..World::default() }, &["update/services"]),
             (World { writes: 95, ..World::default() }, &["update/migration"]),
-            // After a way back by image alone the data are newer than the program.
+            // After a way back by image alone the data is newer than the program.
             (World { writes: 93, ..World::default() }, &[]),
             (database(|s| s.background.push("populate_x".to_owned())), &["update/background"]),
             (database(|s| s.size = 600 << 20), &["update/room"]),
@@ -250,7 +250,7 @@ mod tests {
         let room = |free| Room { free, total: 1 << 40, files_free: None };
         assert_eq!(room_runs_out(100 << 20, room(3 << 30)), None);
         let told = room_runs_out(100 << 20, room(1 << 30)).unwrap();
-        assert!(told.contains("1024 MiB left") && told.contains("2660 MiB"), "{told}");
+        assert!(told.contains("1.0 GiB left") && told.contains("2.5 GiB"), "{told}");
         // What is told of would not be refused yet.
         assert_eq!(failing(World { free: 1 << 30, ..World::default() }), Vec::<&str>::new());
     }

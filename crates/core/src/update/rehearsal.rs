@@ -60,19 +60,18 @@ pub const fn rehearsal_needs(database: u64) -> u64 {
 /// Why there is no room for a rehearsal that nobody asked for, where there is none.
 pub fn no_room(database: u64, disk_free: u64, memory_free: u64) -> Option<String> {
     let needs = rehearsal_needs(database);
-    let mib = |bytes: u64| bytes >> 20;
     if disk_free < needs {
         return Some(format!(
-            "a copy of the data may need {} MiB, and {} MiB are free in the guest",
-            mib(needs),
-            mib(disk_free)
+            "a copy of the data may need {}, and {} are free in the guest",
+            Bytes(needs).rounded(),
+            Bytes(disk_free).rounded()
         ));
     }
     (memory_free < MEMORY.0).then(|| {
         format!(
-            "the containers of a copy may need {} MiB of memory, and {} MiB are free in the guest",
-            mib(MEMORY.0),
-            mib(memory_free)
+            "the containers of a copy may need {} of memory, and {} are free in the guest",
+            MEMORY.rounded(),
+            Bytes(memory_free).rounded()
         )
     })
 }
@@ -157,7 +156,7 @@ mod tests {
     fn a_copy_needs_disk_and_memory() {
         let (database, gib) = (200 << 20, 1u64 << 30);
         assert_eq!(no_room(database, 2 * gib, gib), None);
-        assert!(no_room(database, gib, 4 * gib).unwrap().contains("a copy of the data may need 1936 MiB"));
+        assert!(no_room(database, gib, 4 * gib).unwrap().contains("a copy of the data may need 1.8 GiB"));
         assert!(no_room(database, 8 * gib, gib / 2).unwrap().contains("512 MiB are free"));
     }
 

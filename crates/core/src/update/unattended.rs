@@ -28,7 +28,7 @@ pub enum Ended {
     Settled,
     /// Newer versions run.
     Updated,
-    /// They did not do, and what ran before runs again.
+    /// They failed, and what ran before runs again.
     Undone,
     /// What is newer could not be taken back without a loss, so a person has to
     /// say whether it is to be.
@@ -72,10 +72,10 @@ mod tests {
         let record = Unattended {
             at: "2026-11-15T05:41:07Z".to_owned(),
             outcome: Ended::Undone,
-            what: "synapse 1.164.0 did not do:\nit was not ready".to_owned(),
+            what: "synapse 1.164.0 failed:\nit was not ready".to_owned(),
         };
         assert_eq!(Unattended::parse(&record.render().unwrap()), Some(record.clone()));
-        assert_eq!(record.line(), "2026-11-15: synapse 1.164.0 did not do: it was not ready");
+        assert_eq!(record.line(), "2026-11-15: synapse 1.164.0 failed: it was not ready");
         assert!(!record.outcome.is_well() && Ended::Updated.is_well());
         assert_eq!(Unattended::parse("{"), None);
     }

@@ -2,7 +2,7 @@
 
 use matrix_podman_core::{
     check::{Verdict, preflight},
-    effect::Effect,
+    effect::{Effect, Local},
     resource::{Diff, Risk},
     size::Bytes,
 };
@@ -54,8 +54,8 @@ fn a_disk_that_is_not_mounted_is_mounted_and_the_guest_is_never_made_anew() {
     let mut world = up(&with_disk("10G"));
     world.cut(Cut::Machine);
     let Diff::Change(mount) = step(&world, "guest/disk") else { panic!() };
-    assert_eq!(mount.effects, [Effect::MountDisk { name: "matrix".to_owned() }]);
-    let made = |effect: &Effect| matches!(effect, Effect::CreateGuest(_));
+    assert_eq!(mount.effects, [Effect::Here(Local::MountDisk { name: "matrix".to_owned() })]);
+    let made = |effect: &Effect| matches!(effect, Effect::Here(Local::CreateGuest(_)));
     assert!(!record(&mut world).iter().any(|(_, effect)| made(effect)));
     assert!(world.disk.unwrap().mounted);
 }
@@ -66,8 +66,10 @@ fn a_disk_grows_while_the_guest_is_stopped_and_never_shrinks() {
     let larger = world.clone().with_site(&site(&with_disk("12G")));
     let Diff::Change(grow) = step(&larger, "guest/disk") else { panic!() };
     assert_eq!(grow.risk, Risk::Outage);
-    assert!(matches!(&grow.effects[..], [Effect::StopGuest { .. }, Effect::GrowGuestDisk { size, .. }]
-        if *size == Bytes::gib(12)));
+    assert!(
+        matches!(&grow.effects[..], [Effect::Here(Local::StopGuest { .. }), Effect::Here(Local::GrowGuestDisk { size, .. })]
+        if *size == Bytes::gib(12))
+    );
     let Diff::Blocked { why, hint } = step(&world.clone().with_site(&site(&with_disk("8G"))), "guest/disk")
     else {
         panic!()
@@ -105,9 +107,9 @@ fn what_keeps_a_guest_from_filling_the_machine_is_said_beforehand() {
 
 #[test]
 fn a_disk_that_is_larger_than_what_is_free_is_said_beforehand() {
-    assert!(notes(&MemoryWorld::fresh(&site(&with_disk("200G"))), "disk").unwrap().contains("100.0 GiB"));
+    assert!(notes(&MemoryWorld::fresh(&site(&with_disk("200G"))), "disk").unwrap().contains("100 GiB"));
     let world = up(&with_disk("10G"));
     let grown = |size: &str| notes(&world.clone().with_site(&site(&with_disk(size))), "disk");
-    assert!(grown("200G").unwrap().contains("grows by 190.0 GiB"));
+    assert!(grown("200G").unwrap().contains("grows by 190 GiB"));
     assert_eq!(grown("100G"), None);
 }

@@ -8,7 +8,7 @@ use std::{
 
 use matrix_podman_core::{
     config::{Config, Network},
-    effect::{Effect, ImageSource, NewContainer, NewGuest},
+    effect::{Effect, ImageSource, Local, NewContainer, NewGuest, TwoSided},
     fact::{
         ContainerState, Fact, FileKind, FileState, GuestDisk, GuestProgram, GuestRoot, GuestState, Health,
         ImageState, MachineInfo, Neighbour, Roles, Side, StoredImage, UnitState, Value,
@@ -364,7 +364,7 @@ impl MemoryWorld {
             Fact::Packages(names) => Value::Found(installed(&self.machine, names)),
             Fact::Commands(names) => Value::Found(self.commands(names)),
             Fact::System => Value::System(Box::new(self.system("12"))),
-            // Of a container of Proxmox's, whether LXC holds it; by its number.
+            // Of a Proxmox container, whether LXC holds it; by its number.
             Fact::LxcGuest(name) if self.site.backend.id() == BackendId::Proxmox => {
                 assert!(name.parse::<u32>().is_ok(), "{name}");
                 Value::LxcGuest(GuestState::Absent)
@@ -600,48 +600,48 @@ impl MemoryWorld {
         match effect {
             Effect::Edge(_) => panic!("no site here names an edge"),
             // Whole or not at all: made beside their place, then renamed there.
-            Effect::MakeDir { .. }
-            | Effect::WriteFile { .. }
-            | Effect::Link { .. }
-            | Effect::RemoveFile { .. }
-            | Effect::MakeSecret { .. }
-            | Effect::TakeSecret { .. }
-            | Effect::WriteSecretFile { .. }
-            | Effect::BuildRootfs { .. }
-            | Effect::CreateGuest(_)
-            | Effect::PushProgram { .. }
-            | Effect::InstallProgram { .. }
-            | Effect::ReloadUnits { .. }
-            | Effect::RestartDaemon { .. }
-            | Effect::InitDatabase { .. }
+            Effect::Here(Local::MakeDir { .. })
+            | Effect::Here(Local::WriteFile { .. })
+            | Effect::Here(Local::Link { .. })
+            | Effect::Here(Local::RemoveFile { .. })
+            | Effect::Here(Local::MakeSecret { .. })
+            | Effect::Both(TwoSided::TakeSecret { .. })
+            | Effect::Here(Local::WriteSecretFile { .. })
+            | Effect::Here(Local::BuildRootfs { .. })
+            | Effect::Here(Local::CreateGuest(_))
+            | Effect::Both(TwoSided::PushProgram { .. })
+            | Effect::Here(Local::InstallProgram { .. })
+            | Effect::Here(Local::ReloadUnits { .. })
+            | Effect::Here(Local::RestartDaemon { .. })
+            | Effect::Here(Local::InitDatabase { .. })
                 if !whole => {}
-            Effect::MakeDir { side, path, mode, owner } => {
+            Effect::Here(Local::MakeDir { side, path, mode, owner }) => {
                 let node = Node { kind: FileKind::Dir, content: String::new(), mode: *mode, owner: *owner };
                 self.place(*side).files.insert(path.clone(), node);
             }
-            Effect::WriteFile { side, path, content, mode, owner } => {
+            Effect::Here(Local::WriteFile { side, path, content, mode, owner }) => {
                 let node =
                     Node { kind: FileKind::File, content: content.clone(), mode: *mode, owner: *owner };
                 self.place(*side).files.insert(path.clone(), node);
             }
-            Effect::Link { side, path, target } => {
+            Effect::Here(Local::Link { side, path, target }) => {
                 let node = Node { kind: FileKind::Link, ..Node::file(target.clone()) };
                 self.place(*side).files.insert(path.clone(), node);
             }
-            Effect::RemoveFile { side, path } => {
+            Effect::Here(Local::RemoveFile { side, path }) => {
                 self.place(*side).files.remove(path);
             }
-            Effect::MakeSecret { secret } => self.make_secret(*secret)?,
-            Effect::TakeSecret { secret, from } => {
+            Effect::Here(Local::MakeSecret { secret }) => self.make_secret(*secret)?,
+            Effect::Both(TwoSided::TakeSecret { secret, from }) => {
                 let content = format!("what {from} holds");
                 self.put_secret(*secret, content);
             }
-            Effect::WriteSecretFile { path, template, owner } => {
+            Effect::Here(Local::WriteSecretFile { path, template, owner }) => {
                 let content = template.fill(|secret| self.secret(secret))?;
                 let node = Node { kind: FileKind::File, content, mode: Mode(0o400), owner: *owner };
                 self.guest_mut().place.files.insert(path.clone(), node);
             }
-            Effect::Install { side, packages } => {
+            Effect::Here(Local::Install { side, packages }) => {
                 let count = if whole { packages.len() } else { packages.len().div_ceil(2) };
                 let place = self.place(*side);
                 if whole {
@@ -652,24 +652,28 @@ impl MemoryWorld {
                     place.packages.insert(package.clone(), whole);
                 }
             }
-            Effect::Purge { side, packages } => {
+            Effect::Here(Local::Purge { side, packages }) => {
                 let count = if whole { packages.len() } else { packages.len() / 2 };
                 for package in &packages[..count] {
                     self.place(*side).packages.remove(package);
                 }
             }
-            Effect::UpgradeRuntime { .. } => panic!("no plan upgrades what containers run by"),
-            Effect::Upgrade { stamp } => {
+            Effect::Here(Local::UpgradeRuntime { .. }) => panic!("no plan upgrades what containers run by"),
+            Effect::Here(Local::Upgrade { stamp }) => {
                 let place = self.place(Side::Guest);
                 place.packages.values_mut().for_each(|installed| *installed = whole);
                 if whole {
                     place.files.insert(stamp.clone(), Node::file(""));
                 }
             }
-            Effect::ApplySysctl => self.apply_sysctl(whole),
-            Effect::RestartDaemon { unit } if unit == ports::UNIT => load_port_rules(self.guest_mut()),
-            Effect::ReloadUnits { .. } | Effect::RestartDaemon { .. } | Effect::Flush { .. } => {}
-            Effect::SettleStorage { check } => {
+            Effect::Here(Local::ApplySysctl) => self.apply_sysctl(whole),
+            Effect::Here(Local::RestartDaemon { unit }) if unit == ports::UNIT => {
+                load_port_rules(self.guest_mut())
+            }
+            Effect::Here(Local::ReloadUnits { .. })
+            | Effect::Here(Local::RestartDaemon { .. })
+            | Effect::Here(Local::Flush { .. }) => {}
+            Effect::Here(Local::SettleStorage { check }) => {
                 if *check {
                     let guest = self.guest_mut();
                     guest.images.retain(|name, _| name.contains('/'));
@@ -679,7 +683,7 @@ impl MemoryWorld {
                     self.note_storage(&Storage::Flushed);
                 }
             }
-            Effect::EnableUnit { side, unit, start } => {
+            Effect::Here(Local::EnableUnit { side, unit, start }) => {
                 if unit == ports::UNIT && !self.guest_mut().active.contains(unit) && whole {
                     load_port_rules(self.guest_mut());
                 }
@@ -693,17 +697,19 @@ impl MemoryWorld {
                     }
                 }
             }
-            Effect::DisableUnit { side, unit } => {
+            Effect::Here(Local::DisableUnit { side, unit }) => {
                 let enabled =
                     if *side == Side::Machine { &mut self.enabled } else { &mut self.guest_mut().enabled };
                 enabled.remove(unit);
             }
-            Effect::InstallProgram { .. } => self.installed = true,
-            Effect::StopService { service } => {
+            Effect::Here(Local::InstallProgram { .. }) => self.installed = true,
+            Effect::Here(Local::StopService { service }) => {
                 self.guest_mut().containers.remove(service.name());
             }
-            Effect::StartService { service, restart, .. } => self.start(*service, *restart, whole)?,
-            Effect::AllowIds { start, count } => {
+            Effect::Here(Local::StartService { service, restart, .. }) => {
+                self.start(*service, *restart, whole)?
+            }
+            Effect::Here(Local::AllowIds { start, count }) => {
                 let line = format!("root:{start}:{count}\n");
                 for file in if whole { &["/etc/subuid", "/etc/subgid"][..] } else { &["/etc/subuid"] } {
                     let node = self.machine.files.entry(path(file)).or_insert_with(|| Node::file(""));
@@ -712,7 +718,7 @@ impl MemoryWorld {
                     }
                 }
             }
-            Effect::NetworkUp(network) => {
+            Effect::Here(Local::NetworkUp(network)) => {
                 self.bridge = Some(network.address.address());
                 let ipv6 = network.ipv6;
                 for (name, value) in firewall::interface_settings(&network.bridge, ipv6) {
@@ -727,20 +733,22 @@ impl MemoryWorld {
                     self.dnsmasq = true;
                 }
             }
-            Effect::BuildRootfs { archive, packages } => {
+            Effect::Here(Local::BuildRootfs { archive, packages }) => {
                 self.machine.files.insert(archive.clone(), Node::file(packages.join(" ")));
             }
-            Effect::CreateGuest(guest) => self.create(guest)?,
-            Effect::MountDisk { .. } | Effect::GrowGuestDisk { .. } => self.change_disk(effect, whole),
-            Effect::StartGuest { .. } => self.boot()?,
-            Effect::StopGuest { .. } => self.stop_guest(),
-            Effect::PushProgram { .. } => {
+            Effect::Here(Local::CreateGuest(guest)) => self.create(guest)?,
+            Effect::Here(Local::MountDisk { .. }) | Effect::Here(Local::GrowGuestDisk { .. }) => {
+                self.change_disk(effect, whole)
+            }
+            Effect::Here(Local::StartGuest { .. }) => self.boot()?,
+            Effect::Here(Local::StopGuest { .. }) => self.stop_guest(),
+            Effect::Both(TwoSided::PushProgram { .. }) => {
                 let guest = self.guest_mut();
                 assert!(guest.running, "the program is put into a guest that runs");
                 guest.program = true;
             }
             // One transaction.
-            Effect::SeparateRoles => {
+            Effect::Here(Local::SeparateRoles) => {
                 let guest = self.guest_mut();
                 if !guest.containers.contains_key(stack::postgres::ID.name()) {
                     return Err("PostgreSQL does not run".to_owned());
@@ -748,40 +756,44 @@ impl MemoryWorld {
                 guest.superuser &= !whole;
             }
             // What they are about is in no file.
-            Effect::ForgetOneTimeKeys
-            | Effect::MakeDatabases { .. }
-            | Effect::CheckpointDatabase
-            | Effect::SnapshotContainer { .. }
-            | Effect::RollBackContainer { .. } => {}
-            Effect::DumpDatabase { .. }
-            | Effect::RestoreDatabase { .. }
-            | Effect::RemoveImage { .. }
-            | Effect::DropDatabase { .. }
-            | Effect::ForgetRemoteMedia { .. }
-            | Effect::MoveDatabase(_)
-            | Effect::SetClusterAside { .. }
-            | Effect::RemoveCluster { .. } => {
+            Effect::Here(Local::ForgetOneTimeKeys)
+            | Effect::Here(Local::MakeDatabases { .. })
+            | Effect::Here(Local::CheckpointDatabase)
+            | Effect::Here(Local::SnapshotContainer { .. })
+            | Effect::Here(Local::RollBackContainer { .. }) => {}
+            Effect::Here(Local::PullImage { .. })
+            | Effect::Here(Local::DumpDatabase { .. })
+            | Effect::Here(Local::RestoreDatabase { .. })
+            | Effect::Here(Local::RemoveImage { .. })
+            | Effect::Here(Local::DropDatabase { .. })
+            | Effect::Here(Local::ForgetRemoteMedia { .. })
+            | Effect::Here(Local::MoveDatabase(_))
+            | Effect::Here(Local::SetClusterAside { .. })
+            | Effect::Here(Local::RemoveCluster { .. }) => {
                 panic!("{effect:?} belongs to no resource")
             }
             // Proxmox finishes what it has begun, or nothing is left of it.
-            Effect::FetchTemplate { .. } | Effect::SetContainer { .. } if !whole => {}
-            Effect::FetchTemplate { storage, template, .. } => self.node.fetch(storage, template.as_ref()),
-            Effect::CreateContainer(new) => self.create_container(new, whole)?,
-            Effect::SetContainer { options, delete, .. } => {
+            Effect::Here(Local::FetchTemplate { .. }) | Effect::Here(Local::SetContainer { .. })
+                if !whole => {}
+            Effect::Here(Local::FetchTemplate { storage, template, .. }) => {
+                self.node.fetch(storage, template.as_ref())
+            }
+            Effect::Both(TwoSided::CreateContainer(new)) => self.create_container(new, whole)?,
+            Effect::Here(Local::SetContainer { options, delete, .. }) => {
                 let running = self.guest_mut().running;
                 self.node.set(options, delete, running);
             }
-            Effect::RemoveSnapshot { name, .. } => self.node.remove_snapshot(name),
-            Effect::GrowDisk { volume, size, .. } => self.node.grow(volume, *size, whole)?,
-            Effect::StartContainer { .. } => self.boot_container()?,
-            Effect::RebootContainer { .. } => {
+            Effect::Here(Local::RemoveSnapshot { name, .. }) => self.node.remove_snapshot(name),
+            Effect::Both(TwoSided::GrowDisk { volume, size, .. }) => self.node.grow(volume, *size, whole)?,
+            Effect::Here(Local::StartContainer { .. }) => self.boot_container()?,
+            Effect::Here(Local::RebootContainer { .. }) => {
                 self.stop_guest();
                 if whole {
                     self.boot_container()?;
                 }
             }
-            Effect::AwaitBoot => {}
-            Effect::AwaitAddress { address, .. } => {
+            Effect::Here(Local::AwaitBoot) => {}
+            Effect::Here(Local::AwaitAddress { address, .. }) => {
                 let there = &self.node.link.addresses;
                 let is_there = |wanted: &matrix_podman_core::name::Cidr4| {
                     there.iter().any(|(a, _)| *a == std::net::IpAddr::V4(wanted.address()))
@@ -790,22 +802,24 @@ impl MemoryWorld {
                     return Err("the guest does not get its address".to_owned());
                 }
             }
-            Effect::SetInterface { mtu, address6, .. } => {
+            Effect::Here(Local::SetInterface { mtu, address6, .. }) => {
                 // One after the other; each is there or not.
                 self.node.set_interface(*mtu, if whole { *address6 } else { None });
             }
-            Effect::AwaitStack => {
+            Effect::Here(Local::AwaitStack) => {
                 let on = stack::services(&self.site.config).len();
                 let healthy = self.guest_mut().containers.values().filter(|c| c.health == Health::Healthy);
                 assert_eq!(healthy.count(), on, "everything comes back by itself");
             }
-            Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, whole)?,
-            Effect::InitDatabase { image, major, .. } => {
+            Effect::Both(TwoSided::ObtainImage { service, from, tag }) => {
+                self.obtain(*service, from, tag, whole)?
+            }
+            Effect::Here(Local::InitDatabase { image, major, .. }) => {
                 self.init_database(image, *major)?;
                 self.machine.files.remove(&layout::container_claim(self.site.config.site()));
             }
-            Effect::TrySettings { .. } => {}
-            Effect::InstallSynapseConfig { image, content, mode, owner, .. } => {
+            Effect::Here(Local::TrySettings { .. }) => {}
+            Effect::Here(Local::InstallSynapseConfig { image, content, mode, owner, .. }) => {
                 self.need_image(image)?;
                 let name = if whole { "homeserver.yaml" } else { "homeserver.yaml.new" };
                 let node =
@@ -878,8 +892,9 @@ impl MemoryWorld {
     /// No act of another kind may touch what only services and their making
     /// may write.
     fn guard(&self, effect: &Effect) {
-        if let Effect::WriteFile { path, .. } | Effect::RemoveFile { path, .. } | Effect::Link { path, .. } =
-            effect
+        if let Effect::Here(Local::WriteFile { path, .. })
+        | Effect::Here(Local::RemoveFile { path, .. })
+        | Effect::Here(Local::Link { path, .. }) = effect
         {
             let precious = PRECIOUS.iter().any(|folder| path.as_str().starts_with(folder))
                 || path.as_str().starts_with(layout::SECRETS);
@@ -968,7 +983,7 @@ impl MemoryWorld {
     fn change_disk(&mut self, effect: &Effect, whole: bool) {
         assert!(!self.guest_mut().running, "nobody is on a disk that is mounted or grows");
         let disk = self.disk.as_mut().expect("the guest has a disk");
-        if let Effect::GrowGuestDisk { size, .. } = effect {
+        if let Effect::Here(Local::GrowGuestDisk { size, .. }) = effect {
             assert!(disk.size < *size, "a disk only grows");
             // It is unmounted for that, and may be left so.
             *disk = GuestDisk { size: if whole { *size } else { disk.size }, mounted: false };

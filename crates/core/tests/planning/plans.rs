@@ -1,7 +1,7 @@
 //! Plans as people and programs read them.
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, TwoSided},
     fact::{ContainerState, Health},
     layout,
     plan::PlanText,
@@ -184,14 +184,14 @@ fn a_snapshot_that_was_cut_off_alone_is_cleared_away() {
 /// Proxmox writes the whole config before it sets password, keys and pool.
 #[test]
 fn a_creation_is_believed_when_it_ended() {
-    let creation = |effect: &Effect| matches!(effect, Effect::CreateContainer(_));
+    let creation = |effect: &Effect| matches!(effect, Effect::Both(TwoSided::CreateContainer(_)));
     let pooled = format!("{NODE}[proxmox]\npool = \"home\"\n");
     let (mut world, create) = record(&mut MemoryWorld::fresh(&site(&pooled)))
         .into_iter()
         .find(|(_, effect)| creation(effect))
         .unwrap();
     // The program is killed, and Proxmox goes on.
-    let Effect::CreateContainer(new) = &create else { panic!() };
+    let Effect::Both(TwoSided::CreateContainer(new)) = &create else { panic!() };
     let mut claimed = world.clone();
     claimed.apply(&create, Extent::Part).unwrap();
     world.apply(&create, Extent::Whole).unwrap();
@@ -218,7 +218,7 @@ fn a_creation_is_believed_when_it_ended() {
 fn a_container_of_proxmox_that_is_not_ours_or_not_whole() {
     let other = up(&NODE.replace("chat", "other")).with_site(&site(NODE));
     insta::assert_snapshot!("a_container_of_another_site", only_blocked(&other));
-    let creation = |effect: &Effect| matches!(effect, Effect::CreateContainer(_));
+    let creation = |effect: &Effect| matches!(effect, Effect::Both(TwoSided::CreateContainer(_)));
     let (mut unmade, create) = record(&mut MemoryWorld::fresh(&site(NODE)))
         .into_iter()
         .find(|(_, effect)| creation(effect))

@@ -67,10 +67,10 @@ fn it_says_plainly_what_is_done_and_what_is_not() {
 #[test]
 fn an_update_by_the_timer_has_none_and_it_is_said_where_one_that_is_typed_has() {
     let here = decided(&site(NODE), |_| {});
-    assert!(here.of_the_timer(true).unwrap().contains("from inside the guest"));
-    assert_eq!(here.of_the_timer(false), None);
+    assert!(here.what_the_timer_lacks(true).unwrap().contains("from inside the guest"));
+    assert_eq!(here.what_the_timer_lacks(false), None);
     let none = decided(&site("domain = \"chat.home.arpa\"\n"), |_| {});
-    assert_eq!(none.of_the_timer(true), None);
+    assert_eq!(none.what_the_timer_lacks(true), None);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn read(kept: &Value) -> BTreeMap<AbsPath, Node> {
     kept.as_object().unwrap().iter().map(|(path, at)| (AbsPath::parse(path).unwrap(), node(at))).collect()
 }
 
-/// What a version keeps of a server: its files on both sides, and what starts by itself.
+/// What a version keeps of a server: its files on both sides, and what starts automatically.
 fn document(world: &MemoryWorld) -> String {
     let guest = world.guest.as_ref().unwrap();
     let value = json!({

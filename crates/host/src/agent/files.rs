@@ -8,9 +8,10 @@ use std::{
 };
 
 use matrix_podman_core::{
-    backup::{Entry, Kind, belongs},
+    backup::{Entry, Kind},
     layout,
     name::Digest,
+    stack,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +49,7 @@ fn list_below(root: &Folder, to: &mut dyn Write) -> Result<(), Failure> {
                 return Err(Failure::new(doing(), "there is a name that is not UTF-8"));
             };
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if !belongs(&path) {
+            if !stack::is_saved(&path) {
                 continue;
             }
             let meta = match item.metadata() {
@@ -86,7 +87,7 @@ fn list_below(root: &Folder, to: &mut dyn Write) -> Result<(), Failure> {
 /// Opens a file below `folder` that belongs into a backup, and no other.
 pub(super) fn open(folder: &Folder, path: &str) -> Result<File, Failure> {
     let doing = || format!("read {path} in the guest");
-    if !belongs(path) {
+    if !stack::is_saved(path) {
         return Err(Failure::new(doing(), "it does not belong into a backup"));
     }
     folder.read_below(Path::new(path)).doing(doing)

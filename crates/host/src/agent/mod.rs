@@ -97,7 +97,7 @@ pub fn serve(
                 Frame::Message(Envelope { id, body }) => {
                     let body = match serde_json::from_value::<Request>(body) {
                         Ok(body) => body,
-                        // Whoever asked would wait for an answer.
+                        // The caller would wait for an answer.
                         Err(error) => {
                             let failure = Failure::new("understand what the machine asks", error)
                                 .hint("`matrix-podman up` puts the same program on both sides");
@@ -154,7 +154,7 @@ impl Held {
         Ok(())
     }
 
-    /// Whoever asked for it is gone; what it had begun is still being finished.
+    /// The caller is gone; what was begun is still being finished.
     fn finishing(&self) {
         self.gone.store(true, Ordering::SeqCst);
         if let Ok(mut lock) = self.lock.lock()
@@ -190,7 +190,7 @@ fn answer(
     };
     match request {
         Request::Observe(facts) => Reply::Answers(probe::answer_all(&facts)),
-        Request::Apply(effect) => done(apply::apply(&effect, &sink)),
+        Request::Apply(act) => done(apply::apply(&act, &sink)),
         Request::LoadImage { tag } => done(apply::image::load(&tag, Box::new(data), &sink)),
         Request::PutSecret(secret) => done(secret::put(secret, data)),
         Request::Lock(holder) => done(lock.take(&holder, &sink)),

@@ -40,7 +40,7 @@ pub(super) fn serve(rehearsal: &Rehearsal, to: &mut dyn Write) -> Result<(), Fai
 
 fn run(rehearsal: &Rehearsal, folder: &Path, to: &mut dyn Write) -> Result<Rehearsed, Failure> {
     let containers = &rehearsal.containers;
-    // Whoever asked may be gone: then nothing is begun any more.
+    // If the caller is gone, nothing more is begun.
     let mut tell = |what: &str| {
         json_line::write(to, &Progress::WaitsFor(what.to_owned())).doing(|| "tell how the rehearsal goes")
     };

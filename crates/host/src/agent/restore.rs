@@ -7,7 +7,6 @@ use std::{
 };
 
 use matrix_podman_core::{
-    backup::belongs,
     layout,
     name::{Mode, Owner},
     stack,
@@ -58,7 +57,7 @@ const fn plain(mode: u32) -> Mode {
 /// The place beside that a path below `/opt/matrix` has.
 fn target(beside: Beside, path: &str) -> Result<PathBuf, Failure> {
     let dumps = stack::databases().into_iter().map(|database| database.dump_at(&layout::restore_dump()));
-    if belongs(path) || dumps.chain([layout::dumps()]).any(|own| below_root(&own) == path) {
+    if stack::is_saved(path) || dumps.chain([layout::dumps()]).any(|own| below_root(&own) == path) {
         return Ok(beside.folder().join(path));
     }
     Err(Failure::new(format!("restore {path}"), "it does not belong into a backup"))

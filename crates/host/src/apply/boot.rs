@@ -85,7 +85,7 @@ pub(super) fn await_stack(sink: &Sink) -> Result<(), Failure> {
         }
         if started.elapsed() > STACK {
             return Err(Failure::new(
-                "see the stack come back by itself after a restart",
+                "see the stack come back after a restart",
                 format!("{} did not come back in {} s", missing.join(", "), STACK.as_secs()),
             )
             .hint("`matrix-podman logs` says why; `matrix-podman up` tries again"));

@@ -1,4 +1,4 @@
-//! Images of Podman's: loaded, pulled, named, removed.
+//! Podman's images: loaded, pulled, named, removed.
 
 use std::{
     fs,

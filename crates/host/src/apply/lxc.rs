@@ -145,11 +145,8 @@ pub(super) fn create(guest: &NewGuest, sink: &Sink) -> Result<(), Failure> {
         fs::rename(&place, &emptied).doing(doing)?;
     }
     if place.exists() {
-        return Err(Failure::new(
-            doing(),
-            format!("{} is there, without a config of LXC's", place.display()),
-        )
-        .hint("look at what it is; move it away if nobody needs it"));
+        return Err(Failure::new(doing(), format!("{} is there, without an LXC config", place.display()))
+            .hint("look at what it is; move it away if nobody needs it"));
     }
     fs::rename(&partial, &place).doing(doing)?;
     file::sync_folder(Path::new(LXC)).doing(doing)?;
@@ -286,7 +283,7 @@ pub(super) fn start(name: &str, sink: &Sink) -> Result<(), Failure> {
     loop {
         let (standing, has_address) = match state(name) {
             GuestState::Running { address, .. } => (Standing::of(&doorway), address.is_some()),
-            // One that stops again by itself would do so each time.
+            // One that stops on its own would do so each time.
             GuestState::Absent | GuestState::Stopped { .. } if launched => {
                 return Err(Failure::new(doing, "it stopped again before it had booted")
                     .evidence(last_lines(&log))

@@ -66,7 +66,7 @@ fn ask(question: Question) -> Result<Answer, Failure> {
 pub fn status(container: &Container) -> Result<Status, Failure> {
     match ask(Question::Status { node: container.node.clone(), id: container.id })? {
         Answer::Status(status) => Ok(status),
-        other => Err(odd(&other)),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -74,7 +74,7 @@ pub fn status(container: &Container) -> Result<Status, Failure> {
 pub fn settings(container: &Container) -> Result<Settings, Failure> {
     match ask(Question::Settings { node: container.node.clone(), id: container.id })? {
         Answer::Settings(settings) => Ok(settings),
-        other => Err(odd(&other)),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -82,7 +82,7 @@ pub fn settings(container: &Container) -> Result<Settings, Failure> {
 pub fn exists(id: ContainerId) -> Result<bool, Failure> {
     match ask(Question::Guests)? {
         Answer::Guests(guests) => Ok(guests.iter().any(|guest| guest.id == id)),
-        other => Err(odd(&other)),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -110,7 +110,7 @@ pub fn busy_with(container: &Container) -> Result<Vec<String>, Failure> {
     loop {
         let kinds = match ask(Question::Tasks { node: container.node.clone(), id: container.id })? {
             Answer::Names(kinds) => at_work(&kinds).into_iter().map(str::to_owned).collect::<Vec<_>>(),
-            other => return Err(odd(&other)),
+            other => return Err(unexpected(&other)),
         };
         if kinds.is_empty() || started.elapsed() > COMES_ROUND {
             return Ok(kinds);
@@ -119,7 +119,7 @@ pub fn busy_with(container: &Container) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn odd(answer: &Answer) -> Failure {
+fn unexpected(answer: &Answer) -> Failure {
     Failure::new("read what Proxmox answered", format!("{answer:?} was not expected"))
 }
 

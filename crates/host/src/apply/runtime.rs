@@ -85,7 +85,7 @@ fn try_and_install(newer: &[NewerPackage], place: &Path, image: &str, sink: &Sin
         Failure { doing: format!("run a container with {names}"), ..failure }
             .hint("nothing was changed: what is installed goes on; try again when there is a newer one still")
     })?;
-    // A source may have nothing but the newest: then there is no way back by itself.
+    // A source may have nothing but the newest: then there is no automatic way back.
     let kept = apt::fetch_installed(&before, &old, sink);
     apt::install_fetched(&exact, &packages, sink)?;
     let Err(failure) = canary(None, image) else { return Ok(()) };

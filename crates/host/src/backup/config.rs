@@ -1,6 +1,6 @@
 //! The config that the machine applied, in a snapshot.
 //!
-//! The copy among the guest's files proves nothing: whoever is in the guest can write it.
+//! The copy among the guest's files proves nothing: anybody in the guest can write it.
 //! This one the machine puts there, signed with a key that follows from the repository's
 //! own. The guest has neither, and whoever restores has both, on whatever machine.
 

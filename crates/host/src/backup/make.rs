@@ -8,7 +8,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    backup::{Content, Entry, Manifest, MediaList, MediaSum, Rows, belongs, format_with, is_media, place},
+    backup::{Content, Entry, Manifest, MediaList, MediaSum, Rows, format_with, is_media, place},
     layout,
     lock::Lock,
     stack::{self, RoomDatabase},
@@ -201,7 +201,7 @@ fn entries(world: &World) -> Result<Vec<Entry>, Failure> {
 fn entry(line: &str) -> Result<Entry, Failure> {
     let doing = || "list what is in the guest";
     let entry: Entry = serde_json::from_str(line).doing(doing)?;
-    if !belongs(&entry.path) {
+    if !stack::is_saved(&entry.path) {
         return Err(Failure::new(
             doing(),
             format!("it names {:?}, which does not belong into a backup", entry.path),

@@ -27,7 +27,7 @@ use super::{
     limit::Limits,
     repository::explained,
     source::Unreadable,
-    store::{self, Item, Manner, Name, Remote, Store},
+    store::{self, Item, Name, Remote, Store, StoreTraffic},
     waits::Waits,
 };
 use crate::{
@@ -45,7 +45,7 @@ const LOCKS: &str = "locks";
 pub struct Place {
     pub(super) name: RepositoryName,
     location: Location,
-    manner: Manner,
+    traffic: StoreTraffic,
     kind: Kind,
     /// How current our lock is that others see.
     current: Current,
@@ -62,13 +62,13 @@ impl Place {
     /// on it.
     pub fn of(repository: &backup::Repository, tell: Tell) -> Result<Self, Failure> {
         let location = repository.location.clone();
-        let manner = Manner { limits: Limits::of(&repository.terms.limits), waits: Waits::new(tell) };
-        let kind = match (location.folder(), store::open(repository, &manner)?) {
+        let traffic = StoreTraffic { limits: Limits::of(&repository.terms.limits), waits: Waits::new(tell) };
+        let kind = match (location.folder(), store::open(repository, &traffic)?) {
             (Some(folder), _) => Kind::Folder(PathBuf::from(folder.as_str())),
             (None, Some(store)) => Kind::Store(store),
             (None, None) => return Err(Failure::new(format!("reach {location}"), "it is of no known kind")),
         };
-        Ok(Self { name: repository.name.clone(), location, manner, kind, current: Current::default() })
+        Ok(Self { name: repository.name.clone(), location, traffic, kind, current: Current::default() })
     }
 
     /// Has the disk hold what was written here, where that is one of this machine's:
@@ -81,7 +81,7 @@ impl Place {
     }
 
     pub(super) fn waits(&self) -> &Waits {
-        &self.manner.waits
+        &self.traffic.waits
     }
 
     /// What messages call it.
@@ -218,9 +218,9 @@ impl Place {
                 Arc::new(Remote { store: Arc::clone(store), location: self.location.to_string() })
             }
         };
-        // A store keeps to them by itself, piece by piece.
+        // A store keeps to them on its own, piece by piece.
         let limits = match &self.kind {
-            Kind::Folder(_) => self.manner.limits.clone(),
+            Kind::Folder(_) => self.traffic.limits.clone(),
             Kind::Store(_) => Limits::default(),
         };
         let current = self.current.clone();

@@ -1,4 +1,4 @@
-//! How far a backup is, for whoever watches.
+//! How far a backup is.
 
 use std::{
     sync::{

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use matrix_podman_core::{
     backup::{Drilled, News, Repository, RepositoryName, Schedule, Snapshot, news_file},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     layout,
     name::{AbsPath, Mode, Owner},
@@ -90,12 +90,12 @@ pub fn tell_guest(world: &World) -> Result<(), Failure> {
         })
         .collect();
     let doing = "tell the guest how its backups are";
-    let effect = Effect::WriteFile {
+    let effect = Effect::Here(Local::WriteFile {
         side: Side::Guest,
         path: news_file(),
         content: serde_json::to_string(&news).doing(|| doing)?,
         mode: Mode(0o644),
         owner: Owner::ROOT,
-    };
+    });
     world.apply(&effect, &|_| {}).map_err(|failure| Failure { doing: doing.to_owned(), ..failure })
 }

@@ -432,7 +432,7 @@ fn options() -> RepositoryOptions {
 pub(super) fn explained(error: &RusticError, doing: &str) -> Failure {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        // A store says by itself what it was at, and what to do.
+        // A store already says what it was doing, and what to do.
         if let Some(failure) = inner.downcast_ref::<Failure>() {
             let why = format!("could not {}: {}", failure.doing, failure.why);
             return Failure { doing: doing.to_owned(), why, ..failure.clone() }.in_their_words();

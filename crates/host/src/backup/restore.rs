@@ -14,7 +14,7 @@ use std::{
 use matrix_podman_core::{
     aside as beside,
     backup::{MediaList, Rows, place},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     layout,
     name::{Mode, Owner},
@@ -165,7 +165,10 @@ fn whole<'a>(
 pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> {
     let manifest = opened.manifest()?;
     let from = layout::restore_dump();
-    world.apply(&Effect::RestoreDatabase { from: from.clone(), keep_as: BEGUN.to_owned() }, sink)?;
+    world.apply(
+        &Effect::Here(Local::RestoreDatabase { from: from.clone(), keep_as: BEGUN.to_owned() }),
+        sink,
+    )?;
     sink(Saying::Line("counting what came back".to_owned()));
     let doing = "see whether everything came back";
     let databases = opened.databases()?;
@@ -191,6 +194,9 @@ pub fn fill(world: &World, opened: &Opened, sink: &Sink) -> Result<(), Failure> 
     }
     // Synapse's last: as long as it is there, the restore is not done.
     databases.iter().rev().try_for_each(|database| {
-        world.apply(&Effect::RemoveFile { side: Side::Guest, path: database.dump_at(&from) }, sink)
+        world.apply(
+            &Effect::Here(Local::RemoveFile { side: Side::Guest, path: database.dump_at(&from) }),
+            sink,
+        )
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use matrix_podman_core::{
     backup::{
-        belongs, place,
+        place,
         room::{self, RoomMedia},
     },
     layout,
@@ -107,7 +107,7 @@ fn place_of(path: &str) -> Option<String> {
         return Some((*own).to_owned());
     }
     let below = path.strip_prefix(layout::ROOT).unwrap_or(path).trim_matches('/');
-    belongs(below).then(|| format!("{}/{below}", place::FILES))
+    stack::is_saved(below).then(|| format!("{}/{below}", place::FILES))
 }
 
 /// Takes a file out, or a folder with all that is in it.

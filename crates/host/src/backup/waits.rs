@@ -1,4 +1,4 @@
-//! What a store waits for before something is tried again, for whoever watches.
+//! What a store waits for before it tries again.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ pub(super) struct Waits(Arc<Inner>);
 
 struct Inner {
     tell: Tell,
-    /// What is still to be told to whoever watches; nothing where nobody does.
+    /// What is still to be reported; nothing where nobody watches.
     watched: Mutex<Option<Vec<String>>>,
 }
 
@@ -40,7 +40,7 @@ impl Waits {
         }
     }
 
-    /// From here on it is told to whoever watches.
+    /// From here on it is reported.
     pub fn begin_watching(&self) {
         *self.0.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }

@@ -17,7 +17,7 @@ pub fn agreed(now: Surplus, shown: &Surplus) -> Vec<Spared> {
 #[cfg(test)]
 mod tests {
     use matrix_podman_core::{
-        effect::Effect,
+        effect::{Effect, Local},
         prune::{Kind, Thing},
         stack,
     };
@@ -26,7 +26,7 @@ mod tests {
 
     fn spared(kind: Kind, name: &str, bytes: u64) -> Spared {
         let thing = Thing { kind, name: name.to_owned(), bytes, why: String::new() };
-        Spared { thing, effect: Effect::StopService { service: stack::redis::ID } }
+        Spared { thing, effect: Effect::Here(Local::StopService { service: stack::redis::ID }) }
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Attempt {
             ),
             Attempt::Tried(report, proposal) => match &report.generation.outcome {
                 Outcome::Undone { why, .. } => {
-                    (Ended::Undone, format!("{} did not do, and was taken back: {why}", names(proposal)))
+                    (Ended::Undone, format!("{} failed, and was rolled back: {why}", names(proposal)))
                 }
                 Outcome::Kept | Outcome::UnderWay => (Ended::Updated, format!("{} runs", names(proposal))),
             },
@@ -267,7 +267,7 @@ mod tests {
         ] {
             assert_eq!((attempt.record().0, attempt.went_well()), (ended, well), "{attempt:?}");
         }
-        assert!(tried(undone()).record().1.contains("synapse 2 did not do"));
+        assert!(tried(undone()).record().1.contains("synapse 2 failed"));
         let record = || (Ended::Settled, "nothing was newer".to_owned());
         assert_eq!(with_packages(record(), Ok(None)), record());
         assert_eq!(with_packages(record(), Ok(Some("crun 1.2"))).0, Ended::Updated);

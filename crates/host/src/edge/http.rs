@@ -69,7 +69,7 @@ pub(super) fn send(call: &Call<'_>) -> Result<(u16, Json), Trouble> {
     }
 }
 
-/// Whoever wants to be left alone for long is not waited for, but told of.
+/// A server that asks for a long pause is reported, not waited for.
 fn busy(url: &str, body: &Json, wait: Duration) -> Trouble {
     let host = url.split('/').nth(2).unwrap_or(url);
     let said = body["errors"][0]["message"].as_str().unwrap_or("it gave no reason");

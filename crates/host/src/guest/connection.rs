@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use matrix_podman_core::{effect::Effect, fact::Fact, format::UPGRADE, layout, observed::Answer, people};
+use matrix_podman_core::{effect::Local, fact::Fact, format::UPGRADE, layout, observed::Answer, people};
 
 use super::{
     line::{Incoming, Line, PIECES_AHEAD, Patient, TICK},
@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// Ends what is left of the agent, which would not end by itself.
+    /// Ends what is left of the agent, which would not end on its own.
     fn end(&mut self) {
         if let Some(child) = self.child.take() {
             process::end_group(child);
@@ -172,8 +172,8 @@ impl Connection {
     }
 
     /// Has the guest do something.
-    pub fn apply(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
-        self.call(&Request::Apply(Box::new(effect.clone())), sink)
+    pub fn apply(&self, act: &Local, sink: &Sink) -> Result<(), Failure> {
+        self.call(&Request::Apply(Box::new(act.clone())), sink)
     }
 
     /// Makes a request that is answered with done or a failure.
@@ -244,9 +244,9 @@ impl Connection {
                 let reply = ticket.await_end(&progress, sink, on);
                 match (feeder.join(), &reply) {
                     // The guest only knows that there was no more.
-                    (Ok(Err(Unfed::Source(failure))), _) => Err(failure),
+                    (Ok(Err(FeedFailure::Source(failure))), _) => Err(failure),
                     // A failure there explains a feeder that could not go on.
-                    (Ok(Err(Unfed::Guest(failure))), Ok(_)) => Err(failure),
+                    (Ok(Err(FeedFailure::Guest(failure))), Ok(_)) => Err(failure),
                     _ => reply,
                 }
             }),
@@ -260,7 +260,7 @@ impl Connection {
         total: Option<u64>,
         progress: &Progress,
         sink: &Sink,
-    ) -> Result<(), Unfed> {
+    ) -> Result<(), FeedFailure> {
         let mut buffer = vec![0; CHUNK];
         let mut done = 0;
         loop {
@@ -269,10 +269,10 @@ impl Connection {
                 Err(failure) => {
                     // Else the guest would wait for the rest.
                     let _ = self.write(|to| write_cut(to, id));
-                    return Err(Unfed::Source(failure));
+                    return Err(FeedFailure::Source(failure));
                 }
             };
-            self.write(|to| write_data(to, id, &buffer[..count])).map_err(Unfed::Guest)?;
+            self.write(|to| write_data(to, id, &buffer[..count])).map_err(FeedFailure::Guest)?;
             done += count as u64;
             progress.moved();
             if count == 0 {
@@ -459,7 +459,7 @@ impl Drop for Connection {
 }
 
 /// Why data did not reach the guest.
-enum Unfed {
+enum FeedFailure {
     /// They could not be read.
     Source(Failure),
     /// The guest did not take them.

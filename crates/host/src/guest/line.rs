@@ -112,7 +112,7 @@ impl Line {
         !self.waiting.lock().is_ok_and(|waiting| waiting.is_some())
     }
 
-    /// Whether whatever is left of it should be ended: it would not end by itself.
+    /// Whether what is left of it should be ended: it would not end on its own.
     pub(super) fn hangs(&self) -> bool {
         !matches!(*self.loss(), None | Some(Loss::Cut))
     }
@@ -230,7 +230,7 @@ impl Line {
         // Never held while somebody is waited for.
         drop(waiting);
         match waiter {
-            // Whoever forgot about it wants no more of it.
+            // Its caller no longer waits for it.
             None => Ok(()),
             Some(Waiter { paced: true, .. }) if said => Ok(()),
             Some(Waiter { to, paced: true }) => match to.try_send(incoming) {

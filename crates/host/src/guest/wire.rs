@@ -1,14 +1,14 @@
 //! Frames between the two sides: a length, a kind, a payload.
 //!
 //! Control messages are JSON, so that a person with a trace can read them;
-//! data are raw. Secrets that the operator gives travel here and nowhere else.
+//! data is raw. Secrets that the operator gives travel here and nowhere else.
 
 use std::{
     io::{self, Read, Write},
     time::Duration,
 };
 
-use matrix_podman_core::{effect::Effect, fact::Fact, layout::Secret, observed::Answer, people};
+use matrix_podman_core::{effect::Local, fact::Fact, layout::Secret, observed::Answer, people};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,7 +39,7 @@ pub enum Request {
     /// Answer these questions.
     Observe(Vec<Fact>),
     /// Do this.
-    Apply(Box<Effect>),
+    Apply(Box<Local>),
     /// Give Podman the OCI archive that follows as data, under this name.
     LoadImage {
         /// The local name that it gets.

@@ -10,6 +10,7 @@ use std::{
 use matrix_podman_core::{
     fact::{GuestDisk, GuestRoot, GuestState, Neighbour, Suspension},
     render::lxc::SITE_MARK,
+    size::Bytes,
 };
 
 use super::disk;
@@ -200,8 +201,9 @@ fn used_up(group: &Path) -> Option<String> {
         .take(2)
         .sum();
     let held = used.saturating_sub(files);
-    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP))
-        .then(|| format!("its memory is used up: {} of {} MiB are held", held >> 20, limit >> 20))
+    (held.saturating_mul(100) >= limit.saturating_mul(USED_UP)).then(|| {
+        format!("its memory is used up: {} of {} are held", Bytes(held).rounded(), Bytes(limit).rounded())
+    })
 }
 
 /// The address that a running container got by DHCP.
@@ -274,7 +276,7 @@ mod tests {
         let stat = |files: u64| format!("anon 1\ninactive_file {files}\nactive_file 0\n");
         let (limit, used) = (("memory.max", "1000000000"), ("memory.current", "990000000"));
         let full = group(&[limit, used, ("memory.stat", &stat(0))]);
-        assert!(used_up(full.path()).unwrap().contains("944 of 953 MiB"));
+        assert!(used_up(full.path()).unwrap().contains("944 MiB of 953 MiB"));
         let cached = group(&[limit, used, ("memory.stat", &stat(500_000_000))]);
         assert_eq!(used_up(cached.path()), None);
         let unlimited = group(&[("memory.max", "max"), used, ("memory.stat", &stat(0))]);

@@ -47,7 +47,7 @@ pub fn answer_all(facts: &[Fact]) -> Vec<Answer> {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..facts.len().min(AT_ONCE) {
-            // Whoever comes first takes the next question.
+            // Each thread takes the next question.
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

@@ -179,7 +179,7 @@ fn relay(server: SocketAddr, credentials: &TurnCredentials) -> Result<Relayed, F
         }
     };
     for peer in &mut peers {
-        // The server forgets an allocation by itself after ten minutes.
+        // The server forgets an allocation after ten minutes.
         let _ = peer.client.delete(clock.now());
         peer.work(&clock);
     }

@@ -9,7 +9,7 @@ use crate::{
     world::World,
 };
 
-/// Does one act, told to whoever watches and written into the journal. `what`
+/// Does one act, reported and written into the journal. `what`
 /// is a sentence in the imperative.
 pub fn act(
     world: &World,

@@ -63,7 +63,7 @@ fn carry_out(world: &World, sink: &Sink) -> Result<(), Failure> {
     world.remove_guest(sink)
 }
 
-/// A container of Proxmox's that this site made and that never held a
+/// A Proxmox container that this site made and that never held a
 /// database: what a failed first run left.
 pub fn failed(world: &World) -> Result<Option<Failed>, Failure> {
     if world.site().backend.id() != BackendId::Proxmox {

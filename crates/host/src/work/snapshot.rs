@@ -2,11 +2,11 @@
 //!
 //! After a rollback the database is an older one, and one-time keys in it may
 //! have been given out since. So a snapshot is made while [`layout::HOLD`] is in
-//! the guest: whoever goes back to it, in Proxmox's web pages too, gets a guest
+//! the guest: going back to it, in Proxmox's web pages too, gives a guest
 //! in which Synapse waits until `up` had those keys forgotten.
 
 use matrix_podman_core::{
-    effect::{Container, Effect},
+    effect::{Container, Effect, Local},
     fact::Side,
     ids, layout,
     name::{Mode, Owner, SnapshotName},
@@ -52,7 +52,7 @@ impl Work<'_> {
     }
 
     /// Makes one, of a server that goes on; `before_update` is the generation that an
-    /// update makes it before by itself.
+    /// update makes it before, automatically.
     pub fn make(&self, name: &SnapshotName, before_update: Option<u32>) -> Result<(), Failure> {
         if !free(self.world)? {
             return Err(Failure::new(
@@ -62,34 +62,35 @@ impl Work<'_> {
             .hint("`matrix-podman up` first"));
         }
         let ran = self.synapse_runs()?;
-        self.act("Have PostgreSQL write everything to the disk", &Effect::CheckpointDatabase)?;
+        self.act("Have PostgreSQL write everything to the disk", &Effect::Here(Local::CheckpointDatabase))?;
         let made = self
             .world
             .apply(
-                &Effect::WriteFile {
+                &Effect::Here(Local::WriteFile {
                     side: Side::Guest,
                     path: layout::hold(),
                     content: "a snapshot\n".to_owned(),
                     mode: Mode(0o600),
                     owner: Owner::ROOT,
-                },
+                }),
                 &|_| {},
             )
             .and_then(|()| {
-                let effect = Effect::SnapshotContainer {
+                let effect = Effect::Here(Local::SnapshotContainer {
                     container: self.container.clone(),
                     name: name.clone(),
                     before_update,
-                };
+                });
                 self.act(&format!("Make the snapshot {name}"), &effect)
             });
         // Whatever became of it: the data of now did not go back in time.
-        let removed =
-            self.world.apply(&Effect::RemoveFile { side: Side::Guest, path: layout::hold() }, &|_| {});
+        let removed = self
+            .world
+            .apply(&Effect::Here(Local::RemoveFile { side: Side::Guest, path: layout::hold() }), &|_| {});
         // One that ended in that moment was not started again.
         if ran && removed.is_ok() && !self.synapse_runs()? {
             for service in holdable() {
-                let effect = Effect::StartService { service, restart: false, timeout: START };
+                let effect = Effect::Here(Local::StartService { service, restart: false, timeout: START });
                 self.act(&format!("Start {} again", service.title()), &effect)?;
             }
         }
@@ -103,14 +104,17 @@ impl Work<'_> {
     pub fn roll_back(&self, name: &SnapshotName) -> Result<(), Failure> {
         let container = self.container.clone();
         let what = format!("Bring the guest back to {name}");
-        self.act(&what, &Effect::RollBackContainer { container: container.clone(), name: name.clone() })
-            .map_err(|failure| match snapshot::is_running(self.container) {
-                Ok(false) => failure.hint(
-                    "the guest is stopped now: run the same again, or `matrix-podman up` starts what is there",
-                ),
-                _ => failure,
-            })?;
-        self.act("Start the guest", &Effect::StartContainer { container })?;
+        self.act(
+            &what,
+            &Effect::Here(Local::RollBackContainer { container: container.clone(), name: name.clone() }),
+        )
+        .map_err(|failure| match snapshot::is_running(self.container) {
+            Ok(false) => failure.hint(
+                "the guest is stopped now: run the same again, or `matrix-podman up` starts what is there",
+            ),
+            _ => failure,
+        })?;
+        self.act("Start the guest", &Effect::Here(Local::StartContainer { container }))?;
         // An older program may be in there, which `up` replaces before it looks.
         match self.world.look(&mut Observed::default(), held)? {
             Ok(false) => Err(Failure::new(
@@ -124,7 +128,8 @@ impl Work<'_> {
 
     /// Removes one.
     pub fn remove(&self, name: &SnapshotName) -> Result<(), Failure> {
-        let effect = Effect::RemoveSnapshot { container: self.container.clone(), name: name.clone() };
+        let effect =
+            Effect::Here(Local::RemoveSnapshot { container: self.container.clone(), name: name.clone() });
         self.act(&format!("Remove the snapshot {name}"), &effect)
     }
 }
@@ -142,7 +147,7 @@ pub(crate) fn free(world: &World) -> Result<bool, Failure> {
         Ok((held?, switching?, runs?))
     })?;
     if held && !switching && runs {
-        world.apply(&Effect::RemoveFile { side: Side::Guest, path: layout::hold() }, &|_| {})?;
+        world.apply(&Effect::Here(Local::RemoveFile { side: Side::Guest, path: layout::hold() }), &|_| {})?;
         return Ok(true);
     }
     Ok(!held && !switching)

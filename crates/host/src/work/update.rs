@@ -1,5 +1,5 @@
 //! Updates: new images are in place before anything stops, the database is
-//! dumped, only what changes is replaced, and what does not do is taken back.
+//! dumped, only what changes is replaced, and what fails is rolled back.
 //!
 //! The lock keeps naming the old images until the new ones have shown that they
 //! do. A run that is killed before that leaves a server that the next run puts
@@ -17,7 +17,7 @@ use std::{
 
 use matrix_podman_core::{
     check::{self, Check, Group, Scope, Verdict},
-    effect::Effect,
+    effect::{Effect, Local, TwoSided},
     fact::{Database, ImageState, Side},
     federation::Net,
     ids::{self, ResourceId},
@@ -151,7 +151,7 @@ fn write_history(world: &World, history: &History) -> Result<(), Failure> {
     let path = update::history_file();
     let content = history.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
     let (mode, owner) = (Mode(0o644), Owner::ROOT);
-    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+    world.apply(&Effect::Here(Local::WriteFile { side: Side::Guest, path, content, mode, owner }), &|_| {})
 }
 
 /// Writes down what came of an update that nobody typed.
@@ -160,7 +160,7 @@ pub fn record(world: &World, outcome: Ended, what: String) -> Result<(), Failure
     let record = Unattended { at: now(), outcome, what };
     let content = record.render().map_err(|e| Failure::new(format!("write {path}"), e))?;
     let (mode, owner) = (Mode(0o644), Owner::ROOT);
-    world.apply(&Effect::WriteFile { side: Side::Guest, path, content, mode, owner }, &|_| {})
+    world.apply(&Effect::Here(Local::WriteFile { side: Side::Guest, path, content, mode, owner }), &|_| {})
 }
 
 pub(crate) fn schema_of(world: &World, image: &LockedImage) -> Option<Schema> {
@@ -199,7 +199,8 @@ impl Update<'_> {
                 self.listener.on(&Event::Note { text });
             }
             let tag = update::tag_of(service, number);
-            let effect = Effect::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() };
+            let effect =
+                Effect::Both(TwoSided::ObtainImage { service, from: wanted.from.clone(), tag: tag.clone() });
             let named = || {
                 see(self.world, "look at the image", |seen| Ok(seen.image(&tag, [tag.as_str()])?.cloned()))
             };
@@ -301,7 +302,7 @@ impl Update<'_> {
         let dumps = proposal.undo != Undo::Cluster && proposal.touches_data();
         let dump = dumps.then(|| update::dump_of(proposal.number));
         if let Some(to) = &dump {
-            self.act("Dump the database", &Effect::DumpDatabase { to: to.clone() })?;
+            self.act("Dump the database", &Effect::Here(Local::DumpDatabase { to: to.clone() }))?;
         }
         let mut images = lock.images.clone();
         images.extend(proposal.changes.iter().map(|change| (change.service, change.to.clone())));
@@ -363,11 +364,11 @@ impl Update<'_> {
             }
             self.replace(&site, change.service, Some(patience))?;
         }
-        let ill = self.ill(&site, green)?;
-        if let Some(first) = ill.first() {
+        let failing = self.failing_checks(&site, green)?;
+        if let Some(first) = failing.first() {
             return Err(Failure::new(
                 "keep the new version",
-                format!("what was well before is not any more: {}", ill.join("; ")),
+                format!("what was well before is not any more: {}", failing.join("; ")),
             )
             .hint(first.clone()));
         }
@@ -382,11 +383,11 @@ impl Update<'_> {
             None => self.settle(site, &[ids::service(service)])?,
             Some(patience) => self.act(
                 &format!("Replace {}", service.title()),
-                &Effect::StartService {
+                &Effect::Here(Local::StartService {
                     service,
                     restart: true,
                     timeout: matrix_podman_core::size::Seconds(patience.as_secs()),
-                },
+                }),
             )?,
         }
         // A cluster that served before may be one that an older version made.
@@ -394,7 +395,7 @@ impl Update<'_> {
     }
 
     fn stop_one(&self, service: Service) -> Result<(), Failure> {
-        self.act(&format!("Stop {}", service.title()), &Effect::StopService { service })
+        self.act(&format!("Stop {}", service.title()), &Effect::Here(Local::StopService { service }))
     }
 
     /// Stops whoever keeps `data`.
@@ -435,7 +436,7 @@ impl Update<'_> {
     }
 
     /// What of `green` does not hold, once it had time to.
-    fn ill(&self, site: &Site, green: &BTreeSet<&'static str>) -> Result<Vec<String>, Failure> {
+    fn failing_checks(&self, site: &Site, green: &BTreeSet<&'static str>) -> Result<Vec<String>, Failure> {
         let what = "Ask whether everything is as well as before";
         let started = Instant::now();
         self.listener.on(&Event::Started { id: ID, what });
@@ -461,7 +462,7 @@ impl Update<'_> {
         }
     }
 
-    /// The lines that show why it did not do: those that came with the failure,
+    /// The lines that show why it failed: those that came with the failure,
     /// else the last ones of the services that were replaced.
     fn evidence(&self, proposal: &Proposal, failure: &Failure) -> Vec<String> {
         let lines = if failure.evidence.is_empty() {

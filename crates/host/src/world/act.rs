@@ -4,15 +4,17 @@ use std::fs::File;
 
 use matrix_podman_core::{
     disk,
-    effect::{Effect, ImageSource},
+    effect::{Effect, ImageSource, Local, TwoSided},
     fact::Side,
     observed::Observed,
+    resource,
     service::Service,
+    size::Bytes,
 };
 
 use super::World;
 use crate::{
-    apply,
+    apply::{self, proxmox},
     failure::{Doing, Failure},
     guest::wire::Request,
     progress::{Saying, Sink},
@@ -31,22 +33,47 @@ impl World {
     }
 
     fn carry_out(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
-        if let Some(done) = self.keeper.apply(self, effect, sink) {
-            return done;
-        }
         match effect {
-            Effect::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, effect, sink),
-            Effect::TakeSecret { secret, from } => {
+            Effect::Here(act) => match self.keeper.apply(self, act, sink) {
+                Some(done) => done,
+                None if act.side() == Side::Machine => apply::apply(act, sink),
+                None => self.in_guest(act, sink),
+            },
+            Effect::Both(act) => self.on_both(act, sink),
+            Effect::Edge(act) => self.edge.act(act, sink),
+        }
+    }
+
+    fn on_both(&self, act: &TwoSided, sink: &Sink) -> Result<(), Failure> {
+        match act {
+            TwoSided::ObtainImage { service, from, tag } => self.obtain(*service, from, tag, sink),
+            TwoSided::TakeSecret { secret, from } => {
                 let mut file = secret::given_for(from.as_str().as_ref(), *secret)?;
                 match self.guest()? {
                     Some(guest) => guest.send(&Request::PutSecret(*secret), &mut file, None, sink),
                     None => secret::put(*secret, file),
                 }
             }
-            Effect::Edge(act) => self.edge.act(act, sink),
-            effect if effect.side() == Side::Machine => apply::apply(effect, sink),
-            effect => self.in_guest(effect, sink),
+            TwoSided::PushProgram { .. } => self.keeper.push_program(self, sink),
+            TwoSided::CreateContainer(new) => {
+                let done = proxmox::create(new, self.keeper.root_password(), sink);
+                self.keeper.forget_guests();
+                done
+            }
+            TwoSided::GrowDisk { container, volume, size } => {
+                let inside = || self.file_system(volume);
+                let done = proxmox::grow(container, volume, *size, &inside, sink);
+                self.keeper.forget_guests();
+                done
+            }
         }
+    }
+
+    /// The size of the file system on a disk of a container, as the guest sees it: when the
+    /// guest can be asked, and it is one that fills a disk of its own.
+    fn file_system(&self, volume: &str) -> Option<Bytes> {
+        let seen = self.look(&mut Observed::default(), |seen| resource::file_system_size(seen, volume));
+        seen.ok()?.ok()?
     }
 
     /// A failure of something that was done on one side, with what a full disk has to
@@ -76,31 +103,22 @@ impl World {
 
     /// Has the disks of both sides hold all that was done: only then is it done.
     pub fn flush(&self) -> Result<(), Failure> {
-        apply::apply(&Effect::Flush { side: Side::Machine }, &|_| {})?;
+        apply::apply(&Local::Flush { side: Side::Machine }, &|_| {})?;
         self.keeper.flush_guest(self)
     }
 
-    pub(super) fn in_guest(&self, effect: &Effect, sink: &Sink) -> Result<(), Failure> {
+    pub(super) fn in_guest(&self, act: &Local, sink: &Sink) -> Result<(), Failure> {
         match self.guest()? {
-            Some(guest) => guest.apply(effect, sink),
-            None => apply::apply(effect, sink),
+            Some(guest) => guest.apply(act, sink),
+            None => apply::apply(act, sink),
         }
     }
 
-    fn obtain(
-        &self,
-        service: Service,
-        from: &ImageSource,
-        tag: &str,
-        effect: &Effect,
-        sink: &Sink,
-    ) -> Result<(), Failure> {
+    fn obtain(&self, service: Service, from: &ImageSource, tag: &str, sink: &Sink) -> Result<(), Failure> {
         let archive = match from {
-            ImageSource::Registry(_) => {
-                return match self.guest()? {
-                    Some(guest) => guest.apply(effect, sink),
-                    None => apply::apply(effect, sink),
-                };
+            ImageSource::Registry(reference) => {
+                let pull = Local::PullImage { reference: reference.clone(), tag: tag.to_owned() };
+                return self.in_guest(&pull, sink);
             }
             ImageSource::Archive { path, .. } => path.as_str().into(),
             ImageSource::Build { version } => apply::build::image(service, version.as_deref(), sink)?,

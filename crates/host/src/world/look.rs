@@ -48,7 +48,7 @@ pub fn look_from_here<T>(seen: &mut Observed, look: impl Fn(&Observed) -> T) -> 
     let deadline = Instant::now() + FROM_HERE;
     rounds(seen, look, |wanted, seen| {
         if Instant::now() >= deadline {
-            // Whoever is asked may answer each question as slowly as it may be.
+            // Each question may take as long as any.
             let why = format!("all of it took longer than {} s", FROM_HERE.as_secs());
             for (side, fact) in wanted {
                 seen.insert(side, fact, Answer::Unknown(why.clone()));
@@ -205,7 +205,7 @@ impl World {
 
     fn guest_program(&self) -> Answer {
         let found = || -> Result<GuestProgram, Failure> {
-            if self.keeper.is_mute() {
+            if self.keeper.is_unreachable() {
                 return Ok(GuestProgram::Other);
             }
             let own = own_program::digest()?;

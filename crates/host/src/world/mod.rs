@@ -88,7 +88,7 @@ impl World {
         self.keeper.give_root_password(password);
     }
 
-    /// Guests of Proxmox's were changed in another way than by an effect.
+    /// Proxmox guests were changed in another way than by an effect.
     pub fn forget_guests(&self) {
         self.keeper.forget_guests();
     }

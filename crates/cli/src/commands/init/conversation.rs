@@ -10,7 +10,7 @@ use crate::{
     output::{BOLD, styled},
 };
 
-/// Whoever is asked.
+/// Who is asked.
 pub trait Dialogue {
     /// Shows a line.
     fn say(&mut self, line: &str);

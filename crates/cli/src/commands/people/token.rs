@@ -204,7 +204,7 @@ impl Printable for TokenDeleted<'_> {
     }
 }
 
-/// What to send to whoever is invited.
+/// What to send to the person who is invited.
 #[derive(Serialize)]
 struct ToSend {
     #[serde(flatten)]

@@ -75,7 +75,7 @@ impl Printable for UpdateProposed<'_> {
         words.say(match (self.undo, &self.proposal.restore) {
             (Undo::Cluster, _) => match self.proposal.majors() {
                 Some((from, to)) if to > from => {
-                    "This is another major version: Synapse is stopped while the data are moved into a cluster of \
+                    "This is another major version: Synapse is stopped while the data is moved into a cluster of \
                      their own and compared. The old cluster stays as it is; if anything fails, it serves again."
                 }
                 _ => "The cluster that was kept serves again.",
@@ -85,7 +85,7 @@ impl Printable for UpdateProposed<'_> {
                 "If the update fails, the old version is restored; no data is lost."
             }
             (Undo::Dump, None) => {
-                "If it does not do, the dump that is taken first is put back: the older program does not open the \
+                "If the update fails, the dump taken first is restored: the older program does not open the \
                  newer data."
             }
         });
@@ -159,7 +159,7 @@ impl<'a> UpdateEnded<'a> {
 
     fn undone(&self, why: &str, log: &[String]) -> Wording {
         let mut words =
-            Wording::saying(format!("{} {} did not do: {}", styled(RED, "✗"), self.names, one_line(why)));
+            Wording::saying(format!("{} {} failed: {}", styled(RED, "✗"), self.names, one_line(why)));
         for line in log {
             words.say(format!("    {}", styled(DIM, line)));
         }
@@ -169,9 +169,9 @@ impl<'a> UpdateEnded<'a> {
             _ => "what ran before runs again, with the same data",
         };
         if self.still_ill.is_empty() {
-            words.say(format!("{} Taken back: {with}. Nothing is left to do.", styled(GREEN, "✓")));
+            words.say(format!("{} Rolled back: {with}. Nothing is left to do.", styled(GREEN, "✓")));
         } else {
-            words.say(format!("Taken back: {with}. Not well again: {}", self.still_ill.join("; ")));
+            words.say(format!("Rolled back: {with}. Not well again: {}", self.still_ill.join("; ")));
             words.say("next: `matrix-podman doctor` says why");
         }
         if let Some(text) = snapshot_is_there(self.generation) {
@@ -199,7 +199,7 @@ impl Printable for UpdateEnded<'_> {
     }
 }
 
-/// What can be done with the snapshot from before something that did not do.
+/// What can be done with the snapshot from before something that failed.
 pub fn snapshot_is_there(generation: &Generation) -> Option<String> {
     let snapshot = generation.snapshot.as_ref()?;
     Some(format!(
@@ -296,7 +296,7 @@ mod tests {
 
         let outcome = || Outcome::Undone { why: "no answer".to_owned(), log: vec!["said".to_owned()] };
         let words = heard(&UpdateEnded::of(&done(outcome(), &[]), &proposal));
-        assert_eq!(words[0], Heard::Beside("✗ synapse 1.2 did not do: no answer".to_owned()));
+        assert_eq!(words[0], Heard::Beside("✗ synapse 1.2 failed: no answer".to_owned()));
         assert!(words.iter().all(|line| matches!(line, Heard::Beside(_))));
         let words = heard(&UpdateEnded::of(&done(outcome(), &["data/database"]), &proposal));
         assert_eq!(words.last(), Some(&Heard::Beside("next: `matrix-podman doctor` says why".to_owned())));

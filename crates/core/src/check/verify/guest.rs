@@ -1,8 +1,8 @@
 //! The guest and what runs in it.
 
-use super::{Asked, Check, Question, json, synapse};
+use super::{Asked, Check, Question, address};
 use crate::{
-    fact::{GuestState, Health, HttpQuestion, Side},
+    fact::{GuestState, Health, HttpAnswer, HttpQuestion, Side},
     layout,
     lock::Lock,
     name::AbsPath,
@@ -17,7 +17,6 @@ pub(super) const QUESTIONS: &[Question] = &[
     ("guest/units", units),
     ("guest/containers", containers),
     ("guest/versions", versions),
-    ("guest/admin", admin),
     ("guest/restarts", restarts),
     ("guest/disk", disk),
     ("guest/memory", memory),
@@ -131,8 +130,9 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let file = seen.file(Side::Guest, &layout::lock_file());
     let on = stack::services(&asked.site.config);
     let running: Vec<_> = on.iter().map(|service| seen.container(service.name())).collect();
-    let said =
-        synapse(asked, id, |base| HttpQuestion::get(format!("{base}/_matrix/federation/v1/version")), seen);
+    let said = address(asked, asked.site.config.ports.synapse.get(), seen).and_then(|base| {
+        seen.http(Side::Machine, &HttpQuestion::get(format!("{base}/_matrix/federation/v1/version")))
+    });
     let text = file?.and_then(|f| f.content.clone()).unwrap_or_default();
     let mut lock = match Lock::parse(&text) {
         Ok(lock) => lock,
@@ -155,8 +155,10 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         }
     }
     let mut answering = stack::Data::Tables.keepers().into_iter();
-    if let (Ok(reply), Some(image)) = (said?, answering.find_map(|service| lock.images.get(&service))) {
-        let said = json(reply);
+    if let (HttpAnswer::Answered(reply), Some(image)) =
+        (said?, answering.find_map(|service| lock.images.get(&service)))
+    {
+        let said = reply.json();
         let said = said.pointer("/server/version").and_then(serde_json::Value::as_str).unwrap_or_default();
         // A version from a source tree has the branch behind it, in brackets.
         let said = said.split_whitespace().next().unwrap_or_default();
@@ -171,40 +173,6 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     })
 }
 
-/// Spellings of the admin API's paths: Synapse and whatever stands before it may
-/// read some of them differently. None of them needs a token to be told apart: the
-/// API answers 401 or a nonce, and what is refused 403 or 404.
-const ADMIN_PATHS: [&str; 8] = [
-    "/_synapse/admin/v1/register",
-    "/_synapse/admin/v2/users",
-    "/%5Fsynapse/admin/v1/register",
-    "/_synapse/%61dmin/v1/register",
-    "/_synapse//admin/v1/register",
-    "/_matrix/../_synapse/admin/v1/register",
-    "/_matrix/%2e%2e/_synapse/admin/v1/register",
-    "/_synapse/admin/v2/users/@a%2f%2e%2e%2f%2e%2e%2f_matrix%2fx",
-];
-
-fn admin(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
-    let id = "guest/admin";
-    let replies =
-        ADMIN_PATHS.map(|path| synapse(asked, id, |base| HttpQuestion::get(format!("{base}{path}")), seen));
-    for (path, reply) in ADMIN_PATHS.into_iter().zip(replies) {
-        match reply? {
-            Err(check) => return Ok(check),
-            Ok(reply) if matches!(reply.status, 403 | 404) => {}
-            Ok(reply) => {
-                return Ok(Check::fail(
-                    id,
-                    format!("the admin API answers {path} with status {}", reply.status),
-                    "`matrix-podman up` gives Synapse a config in which only the guest itself reaches it",
-                ));
-            }
-        }
-    }
-    Ok(Check::pass(id, "the admin API answers nobody but the guest itself"))
-}
-
 fn restarts(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/restarts";
     let names = resource::all_units(&asked.site.config);
@@ -215,7 +183,7 @@ fn restarts(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         .map(|(name, unit)| format!("{} {}", name.trim_end_matches(".service"), times(unit.restarts)))
         .collect();
     Ok(if again.is_empty() {
-        Check::pass(id, "no service had to be restarted by itself")
+        Check::pass(id, "no service was restarted automatically")
     } else {
         Check::weaker(
             id,
@@ -232,7 +200,7 @@ fn times(count: u32) -> String {
 fn disk(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     let id = "guest/disk";
     let free = seen.system(Side::Guest)?.disk_free;
-    let shown = crate::check::human(free);
+    let shown = free.rounded();
     Ok(if free < DISK_FULL {
         Check::fail(
             id,
@@ -256,7 +224,7 @@ fn memory(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("oom_kill ")))
         .and_then(|count| count.trim().parse::<u32>().ok())
         .unwrap_or_default();
-    let shown = crate::check::human(system.memory_free);
+    let shown = system.memory_free.rounded();
     Ok(if system.memory_free < MEMORY_LOW {
         Check::fail(
             id,
@@ -293,7 +261,7 @@ fn clock(_: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     } else {
         Check::weaker(
             id,
-            "nobody says that the machine's clock follows time servers",
+            "clock synchronization could not be confirmed",
             "a clock that is wrong by minutes breaks certificates and federation; chrony or systemd-timesyncd on \
              the machine keeps it right",
         )

@@ -4,59 +4,28 @@
 //! it notes what it wants to know and is called again with the answers. So all
 //! questions of all checks are asked side by side.
 
-mod calls;
-mod client;
-mod data;
 mod federation;
 mod guest;
 mod way_in;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Check;
+use super::{Check, Group};
 use crate::{
+    config::Config,
     endpoint::Endpoint,
-    fact::{HttpAnswer, HttpQuestion, HttpReply, Side},
+    fact::{Database, HttpAnswer, HttpQuestion, InsideSynapse, PublicKey, RelayTried, Side, Trial, Tried},
     federation::Net,
+    frame::RoomView,
+    name::Port,
     observed::{Gap, Observed, Seen},
+    render::ports,
     resource::{self, Site},
     service::ServiceId,
     stack,
 };
 
 pub use federation::federation_checks;
-
-/// What belongs together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Group {
-    /// The guest and what runs in it.
-    Guest,
-    /// Database, cache, media, keys.
-    Data,
-    /// What a client finds, asked where the services listen.
-    Client,
-    /// What a client finds that comes from outside.
-    WayIn,
-    /// What another server finds.
-    Federation,
-}
-
-impl Group {
-    /// All, from the inside to the outside.
-    pub const ALL: [Group; 5] = [Group::Guest, Group::Data, Group::Client, Group::WayIn, Group::Federation];
-
-    /// What it is called.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Group::Guest => "guest",
-            Group::Data => "data",
-            Group::Client => "client",
-            Group::WayIn => "way-in",
-            Group::Federation => "federation",
-        }
-    }
-}
 
 /// What is to be verified, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,19 +64,20 @@ pub fn verify(site: &Site, scope: &Scope, seen: &Observed) -> Vec<GroupChecks> {
         .map(|group| {
             let questions: &[Question] = match group {
                 Group::Guest => guest::QUESTIONS,
-                Group::Data => data::QUESTIONS,
-                Group::Client => client::QUESTIONS,
+                Group::Data | Group::Client => &[],
                 Group::WayIn => way_in::QUESTIONS,
                 Group::Federation => {
                     return GroupChecks { group: *group, checks: federation::own(&asked, seen) };
                 }
             };
-            let calls = if *group == Group::Client { calls::questions(&asked) } else { &[] };
-            let checks = questions
-                .iter()
-                .chain(calls)
-                .map(|(id, ask)| ask(&asked, seen).unwrap_or_else(|gap| Check::gap(id, gap)))
-                .collect();
+            let general =
+                questions.iter().map(|(id, ask)| ask(&asked, seen).unwrap_or_else(|gap| Check::gap(id, gap)));
+            let view = WorldView { asked: &asked, seen };
+            let rooms = stack::ALL.iter().flat_map(|room| room.checks(&site.config));
+            let rooms = rooms
+                .filter(|check| check.group == *group)
+                .map(|check| (check.ask)(&view).unwrap_or_else(|gap| Check::gap(check.id, gap)));
+            let checks = general.chain(rooms).collect();
             GroupChecks { group: *group, checks }
         })
         .collect()
@@ -154,40 +124,72 @@ fn address(asked: &Asked<'_>, port: u16, seen: &Observed) -> Seen<String> {
     }
 }
 
-/// An answer of Synapse, or why the check that wants it fails.
-fn synapse<'a>(
-    asked: &Asked<'_>,
-    id: &'static str,
-    question: impl FnOnce(String) -> HttpQuestion,
+/// What the checks of rooms see.
+struct WorldView<'a> {
+    asked: &'a Asked<'a>,
     seen: &'a Observed,
-) -> Seen<Result<&'a HttpReply, Check>> {
-    let base = address(asked, asked.site.config.ports.synapse.get(), seen)?;
-    reply(id, &question(base), "matrix-podman logs synapse", seen)
 }
 
-/// An answer of a published service, or why the check that wants it fails.
-fn reply<'a>(
-    id: &'static str,
-    question: &HttpQuestion,
-    log: &str,
-    seen: &'a Observed,
-) -> Seen<Result<&'a HttpReply, Check>> {
-    Ok(match seen.http(Side::Machine, question)? {
-        HttpAnswer::Answered(reply) => Ok(reply),
-        HttpAnswer::Silent(silence) => Err(Check::fail(
-            id,
-            format!("{}: {}", question.url, silence.why),
-            format!("`matrix-podman status` says what runs, `{log}` why it does not answer"),
-        )),
-    })
+impl RoomView for WorldView<'_> {
+    fn config(&self) -> &Config {
+        &self.asked.site.config
+    }
+
+    fn is_slow(&self) -> bool {
+        self.asked.scope.slow
+    }
+
+    fn at(&self, port: Port) -> Seen<String> {
+        address(self.asked, port.get(), self.seen)
+    }
+
+    fn http(&self, question: &HttpQuestion) -> Seen<&HttpAnswer> {
+        self.seen.http(Side::Machine, question)
+    }
+
+    fn database(&self) -> Seen<&Database> {
+        self.seen.database()
+    }
+
+    fn inside_synapse(&self) -> Seen<&InsideSynapse> {
+        self.seen.inside_synapse()
+    }
+
+    fn signing_key(&self) -> Seen<Option<&PublicKey>> {
+        self.seen.signing_key()
+    }
+
+    fn tried(&self, trial: &Trial) -> Seen<&Tried> {
+        self.seen.tried(trial)
+    }
+
+    fn relayed(&self) -> Seen<&RelayTried> {
+        self.seen.relayed()
+    }
+
+    fn open_ports(&self) -> String {
+        let ports = ports::open(&self.asked.site.config);
+        ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
-/// The body of an answer as JSON.
-fn json(reply: &HttpReply) -> serde_json::Value {
-    reply.body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
 
-/// `errcode` of an answer of Matrix'.
-fn errcode(reply: &HttpReply) -> String {
-    json(reply).get("errcode").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    #[test]
+    fn every_check_has_a_name_of_its_own_in_its_group() {
+        let config = crate::testing::changed_config();
+        let rooms = stack::ALL.iter().flat_map(|room| room.checks(&config));
+        let rooms = rooms.map(|check| (check.group, check.id));
+        let general = [(Group::Guest, guest::QUESTIONS), (Group::WayIn, way_in::QUESTIONS)];
+        let general =
+            general.into_iter().flat_map(|(group, all)| all.iter().map(move |(id, _)| (group, *id)));
+        let all: Vec<_> = general.chain(rooms).collect();
+        for (group, id) in &all {
+            assert!(id.strip_prefix(group.name()).is_some_and(|rest| rest.starts_with('/')), "{id}");
+        }
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
 }

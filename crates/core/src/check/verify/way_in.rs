@@ -4,11 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{
-    Asked, Check, Question,
-    client::{config_flaw, told},
-    json,
-};
+use super::{Asked, Check, Question};
 use crate::{
     check::Verdict,
     edge::paths,
@@ -16,6 +12,7 @@ use crate::{
     federation::{DAY, Host, Named, certificate_hint, certificate_problem, date, fetch, host_of},
     observed::{Gap, Observed, Seen},
     size::Bytes,
+    stack::web_config_flaw,
 };
 
 pub(super) const QUESTIONS: &[Question] = &[
@@ -212,7 +209,7 @@ fn client_well_known(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         "let the proxy in front pass {url} to Synapse, or answer {{\"m.homeserver\":{{\"base_url\":\"{wanted}\"}}}} with \
          the header Access-Control-Allow-Origin: *"
     );
-    let answer = json(reply);
+    let answer = reply.json();
     let said = answer.pointer("/m.homeserver/base_url").and_then(Value::as_str);
     Ok(match said {
         _ if reply.status != 200 => Check::fail(
@@ -276,7 +273,7 @@ fn server_well_known(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             "other servers then need an SRV record or port 8448; the federation checks say whether they get in",
         ));
     }
-    let answer = json(reply);
+    let answer = reply.json();
     let said = answer.get("m.server").and_then(Value::as_str);
     Ok(match said.map(|said| (said, said.parse::<Named>())) {
         _ if reply.status != 200 => Check::fail(id, format!("{url} answers status {}", reply.status), hint),
@@ -302,7 +299,7 @@ fn versions(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
     };
     let hint = "the proxy in front has to pass /_matrix and /_synapse/client to the guest's Synapse, with the path \
                 unchanged";
-    Ok(if json(reply).get("versions").is_some_and(Value::is_array) {
+    Ok(if reply.json().get("versions").is_some_and(Value::is_array) {
         Check::pass(id, format!("Synapse answers at {} in {} ms", asked.site.config.matrix_url, reply.millis))
     } else if matches!(reply.status, 502..=504) {
         Check::fail(id, format!("the proxy in front does not reach Synapse (status {})", reply.status), hint)
@@ -344,7 +341,7 @@ fn web(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         Ok(reply) => reply,
         Err(check) => return Ok(check),
     };
-    Ok(match config_flaw(asked, reply.status, &json(reply)) {
+    Ok(match web_config_flaw(&asked.site.config, reply.status, &reply.json()) {
         None => Check::pass(id, format!("the web client is at {}", asked.site.config.chat_url)),
         Some(flaw) => Check::fail(
             id,
@@ -365,7 +362,7 @@ fn admin(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         match reply? {
             Err(check) => return Ok(check),
             // Synapse asks for a token before it says anything else.
-            Ok(reply) if reply.status == 401 || json(reply).get("server_version").is_some() => {
+            Ok(reply) if reply.status == 401 || reply.json().get("server_version").is_some() => {
                 return Ok(Check::fail(
                     id,
                     format!("the admin API is reached at {base}{path} (status {})", reply.status),
@@ -415,7 +412,7 @@ fn challenge(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
         }
     }
     Ok(if answered {
-        Check::pass(id, "nothing on the way asks whether one is human")
+        Check::pass(id, "no challenge page stands in the way of apps and servers")
     } else {
         Check::gap(id, Gap::Unknown("nothing answers outside".to_owned()))
     })
@@ -498,9 +495,9 @@ fn long_poll(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             let why = format!("there was something to tell after {took} s, so nothing is known; try again");
             return Err(Gap::Unknown(why));
         }
-        status => Check::fail(
+        _ => Check::fail(
             id,
-            format!("a sync that waits is cut off after {took} s with {}", told(status)),
+            format!("a sync that waits is cut off after {took} s with {}", tried.outcome()),
             "raise the time that the proxy in front waits for an answer (nginx: proxy_read_timeout) to 90 s or more",
         ),
     })

@@ -26,7 +26,7 @@ super::keys! {
         fallback: Fixed(|| Terms::default().schedule),
         of: |c| Some(c.backup.terms.schedule.clone()),
         example: r#""Mon,Thu 02:15""#,
-        doc: "When the machine makes a backup by itself, by its own clock, and then removes what need not be kept. `up` makes a \
+        doc: "When the machine makes a backup automatically, by its own clock, and then removes what need not be kept. `up` makes a \
               timer for it; where there is no systemd, a line for cron.",
         init: false,
     };
@@ -35,7 +35,7 @@ super::keys! {
         fallback: Fixed(|| Terms::default().drill),
         of: |c| Some(c.backup.terms.drill.clone()),
         example: r#""never""#,
-        doc: "When the newest snapshot is tried out by itself, beside the server. A drill reads the whole snapshot, which some \
+        doc: "When the newest snapshot is tried out automatically, beside the server. A drill reads the whole snapshot, which some \
               object stores want to be paid for.",
         init: false,
     };

@@ -23,7 +23,7 @@ super::section! {
             example: r#"["synapse"]"#,
         }
         /// Whether an update of Synapse or PostgreSQL is tried on a copy of the data before it is begun, in
-        /// containers without a network. An update that does not do there is not done, whoever asked for it.
+        /// containers without a network. If the rehearsal fails, the update is not applied, whoever asked for it.
         /// It takes as long as a dump and a restore of the database, and room for both.
         rehearse: bool {
             usual: false,

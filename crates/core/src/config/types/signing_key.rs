@@ -7,7 +7,7 @@ use super::{Flaw, TextType};
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";
 
-/// One key between its lines. What is in it is judged by whoever uses it.
+/// One key between its lines. Its user judges what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct SigningKey(pub String);
 

@@ -15,7 +15,7 @@ use crate::{
         npm::{self as api, META_KEY, Outside, Role, Serving},
         record::{self, Adopted, NpmRecord},
     },
-    effect::Effect,
+    effect::{Effect, Local},
     ids,
     name::{Mode, Owner},
     resource::{Risk, Step},
@@ -194,12 +194,12 @@ impl Host {
             fields.remove("domain_names");
         }
         made.adopted.push(Adopted { id, was });
-        Ok(Some(Effect::WriteFile {
+        Ok(Some(Effect::Here(Local::WriteFile {
             side: Side::Machine,
             path,
             content: record::render(&made),
             mode: Mode(0o600),
             owner: Owner::ROOT,
-        }))
+        })))
     }
 }

@@ -5,7 +5,7 @@ mod cloudflare;
 use super::takedown_npm;
 use crate::{
     edge::{Question, Refusal, RefusalKind, record},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     observed::{Gap, Observed, Seen},
     resource::Site,
@@ -91,7 +91,7 @@ pub(super) fn remembered<T: Default + for<'a> serde::Deserialize<'a>>(
 pub(super) fn forget(site: &Site, seen: &Observed, part: &str, takedown: &mut Takedown) -> Result<(), Stop> {
     let path = record::path(site.config.site(), part);
     if seen.file(Side::Machine, &path)?.is_some() {
-        takedown.acts.push((String::new(), Effect::RemoveFile { side: Side::Machine, path }));
+        takedown.acts.push((String::new(), Effect::Here(Local::RemoveFile { side: Side::Machine, path })));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::{
         cloudflare::Tunnel as Found,
         record::{self, CloudflareRecord},
     },
-    effect::Effect,
+    effect::{Effect, Local},
     ids,
     name::{Mode, Owner},
 };
@@ -93,11 +93,11 @@ pub(super) fn read_record(site: &Site, seen: &Observed) -> Result<CloudflareReco
 
 /// The effect that remembers what is made, before it is made.
 pub(super) fn write_record(site: &Site, made: &CloudflareRecord) -> Effect {
-    Effect::WriteFile {
+    Effect::Here(Local::WriteFile {
         side: Side::Machine,
         path: record::path(site.config.site(), "cloudflare"),
         content: record::render(made),
         mode: Mode(0o600),
         owner: Owner::ROOT,
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Site;
 use crate::{
-    effect::Effect,
+    effect::{Effect, TwoSided},
     fact::{GuestProgram, GuestState, Suspension},
     format::UPGRADE,
     ids, layout,
@@ -150,7 +150,7 @@ pub(super) fn push_program(name: &str) -> Diff {
     Diff::quiet(
         PUT_PROGRAM,
         "the same program works on both sides, over one connection",
-        vec![Effect::PushProgram { name: name.to_owned() }],
+        vec![Effect::Both(TwoSided::PushProgram { name: name.to_owned() })],
     )
 }
 

@@ -7,6 +7,7 @@
 //! whole file is put together in the guest.
 
 mod causes;
+mod checks;
 
 use std::net::Ipv4Addr;
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     config::{Config, TurnRelay, TurnServer},
     desired::{DesiredFile, DesiredFolder, DesiredSecretFile, SecretTemplate},
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     layout::{self, Secret},
     lock::LockedImage,
     name::{AbsPath, Cidr4, Owner, Port},
@@ -263,6 +264,10 @@ impl Service for CoturnService {
 
     fn causes(&self) -> &'static [RoomCause] {
         causes::CAUSES
+    }
+
+    fn checks(&self, config: &Config) -> &'static [RoomCheck] {
+        if config.turn.is_some() { checks::CHECKS } else { &[] }
     }
 
     fn unit_is(&self) -> &'static str {

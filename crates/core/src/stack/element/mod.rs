@@ -3,7 +3,9 @@
 //! Formats: Element Web's `docs/config.md`; nginx.
 
 mod causes;
+mod checks;
 
+pub(crate) use checks::config_flaw;
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -13,7 +15,7 @@ use crate::{
     desired::DesiredFile,
     document::nginx::{self, Directive},
     endpoint::{Endpoint, Paths, Reach},
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     layout,
     lock::LockedImage,
     name::ServerName,
@@ -242,6 +244,10 @@ impl Service for ElementService {
 
     fn causes(&self) -> &'static [RoomCause] {
         causes::CAUSES
+    }
+
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
+        checks::CHECKS
     }
 
     fn unit_is(&self) -> &'static str {

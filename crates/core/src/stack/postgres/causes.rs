@@ -45,7 +45,7 @@ fn broken(case: &dyn RoomCase) -> Found {
         ),
         (
             "database files are incompatible with server",
-            "The data are of another PostgreSQL than the one that runs.",
+            "The data was written by another PostgreSQL than the one that runs.",
             Mend::Type("choose an image of the data's version: [images.postgres] in matrix.toml".to_owned()),
         ),
     ];

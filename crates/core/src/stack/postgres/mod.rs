@@ -4,6 +4,7 @@
 //! application, SSD), of which PostgreSQL gets half.
 
 mod causes;
+mod checks;
 pub mod roles;
 
 use super::{
@@ -13,7 +14,7 @@ use crate::{
     cluster::NewCluster,
     config::{Config, ImageChoice},
     desired::{DesiredFile, DesiredFolder},
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -190,6 +191,11 @@ impl Service for PostgresService {
         ]
     }
 
+    /// The dump is what counts.
+    fn unsaved(&self) -> &'static [&'static str] {
+        &["postgresdata"]
+    }
+
     fn image(&self) -> ServiceImage {
         ServiceImage { recipe: Some(BuildRecipe { name: "postgres", origins: "Debian" }), within_major: true }
     }
@@ -235,6 +241,10 @@ impl Service for PostgresService {
 
     fn causes(&self) -> &'static [RoomCause] {
         causes::CAUSES
+    }
+
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
+        checks::CHECKS
     }
 
     fn unit_is(&self) -> &'static str {

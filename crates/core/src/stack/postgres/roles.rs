@@ -182,7 +182,7 @@ pub fn make_plain(role: DatabaseName) -> String {
     )
 }
 
-/// Gives to Synapse's role what the cluster's owner has in a database of Synapse's, and
+/// Gives to Synapse's role what the cluster's owner has in one of Synapse's databases, and
 /// the database last: one of which the owner is another is not done yet.
 pub fn give_database(name: &str) -> String {
     format!(
@@ -191,7 +191,7 @@ pub fn give_database(name: &str) -> String {
     )
 }
 
-/// The databases of Synapse's that are still the cluster owner's.
+/// Synapse's databases that are still the cluster owner's.
 pub const OWNERS_DATABASES: &str = "SELECT datname FROM pg_database WHERE datdba = 10 \
 AND datname ~ '^synapse(_[a-z0-9_]+)?$' ORDER BY 1;";
 

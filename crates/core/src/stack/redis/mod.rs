@@ -153,6 +153,10 @@ impl Service for RedisService {
         vec![DesiredFolder::new(layout::in_root("redis"), 0o755, Owner::ROOT)]
     }
 
+    fn unsaved(&self) -> &'static [&'static str] {
+        &["redis"]
+    }
+
     fn secrets(&self) -> &'static [RoomSecret] {
         SECRETS
     }

@@ -1,6 +1,7 @@
 //! Synapse: its container, its config and the room for what is uploaded to it.
 
 mod causes;
+mod checks;
 pub mod homeserver;
 mod log_config;
 mod releases;
@@ -15,7 +16,7 @@ use crate::{
     desired::{DesiredFile, DesiredFolder},
     edge::paths,
     endpoint::{Endpoint, Paths, Reach},
-    frame::RoomCause,
+    frame::{RoomCause, RoomCheck},
     ids::{self, ResourceId},
     layout::{self, Secret},
     lock::LockedImage,
@@ -92,7 +93,7 @@ impl Service for SynapseService {
         ]);
         spec.mounts.extend([
             Mount::read(layout::in_root("synapse"), homeserver::DATA),
-            Mount::write(layout::in_root("synapse/media_store"), format!("{}/media_store", homeserver::DATA)),
+            Mount::write(layout::in_root(layout::MEDIA), format!("{}/media_store", homeserver::DATA)),
             Mount::write(uploads::folder(), uploads::IN_CONTAINER),
         ]);
         // What somebody who died left there is nobody's any more.
@@ -129,9 +130,21 @@ impl Service for SynapseService {
         let read = Owner { uid: 0, gid: owner.gid };
         vec![
             DesiredFolder::new(layout::in_root("synapse"), 0o750, read),
-            DesiredFolder::new(layout::in_root("synapse/media_store"), 0o750, owner),
+            DesiredFolder::new(layout::in_root(layout::MEDIA), 0o750, owner),
             DesiredFolder::new(uploads::module_folder(), 0o750, read),
             DesiredFolder::new(uploads::folder(), 0o700, owner),
+        ]
+    }
+
+    /// What is on its way, and what was fetched from elsewhere and can be again.
+    fn unsaved(&self) -> &'static [&'static str] {
+        &[
+            "synapse/uploads",
+            "synapse/media_store/remote_content",
+            "synapse/media_store/remote_thumbnail",
+            "synapse/media_store/remote_thumbnails",
+            "synapse/media_store/url_cache",
+            "synapse/media_store/url_cache_thumbnails",
         ]
     }
 
@@ -208,6 +221,10 @@ impl Service for SynapseService {
 
     fn causes(&self) -> &'static [RoomCause] {
         causes::CAUSES
+    }
+
+    fn checks(&self, _: &Config) -> &'static [RoomCheck] {
+        checks::CHECKS
     }
 
     fn unit_is(&self) -> &'static str {

@@ -31,7 +31,7 @@ const LINES: usize = 15;
 /// not always described.
 const LOOKS: u32 = 8;
 
-/// What a command of Proxmox's said, which ended with 0.
+/// What a Proxmox command said, which ended with 0.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     /// The last lines of standard output: what its worker said.

@@ -3,6 +3,7 @@
 use std::{fs, io::Read as _, path::Path};
 
 use matrix_podman_core::{
+    config::RootPassword,
     effect::{Container, NewContainer},
     layout,
     name::{ContainerId, Mode, Owner, StorageName},
@@ -13,7 +14,7 @@ use matrix_podman_core::{
 use super::{
     QUICK, Sink,
     act::{OrHint as _, call, call_with},
-    ask, exists, odd, settings,
+    ask, exists, settings, unexpected,
 };
 use crate::{
     failure::{Doing, Failure},
@@ -25,8 +26,10 @@ use crate::{
 
 const LEFT: &str = "a part of it is there; `matrix-podman up --remove-failed` removes that and begins again";
 
-/// Makes a container, after writing down which one it will be.
-pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> Result<(), Failure> {
+/// Makes a container, after writing down which one it will be. `typed` is root's password, if somebody
+/// was asked for it.
+pub fn create(new: &NewContainer, typed: Option<String>, sink: &Sink) -> Result<(), Failure> {
+    let root_password = root_password(&new.root_password, typed)?;
     let (id, doing) = (new.container.id, format!("create the container {}", new.container.id));
     let claim_file = layout::container_claim(&new.site);
     let claim_file = Path::new(claim_file.as_str());
@@ -67,6 +70,18 @@ pub fn create(new: &NewContainer, root_password: Option<&str>, sink: &Sink) -> R
     .or_hint(LEFT))
 }
 
+fn root_password(from: &RootPassword, typed: Option<String>) -> Result<Option<String>, Failure> {
+    match from {
+        RootPassword::Locked => Ok(None),
+        RootPassword::File(path) => password_from(path.as_str()).map(Some),
+        RootPassword::Ask if typed.is_some() => Ok(typed),
+        RootPassword::Ask => {
+            let why = Failure::new("create the container", "root's password was not asked for");
+            Err(why.hint("run `matrix-podman up` on a terminal, or name a file with proxmox.root_password"))
+        }
+    }
+}
+
 fn write(claim_file: &Path, claim: &Claim) -> Result<(), Failure> {
     file::write(claim_file, claim.render().as_bytes(), Mode(0o600), Owner::ROOT)
 }
@@ -76,14 +91,14 @@ fn ended_well(new: &NewContainer) -> Result<bool, Failure> {
     let Container { id, node } = new.container.clone();
     let well = match ask(Question::Creation { node, id })? {
         Answer::Ended(how) => how.is_some_and(|how| how == "OK" || how.starts_with("WARNINGS")),
-        other => return Err(odd(&other)),
+        other => return Err(unexpected(&other)),
     };
     let pool = new.options.iter().find(|(key, _)| key == "pool").map(|(_, pool)| pool);
     let pooled = match ask(Question::Guests)? {
         Answer::Guests(guests) => {
             guests.iter().any(|guest| guest.id == id && (pool.is_none() || guest.pool.as_ref() == pool))
         }
-        other => return Err(odd(&other)),
+        other => return Err(unexpected(&other)),
     };
     Ok(well && pooled)
 }
@@ -123,7 +138,7 @@ fn volumes(container: &Container, storages: &[StorageName]) -> Result<Vec<String
         let (node, id) = (container.node.clone(), container.id);
         match ask(Question::Volumes { node, storage: storage.clone(), id })? {
             Answer::Names(volumes) => all.extend(volumes),
-            other => return Err(odd(&other)),
+            other => return Err(unexpected(&other)),
         }
     }
     Ok(all)

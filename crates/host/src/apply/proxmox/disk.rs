@@ -8,7 +8,7 @@ use matrix_podman_core::{
     size::Bytes,
 };
 
-use super::{QUICK, Sink, act::call, ask, odd, settings};
+use super::{QUICK, Sink, act::call, ask, settings, unexpected};
 use crate::{
     failure::{Doing, Failure},
     process::Program,
@@ -72,11 +72,11 @@ pub fn grow(
 fn enlarge(container: &Container, volume: &str, doing: &str, sink: &Sink) -> Result<(), Failure> {
     let settings = settings(container)?;
     let Some((id, _)) = disk_of(&settings, volume) else {
-        return Err(Failure::new(doing, format!("{volume} is no volume of Proxmox's")));
+        return Err(Failure::new(doing, format!("{volume} is no Proxmox volume")));
     };
     let path = match ask(Question::VolumePath { volume: id.to_owned() })? {
         Answer::Names(paths) => paths.into_iter().next().unwrap_or_default(),
-        other => return Err(odd(&other)),
+        other => return Err(unexpected(&other)),
     };
     let line = |text: &str| sink(Saying::Line(text.to_owned()));
     let is_device = fs::metadata(&path).doing(|| format!("look at {path}"))?.file_type().is_block_device();

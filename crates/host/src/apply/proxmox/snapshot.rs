@@ -11,7 +11,7 @@ use matrix_podman_core::{
 use super::{
     Sink,
     act::{OrHint as _, Said, TASK_LOG, call, look},
-    ask, busy_with, odd, refuse, settings, status,
+    ask, busy_with, refuse, settings, status, unexpected,
 };
 use crate::failure::Failure;
 
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 pub fn all(container: &Container) -> Result<Vec<Snapshot>, Failure> {
     match ask(Question::Snapshots { node: container.node.clone(), id: container.id })? {
         Answer::Snapshots(all) => Ok(all),
-        other => Err(odd(&other)),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -27,7 +27,7 @@ pub fn all(container: &Container) -> Result<Vec<Snapshot>, Failure> {
 pub fn can(container: &Container) -> Result<bool, Failure> {
     match ask(Question::CanSnapshot { node: container.node.clone(), id: container.id })? {
         Answer::Yes(can) => Ok(can),
-        other => Err(odd(&other)),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) trait Store: Debug + Send + Sync {
 
 /// How a store is used: how fast, and who is told when it is waited for.
 #[derive(Debug, Clone)]
-pub(super) struct Manner {
+pub(super) struct StoreTraffic {
     pub limits: Limits,
     pub waits: Waits,
 }
@@ -108,13 +108,13 @@ pub(super) struct Manner {
 /// The store of a repository that is not a folder. Nothing is asked of it yet but what is needed to reach it.
 pub(super) fn open(
     repository: &backup::Repository,
-    manner: &Manner,
+    traffic: &StoreTraffic,
 ) -> Result<Option<Arc<dyn Store>>, Failure> {
     Ok(Some(match &repository.location {
         Location::Folder(_) => return Ok(None),
-        Location::Sftp(place) => Arc::new(sftp::Sftp::new(place, manner)?),
-        Location::S3(place) => Arc::new(s3::S3::new(place, &repository.terms, manner)?),
-        Location::Rclone(place) => Arc::new(rclone::Rclone::new(place, manner)?),
+        Location::Sftp(place) => Arc::new(sftp::Sftp::new(place, traffic)?),
+        Location::S3(place) => Arc::new(s3::S3::new(place, &repository.terms, traffic)?),
+        Location::Rclone(place) => Arc::new(rclone::Rclone::new(place, traffic)?),
     }))
 }
 
@@ -137,7 +137,7 @@ impl From<Failure> for Trouble {
     }
 }
 
-impl Manner {
+impl StoreTraffic {
     /// Does something, and again as long as what is in its way may pass.
     fn again<T>(&self, mut act: impl FnMut() -> Result<T, Trouble>) -> Result<T, Failure> {
         let mut pauses = PAUSES.into_iter();
@@ -241,15 +241,15 @@ mod tests {
     fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
         static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
         let waits = Waits::new(|why| TOLD.lock().unwrap().push(why.to_owned()));
-        let manner = Manner { limits: Limits::default(), waits };
+        let traffic = StoreTraffic { limits: Limits::default(), waits };
         let mut tried = 0;
-        let done = manner.again(|| {
+        let done = traffic.again(|| {
             tried += 1;
             if tried == 1 { Err(Trouble::passing(Failure::new("do it", "not now"))) } else { Ok(tried) }
         });
         assert_eq!(done.unwrap(), 2);
         let mut tried = 0;
-        let failed = manner.again(|| {
+        let failed = traffic.again(|| {
             tried += 1;
             Err::<(), _>(Trouble::from(Failure::new("do it", "never")))
         });

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
 
-use super::{Item, LOCKS, Manner, Name, Store, http, s3::exactly};
+use super::{Item, LOCKS, Name, Store, StoreTraffic, http, s3::exactly};
 use crate::{
     bounded,
     failure::{Doing, Failure},
@@ -44,7 +44,7 @@ pub(super) struct Rclone {
     authorization: String,
     shown: String,
     client: http::Client,
-    manner: Manner,
+    traffic: StoreTraffic,
     _folder: TempDir,
 }
 
@@ -62,7 +62,7 @@ impl Drop for Rclone {
 }
 
 impl Rclone {
-    pub(super) fn new(place: &RclonePlace, manner: &Manner) -> Result<Self, Failure> {
+    pub(super) fn new(place: &RclonePlace, traffic: &StoreTraffic) -> Result<Self, Failure> {
         let doing = || format!("have rclone serve {}", place.as_str());
         // Anybody on this machine can come to its port; only who has this password is let in.
         let mut bytes = [0; 32];
@@ -82,8 +82,8 @@ impl Rclone {
             url,
             authorization: format!("Basic {}", STANDARD.encode(format!("{USER}:{password}"))),
             shown: place.as_str().to_owned(),
-            client: http::Client::new(&manner.limits),
-            manner: manner.clone(),
+            client: http::Client::new(&traffic.limits),
+            traffic: traffic.clone(),
             _folder: folder,
         })
     }
@@ -100,7 +100,7 @@ impl Rclone {
         let url = format!("{}/{path}", self.url);
         let mut headers = vec![("authorization", self.authorization.clone())];
         headers.extend(more.iter().cloned());
-        self.manner.again(|| {
+        self.traffic.again(|| {
             let answer = http::send(&self.client, method, &url, &headers, body, &doing)?;
             match answer.status {
                 200..=299 => Ok(Some(answer)),

@@ -10,7 +10,7 @@ use rusty_s3::{
     actions::{ListObjectsV2, ListObjectsV2Response},
 };
 
-use super::{Item, Manner, Name, Store, Trouble, credentials, http};
+use super::{Item, Name, Store, StoreTraffic, Trouble, credentials, http};
 use crate::failure::Failure;
 
 /// How long a signed address is good for. It is used at once.
@@ -23,7 +23,7 @@ pub(super) struct S3 {
     prefix: String,
     shown: String,
     client: http::Client,
-    manner: Manner,
+    traffic: StoreTraffic,
 }
 
 impl fmt::Debug for S3 {
@@ -33,7 +33,7 @@ impl fmt::Debug for S3 {
 }
 
 impl S3 {
-    pub(super) fn new(place: &S3Place, terms: &Terms, manner: &Manner) -> Result<Self, Failure> {
+    pub(super) fn new(place: &S3Place, terms: &Terms, traffic: &StoreTraffic) -> Result<Self, Failure> {
         let keys = credentials::find(terms)?;
         let doing = || format!("use the object store {}", place.endpoint());
         let style = if place.is_amazons() { UrlStyle::VirtualHost } else { UrlStyle::Path };
@@ -50,8 +50,8 @@ impl S3 {
             keys,
             prefix,
             shown,
-            client: http::Client::new(&manner.limits),
-            manner: manner.clone(),
+            client: http::Client::new(&traffic.limits),
+            traffic: traffic.clone(),
         })
     }
 
@@ -69,7 +69,7 @@ impl S3 {
         what: &str,
     ) -> Result<Option<http::Answer>, Failure> {
         let doing = || format!("{what} in the bucket {}", self.shown);
-        self.manner.again(|| {
+        self.traffic.again(|| {
             let answer = http::send(&self.client, method, &sign(), headers, body, &doing)?;
             match answer.status {
                 200..=299 => Ok(Some(answer)),

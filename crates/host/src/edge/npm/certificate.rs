@@ -43,7 +43,7 @@ pub(super) struct Wish<'a> {
 }
 
 /// What came of one request.
-enum Came {
+enum CertificateAttempt {
     Done,
     Busy(Failure),
     Failed(Failure),
@@ -68,15 +68,18 @@ impl Npm {
             sink(Saying::WaitsFor("NPM, which writes the hosts of these names again".to_owned()));
             let again = self.write_again(wish.names);
             let failure = match (came, again) {
-                (Came::Done, Ok(_)) => return Ok(()),
-                (Came::Done, Err(trouble)) => return Err(self.left_without(act, wish, trouble)),
-                (Came::Busy(_), Ok(_)) if tried < TRIES => {
+                (CertificateAttempt::Done, Ok(_)) => return Ok(()),
+                (CertificateAttempt::Done, Err(trouble)) => return Err(self.left_without(act, wish, trouble)),
+                (CertificateAttempt::Busy(_), Ok(_)) if tried < TRIES => {
                     sink(Saying::TriesAgain("NPM asks for another certificate just now".to_owned()));
                     thread::sleep(BUSY);
                     continue;
                 }
-                (Came::Busy(failure) | Came::Failed(failure), Ok(_)) => failure,
-                (Came::Busy(mut failure) | Came::Failed(mut failure), Err(trouble)) => {
+                (CertificateAttempt::Busy(failure) | CertificateAttempt::Failed(failure), Ok(_)) => failure,
+                (
+                    CertificateAttempt::Busy(mut failure) | CertificateAttempt::Failed(mut failure),
+                    Err(trouble),
+                ) => {
                     failure.evidence.push(self.left_without(act, wish, trouble).why);
                     failure
                 }
@@ -124,7 +127,7 @@ impl Npm {
         }
     }
 
-    fn request_once(&self, act: &Act, wish: &Wish<'_>, sink: &Sink) -> Result<Came, Failure> {
+    fn request_once(&self, act: &Act, wish: &Wish<'_>, sink: &Sink) -> Result<CertificateAttempt, Failure> {
         let fail = |trouble: Trouble| trouble.failure(act.describe());
         let token = self.dns_token().map_err(fail)?;
         let known: BTreeSet<u64> = self.certificates().map_err(fail)?.iter().map(|c| c.id).collect();
@@ -140,7 +143,7 @@ impl Npm {
             if let Some(id) = answer["id"].as_u64() {
                 remember(wish.record, id)?;
             }
-            return Ok(Came::Done);
+            return Ok(CertificateAttempt::Done);
         };
         // certbot's own words stand in the answer.
         let words: Vec<String> = api::certbot_words(&answer).iter().map(|line| token.redact(line)).collect();
@@ -153,7 +156,11 @@ impl Npm {
         let failure = Failure::new(act.describe(), token.redact(&why))
             .evidence(words.get(last..).unwrap_or_default().to_vec())
             .hint(hint);
-        Ok(if api::certbot_is_busy(&words) { Came::Busy(failure) } else { Came::Failed(failure) })
+        Ok(if api::certbot_is_busy(&words) {
+            CertificateAttempt::Busy(failure)
+        } else {
+            CertificateAttempt::Failed(failure)
+        })
     }
 
     /// The answer was lost, and NPM may be at it still: the row that was not
@@ -165,23 +172,23 @@ impl Npm {
         known: &BTreeSet<u64>,
         trouble: Trouble,
         sink: &Sink,
-    ) -> Result<Came, Failure> {
+    ) -> Result<CertificateAttempt, Failure> {
         let begun = Instant::now();
         loop {
             let Ok(all) = self.certificates() else {
-                return Ok(Came::Failed(trouble.failure(act.describe())));
+                return Ok(CertificateAttempt::Failed(trouble.failure(act.describe())));
             };
             let new = all.iter().find(|c| !known.contains(&c.id) && c.is_for(wish.names));
             match new {
                 Some(new) if !new.is_unfinished() => {
                     remember(wish.record, new.id)?;
-                    return Ok(Came::Done);
+                    return Ok(CertificateAttempt::Done);
                 }
                 Some(_) if begun.elapsed() < CUT_OFF => {
                     sink(Saying::WaitsFor("NPM, whose answer did not come".to_owned()));
                     thread::sleep(PAUSE);
                 }
-                _ => return Ok(Came::Failed(trouble.failure(act.describe()))),
+                _ => return Ok(CertificateAttempt::Failed(trouble.failure(act.describe()))),
             }
         }
     }

@@ -134,7 +134,7 @@ impl Npm {
         let question = format!("{before}Code for {identity} at Nginx Proxy Manager: ");
         let code = self.ask.as_ref().and_then(|ask| ask(&question)).ok_or_else(|| {
             Trouble::Refused(Refusal::credential(
-                format!("NPM wants a code for {identity}, and nobody can be asked for it"),
+                format!("NPM wants a code for {identity}, and there is no terminal to ask on"),
                 "run it on a terminal, or give matrix-podman a user of its own in NPM without two-factor login",
             ))
         })?;

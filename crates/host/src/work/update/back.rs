@@ -1,5 +1,5 @@
 //! The way back: to what ran before, because a person wants to, because what is
-//! new does not do, or because the run that tried it was cut off.
+//! new fails, or because the run that tried it was cut off.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 };
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     ids,
     lock::LockedImage,
     name::AbsPath,
@@ -108,7 +108,7 @@ impl Update<'_> {
             }
             self.replace(site, service, None)?;
         }
-        let still_ill = self.ill(site, green)?;
+        let still_ill = self.failing_checks(site, green)?;
         let mut history = history(self.world)?;
         if let Some(last) = history.generations.last_mut() {
             last.undo = Some(undo);
@@ -123,7 +123,7 @@ impl Update<'_> {
         self.stop(Data::Tables)?;
         // They are of what the database will no longer know.
         self.stop(Data::Copies)?;
-        self.act("Restore the dump", &Effect::RestoreDatabase { from, keep_as })?;
+        self.act("Restore the dump", &Effect::Here(Local::RestoreDatabase { from, keep_as }))?;
         self.settle(self.world.site(), &running(Data::Copies))
     }
 

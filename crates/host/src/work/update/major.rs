@@ -1,15 +1,16 @@
-//! PostgreSQL from one major version to another, and back: the data are in a
+//! PostgreSQL from one major version to another, and back: the data is in a
 //! cluster of their own for each, and the image that the unit names decides which
 //! one serves.
 
 use std::time::Duration;
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Database, Side},
     ids, layout,
     lock::LockedImage,
     resource::Site,
+    size::Bytes,
     stack::Data,
     update::{self, Generation, Move, Precaution, Undo},
 };
@@ -93,9 +94,9 @@ impl Update<'_> {
         Err(Failure::new(
             doing,
             format!(
-                "the new cluster may need {} MiB beside the old one, and {} MiB are free in the guest",
-                need >> 20,
-                free >> 20
+                "the new cluster may need {} beside the old one, and {} are free in the guest",
+                Bytes(need).rounded(),
+                Bytes(free).rounded()
             ),
         )
         .hint("give the guest a larger disk (guest.disk), or make room on it, then run the same again"))
@@ -114,7 +115,10 @@ impl Update<'_> {
         self.stop(Data::Tables)?;
         if to > from {
             let wanted = Box::new(Move::new(&change.to.run, from, to, generation));
-            self.act(&format!("Move the data to PostgreSQL {to}"), &Effect::MoveDatabase(wanted))?;
+            self.act(
+                &format!("Move the data to PostgreSQL {to}"),
+                &Effect::Here(Local::MoveDatabase(wanted)),
+            )?;
         }
         // From the moment that the unit names the other image, the other cluster
         // is the one that counts.
@@ -143,7 +147,7 @@ impl Update<'_> {
             self.replace(site, service, None)?;
         }
         if to > from {
-            let effect = Effect::SetClusterAside { major: to, generation: generation.number };
+            let effect = Effect::Here(Local::SetClusterAside { major: to, generation: generation.number });
             self.act(&format!("Set the PostgreSQL {to} cluster aside"), &effect)?;
         }
         self.forget()?;

@@ -2,7 +2,7 @@
 //! ended well. And a word in time, before a disk is too full for the next one.
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Database, ImageState, Side},
     layout,
     lock::LockedImage,
@@ -22,7 +22,7 @@ use crate::{
 impl Update<'_> {
     /// Removes images and dumps that neither what runs nor what ran before needs. What cannot go
     /// is no reason to fail: the next update comes to it again. The image of the generation `except`,
-    /// which did not do, stays for somebody to look at.
+    /// which failed, stays for somebody to look at.
     pub(super) fn remove_older_generations(&self, except: Option<u32>) {
         let doing = "look for what earlier updates left";
         let removed = see(self.world, doing, |seen: &Observed| Surplus::of(Asked::default(), seen)).and_then(
@@ -50,7 +50,7 @@ impl Update<'_> {
             true => Ok(()),
             false => self.act(
                 "Remove the image that this one takes the place of",
-                &Effect::RemoveImage { id: before.id.clone(), names: Vec::new() },
+                &Effect::Here(Local::RemoveImage { id: before.id.clone(), names: Vec::new() }),
             ),
         });
         if let Err(failure) = removed {

@@ -62,7 +62,7 @@ impl Update<'_> {
         Ok((None, Some(why)))
     }
 
-    /// Removes the snapshots of updates that did not do, now that there is one that
+    /// Removes the snapshots of updates that failed, now that there is one that
     /// is newer.
     fn remove_superseded(&self, container: &Container, own: &SnapshotName) {
         let removed = history(self.world).and_then(|history| {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Mutex, time::Duration};
 
 use matrix_podman_core::{
-    effect::Effect,
+    effect::Local,
     fact::Fact,
     firewall, layout,
     observed::Answer,
@@ -60,9 +60,13 @@ impl Keeper for ThisMachine {
         Ok(())
     }
 
-    fn apply(&self, _: &World, effect: &Effect, _: &Sink) -> Option<Result<(), Failure>> {
-        // The one that runs is the one that is there.
-        matches!(effect, Effect::PushProgram { .. }).then_some(Ok(()))
+    /// The one that runs is the one that is there.
+    fn push_program(&self, _: &World, _: &Sink) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn apply(&self, _: &World, _: &Local, _: &Sink) -> Option<Result<(), Failure>> {
+        None
     }
 
     fn losses(&self, _: &World) -> String {

@@ -1,10 +1,10 @@
-//! A guest of plain LXC's, on this machine.
+//! A plain LXC guest, on this machine.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use matrix_podman_core::{
     config::{Config, Network},
-    effect::Effect,
+    effect::Local,
     fact::GuestState,
     observed::Observed,
     render::machine,
@@ -71,19 +71,17 @@ impl Keeper for PlainLxc {
         Ok(())
     }
 
-    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>> {
-        match effect {
-            Effect::PushProgram { .. } => {
-                world.hang_up();
-                let pushed = apply::program::push(&lxc::doorway(world.site.config.guest.name.as_str()));
-                Some(pushed.and_then(|()| world.guest().map(drop)))
-            }
-            Effect::StartGuest { .. } | Effect::StopGuest { .. } => {
-                world.hang_up();
-                Some(apply::apply(effect, sink))
-            }
-            _ => None,
-        }
+    fn push_program(&self, world: &World, _: &Sink) -> Result<(), Failure> {
+        world.hang_up();
+        apply::program::push(&lxc::doorway(world.site.config.guest.name.as_str()))?;
+        world.guest().map(drop)
+    }
+
+    fn apply(&self, world: &World, act: &Local, sink: &Sink) -> Option<Result<(), Failure>> {
+        matches!(act, Local::StartGuest { .. } | Local::StopGuest { .. }).then(|| {
+            world.hang_up();
+            apply::apply(act, sink)
+        })
     }
 
     fn losses(&self, world: &World) -> String {

@@ -5,7 +5,7 @@ mod here;
 mod lxc;
 mod proxmox;
 
-use matrix_podman_core::{config::Config, effect::Effect, fact::Fact, observed::Answer, resource::BackendId};
+use matrix_podman_core::{config::Config, effect::Local, fact::Fact, observed::Answer, resource::BackendId};
 
 use super::World;
 use crate::{failure::Failure, guest::Doorway, lock::LockHolder, probe, progress::Sink};
@@ -47,8 +47,11 @@ pub(super) trait Keeper: Send + Sync {
     /// Holds the guest's lock for `holder`, if there is a guest, and from now on.
     fn hold(&self, world: &World, holder: &LockHolder, sink: &Sink) -> Result<(), Failure>;
 
+    /// Puts this program into the guest and speaks with it from then on.
+    fn push_program(&self, world: &World, sink: &Sink) -> Result<(), Failure>;
+
     /// Does an act that this keeper does in a way of its own; `None` for any other.
-    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>>;
+    fn apply(&self, world: &World, act: &Local, sink: &Sink) -> Option<Result<(), Failure>>;
 
     /// Has the guest's disks hold all that was done, where they are not this machine's.
     fn flush_guest(&self, _: &World) -> Result<(), Failure> {
@@ -56,12 +59,17 @@ pub(super) trait Keeper: Send + Sync {
     }
 
     /// Whether the guest was seen to have no program that can be spoken to.
-    fn is_mute(&self) -> bool {
+    fn is_unreachable(&self) -> bool {
         false
     }
 
     /// Root's password in a guest that is to be made, which somebody typed.
     fn give_root_password(&self, _: String) {}
+
+    /// The password that was given so.
+    fn root_password(&self) -> Option<String> {
+        None
+    }
 
     /// Guests were changed in another way than by an act.
     fn forget_guests(&self) {}

@@ -1,4 +1,4 @@
-//! A container of Proxmox VE's.
+//! A Proxmox VE container.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,12 @@ use std::{
 };
 
 use matrix_podman_core::{
-    config::RootPassword,
-    effect::{Container, Effect, NewContainer},
+    effect::{Container, Local},
     fact::{Fact, Side},
     layout,
     observed::{Answer, Gap, Observed},
     proxmox::Question,
     resource::{self, Place},
-    size::Bytes,
 };
 
 use super::{Keeper, Ownership};
@@ -39,7 +37,7 @@ pub(super) struct ProxmoxVe {
     known: Mutex<BTreeMap<Fact, Answer>>,
     root_password: Mutex<Option<String>>,
     /// Whether the container was seen to have no program that can be spoken to.
-    mute: AtomicBool,
+    unreachable: AtomicBool,
 }
 
 impl Keeper for ProxmoxVe {
@@ -66,8 +64,8 @@ impl Keeper for ProxmoxVe {
     }
 
     fn observe(&self, world: &World, facts: &[Fact]) -> Vec<Answer> {
-        // Whether a container of Proxmox's runs is dear to ask; one that is
-        // spoken with does.
+        // Asking Proxmox whether a container runs is expensive; one that we
+        // are connected to does.
         let Some(open) = world.open_connection() else { return world.observe_guest(facts) };
         open.observe(facts).unwrap_or_else(|failure| {
             world.hang_up();
@@ -78,7 +76,7 @@ impl Keeper for ProxmoxVe {
 
     /// Asks it, unless the answer is known and still holds.
     fn ask_proxmox(&self, fact: &Fact) -> Answer {
-        // Held while it is asked: whoever wants to know the same waits for it.
+        // Held while Proxmox is asked: who wants to know the same waits for the answer.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = known.get(fact) {
             return answer.clone();
@@ -102,48 +100,42 @@ impl Keeper for ProxmoxVe {
         }
     }
 
-    fn apply(&self, world: &World, effect: &Effect, sink: &Sink) -> Option<Result<(), Failure>> {
-        Some(match effect {
-            Effect::PushProgram { .. } => self.push_program(world, sink),
-            Effect::CreateContainer(new) => {
-                let done = self.create(new, sink);
-                self.forget_guests();
-                done
-            }
-            Effect::FetchTemplate { .. } => {
-                let done = apply::apply(effect, sink);
+    fn push_program(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
+        world.hang_up();
+        proxmox::push(world.container()?.id, sink)?;
+        self.unreachable.store(false, Ordering::SeqCst);
+        world.guest()?;
+        self.await_boot(world, sink)
+    }
+
+    fn apply(&self, world: &World, act: &Local, sink: &Sink) -> Option<Result<(), Failure>> {
+        Some(match act {
+            Local::FetchTemplate { .. } => {
+                let done = apply::apply(act, sink);
                 self.forget(Question::is_about_templates);
                 done
             }
-            Effect::GrowDisk { container, volume, size } => {
-                let inside = || file_system(world, volume);
-                let done = proxmox::grow(container, volume, *size, &inside, sink);
+            Local::SetContainer { .. } | Local::SnapshotContainer { .. } | Local::RemoveSnapshot { .. } => {
+                let done = apply::apply(act, sink);
                 self.forget_guests();
                 done
             }
-            Effect::SetContainer { .. }
-            | Effect::SnapshotContainer { .. }
-            | Effect::RemoveSnapshot { .. } => {
-                let done = apply::apply(effect, sink);
-                self.forget_guests();
-                done
-            }
-            Effect::RollBackContainer { .. } => {
+            Local::RollBackContainer { .. } => {
                 world.hang_up();
-                let done = apply::apply(effect, sink);
+                let done = apply::apply(act, sink);
                 self.forget_guests();
                 done
             }
-            Effect::StartContainer { .. } | Effect::RebootContainer { .. } => {
+            Local::StartContainer { .. } | Local::RebootContainer { .. } => {
                 world.hang_up();
-                let done = apply::apply(effect, sink);
+                let done = apply::apply(act, sink);
                 self.forget(Question::is_about_one_guest);
                 done.and_then(|()| self.await_boot(world, sink))
             }
-            Effect::InitDatabase { .. } | Effect::StartService { .. } => {
+            Local::InitDatabase { .. } | Local::StartService { .. } => {
                 // From here on it may hold data, and nothing removes it but `destroy`.
                 let claim = layout::container_claim(world.site.config.site());
-                file::remove(claim.as_str().as_ref()).and_then(|()| world.in_guest(effect, sink))
+                file::remove(claim.as_str().as_ref()).and_then(|()| world.in_guest(act, sink))
             }
             _ => return None,
         })
@@ -153,20 +145,24 @@ impl Keeper for ProxmoxVe {
         // A program of another version, as after a rollback, may not know how.
         match world.open_connection() {
             Some(guest) if guest.digest == own_program::digest()? => {
-                guest.apply(&Effect::Flush { side: Side::Guest }, &|_| {})
+                guest.apply(&Local::Flush { side: Side::Guest }, &|_| {})
             }
             _ => Ok(()),
         }
     }
 
-    fn is_mute(&self) -> bool {
-        self.mute.load(Ordering::SeqCst)
+    fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::SeqCst)
     }
 
     fn give_root_password(&self, password: String) {
         if let Ok(mut slot) = self.root_password.lock() {
             *slot = Some(password);
         }
+    }
+
+    fn root_password(&self) -> Option<String> {
+        self.root_password.lock().ok()?.clone()
     }
 
     fn forget_guests(&self) {
@@ -200,57 +196,23 @@ impl ProxmoxVe {
         known.retain(|fact, _| !matches!(fact, Fact::Proxmox(question) if stale(question)));
     }
 
-    fn push_program(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
-        world.hang_up();
-        proxmox::push(world.container()?.id, sink)?;
-        self.mute.store(false, Ordering::SeqCst);
-        world.guest()?;
-        self.await_boot(world, sink)
-    }
-
-    fn create(&self, new: &NewContainer, sink: &Sink) -> Result<(), Failure> {
-        let password = match &new.root_password {
-            RootPassword::Locked => None,
-            RootPassword::File(path) => Some(proxmox::password_from(path.as_str())?),
-            RootPassword::Ask => match self.root_password.lock().map(|slot| slot.clone()) {
-                Ok(Some(password)) => Some(password),
-                _ => {
-                    return Err(Failure::new("create the container", "root's password was not asked for")
-                        .hint(
-                            "run `matrix-podman up` on a terminal, or name a file with proxmox.root_password",
-                        ));
-                }
-            },
-        };
-        proxmox::create(new, password.as_deref(), sink)
-    }
-
     /// Waits until the guest has booted, if the program in it can be spoken to;
     /// where it cannot yet, that comes when it is put there.
     fn await_boot(&self, world: &World, sink: &Sink) -> Result<(), Failure> {
         match world.guest() {
-            Ok(Some(guest)) if guest.digest == own_program::digest()? => {
-                guest.apply(&Effect::AwaitBoot, sink)
-            }
+            Ok(Some(guest)) if guest.digest == own_program::digest()? => guest.apply(&Local::AwaitBoot, sink),
             Ok(_) => Ok(()),
             Err(_) => {
                 // Asking once more would start one more Perl process.
-                self.mute.store(true, Ordering::SeqCst);
+                self.unreachable.store(true, Ordering::SeqCst);
                 Ok(())
             }
         }
     }
 }
 
-/// The size of the file system on a disk of a container, as the guest sees it: when the
-/// guest can be asked, and it is one that fills a disk of its own.
-fn file_system(world: &World, volume: &str) -> Option<Bytes> {
-    let seen = world.look(&mut Observed::default(), |seen| resource::file_system_size(seen, volume));
-    seen.ok()?.ok()?
-}
-
 impl World {
-    /// The site's container of Proxmox's.
+    /// The site's Proxmox container.
     pub fn container(&self) -> Result<Container, Failure> {
         let doing = "find this site's container";
         let (refused, hint) = match self.look(&mut Observed::default(), |seen| {

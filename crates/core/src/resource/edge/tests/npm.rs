@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{super::*, found, site};
 use crate::{
     edge::{Act, RefusalKind, Reply},
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{
         Certificate as Shown, Fact, FileKind, FileState, GuestState, HttpAnswer, HttpReply, Silence, Stage,
         Tls, Value,
@@ -325,7 +325,9 @@ fn what_was_taken_over_is_written_down_before_and_given_back() {
     npm.hosts[0]["meta"] = json!({"nginx_online": true, "own": 1, "dns_provider_credentials": "secret"});
     npm.hosts[0]["forward_port"] = json!(9999);
     let step = npm.change("edge/npm/matrix");
-    let [Effect::WriteFile { content, .. }, Effect::Edge(Act::WriteHost(_))] = step.effects.as_slice() else {
+    let [Effect::Here(Local::WriteFile { content, .. }), Effect::Edge(Act::WriteHost(_))] =
+        step.effects.as_slice()
+    else {
         panic!("{step:?}")
     };
     let record: Json = serde_json::from_str(content).unwrap();

@@ -1,7 +1,7 @@
 //! The guest comes back when the machine does.
 
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -41,12 +41,12 @@ impl Resource for Boot {
                 true => Diff::quiet(
                     "Let the guest no longer start with the machine",
                     "the config says so",
-                    vec![Effect::DisableUnit { side: Side::Machine, unit }],
+                    vec![Effect::Here(Local::DisableUnit { side: Side::Machine, unit })],
                 ),
             });
         }
         let difference = compare_on(Side::Machine, &[], &machine::boot_files(config), seen)?;
-        let enable = Effect::EnableUnit { side: Side::Machine, unit, start: false };
+        let enable = Effect::Here(Local::EnableUnit { side: Side::Machine, unit, start: false });
         Ok(match (difference.is_empty(), enabled) {
             (true, true) => Diff::settled("the guest starts with the machine"),
             (true, false) => Diff::quiet(

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{disk, machine};
 use crate::{
     config::{Address, Network},
-    effect::{Effect, NewGuest},
+    effect::{Effect, Local, NewGuest},
     fact::{GuestState, Neighbour, Side},
     ids,
     name::{AbsPath, Cidr4},
@@ -128,10 +128,10 @@ impl Resource for Rootfs {
         Ok(Diff::quiet(
             "Make a Debian 13 root file system",
             "guests are made from it; it is kept for the next one",
-            vec![Effect::BuildRootfs {
+            vec![Effect::Here(Local::BuildRootfs {
                 archive: archive(),
                 packages: debian::GUEST_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
-            }],
+            })],
         ))
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn diff(site: &Site, seen: &Observed) -> Seen<Diff> {
                 return Ok(Diff::settled(format!("the guest {name} has the config that it should have")));
             }
             let write = write(Side::Machine, &file);
-            let stop = Effect::StopGuest { name: name.to_owned(), timeout: Seconds(180) };
+            let stop = Effect::Here(Local::StopGuest { name: name.to_owned(), timeout: Seconds(180) });
             Ok(Diff::Change(Step {
                 what: format!("Change the config of the guest {name} and restart it"),
                 why: "the guest's settings changed".to_owned(),
@@ -217,7 +217,7 @@ pub(super) fn diff(site: &Site, seen: &Observed) -> Seen<Diff> {
 
 fn create(site: &Site, spec: &LxcSpec, config: String, disk: Option<Bytes>) -> Effect {
     let dhcp = matches!(spec.address, LxcAddress::Dhcp);
-    Effect::CreateGuest(NewGuest {
+    Effect::Here(Local::CreateGuest(NewGuest {
         name: spec.name.to_string(),
         site: spec.site.clone(),
         archive: archive(),
@@ -225,7 +225,7 @@ fn create(site: &Site, spec: &LxcSpec, config: String, disk: Option<Bytes>) -> E
         resolvers: if dhcp { Vec::new() } else { resolvers(site) },
         dhcp,
         disk,
-    })
+    }))
 }
 
 fn resolvers(site: &Site) -> Vec<Ipv4Addr> {

@@ -2,7 +2,7 @@
 //! which all of the guest is. It is made together with the guest.
 
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{GuestDisk, GuestState, Side},
     ids,
     name::AbsPath,
@@ -89,7 +89,7 @@ impl Resource for Disk {
             _ => Diff::quiet(
                 format!("Mount the disk of the guest {name}"),
                 "the machine started without it",
-                vec![Effect::MountDisk { name: name.to_owned() }],
+                vec![Effect::Here(Local::MountDisk { name: name.to_owned() })],
             ),
         })
     }
@@ -97,7 +97,7 @@ impl Resource for Disk {
 
 /// A file system grows while nobody is on it.
 fn grow(name: &str, state: &GuestState, disk: GuestDisk, wanted: Bytes) -> Diff {
-    let grow = Effect::GrowGuestDisk { name: name.to_owned(), size: wanted };
+    let grow = Effect::Here(Local::GrowGuestDisk { name: name.to_owned(), size: wanted });
     let why = format!("it has {}, and guest.disk is {wanted}", disk.size);
     match state {
         GuestState::Suspended { by, .. } => held(*by, name, name),
@@ -106,7 +106,10 @@ fn grow(name: &str, state: &GuestState, disk: GuestDisk, wanted: Bytes) -> Diff 
             why,
             risk: Risk::Outage,
             changes: Vec::new(),
-            effects: vec![Effect::StopGuest { name: name.to_owned(), timeout: Seconds(180) }, grow],
+            effects: vec![
+                Effect::Here(Local::StopGuest { name: name.to_owned(), timeout: Seconds(180) }),
+                grow,
+            ],
         }),
         GuestState::Stopped { .. } | GuestState::Absent => {
             Diff::quiet(format!("Make the disk of the guest {name} larger"), why, vec![grow])

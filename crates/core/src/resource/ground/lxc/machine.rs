@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::container;
 use crate::{
     config::Network,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{Fact, Side},
     firewall::{self, LetIn, OwnNetwork, Source},
     ids,
@@ -76,7 +76,7 @@ impl Resource for Packages {
         Ok(Diff::quiet(
             format!("Install {} on this machine", packages.join(", ")),
             "they make and connect the guest",
-            vec![Effect::Install { side: Side::Machine, packages }],
+            vec![Effect::Here(Local::Install { side: Side::Machine, packages })],
         ))
     }
 }
@@ -105,7 +105,7 @@ impl Resource for Ids {
                 return Ok(Diff::quiet(
                     format!("Let root give the ids {start} to {} to the guest", start + IDS - 1),
                     "the guest's root then is nobody on this machine",
-                    vec![Effect::AllowIds { start, count: IDS }],
+                    vec![Effect::Here(Local::AllowIds { start, count: IDS })],
                 ));
             }
         }
@@ -255,7 +255,7 @@ impl Resource for Bridge {
             why,
             risk: Risk::None,
             changes: Vec::new(),
-            effects: vec![Effect::NetworkUp(network)],
+            effects: vec![Effect::Here(Local::NetworkUp(network))],
         }))
     }
 }

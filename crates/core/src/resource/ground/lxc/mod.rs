@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Network,
-    effect::Effect,
+    effect::{Effect, Local},
     fact::{GuestRoot, GuestState},
     ids,
     observed::{Observed, Seen},
@@ -69,7 +69,7 @@ impl Backend for LxcBackend {
     fn no_snapshots(&self, _: &Site) -> Option<NoSnapshots> {
         Some(NoSnapshots {
             before_update: "plain LXC makes none",
-            refusal: "snapshots are Proxmox's, and this guest is one of plain LXC's",
+            refusal: "snapshots need Proxmox, and this is a plain LXC guest",
             instead: None,
         })
     }
@@ -109,7 +109,7 @@ impl GuestKeeper for LxcBackend {
             GuestState::Stopped { .. } | GuestState::Absent => GuestPower::Off(Diff::quiet(
                 format!("Start the guest {name}"),
                 "it does not run",
-                vec![Effect::StartGuest { name }],
+                vec![Effect::Here(Local::StartGuest { name })],
             )),
         })
     }

@@ -2,7 +2,7 @@
 
 use super::place::{Place, find_container, guest_address};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     ids,
     observed::{Observed, Seen},
     proxmox::{description, site_in},
@@ -42,11 +42,11 @@ impl Resource for Description {
         Ok(Diff::quiet(
             WHAT,
             "so that whoever sees it in Proxmox knows what it is",
-            vec![Effect::SetContainer {
+            vec![Effect::Here(Local::SetContainer {
                 container,
                 options: vec![("description".to_owned(), next)],
                 delete: Vec::new(),
-            }],
+            })],
         ))
     }
 }

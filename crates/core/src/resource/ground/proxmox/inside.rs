@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::place::{Place, find_container, fixed_address, guest_state};
 use crate::{
     config::Address6,
-    effect::Effect,
+    effect::{Effect, Local, TwoSided},
     fact::{GuestState, Link, Side},
     ids,
     name::{AbsPath, Cidr6},
@@ -73,8 +73,8 @@ impl Resource for Address {
             risk: Risk::Outage,
             changes: Vec::new(),
             effects: vec![
-                Effect::RebootContainer { container },
-                Effect::AwaitAddress { interface: INTERFACE.to_owned(), address: wanted },
+                Effect::Here(Local::RebootContainer { container }),
+                Effect::Here(Local::AwaitAddress { interface: INTERFACE.to_owned(), address: wanted }),
             ],
         }))
     }
@@ -148,7 +148,7 @@ impl Resource for Interface {
                 });
             }
             None if now.is_some() => {
-                effects.push(Effect::RemoveFile { side: Side::Guest, path });
+                effects.push(Effect::Here(Local::RemoveFile { side: Side::Guest, path }));
             }
             Some(_) | None => {}
         }
@@ -161,7 +161,12 @@ impl Resource for Interface {
         let address6 = self.fixed6().filter(|wanted| !there(wanted));
         if mtu.is_some() || address6.is_some() {
             let gateway6 = proxmox.gateway6.filter(|_| address6.is_some());
-            let set = Effect::SetInterface { interface: INTERFACE.to_owned(), mtu, address6, gateway6 };
+            let set = Effect::Here(Local::SetInterface {
+                interface: INTERFACE.to_owned(),
+                mtu,
+                address6,
+                gateway6,
+            });
             // What is removed goes last: it says that there was something.
             effects.insert(usize::from(wanted.is_some() && !effects.is_empty()), set);
         }
@@ -233,10 +238,12 @@ impl Resource for FileSystems {
             sizes.join("; "),
             small
                 .into_iter()
-                .map(|(volume, size, _)| Effect::GrowDisk {
-                    container: container.clone(),
-                    volume: volume.to_owned(),
-                    size,
+                .map(|(volume, size, _)| {
+                    Effect::Both(TwoSided::GrowDisk {
+                        container: container.clone(),
+                        volume: volume.to_owned(),
+                        size,
+                    })
                 })
                 .collect(),
         ))

@@ -1,6 +1,6 @@
 //! A container that is locked, and by whom.
 
-use super::place::{Place, find_container, odd};
+use super::place::{Place, find_container, unexpected};
 use crate::{
     effect::Container,
     name::SnapshotName,
@@ -49,7 +49,7 @@ impl Locked {
 pub(super) fn tasks(seen: &Observed, container: &Container) -> Seen<Vec<String>> {
     match seen.proxmox(Question::Tasks { node: container.node.clone(), id: container.id })? {
         Answer::Names(kinds) => Ok(at_work(kinds).into_iter().map(str::to_owned).collect()),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn locked(seen: &Observed, container: &Container, lock: &str) -> Seen
     let (tasks, there) = (tasks(seen, container), seen.proxmox(snapshots));
     let (tasks, there) = match there? {
         Answer::Snapshots(there) => (tasks?, there),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     let idle = tasks.is_empty() && lock.starts_with("snapshot");
     let left: Vec<_> = there.iter().filter(|snapshot| idle && snapshot.under_way.is_some()).collect();

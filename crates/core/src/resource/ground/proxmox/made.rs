@@ -2,11 +2,11 @@
 
 use super::{
     lock::{self, Locked},
-    place::{Claim, Place, claim, find_container, node, odd, was_finished},
+    place::{Claim, Place, claim, find_container, node, unexpected, was_finished},
     template::chosen_template,
 };
 use crate::{
-    effect::{Container, Effect, NewContainer},
+    effect::{Container, Effect, Local, NewContainer, TwoSided},
     fact::Side,
     layout,
     name::{AbsPath, ContainerId, Mode, Owner},
@@ -40,7 +40,7 @@ impl Made<'_> {
             Some(id) => id,
             None => match seen.proxmox(Question::NextId)? {
                 Answer::Id(id) => *id,
-                other => return Err(odd(other)),
+                other => return Err(unexpected(other)),
             },
         };
         let what = format!("Create the container {id}, called {}", config.guest.name);
@@ -51,13 +51,13 @@ impl Made<'_> {
         Ok(Diff::quiet(
             what,
             format!("there is none: an unprivileged Debian 13 container on {}", config.proxmox.storage),
-            vec![Effect::CreateContainer(NewContainer {
+            vec![Effect::Both(TwoSided::CreateContainer(NewContainer {
                 container: Container { id, node },
                 site: config.site().to_owned(),
                 template,
                 options: create_options(config, &stack::endpoints(config)),
                 root_password: config.proxmox.root_password.clone(),
-            })],
+            }))],
         ))
     }
 
@@ -77,13 +77,13 @@ impl Made<'_> {
             return Ok(Diff::quiet(
                 format!("Take over the container {id}"),
                 "a run was cut off while Proxmox made it, and Proxmox finished it",
-                vec![Effect::WriteFile {
+                vec![Effect::Here(Local::WriteFile {
                     side: Side::Machine,
                     path: layout::container_claim(site.config.site()),
                     content: Claim { made: true, ..claim }.render(),
                     mode: Mode(0o600),
                     owner: Owner::ROOT,
-                }],
+                })],
             ));
         }
         Ok(Diff::Blocked {
@@ -143,33 +143,33 @@ impl Made<'_> {
         let mut effects = Vec::new();
         if restarts {
             // Written first: afterwards nothing shows that the guest has not got it yet.
-            effects.push(Effect::WriteFile {
+            effects.push(Effect::Here(Local::WriteFile {
                 side: Side::Machine,
                 path: mark.clone(),
                 content: String::new(),
                 mode: Mode(0o600),
                 owner: Owner::ROOT,
-            });
+            }));
         }
         if !changes.is_empty() {
             let set = |c: &Change| Some((c.key.to_owned(), c.after.clone()?));
             let gone = changes.iter().filter(|c| c.after.is_none());
-            effects.push(Effect::SetContainer {
+            effects.push(Effect::Here(Local::SetContainer {
                 container: container.clone(),
                 options: changes.iter().filter_map(set).collect(),
                 delete: gone.map(|c| c.key.to_owned()).collect(),
-            });
+            }));
         }
         for Growth { volume, to, .. } in grows {
-            effects.push(Effect::GrowDisk {
+            effects.push(Effect::Both(TwoSided::GrowDisk {
                 container: container.clone(),
                 volume: (*volume).to_owned(),
                 size: *to,
-            });
+            }));
         }
         if restarts {
-            effects.push(Effect::RebootContainer { container });
-            effects.push(Effect::RemoveFile { side: Side::Machine, path: mark });
+            effects.push(Effect::Here(Local::RebootContainer { container }));
+            effects.push(Effect::Here(Local::RemoveFile { side: Side::Machine, path: mark }));
         }
         let mut keys: Vec<&str> =
             changes.iter().map(|c| c.key).chain(grows.iter().map(|g| g.volume)).collect();
@@ -221,7 +221,7 @@ fn remove_remains(locked: &Locked) -> Diff {
     let removed = locked
         .ours
         .iter()
-        .map(|name| Effect::RemoveSnapshot { container: container.clone(), name: name.clone() });
+        .map(|name| Effect::Here(Local::RemoveSnapshot { container: container.clone(), name: name.clone() }));
     Diff::quiet(
         "Remove what is left of a snapshot",
         format!("{}, and the container {} is still locked", locked.reason(), container.id),
@@ -256,7 +256,7 @@ fn cannot(id: ContainerId, wrong: &Wrong) -> Diff {
         },
         Wrong::NoVolume => Diff::Blocked {
             why: format!(
-                "the container {id} was made without a data volume, and its data are on its own disk"
+                "the container {id} was made without a data volume, and its data is on its own disk"
             ),
             hint: "take proxmox.data_volume out again; a new server can have one".to_owned(),
         },

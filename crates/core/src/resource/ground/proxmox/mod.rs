@@ -29,7 +29,7 @@ pub use place::{Claim, Place, find_container, node, was_finished};
 #[derive(Debug)]
 pub(super) struct ProxmoxBackend;
 
-/// What to type so that a command of Proxmox's is about the container.
+/// What to type so that a Proxmox command is about the container.
 fn on_container(site: &Site, seen: &Observed, command: &str) -> String {
     match find_container(site, seen) {
         Ok(Place::Here { container, .. }) => format!("{command} {}", container.id),

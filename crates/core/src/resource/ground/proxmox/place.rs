@@ -86,25 +86,25 @@ pub fn node(seen: &Observed) -> Seen<String> {
 pub(super) fn guests(seen: &Observed) -> Seen<&[ClusterGuest]> {
     match seen.proxmox(Question::Guests)? {
         Answer::Guests(guests) => Ok(guests),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
 fn settings<'a>(seen: &'a Observed, node: &str, id: ContainerId) -> Seen<&'a Settings> {
     match seen.proxmox(Question::Settings { node: node.to_owned(), id })? {
         Answer::Settings(settings) => Ok(settings),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
 pub(super) fn status(seen: &Observed, container: &Container) -> Seen<Status> {
     match seen.proxmox(Question::Status { node: container.node.clone(), id: container.id })? {
         Answer::Status(status) => Ok(status.clone()),
-        other => Err(odd(other)),
+        other => Err(unexpected(other)),
     }
 }
 
-pub(super) fn odd(answer: &Answer) -> Gap {
+pub(super) fn unexpected(answer: &Answer) -> Gap {
     Gap::Unknown(format!("Proxmox gave an unexpected answer: {answer:?}"))
 }
 
@@ -267,7 +267,7 @@ pub fn was_finished(site: &Site, seen: &Observed, container: &Container) -> Seen
     let (settings, guests) = (settings(seen, &node, id)?, guests(seen)?);
     let well = match ended? {
         Answer::Ended(how) => how.as_deref().is_some_and(|how| how == "OK" || how.starts_with("WARNINGS")),
-        other => return Err(odd(other)),
+        other => return Err(unexpected(other)),
     };
     let pool = site.config.proxmox.pool.as_ref().map(|pool| pool.as_str());
     let pooled =

@@ -5,7 +5,7 @@ use super::{
     place::{Place, find_container, status},
 };
 use crate::{
-    effect::{Container, Effect},
+    effect::{Container, Effect, Local},
     fact::Side,
     ids,
     name::{AbsPath, Mode, Owner},
@@ -19,7 +19,11 @@ const REBOOTED: &str = "/var/lib/matrix-podman/rebooted";
 /// Whether the container runs.
 pub(super) fn power(site: &Site, seen: &Observed) -> Seen<GuestPower> {
     let start = |container: Container| {
-        Diff::quiet("Start the container", "it does not run", vec![Effect::StartContainer { container }])
+        Diff::quiet(
+            "Start the container",
+            "it does not run",
+            vec![Effect::Here(Local::StartContainer { container })],
+        )
     };
     let Place::Here { container, settings } = find_container(site, seen)? else {
         return Ok(GuestPower::Off(Diff::later("Start the container", "it is not there yet")));
@@ -62,7 +66,7 @@ impl Resource for Rebooted {
         const WHAT: &str = "Restart the guest once, and see that everything comes back";
         let stamp = AbsPath::known(REBOOTED);
         if seen.meta(Side::Guest, &stamp)?.is_some() {
-            return Ok(Diff::settled("the guest came back by itself after a restart"));
+            return Ok(Diff::settled("the guest came back after a restart"));
         }
         let Place::Here { container, .. } = find_container(&self.site, seen)? else {
             return Ok(Diff::later(WHAT, "it is not there yet"));
@@ -71,15 +75,15 @@ impl Resource for Rebooted {
             WHAT,
             "a power cut should not be the first time",
             vec![
-                Effect::RebootContainer { container },
-                Effect::AwaitStack,
-                Effect::WriteFile {
+                Effect::Here(Local::RebootContainer { container }),
+                Effect::Here(Local::AwaitStack),
+                Effect::Here(Local::WriteFile {
                     side: Side::Guest,
                     path: stamp,
                     content: String::new(),
                     mode: Mode(0o644),
                     owner: Owner::ROOT,
-                },
+                }),
             ],
         ))
     }

@@ -2,7 +2,7 @@
 
 use super::place::{Place, find_container};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Local},
     fact::Side,
     ids,
     observed::{Observed, Seen},
@@ -49,7 +49,11 @@ impl Resource for Template {
         Ok(Diff::quiet(
             format!("Download {which} to the storage {storage}"),
             "the container is made from it",
-            vec![Effect::FetchTemplate { storage, template, arch: seen.system(Side::Machine)?.arch.clone() }],
+            vec![Effect::Here(Local::FetchTemplate {
+                storage,
+                template,
+                arch: seen.system(Side::Machine)?.arch.clone(),
+            })],
         ))
     }
 }

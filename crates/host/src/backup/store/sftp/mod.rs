@@ -18,7 +18,7 @@ use self::{
     session::{Lost, Session},
     wire::{Attributes, Packet, Words, code, flag, kind},
 };
-use super::{DATA, FOLDERS, Item, Limit, Manner, Name, Store, Trouble};
+use super::{DATA, FOLDERS, Item, Limit, Name, Store, StoreTraffic, Trouble};
 use crate::failure::Failure;
 
 /// How much is read or written with one request; every server takes that.
@@ -37,7 +37,7 @@ const ROOM: &str = "statvfs@openssh.com";
 /// A folder that ssh reaches.
 pub(super) struct Sftp {
     place: SftpPlace,
-    manner: Manner,
+    traffic: StoreTraffic,
     session: Mutex<Option<Arc<Session>>>,
 }
 
@@ -51,8 +51,8 @@ impl fmt::Debug for Sftp {
 type Listed = Vec<(String, Attributes)>;
 
 impl Sftp {
-    pub(super) fn new(place: &SftpPlace, manner: &Manner) -> Result<Self, Failure> {
-        Ok(Self { place: place.clone(), manner: manner.clone(), session: Mutex::new(None) })
+    pub(super) fn new(place: &SftpPlace, traffic: &StoreTraffic) -> Result<Self, Failure> {
+        Ok(Self { place: place.clone(), traffic: traffic.clone(), session: Mutex::new(None) })
     }
 
     fn shown(&self) -> String {
@@ -85,7 +85,7 @@ impl Sftp {
     /// Does something there, and again when the connection was lost.
     fn there<T>(&self, what: &str, act: impl Fn(&Session) -> Result<T, Lost>) -> Result<T, Failure> {
         let doing = || format!("{what} in {}", self.shown());
-        self.manner.again(|| {
+        self.traffic.again(|| {
             let session = self.session().map_err(|lost| self.trouble(&doing(), lost))?;
             act(&session).map_err(|lost| {
                 if matches!(lost, Lost::Connection(..)) {
@@ -387,14 +387,14 @@ impl Store for Sftp {
 
     fn read(&self, name: &Name, part: Option<(u32, u32)>) -> Result<Bytes, Failure> {
         let path = self.path(&name.path());
-        let read = |session: &Session| Self::got(session, &path, part, &self.manner.limits.down);
+        let read = |session: &Session| Self::got(session, &path, part, &self.traffic.limits.down);
         self.there(&format!("read {}", name.path()), read).map(Bytes::from)
     }
 
     fn write(&self, name: &Name, content: &BytesList) -> Result<(), Failure> {
         let path = self.path(&name.path());
         let write = |session: &Session| {
-            Self::put(session, &path, content, &self.manner.limits.up).map_err(|lost| {
+            Self::put(session, &path, content, &self.traffic.limits.up).map_err(|lost| {
                 let lost = self.in_words(session, lost);
                 // What is not whole is of no use to anybody.
                 if matches!(lost, Lost::Refused(..)) {

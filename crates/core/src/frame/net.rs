@@ -101,6 +101,13 @@ pub struct HttpReply {
     pub millis: u64,
 }
 
+impl HttpReply {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> serde_json::Value {
+        self.body.as_deref().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+    }
+}
+
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {

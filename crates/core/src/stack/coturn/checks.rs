@@ -1,25 +1,15 @@
 //! Whether calls find a way where two devices cannot reach each other.
 
-use super::{Asked, Check, Question};
-use crate::{
-    fact::Relayed,
-    observed::{Observed, Seen},
-    render::ports,
-};
+use crate::frame::{Check, Group, Relayed, RoomCheck, RoomView, Seen};
 
-/// What is asked besides where the config names a TURN server.
-pub(super) fn questions(asked: &Asked<'_>) -> &'static [Question] {
-    const QUESTIONS: &[Question] = &[("client/calls", relay)];
-    if asked.site.config.turn.is_some() { QUESTIONS } else { &[] }
-}
+pub(super) const CHECKS: &[RoomCheck] = &[RoomCheck::new(Group::Client, "client/calls", relay)];
 
-fn relay(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
+fn relay(view: &dyn RoomView) -> Seen<Check> {
     let id = "client/calls";
-    let config = &asked.site.config;
-    let Some(turn) = &config.turn else {
+    let Some(turn) = &view.config().turn else {
         return Ok(Check::left_out(id, "no TURN server is set in [turn]"));
     };
-    let tried = seen.relayed()?;
+    let tried = view.relayed()?;
     let uri = &tried.uri;
     let here = turn.server().is_some();
     Ok(match &tried.outcome {
@@ -31,10 +21,9 @@ fn relay(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             id,
             format!("{uri} does not answer when it is asked from the guest"),
             format!(
-                "your router has to forward {} to {}; some routers lead nobody back in from inside: then a call \
+                "your router has to forward {} to this machine; some routers lead nobody back in from inside: then a call \
                  from a phone without Wi-Fi shows it",
-                words(&ports::open(config)),
-                "this machine",
+                view.open_ports(),
             ),
         ),
         Relayed::Silent => Check::fail(
@@ -63,7 +52,7 @@ fn relay(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
                 format!(
                     "turn.address has to be the address that devices reach, and your router has to forward {} to this \
                      machine; some routers lead nobody back in from inside",
-                    words(&ports::open(config)),
+                    view.open_ports(),
                 )
             } else {
                 "external-ip and the ports min-port to max-port of that server have to be those that devices reach"
@@ -71,9 +60,4 @@ fn relay(asked: &Asked<'_>, seen: &Observed) -> Seen<Check> {
             },
         ),
     })
-}
-
-/// The ports, for people.
-fn words(ports: &[crate::firewall::OpenPorts]) -> String {
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
