@@ -302,6 +302,18 @@ impl Lab {
         Matrix::new(&self.url("synapse"), &self.server_name())
     }
 
+    /// Waits until Synapse has nothing left to rewrite in the background: no update begins before.
+    #[track_caller]
+    pub fn rewriting_is_over(&self) {
+        let count = "podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'";
+        wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
+            match self.guest().sh(count).text() {
+                "0" => Ok(()),
+                more => Err(format!("{more} to go")),
+            }
+        });
+    }
+
     /// The version that Synapse says it is.
     #[track_caller]
     pub fn synapse_version(&self) -> String {

@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         assert_eq!(said.iter().filter(|text| text.contains("notices arrive")).count(), 2, "{said:?}");
     });
     s.test("with update.auto systemd updates by its timer, and what fails is rolled back", || {
-        rewriting_is_over(lab);
+        lab.rewriting_is_over();
         let timer = guest.exec(["systemctl", "show", "matrix-update.timer"]).ok();
         timer.says("ActiveState=active").says("UnitFileState=enabled").says("Persistent=yes");
         // What the registry now has by that name is no Redis.
@@ -186,7 +186,7 @@ fn runtimes(s: &mut Scenario, lab: &Lab) {
     let fails_once_installed = "printf '#!/bin/sh\ncase $0 in /usr/bin/*) echo this crun fails here >&2; exit 1;; \
                                 esac\nexec /srv/own/real \"$@\"\n'";
     s.test("a runtime of containers that no container runs with is not let in", || {
-        rewriting_is_over(lab);
+        lab.rewriting_is_over();
         newer_crun(&guest, "99.1", "printf '#!/bin/sh\necho this crun is broken >&2\nexit 1\n'");
         let check = lab.run(&["update", "--check"]);
         assert!(check.stderr.contains("crun 99.1"), "{}", check.evidence());
@@ -476,19 +476,6 @@ fn fire(lab: &Lab) -> Value {
     guest.exec(["rm", "--recursive", folder]).ok();
     guest.sh("systemctl daemon-reload && systemctl restart matrix-update.timer").ok();
     lab.status()["updates"]["last"].clone()
-}
-
-/// Waits until Synapse has nothing left to rewrite in the background, as a new
-/// server has: until then nothing is updated.
-#[track_caller]
-fn rewriting_is_over(lab: &Lab) {
-    let query = "psql -U synapse -tAc 'SELECT count(*) FROM background_updates'";
-    wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
-        match lab.guest().sh(&format!("podman exec postgres_db {query}")).text() {
-            "0" => Ok(()),
-            other => Err(format!("{other} to go")),
-        }
-    });
 }
 
 #[track_caller]

@@ -110,7 +110,7 @@ fn releases(s: &mut Scenario, site: &Site) {
         assert!(refused.stderr.contains("in the background"), "{}", refused.evidence());
         assert!(refused.stderr.contains("never_done"), "it names what\n{}", refused.evidence());
         assert_eq!(site.history().len(), 1, "what up made, and nothing else");
-        rewriting_is_over(lab);
+        lab.rewriting_is_over();
     });
     s.test("a check says what would change, and replaces nothing", || {
         let before = lab.guest().incarnation("synapse");
@@ -419,14 +419,3 @@ const RAISES: &str = "import psycopg2, signal, time\n\
     db.cursor().execute('DELETE FROM event_json')\n\
     db.commit()\n\
     time.sleep(100000)";
-
-/// Waits until Synapse has nothing left to rewrite in the background.
-#[track_caller]
-fn rewriting_is_over(lab: &Lab) {
-    wait_until("Synapse's background updates are over", Duration::from_secs(420), || {
-        let count = lab
-            .guest()
-            .sh("podman exec postgres_db psql -U synapse -tAc 'SELECT count(*) FROM background_updates'");
-        if count.text() == "0" { Ok(()) } else { Err(format!("{} to go", count.text())) }
-    });
-}

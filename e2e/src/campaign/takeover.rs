@@ -11,7 +11,7 @@ const PASSWORD: &str = "correct horse battery staple";
 const PICTURE: &[u8] = b"a picture of a cat";
 /// The version of Synapse that the earlier program updates from.
 const OLDER: &str = "1.162.0";
-const MESSAGES: usize = 200;
+const MESSAGES: usize = 50;
 /// How long a run may take on a machine that is busy with other things.
 const LONG: Duration = Duration::from_secs(1800);
 /// Where the files are that the program writes for services.
@@ -42,7 +42,6 @@ impl Life {
 
 /// Has `before` make a server, and this program take it over. Panics with the evidence where
 /// something is not as it was; returns the names of rendered files that changed.
-#[track_caller]
 pub fn takeover(name: &str, before: &Path) -> Vec<String> {
     let lab = Lab::new(name);
     let early = |arguments: &[&str]| Early { lab: &lab, program: before }.run(arguments);
@@ -68,7 +67,8 @@ pub fn takeover(name: &str, before: &Path) -> Vec<String> {
         anna.send(&room, text).unwrap_or_else(|e| panic!("send {text}: {e}"));
     }
     let life = Life { media: anna.upload("cat", PICTURE), anna, room };
-    early(&["token", "create", "--uses", "3"]).ok();
+    early(&["token", "new", "--uses", "3"]).ok();
+    lab.rewriting_is_over();
     early(&["update", "synapse", "--yes"]).ok();
     let repository = lab.path("repository").display().to_string();
     lab.set("[backup]", "repository", &format!("{repository:?}"));
@@ -105,9 +105,11 @@ pub fn takeover(name: &str, before: &Path) -> Vec<String> {
 
     println!("what is older goes on to work: history, rollback, the snapshot");
     lab.run(&["history"]).ok().says(OLDER);
+    lab.rewriting_is_over();
     lab.command(&["rollback", "--yes"]).within(LONG).run().ok();
     assert_eq!(lab.synapse_version(), OLDER);
     life.goes_on(&lab, &texts);
+    lab.rewriting_is_over();
     lab.command(&["update", "synapse", "--yes"]).within(LONG).run().ok();
     assert_ne!(lab.synapse_version(), OLDER);
     life.goes_on(&lab, &texts);
