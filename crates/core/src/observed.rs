@@ -12,6 +12,7 @@ use crate::{
         Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, RelayTried, Roles, Room, Side,
         Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value,
     },
+    frame::HeldRequests,
     name::AbsPath,
     proxmox,
     schema::Schema,
@@ -377,6 +378,14 @@ impl Observed {
     pub fn oom_kills(&self, name: &str) -> Seen<Option<u64>> {
         match self.get(Side::Machine, Fact::OomKills(name.to_owned()))? {
             Value::Count(count) => Ok(*count),
+            other => Err(mismatch(other)),
+        }
+    }
+
+    /// Which requests are held on purpose.
+    pub fn held_requests(&self) -> Seen<&[HeldRequests]> {
+        match self.get(Side::Guest, Fact::HeldRequests)? {
+            Value::HeldRequests(held) => Ok(held),
             other => Err(mismatch(other)),
         }
     }

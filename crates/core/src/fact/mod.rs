@@ -49,7 +49,7 @@ use crate::{
     schema::Schema,
 };
 pub use crate::{
-    frame::{RelayTried, Relayed},
+    frame::{HeldRequests, RelayTried, Relayed},
     output::Output,
 };
 
@@ -160,6 +160,8 @@ pub enum Fact {
     Mounts(String),
     /// Which programs listen on TCP ports.
     Listeners,
+    /// Which requests are held on purpose.
+    HeldRequests,
     /// What Redis answers to somebody with Synapse's password.
     RedisPing,
     /// Whether the name server with that address answers anything.
@@ -362,6 +364,8 @@ pub enum Value {
     Files(Vec<(String, u64)>),
     /// To [`Fact::Spare`].
     Spare(Spare),
+    /// To [`Fact::HeldRequests`].
+    HeldRequests(Vec<HeldRequests>),
 }
 
 /// An LXC container that is already on the machine.

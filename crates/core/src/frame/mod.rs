@@ -1,6 +1,7 @@
 //! The words that a room says in what may be wrong with its service. They are below the rooms, and know
 //! nothing of questions and plans: [`RoomCase`] is all that a cause of a room's sees of the world.
 
+mod held;
 mod log;
 mod relay;
 
@@ -13,6 +14,7 @@ use crate::{
     service::ServiceId,
 };
 
+pub use held::HeldRequests;
 pub use log::{last_words, latest, says_full, shorten};
 pub use relay::{RelayTried, Relayed};
 
@@ -118,6 +120,9 @@ pub trait RoomCase {
 
     /// How far a packet came that was to be relayed as those of a call are.
     fn relayed(&self) -> Seen<&RelayTried>;
+
+    /// Which requests are held on purpose.
+    fn held_requests(&self) -> Seen<&[HeldRequests]>;
 
     /// The keys that the newest message of this server is signed with.
     fn signing_keys_in_use(&self) -> Seen<&[String]>;
