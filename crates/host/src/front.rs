@@ -74,7 +74,7 @@ pub(crate) fn held_requests() -> Result<Vec<HeldRequests>, Failure> {
     for front in stack::fronts().filter(|front| is_there(front)) {
         for behind in look(front)?.iter().filter(|behind| behind.is_held()) {
             match all.iter_mut().find(|held| held.service == behind.service) {
-                Some(held) => held.waiting += behind.waiting,
+                Some(held) => held.waiting = held.waiting.saturating_add(behind.waiting),
                 None => {
                     let (service, waiting) = (behind.service, behind.waiting);
                     all.push(HeldRequests { service, seconds: held_for(front, service), waiting });
