@@ -31,10 +31,15 @@ struct Load {
 
 impl Load {
     fn begin(lab: &Lab, token: &str, room: &str, name: &str) -> Self {
+        Self::with_patience(lab, token, room, name, 100)
+    }
+
+    fn with_patience(lab: &Lab, token: &str, room: &str, name: &str, patience: u64) -> Self {
         let url = lab.url("synapse");
         let (host, port) = url.trim_start_matches("http://").split_once(':').expect("a port");
         let port: u16 = port.parse().expect("a number");
-        let task = json!({"host": host, "port": port, "token": token, "room": room, "name": name});
+        let task = json!({"host": host, "port": port, "token": token, "room": room, "name": name,
+            "patience": patience});
         let mut child = Command::new("python3")
             .arg(clients_folder().join("load.py"))
             .stdin(Stdio::piped())
@@ -129,7 +134,7 @@ fn main() -> ExitCode {
     let room = bert.create_room("load");
     let token = bert.token.clone();
     s.test("without one, a restart of Synapse fails requests", || {
-        let load = Load::begin(&lab, &token, &room, "without");
+        let load = Load::with_patience(&lab, &token, &room, "without", 15);
         restart(&lab, "synapse");
         let report = load.report("one restart without a gateway");
         assert_ne!(report["failed"], json!([]), "{report}");
@@ -178,6 +183,19 @@ fn main() -> ExitCode {
         let (status, said) = ask(&format!("{url}/config.json"), &["-H", &host]);
         assert!(status == 200 && said.contains("default_server_config"), "{status} {said}");
         lab.run(&["doctor"]).ok();
+    });
+    s.test("HTTP/2 and large files come through", || {
+        let versions = format!("{url}/_matrix/client/versions");
+        assert_eq!(ask(&versions, &["--http2-prior-knowledge"]).0, 200);
+        let file: Vec<u8> = (0..48u32 << 20).map(|at| (at % 251) as u8).collect();
+        let address = bert.upload("large.bin", &file);
+        let media = address.trim_start_matches("mxc://");
+        let (auth, copy) = (format!("Authorization: Bearer {token}"), lab.path("large.bin"));
+        let from = format!("{url}/_matrix/client/v1/media/download/{media}");
+        let curl =
+            ["curl", "-sSf", "--max-time", "90", "-H", &auth, "-o", &copy.display().to_string(), &from];
+        Invocation::new(curl).quietly().run().ok();
+        assert!(std::fs::read(copy).expect("a file") == file, "it came back changed");
     });
     s.test("an address that somebody makes up does not reach Synapse", || {
         let user = format!("@anna:{}", lab.server_name());
