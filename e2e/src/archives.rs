@@ -86,7 +86,7 @@ fn install_what_builds() {
 /// on this machine before.
 #[track_caller]
 pub fn make_archives() {
-    let recipes = ["postgres", "redis", "synapse", "element-web", "coturn"];
+    let recipes = ["postgres", "redis", "synapse", "element-web", "coturn", "gateway"];
     let all_there = || rootfs().exists() && recipes.iter().all(|recipe| newest(recipe).is_some());
     if all_there() {
         return;
@@ -100,6 +100,7 @@ pub fn make_archives() {
     // So that the image of what is off by default is made, too.
     lab.set("[turn]", "server", "true");
     lab.set("[turn]", "address", "\"203.0.113.7\"");
+    lab.set("[gateway]", "enabled", "true");
     lab.up();
 }
 

@@ -205,6 +205,7 @@ impl Lab {
             ("synapse", "synapse"),
             ("web", "element-web"),
             ("coturn", "coturn"),
+            ("gateway", "gateway"),
         ] {
             self.set(&format!("[images.{key}]"), "archive", &format!("{:?}", archive(recipe)));
         }

@@ -135,6 +135,12 @@ pub enum Command {
         /// Only print the digest of this program
         #[arg(long)]
         digest: bool,
+        /// Let requests to this service through that a process held
+        #[arg(long, requires = "after", value_parser = service())]
+        release: Option<ServiceId>,
+        /// Once that process has ended
+        #[arg(long, value_name = "PID")]
+        after: Option<u32>,
     },
     /// Take over a config and its files from standard input
     #[command(hide = true)]

@@ -202,6 +202,19 @@ pub fn labels_file(service: ServiceId) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{service}.labels"))
 }
 
+/// The unit that holds the ports which `service` gets handed.
+pub fn socket_unit(service: ServiceId) -> String {
+    format!("{service}.socket")
+}
+
+/// The file of that unit.
+pub fn socket_file(service: ServiceId) -> AbsPath {
+    AbsPath::known(format!("/etc/systemd/system/{service}.socket"))
+}
+
+/// What the name of a config file ends with until the service that reads it has accepted it.
+pub const CANDIDATE: &str = ".new";
+
 /// The Quadlet file of the network called `name`.
 pub fn network_file(name: &str) -> AbsPath {
     AbsPath::known(format!("{QUADLET}/{name}.network"))

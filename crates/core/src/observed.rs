@@ -12,6 +12,7 @@ use crate::{
         Memory, Mounts, NameAddresses, Neighbour, Newest, PublicKey, Ran, RelayTried, Roles, Room, Side,
         Spare, SrvRecord, StoredImage, Timer, Trial, Tried, UnitState, Value, ValueKind,
     },
+    frame::HeldRequests,
     name::AbsPath,
     proxmox,
     schema::Schema,
@@ -290,6 +291,11 @@ impl Observed {
     /// memory, where that is counted.
     pub fn oom_kills(&self, name: &str) -> Seen<Option<u64>> {
         self.get(Side::Machine, Fact::OomKills(name.to_owned())).copied()
+    }
+
+    /// Which requests are held on purpose.
+    pub fn held_requests(&self) -> Seen<&[HeldRequests]> {
+        self.get(Side::Guest, Fact::HeldRequests).map(Vec::as_slice)
     }
 
     /// The time on one side.

@@ -47,7 +47,7 @@ pub struct ImageIdentity {
 /// All services, in the order in which they start. Their rooms are in
 /// [`crate::stack`]; the ids are here because the config and the lock, which the rooms
 /// read, name services.
-static TABLE: [ServiceIdentity; 5] = [
+static TABLE: [ServiceIdentity; 6] = [
     ServiceIdentity {
         name: "postgres_db",
         title: "PostgreSQL",
@@ -113,6 +113,20 @@ static TABLE: [ServiceIdentity; 5] = [
             of: "the TURN server",
             reference: "docker.io/coturn/coturn:4",
             other_tag: "4.6.2",
+            caution: "",
+            build_version: None,
+            takes_long: false,
+        },
+    },
+    ServiceIdentity {
+        name: "gateway",
+        title: "the gateway",
+        owner: Owner::same(99),
+        image: ImageIdentity {
+            key: "gateway",
+            of: "HAProxy, the gateway",
+            reference: "docker.io/library/haproxy:3.0-alpine",
+            other_tag: "3.2-alpine",
             caution: "",
             build_version: None,
             takes_long: false,

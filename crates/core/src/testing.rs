@@ -186,6 +186,7 @@ pub(crate) fn lock() -> Lock {
         (stack::synapse::ID, "ghcr.io/element-hq/synapse", "1.157.1"),
         (stack::element::ID, "docker.io/vectorim/element-web", "1.12.0"),
         (stack::coturn::ID, "docker.io/coturn/coturn", "4.6.2"),
+        (stack::gateway::ID, "docker.io/library/haproxy", "3.0.11"),
     ]
     .into_iter()
     .enumerate()

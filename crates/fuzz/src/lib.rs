@@ -40,6 +40,7 @@ pub static ALL: &[Target] = &[
     Target { name: "manifest", run: text::manifest },
     Target { name: "media_list", run: text::media_list },
     Target { name: "config", run: text::config },
+    Target { name: "gateway", run: text::gateway },
 ];
 
 /// The target of that name.

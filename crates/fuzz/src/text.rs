@@ -5,6 +5,7 @@ use matrix_podman_core::{
     config::{Config, Defaults, restored::Origin},
     lock::Lock,
     service::ServiceId,
+    stack,
 };
 
 /// `matrix.lock`.
@@ -27,6 +28,15 @@ pub fn manifest(bytes: &[u8]) {
         if let Ok(text) = manifest.render() {
             assert_eq!(Manifest::parse(&text), Ok(manifest), "it does not read what it writes");
         }
+    }
+}
+
+/// What HAProxy says of the servers behind it: holding is undone by letting go, whatever it says.
+pub fn gateway(bytes: &[u8]) {
+    for behind in stack::parse_stat(&String::from_utf8_lossy(bytes)).unwrap_or_default() {
+        let (held, free) = (behind.hold(true), behind.hold(false));
+        assert_ne!(held, free);
+        assert!([held, free].iter().all(|line| line.ends_with('\n') && line.lines().count() == 1));
     }
 }
 

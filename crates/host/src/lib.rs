@@ -14,6 +14,7 @@ pub mod decide;
 pub mod edge;
 pub mod failure;
 pub mod file;
+pub mod front;
 pub mod fuzzing;
 pub mod guest;
 pub mod journal;

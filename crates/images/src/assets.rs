@@ -47,6 +47,9 @@ assets! {
     PIP_FOR = "pip_for.py";
 }
 
+/// Not among those of every image, so that these stay as they are.
+pub(crate) const FINISH_GATEWAY: Asset = asset!("gateway.sh", 0o755, "build/gateway.sh");
+
 /// What npm is told to install for the web client.
 pub(crate) const NPM: [Asset; 2] = [
     asset!("package.json", 0o644, "web/package.json"),
@@ -79,7 +82,7 @@ pub(crate) fn of(recipe: Recipe) -> &'static [Asset] {
                 ]
             }
         }
-        Recipe::Coturn => &[],
+        Recipe::Coturn | Recipe::Gateway => &[],
     }
 }
 
@@ -91,6 +94,7 @@ pub(crate) fn finish(recipe: Recipe) -> &'static Asset {
         Recipe::Synapse => &FINISH_SYNAPSE,
         Recipe::WebClient => &FINISH_WEB,
         Recipe::Coturn => &FINISH_COTURN,
+        Recipe::Gateway => &FINISH_GATEWAY,
     }
 }
 
@@ -101,6 +105,9 @@ pub(crate) fn sources(recipe: Recipe) -> Vec<&'static str> {
     if recipe == Recipe::WebClient {
         sources.extend(NPM.iter().map(|asset| asset.content));
         sources.extend([WEB_INDEX, WEB_APP]);
+    }
+    if recipe == Recipe::Gateway {
+        sources.push(FINISH_GATEWAY.content);
     }
     sources
 }

@@ -213,7 +213,7 @@ impl<'a> Plan<'a> {
                 web::install(&stage, work)?;
                 version = Some(web::version()?);
             }
-            Recipe::Postgres | Recipe::Redis | Recipe::Coturn => {}
+            Recipe::Postgres | Recipe::Redis | Recipe::Coturn | Recipe::Gateway => {}
         }
         progress(&format!("{recipe}: installing {} Debian packages", self.debian.len()));
         let apt = Apt::open(self.dir, self.options)?;

@@ -25,11 +25,14 @@ pub enum Recipe {
     WebClient,
     /// The TURN server.
     Coturn,
+    /// HAProxy, before the other services.
+    Gateway,
 }
 
 impl Recipe {
     /// Every recipe.
-    pub const ALL: [Self; 5] = [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient, Self::Coturn];
+    pub const ALL: [Self; 6] =
+        [Self::Postgres, Self::Redis, Self::Synapse, Self::WebClient, Self::Coturn, Self::Gateway];
 
     /// The name, as in a file name or an image reference.
     #[must_use]
@@ -40,6 +43,7 @@ impl Recipe {
             Self::Synapse => "synapse",
             Self::WebClient => "element-web",
             Self::Coturn => "coturn",
+            Self::Gateway => "gateway",
         }
     }
 
@@ -68,6 +72,8 @@ impl Recipe {
             // busybox brings a small wget for the health check.
             Self::WebClient => &["nginx", "busybox", "gettext-base", "tzdata"],
             Self::Coturn => &["coturn", "tzdata"],
+            // busybox brings a small wget for the health check.
+            Self::Gateway => &["haproxy", "busybox", "tzdata"],
         }
     }
 
@@ -115,6 +121,10 @@ impl Recipe {
             Self::Coturn => {
                 &["etc/turnserver.conf", "etc/default/coturn*", "usr/share/coturn*", "var/lib/turn*"]
             }
+            // A config that is not this one, and what only the package's own scripts need.
+            Self::Gateway => {
+                &["etc/haproxy*", "etc/default/haproxy*", "etc/logrotate.d*", "var/lib/haproxy*"]
+            }
         }
     }
 
@@ -127,6 +137,8 @@ impl Recipe {
             Self::WebClient => ("nginx", 101, 101, "/nonexistent"),
             // Not the name that the package gives its own user, whose number is left to chance.
             Self::Coturn => ("turn", 3478, 3478, "/nonexistent"),
+            // Not the package's own user, for the same reason.
+            Self::Gateway => ("gateway", 99, 99, "/nonexistent"),
         }
     }
 
@@ -185,6 +197,13 @@ impl Recipe {
                 config.exposed_ports = ports(&["3478", "5349"]);
                 config.entrypoint = strings(&["turnserver"]);
             }
+            Self::Gateway => {
+                config.env = env(&[("PATH", PATH), locale, ("HAPROXY_VERSION", version)]);
+                config.user = "gateway".into();
+                config.entrypoint = strings(&["haproxy"]);
+                config.cmd = strings(&["-f", "/usr/local/etc/haproxy/haproxy.cfg"]);
+                config.stop_signal = "SIGUSR1".into();
+            }
         }
         Ok(config)
     }
@@ -196,6 +215,7 @@ impl Recipe {
             Self::Synapse => ("Synapse", "AGPL-3.0-or-later"),
             Self::WebClient => ("Hydrogen", "Apache-2.0"),
             Self::Coturn => ("coturn", "BSD-3-Clause"),
+            Self::Gateway => ("HAProxy", "GPL-2.0-or-later"),
         };
         [("title", title), ("version", version), ("licenses", licenses)]
             .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()))
@@ -208,6 +228,7 @@ impl Recipe {
             Self::Postgres => format!("postgresql-{}", postgres_major(packages)?),
             Self::Redis => "redis-server".to_owned(),
             Self::Coturn => "coturn".to_owned(),
+            Self::Gateway => "haproxy".to_owned(),
             Self::Synapse | Self::WebClient => return Ok(None),
         };
         let version = packages.get(&package).ok_or_else(|| no_package(&package))?;

@@ -2,13 +2,18 @@
 
 use std::io;
 
-use matrix_podman_host::{agent, failure::Failure, own_program};
+use matrix_podman_core::service::Service;
+use matrix_podman_host::{agent, failure::Failure, front, own_program};
 
 use crate::{error::Error, output::Reporter};
 
-pub fn run(digest: bool, out: &Reporter) -> Result<u8, Error> {
+pub fn run(digest: bool, release: Option<(Service, u32)>, out: &Reporter) -> Result<u8, Error> {
     if digest {
         out.document(&own_program::digest()?);
+        return super::OK;
+    }
+    if let Some((service, holder)) = release {
+        front::release_after(service, holder)?;
         return super::OK;
     }
     agent::serve(io::stdin(), io::stdout(), || agent::until_gone(io::stdin()))

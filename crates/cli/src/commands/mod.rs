@@ -89,7 +89,7 @@ pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
         Command::Edge(edge) => edge::run(config, &edge, out),
         Command::Completions { shell } => documents::completions(shell, out),
         Command::Man { folder } => documents::man(&folder, out),
-        Command::Agent { digest } => agent::run(digest, out),
+        Command::Agent { digest, release, after } => agent::run(digest, release.zip(after), out),
         Command::Receive => remote::receive(),
         Command::Motd => motd::run(out),
         Command::MachineStart => up::machine_start(config, out),

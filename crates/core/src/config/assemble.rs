@@ -1,8 +1,8 @@
 //! From single values to the [`Config`]: what the values mean together.
 
 use super::{
-    Config, Guest, ImageChoice, Images, Notify, Ports, Postgres, Proxmox, SourceChoice, Synapse, Updates,
-    Web, WellKnown, edge,
+    Config, Gateway, Guest, ImageChoice, Images, Notify, Ports, Postgres, Proxmox, SourceChoice, Synapse,
+    Updates, Web, WellKnown, edge,
     keys::{
         AnyKey, backup as backup_keys, images as image_keys,
         images::ImageKeys,
@@ -26,6 +26,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
     let host = r.optional(&HOST).value;
     let urls = urls(r, domain.as_ref());
     let ports = Ports::checked(r);
+    let gateway = Gateway::read(r);
     let guest = Guest::read(r);
     let proxmox = Proxmox::checked(r, &guest);
     let images = images(r);
@@ -47,6 +48,7 @@ pub(super) fn config(r: &mut Reader<'_>) -> Option<Config> {
         matrix_url,
         chat_url,
         ports,
+        gateway,
         guest,
         proxmox,
         images,

@@ -33,6 +33,7 @@ pub use self::{
     extra::Extra,
     keys::well_known::WellKnown,
     keys::{
+        gateway::Gateway,
         guest::Guest,
         notify::Notify,
         ports::Ports,
@@ -77,6 +78,8 @@ pub struct Config {
     pub chat_url: String,
     /// `[ports]`
     pub ports: Ports,
+    /// `[gateway]`
+    pub gateway: Gateway,
     /// `[guest]`
     pub guest: Guest,
     /// `[proxmox]`, for the backend of that name.

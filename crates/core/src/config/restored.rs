@@ -45,6 +45,7 @@ const SERVER: &[&str] = &[
     "chat_url",
     "ports.synapse",
     "ports.web",
+    "gateway.enabled",
     "guest.name",
     "guest.cores",
     "guest.memory",

@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     fact::{Fact, Health, Side},
     federation::Net,
-    frame::{Found, GuestFile, RelayTried, RoomCase},
+    frame::{Found, GuestFile, HeldRequests, RelayTried, RoomCase},
     ids::ResourceId,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
@@ -278,6 +278,10 @@ impl RoomCase for Case<'_> {
 
     fn relayed(&self) -> Seen<&RelayTried> {
         self.seen.relayed()
+    }
+
+    fn held_requests(&self) -> Seen<&[HeldRequests]> {
+        self.seen.held_requests()
     }
 
     fn signing_keys_in_use(&self) -> Seen<&[String]> {

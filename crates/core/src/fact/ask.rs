@@ -115,6 +115,7 @@ impl Fact {
             | Fact::Newest(_)
             | Fact::OomKills(_)
             | Fact::RedisPing
+            | Fact::HeldRequests
             | Fact::NameServer(_)
             | Fact::SigningKeyOnDisk
             | Fact::Http(_)
@@ -226,6 +227,7 @@ impl Fact {
             | Fact::Newest(_)
             | Fact::OomKills(_)
             | Fact::RedisPing
+            | Fact::HeldRequests
             | Fact::NameServer(_)
             | Fact::SigningKeyOnDisk
             | Fact::Http(_)
@@ -277,6 +279,7 @@ impl Fact {
             | Fact::Mounts(_)
             | Fact::Listeners
             | Fact::RedisPing
+            | Fact::HeldRequests
             | Fact::NameServer(_)
             | Fact::SigningKeysInUse(_)
             | Fact::SigningKeyOnDisk

@@ -44,9 +44,9 @@ use crate::{
 };
 pub use crate::{
     frame::{
-        Certificate, Database, DatabaseState, Distrust, HttpAnswer, HttpBody, HttpMethod, HttpQuestion,
-        HttpReply, InsideSynapse, NameAddresses, PATIENCE, PublicKey, RelayTried, Relayed, Silence,
-        SrvRecord, Stage, Tls, Trial, Tried,
+        Certificate, Database, DatabaseState, Distrust, HeldRequests, HttpAnswer, HttpBody, HttpMethod,
+        HttpQuestion, HttpReply, InsideSynapse, NameAddresses, PATIENCE, PublicKey, RelayTried, Relayed,
+        Silence, SrvRecord, Stage, Tls, Trial, Tried,
     },
     output::Output,
 };
@@ -158,6 +158,8 @@ pub enum Fact {
     Mounts(String),
     /// Which programs listen on TCP ports.
     Listeners,
+    /// Which requests are held on purpose.
+    HeldRequests,
     /// What Redis answers to somebody with Synapse's password.
     RedisPing,
     /// Whether the name server with that address answers anything.

@@ -121,4 +121,6 @@ values! {
     Files(Vec<(String, u64)>),
     /// To [`Fact::Spare`].
     Spare(Spare),
+    /// To [`Fact::HeldRequests`].
+    HeldRequests(Vec<HeldRequests>),
 }

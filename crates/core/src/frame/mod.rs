@@ -3,6 +3,7 @@
 //! [`RoomView`], and no more.
 
 mod check;
+mod held;
 mod inside;
 mod log;
 mod net;
@@ -19,6 +20,7 @@ use crate::{
 
 pub use check::{Check, Group, RoomCheck, RoomView, Verdict};
 pub(crate) use check::{answered, database_state};
+pub use held::HeldRequests;
 pub use inside::{Database, DatabaseState, InsideSynapse, PublicKey, Trial, Tried};
 pub use log::{last_words, latest, says_full, shorten};
 pub use net::{
@@ -129,6 +131,9 @@ pub trait RoomCase {
 
     /// How far a packet came that was to be relayed as those of a call are.
     fn relayed(&self) -> Seen<&RelayTried>;
+
+    /// Which requests are held on purpose.
+    fn held_requests(&self) -> Seen<&[HeldRequests]>;
 
     /// The keys that the newest message of this server is signed with.
     fn signing_keys_in_use(&self) -> Seen<&[String]>;

@@ -205,11 +205,13 @@ impl ComposeService {
 
 /// `docker-compose.yml` and `.env`.
 pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile; 2], MissingImage> {
-    let specs = stack::containers(config, lock, facts)?;
+    // Nothing here could hand a socket to what stands before the others: they publish their ports themselves.
+    let mut specs = stack::containers(config, lock, facts)?;
+    specs.retain(|spec| spec.handed.is_empty());
     let network = |name, internal| {
         (name, Network { name, driver: "bridge", internal, enable_ipv6: !internal && facts.ipv6, ipam: None })
     };
-    let own = stack::rooms(config).filter_map(stack::Service::network).map(|own| {
+    let own = specs.iter().filter_map(|spec| spec.own_network).map(|own| {
         let subnet = format!("{}/{}", own.subnet.network(), own.subnet.prefix());
         let ipam = Some(Ipam { config: [IpamSubnet { subnet }] });
         (own.name, Network { name: own.name, driver: "bridge", internal: false, enable_ipv6: false, ipam })
@@ -245,11 +247,18 @@ pub fn files(config: &Config, lock: &Lock, facts: &Facts) -> Result<[DesiredFile
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{changed_config, default_config, facts, lock, show, weak_facts};
+    use crate::testing::{changed_config, config_with, default_config, facts, lock, show, weak_facts};
 
     #[test]
     fn default() {
         insta::assert_snapshot!(show(&files(&default_config(), &lock(), &facts()).unwrap()));
+    }
+
+    #[test]
+    fn a_gateway_changes_nothing() {
+        let of = |config: &Config| show(&files(config, &lock(), &facts()).unwrap());
+        let on = config_with(&[("gateway.enabled", "true")]);
+        assert_eq!(of(&on), of(&default_config()));
     }
 
     #[test]

@@ -26,8 +26,9 @@ use crate::{
 /// Every file of the stack: the services' config, their units, and the same
 /// stack as a compose file.
 pub fn stack_files(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<DesiredFile>, MissingImage> {
+    let read = stack::rooms(config).map(|room| (room.files(config, facts), room.tried_files(config)));
     let mut files: Vec<DesiredFile> =
-        stack::rooms(config).flat_map(|room| room.files(config, facts)).collect();
+        read.flat_map(|(files, tried)| files.into_iter().chain(tried)).collect();
     files.extend(quadlet::networks(config, facts));
     files.extend(quadlet::containers(config, lock, facts)?);
     files.push(quadlet::stack_unit());

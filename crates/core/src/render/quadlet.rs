@@ -14,7 +14,7 @@ use crate::{
     name::{AbsPath, Digest},
     service::ServiceId,
     size::Bytes,
-    stack::{self, ContainerSpec, Facts, MissingImage},
+    stack::{self, ContainerSpec, Facts, MissingImage, PortHolder},
 };
 
 const HEADER: &str = "Written by matrix-podman; changes here are overwritten. Drop-ins beside it are kept.";
@@ -25,7 +25,7 @@ pub fn containers(config: &Config, lock: &Lock, facts: &Facts) -> Result<Vec<Des
     Ok(both.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// The labels and the unit of `service`.
+/// The labels and the unit of `service`, and the unit of its sockets where it has some.
 ///
 /// The label that changes with every setting is in a file of its own, so that
 /// the unit stays as it is and systemd need not read all units anew for it.
@@ -34,18 +34,42 @@ pub fn container(
     config: &Config,
     lock: &Lock,
     facts: &Facts,
-) -> Result<[DesiredFile; 2], MissingImage> {
+) -> Result<Vec<DesiredFile>, MissingImage> {
     let spec = stack::container(service, config, lock, facts)?;
     let unit = unit::to_string(HEADER, &container_sections(&spec));
     let label = format!("{}={}\n", layout::CONFIG_LABEL, full_digest(&unit, &spec).hex());
-    Ok([
+    let mut files = vec![
         DesiredFile::public(
             layout::labels_file(service),
             label,
             "Tells which unit and config a container has",
         ),
         DesiredFile::public(layout::container_file(service), unit, stack::room(service).unit_is()),
-    ])
+    ];
+    files.extend((!spec.handed.is_empty()).then(|| sockets(&spec)));
+    Ok(files)
+}
+
+/// The unit that holds the ports of others for `spec`: they stay open while its container is replaced,
+/// and whoever connects meanwhile waits in the kernel's queue.
+fn sockets(spec: &ContainerSpec) -> DesiredFile {
+    let sections = [
+        Section::new("Unit")
+            .raw("Description", format!("Matrix: ports of {}", spec.service.title()))
+            .raw("PartOf", layout::STACK_UNIT),
+        Section::new("Socket")
+            .each("ListenStream", spec.handed.iter().map(|port| format!("{}:{}", port.bind, port.host)))
+            .raw("Backlog", 4096)
+            // An address may come later than this.
+            .raw("FreeBind", "true")
+            // A container that fails again and again must not close the ports for good.
+            .raw("TriggerLimitIntervalSec", 0),
+    ];
+    DesiredFile::public(
+        layout::socket_file(spec.service),
+        unit::to_string(HEADER, &sections),
+        "Holds the published ports while what listens there is replaced",
+    )
 }
 
 /// The label that the container of `service` has when it was made from this
@@ -88,6 +112,7 @@ fn container_sections(spec: &ContainerSpec) -> [Section; 5] {
         // Soon at first, then once a minute.
         .raw("RestartSteps", "6")
         .raw("RestartMaxDelaySec", "60s")
+        .maybe("Sockets", (!spec.handed.is_empty()).then(|| layout::socket_unit(spec.service)))
         .words("ExecStartPre", &spec.before_start)
         .raw("TimeoutStartSec", spec.start_timeout.0)
         .raw("TimeoutStopSec", stop + 30)
@@ -124,7 +149,11 @@ fn container_section(spec: &ContainerSpec) -> Section {
         .each("Tmpfs", spec.tmpfs.iter().map(tmpfs))
         .each("Network", spec.networks.iter().map(|name| format!("{name}.network")))
         .each("Network", spec.own_network.map(|own| format!("{}.network:ip={}", own.name, own.address)))
-        .each("PublishPort", &spec.ports)
+        .each(
+            "Network",
+            spec.joined.iter().map(|(network, address)| format!("{}.network:ip={address}", network.name)),
+        )
+        .each("PublishPort", spec.ports.iter().filter(|port| port.held_by == PortHolder::Podman))
         .raw("Notify", "healthy")
         .raw("HealthCmd", exec_form(&health.command))
         .raw("HealthInterval", health.interval)
@@ -191,8 +220,14 @@ pub fn networks(config: &Config, facts: &Facts) -> Vec<DesiredFile> {
     let own = stack::rooms(config).filter_map(stack::Service::network);
     files.extend(own.map(|own| {
         let section = Section::new("Network")
-            .raw("Subnet", format!("{}/{}", own.subnet.network(), own.subnet.prefix()));
-        network(own.name, section, false, "Network of one service alone")
+            .raw("Subnet", format!("{}/{}", own.subnet.network(), own.subnet.prefix()))
+            .maybe("Internal", own.internal.then_some("true"));
+        let why = if own.internal {
+            "Network of one service and those that it reaches"
+        } else {
+            "Network of one service alone"
+        };
+        network(own.name, section, false, why)
     }));
     files
 }
@@ -218,7 +253,7 @@ pub fn stack_unit() -> DesiredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{changed_config, default_config, facts, lock, show, weak_facts};
+    use crate::testing::{changed_config, config_with, default_config, diff, facts, lock, show, weak_facts};
 
     /// Keys of `[Container]` in Podman 5.4.2 that could be of use here.
     const CONTAINER_KEYS: [&str; 34] = [
@@ -275,6 +310,17 @@ mod tests {
     #[test]
     fn changed() {
         insta::assert_snapshot!(show(&containers(&changed_config(), &lock(), &weak_facts()).unwrap()));
+    }
+
+    #[test]
+    fn behind_a_gateway() {
+        let on = config_with(&[("gateway.enabled", "true")]);
+        let all = |config: &Config| {
+            let mut files = networks(config, &facts());
+            files.extend(containers(config, &lock(), &facts()).unwrap());
+            show(&files)
+        };
+        insta::assert_snapshot!(diff(&all(&default_config()), &all(&on)));
     }
 
     #[test]

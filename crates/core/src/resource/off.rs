@@ -2,6 +2,7 @@
 
 use super::{Diff, Resource, ResourceId, Risk, Site, Step, guest_ready};
 use crate::{
+    config::Config,
     effect::{Effect, Local},
     fact::Side,
     ids, layout,
@@ -13,10 +14,11 @@ use crate::{
 pub(super) fn all(site: &Site) -> Vec<Box<dyn Resource>> {
     let off: Vec<&'static dyn Service> =
         stack::ALL.into_iter().filter(|room| !room.is_on(&site.config)).collect();
-    if off.is_empty() { Vec::new() } else { vec![Box::new(Off { off })] }
+    if off.is_empty() { Vec::new() } else { vec![Box::new(Off { config: site.config.clone(), off })] }
 }
 
 struct Off {
+    config: Config,
     off: Vec<&'static dyn Service>,
 }
 
@@ -24,7 +26,8 @@ struct Off {
 /// would start it again.
 fn files(room: &dyn Service) -> Vec<AbsPath> {
     let unit = [layout::labels_file(room.id()), layout::container_file(room.id())];
-    room.leftovers().into_iter().chain(unit).collect()
+    let sockets = room.front().map(|_| layout::socket_file(room.id()));
+    room.leftovers().into_iter().chain(sockets).chain(unit).collect()
 }
 
 impl Resource for Off {
@@ -33,7 +36,12 @@ impl Resource for Off {
     }
 
     fn needs(&self) -> Vec<ResourceId> {
-        guest_ready()
+        let mut needs = guest_ready();
+        // The units of those that it stood before name its network until they are written anew.
+        if self.off.iter().any(|room| room.front().is_some()) {
+            needs.extend(stack::services(&self.config).into_iter().map(ids::unit));
+        }
+        needs
     }
 
     fn diff(&self, seen: &Observed) -> Seen<Diff> {

@@ -49,6 +49,14 @@ impl Resource for Running {
         needs.extend(room.before_unit().iter().cloned());
         needs.extend(room.needs().iter().copied().map(id));
         needs.extend(room.before_start().iter().cloned());
+        if room.front().is_some() {
+            // They give their ports up when they restart, and their restart is held by what runs until then.
+            let fronted = rooms::held(&self.site.config).into_iter().map(|(service, _)| id(service));
+            needs.extend(fronted);
+        } else if rooms::front(&self.site.config).is_none() && !room.ports(&self.site.config).is_empty() {
+            // Their ports may be held for what stood before them.
+            needs.push(ids::STACK_OFF);
+        }
         // A port is closed to strangers before it is there.
         if super::is_outside(&self.site) {
             needs.push(super::ports::id());

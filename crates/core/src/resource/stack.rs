@@ -1,12 +1,14 @@
 //! The units that run the stack.
 
-use super::{Diff, Resource, ResourceId, Site, files::compare, guest_ready, guest_state, image};
+use super::{Diff, Resource, ResourceId, Risk, Site, files::compare, guest_ready, guest_state, image};
 use crate::{
     config::Config,
+    desired::DesiredFile,
     effect::{Effect, Local},
     fact::{GuestState, Side},
     ids, layout,
     lock::Lock,
+    name::AbsPath,
     observed::{Gap, Observed, Seen},
     render::quadlet,
     service::ServiceId,
@@ -110,21 +112,53 @@ impl Resource for Unit {
                 format!("the image of {} is not there yet", self.service),
             ));
         };
-        let files = quadlet::container(self.service, &self.site.config, &lock, &facts)
+        let room = rooms::room(self.service);
+        let tried = room.tried_files(&self.site.config);
+        let units = quadlet::container(self.service, &self.site.config, &lock, &facts)
             .map_err(|missing| Gap::Unknown(missing.to_string()))?;
+        let files: Vec<DesiredFile> = tried.iter().cloned().chain(units).collect();
         let mut difference = compare(&[], &files, seen)?;
         if difference.is_empty() {
             return Ok(Diff::settled("it is as it should be"));
         }
-        let trial = rooms::room(self.service).trial(&self.site.config, &facts);
-        if let Some(argv) = trial.filter(|_| difference.replaces(&layout::container_file(self.service))) {
-            difference.effects.insert(0, Effect::Here(Local::TrySettings { service: self.service, argv }));
-        }
         let unit = layout::container_file(self.service);
-        let reload = difference.changes.iter().any(|change| change.path == unit);
-        let after = reload.then_some(Effect::Here(Local::ReloadUnits { side: Side::Guest }));
-        Ok(difference.step(&format!("{}'s unit", self.service.title()), after.into_iter().collect()))
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let is_other = |file: &DesiredFile| difference.replaces(&file.path);
+        let trial = room.trial(&self.site.config, &facts);
+        if let Some(argv) = trial.filter(|_| difference.replaces(&unit) || tried.iter().any(is_other)) {
+            let candidates: Vec<DesiredFile> = tried.iter().map(candidate).collect();
+            before.extend(candidates.iter().map(|file| super::write(Side::Guest, file)));
+            before.push(Effect::Here(Local::TrySettings { service: self.service, argv }));
+            after.extend(
+                candidates
+                    .into_iter()
+                    .map(|file| Effect::Here(Local::RemoveFile { side: Side::Guest, path: file.path })),
+            );
+        }
+        let sockets = layout::socket_file(self.service);
+        let moves = difference.replaces(&sockets);
+        if moves {
+            // systemd opens other ports only while nobody has the old ones.
+            before.push(Effect::Here(Local::StopService { service: self.service }));
+        }
+        let is_unit = |path: &AbsPath| *path == unit || *path == sockets;
+        if difference.changes.iter().any(|change| is_unit(&change.path)) {
+            after.push(Effect::Here(Local::ReloadUnits { side: Side::Guest }));
+        }
+        difference.effects.splice(0..0, before);
+        let mut step = difference.step(&format!("{}'s unit", self.service.title()), after);
+        if let Diff::Change(step) = &mut step
+            && moves
+        {
+            step.risk = Risk::Interrupts;
+        }
+        Ok(step)
     }
+}
+
+/// The same file beside its place, for the service to read first.
+fn candidate(file: &DesiredFile) -> DesiredFile {
+    DesiredFile { path: AbsPath::known(format!("{}{}", file.path, layout::CANDIDATE)), ..file.clone() }
 }
 
 /// The stack starts with the guest.

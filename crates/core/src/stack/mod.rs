@@ -7,6 +7,8 @@
 pub mod coturn;
 mod database;
 pub mod element;
+mod front;
+pub mod gateway;
 mod kept;
 pub mod postgres;
 pub mod redis;
@@ -35,6 +37,7 @@ use crate::{
 pub use database::{DatabaseName, RoomDatabase, database, databases};
 pub(crate) use database::{listed, sizes};
 pub(crate) use element::config_flaw as web_config_flaw;
+pub use front::{ASK_STAT, Behind, Front, front, fronts, held, parse_stat};
 pub use kept::{Data, cluster_major, psql, units_wait_for, wait_for};
 pub use postgres::roles::OWNER as CLUSTER_OWNER;
 pub use secret::{
@@ -42,8 +45,8 @@ pub use secret::{
     secret_owner, secrets_of,
 };
 pub use spec::{
-    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, Protocol, Publish, RoomNetwork,
-    ServiceImage, Tmpfs,
+    BuildRecipe, ContainerSpec, Facts, Health, MissingImage, Mount, Note, PortHolder, Protocol, Publish,
+    RoomNetwork, ServiceImage, Tmpfs,
 };
 
 /// The homeserver: what clients and other servers speak with.
@@ -69,6 +72,12 @@ pub trait Service: Sync {
     /// The config files that it reads, apart from its unit.
     fn files(&self, config: &Config, facts: &Facts) -> Vec<DesiredFile>;
 
+    /// Config files that count only once the service itself accepts them: [`Service::trial`] has it read
+    /// each beside its place, under the name that ends with [`layout::CANDIDATE`].
+    fn tried_files(&self, _: &Config) -> Vec<DesiredFile> {
+        Vec::new()
+    }
+
     /// The files that it reads which hold secrets.
     fn secret_files(&self, _: &Config) -> Vec<DesiredSecretFile> {
         Vec::new()
@@ -79,7 +88,13 @@ pub trait Service: Sync {
         Vec::new()
     }
 
-    /// A network that its container alone is on.
+    /// What it is to the others where it stands before them: their ports that reverse proxies reach are
+    /// held by systemd and handed to it, and it holds requests while they are away.
+    fn front(&self) -> Option<&'static Front> {
+        None
+    }
+
+    /// A network of its own.
     fn network(&self) -> Option<&'static RoomNetwork> {
         None
     }
@@ -213,6 +228,7 @@ pub static ALL: [&dyn Service; ServiceId::ALL.len()] = [
     &synapse::SynapseService,
     &element::ElementService,
     &coturn::CoturnService,
+    &gateway::GatewayService,
 ];
 
 /// What is known about the service with that id.
@@ -244,7 +260,7 @@ pub fn by_image(config: &Config) -> Vec<ServiceId> {
 
 /// The ports that this config publishes.
 pub fn published(config: &Config) -> Vec<Publish> {
-    rooms(config).flat_map(|room| room.ports(config)).collect()
+    rooms(config).flat_map(|room| front::ports(room, config)).collect()
 }
 
 /// What the rooms need in Synapse's config.
@@ -287,9 +303,10 @@ pub fn service_config_digest(
         hash.update(text.as_bytes());
     };
     add(image.id.as_str());
-    for DesiredFile { path, content, .. } in &room(service).files(config, facts) {
+    let files = room(service).files(config, facts).into_iter().chain(room(service).tried_files(config));
+    for DesiredFile { path, content, .. } in files {
         add(path.as_str());
-        add(content);
+        add(&content);
     }
     for DesiredSecretFile { path, template, .. } in &room(service).secret_files(config) {
         add(path.as_str());
@@ -317,7 +334,9 @@ pub fn container(
         tmpfs: vec![Tmpfs { target: "/tmp", size: Bytes::mib(64) }],
         networks: Vec::new(),
         own_network: room(service).network(),
-        ports: room(service).ports(config),
+        joined: Vec::new(),
+        ports: front::ports(room(service), config),
+        handed: Vec::new(),
         before_start: Vec::new(),
         unless: None,
         health: Health::of(Vec::new()),
@@ -330,6 +349,15 @@ pub fn container(
         memory_max: facts.memory_limits.then_some(Bytes::mib(128)),
         config_digest: service_config_digest(service, config, image, facts),
     };
+    match front(config) {
+        Some(_) if room(service).front().is_some() => {
+            spec.handed = held(config).into_iter().map(|(_, port)| port).collect();
+        }
+        Some(front) if spec.ports.iter().any(|port| port.held_by == PortHolder::Systemd) => {
+            spec.joined.push((&front.network, front.address(service)));
+        }
+        _ => {}
+    }
     room(service).container(&mut spec, config, image, facts).map_err(|why| missing(&why))?;
     for secret in secrets_of(service, config) {
         spec.mounts.push(Mount::read(layout::secret(secret), secret.in_container()));

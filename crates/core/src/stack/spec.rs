@@ -61,10 +61,14 @@ pub struct ContainerSpec {
     pub tmpfs: Vec<Tmpfs>,
     /// Networks that it is on, with others.
     pub networks: Vec<&'static str>,
-    /// A network that it alone is on.
+    /// A network of its own.
     pub own_network: Option<&'static RoomNetwork>,
+    /// Networks of other services that it joins, with its address on each.
+    pub joined: Vec<(&'static RoomNetwork, Ipv4Addr)>,
     /// The ports that are published.
     pub ports: Vec<Publish>,
+    /// Ports that systemd holds and hands to it, the first as descriptor 3.
+    pub handed: Vec<Publish>,
     /// Command that is run in the guest before each start; none when empty.
     pub before_start: Vec<String>,
     /// A file of the guest that keeps it from being started while it is there.
@@ -89,7 +93,7 @@ pub struct ContainerSpec {
     pub config_digest: Digest,
 }
 
-/// A network of one container alone, whose address has to be known.
+/// A network of a service's own, with addresses that have to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomNetwork {
     /// What Podman calls it.
@@ -98,6 +102,8 @@ pub struct RoomNetwork {
     pub subnet: Cidr4,
     /// The container's.
     pub address: Ipv4Addr,
+    /// Whether it has no way out.
+    pub internal: bool,
 }
 
 /// A file or folder of the guest in a container.
@@ -135,6 +141,17 @@ pub struct Publish {
     pub count: u16,
     /// Who may speak to them.
     pub reach: Reach,
+    /// Who listens there in the guest.
+    pub held_by: PortHolder,
+}
+
+/// Who listens at a published port, in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortHolder {
+    /// Podman, which leads connections to the container that publishes it.
+    Podman,
+    /// systemd, which hands the socket to the service that stands before the others.
+    Systemd,
 }
 
 /// What is spoken at a port.
@@ -239,12 +256,21 @@ impl Publish {
             container,
             count: 1,
             reach: Reach::Proxies,
+            held_by: PortHolder::Podman,
         }
     }
 
     /// Ports from `host` on that anybody may speak to, with the same numbers inside.
     pub(super) const fn open(config: &Config, protocol: Protocol, host: Port, count: u16) -> Self {
-        Self { protocol, bind: config.ports.bind, host, container: host.get(), count, reach: Reach::Anybody }
+        Self {
+            protocol,
+            bind: config.ports.bind,
+            host,
+            container: host.get(),
+            count,
+            reach: Reach::Anybody,
+            held_by: PortHolder::Podman,
+        }
     }
 }
 

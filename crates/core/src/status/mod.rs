@@ -17,6 +17,7 @@ use crate::{
     config::BackendChoice,
     endpoint::Endpoint,
     fact::{ContainerState, Contents, GuestState, Room, Side, Timer},
+    frame::HeldRequests,
     ids, layout,
     lock::Lock,
     name::{AbsPath, Digest, SnapshotName},
@@ -150,6 +151,9 @@ pub struct ServiceStatus {
     pub restarts: Option<u32>,
     /// What it holds of memory, in bytes.
     pub memory: Option<u64>,
+    /// Requests to it that wait on purpose until it is back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldRequests>,
     /// What its image was asked for as.
     pub image: Option<String>,
     /// Digest of the image's manifest.
@@ -250,6 +254,8 @@ impl Status {
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
+        let held_requests = stack::front(&site.config).map(|_| seen.held_requests());
+        let held_requests = held_requests.and_then(Seen::ok).unwrap_or_default();
         let held = Held::of(seen);
         let guest_lock = site.backend.guest_lock(site, seen);
         let timers = timers(site, seen);
@@ -282,6 +288,7 @@ impl Status {
                     health,
                     restarts: restarts.as_ref().ok().and_then(|u| u.get(&unit)).map(|u| u.restarts),
                     memory: memory.as_ref().ok().and_then(|m| m.units.get(&unit)).copied(),
+                    held: held_requests.iter().find(|held| held.service == service).copied(),
                     image: locked.map(|l| l.wanted.clone()),
                     digest: locked.map(|l| l.digest.clone()),
                     version: locked.map(|l| l.version.clone()),

@@ -76,6 +76,11 @@ impl Status {
         let mut rows = Vec::new();
         rows.extend(self.guest.lock.as_ref().map(GuestLock::row));
         rows.extend(self.held.map(|held| Row::new("waits", Tone::Bad, held.words())));
+        rows.extend(self.services.iter().filter_map(|service| service.held).map(|held| {
+            let (title, seconds, waiting) = (held.service.title(), held.seconds, held.waiting);
+            let text = format!("to {title} are held for {seconds} s, not refused; {waiting} wait");
+            Row::new("requests", Tone::Plain, text)
+        }));
         rows.extend(self.room());
         rows.extend(self.holds());
         rows.extend(self.urls.iter().filter_map(|at| {

@@ -208,7 +208,7 @@ mod tests {
     fn debian_is_a_target() {
         assert_eq!("debian".parse(), Ok(Target::Debian));
         assert!(matches!("redis".parse(), Ok(Target::Service(_))));
-        assert!("mysql".parse::<Target>().unwrap_err().ends_with("coturn, and debian"));
+        assert!("mysql".parse::<Target>().unwrap_err().ends_with("coturn, gateway, and debian"));
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn a_run_that_nobody_disturbs_settles_everything() {
 
 /// Cuts the run that `start` needs off before, inside and after each of its
 /// effects, in each way, continues it, and compares the ends.
-fn cut_off_everywhere(name: &str, start: &MemoryWorld) {
+pub fn cut_off_everywhere(name: &str, start: &MemoryWorld) {
     let mut undisturbed = start.clone();
     let acts = record(&mut undisturbed);
     is_settled(&undisturbed, name);

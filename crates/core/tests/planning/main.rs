@@ -11,6 +11,7 @@
 mod convergence;
 mod disk;
 mod drive;
+mod gateway;
 mod graph;
 mod memory;
 mod node;

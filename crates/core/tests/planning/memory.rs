@@ -220,6 +220,7 @@ impl MemoryWorld {
                 (stack::synapse::ID, "1.157.1"),
                 (stack::element::ID, "0.5.1"),
                 (stack::coturn::ID, "4.6.1"),
+                (stack::gateway::ID, "3.0.11"),
             ]
             .into_iter()
             .map(|(service, version)| (service, version.to_owned()))

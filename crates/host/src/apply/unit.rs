@@ -7,6 +7,7 @@ use std::{
 
 use matrix_podman_core::{
     fact::{Fact, Value},
+    layout,
     observed::Answer,
     service::Service,
     size::Seconds,
@@ -16,6 +17,7 @@ use matrix_podman_core::{
 
 use crate::{
     failure::Failure,
+    front::Hold,
     probe,
     process::Program,
     progress::{Saying, Sink},
@@ -85,6 +87,8 @@ pub(super) fn start_service(
     if needs_reload(&unit) {
         reload()?;
     }
+    // It ends with this function: once the service answers, or does not.
+    let _held = if restart { Hold::begin(service, sink) } else { None };
     let verb = if restart { "restart" } else { "start" };
     let doing = format!("{verb} {}", service.title());
     sink(Saying::WaitsFor(format!("{} to answer", service.title())));
@@ -145,7 +149,10 @@ fn end_at_once(service: Service) {
 
 /// Stops a service. Its unit says how long it may take to end in order.
 pub(super) fn stop_service(service: Service) -> Result<(), Failure> {
-    Program::new(["systemctl", "stop", "--", &service.unit()])
+    // Its ports would start it again at the next request.
+    let sockets = stack::room(service).front().map(|_| layout::socket_unit(service));
+    let units = sockets.into_iter().chain([service.unit()]);
+    Program::new(["systemctl", "stop", "--"].into_iter().map(str::to_owned).chain(units))
         .deadline(STOP)
         .run(&format!("stop {}", service.title()), &|_| {})
 }

@@ -77,15 +77,15 @@ mod tests {
     #[test]
     fn what_is_held_back_is_left_out_unless_it_is_named() {
         use stack::{
-            coturn::ID as TURN, element::ID as WEB, postgres::ID as POSTGRES, redis::ID as REDIS,
-            synapse::ID as SYNAPSE,
+            coturn::ID as TURN, element::ID as WEB, gateway::ID as GATEWAY, postgres::ID as POSTGRES,
+            redis::ID as REDIS, synapse::ID as SYNAPSE,
         };
         let all = || Service::ALL.to_vec();
         for (named, hold, always, expected) in [
             (&[][..], &[][..], &[][..], (all(), true, vec![])),
-            (&[], &[], &[SYNAPSE], (vec![POSTGRES, REDIS, WEB, TURN], true, vec![SYNAPSE])),
-            (&[], &[REDIS], &[SYNAPSE], (vec![POSTGRES, WEB, TURN], true, vec![REDIS, SYNAPSE])),
-            (&[], &[REDIS], &[REDIS], (vec![POSTGRES, SYNAPSE, WEB, TURN], true, vec![REDIS])),
+            (&[], &[], &[SYNAPSE], (vec![POSTGRES, REDIS, WEB, TURN, GATEWAY], true, vec![SYNAPSE])),
+            (&[], &[REDIS], &[SYNAPSE], (vec![POSTGRES, WEB, TURN, GATEWAY], true, vec![REDIS, SYNAPSE])),
+            (&[], &[REDIS], &[REDIS], (vec![POSTGRES, SYNAPSE, WEB, TURN, GATEWAY], true, vec![REDIS])),
             (&["synapse"], &[], &[SYNAPSE, REDIS], (vec![SYNAPSE], false, vec![])),
             (&["debian"], &[], &[SYNAPSE], (vec![], true, vec![])),
             (&["debian", "redis"], &[], &[], (vec![REDIS], true, vec![])),

@@ -33,7 +33,7 @@ use matrix_podman_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{file::folder::Folder, process, secret};
+use crate::{file::folder::Folder, front, process, secret};
 
 /// Largest content that an answer carries.
 const MAX_CONTENT: u64 = 256 << 10;
@@ -99,6 +99,7 @@ fn builtin(fact: &Fact) -> Result<Value, String> {
         Fact::Room(path) => ailment::room(path).map(Value::Room),
         Fact::Newest(files) => Ok(Value::Newest(ailment::newest(files))),
         Fact::OomKills(name) => Ok(Value::Count(ailment::oom_kills(name))),
+        Fact::HeldRequests => front::held_requests().map(Value::HeldRequests).map_err(|f| f.to_string()),
         Fact::RedisPing => ailment::redis_ping().map(Value::Text),
         Fact::NameServer(address) => Ok(Value::Yes(ailment::name_server(*address))),
         Fact::SigningKeyOnDisk => ailment::signing_key_id().map(Value::Text),

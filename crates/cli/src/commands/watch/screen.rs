@@ -214,6 +214,7 @@ mod tests {
             health,
             restarts: Some(restarts),
             memory: Some(memory),
+            held: None,
             image: None,
             digest: None,
             version: Some("1.163.2".to_owned()),

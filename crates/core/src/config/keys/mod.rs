@@ -4,6 +4,7 @@
 pub(super) mod backup;
 pub(super) mod edge;
 pub(super) mod extra;
+pub(super) mod gateway;
 pub(super) mod guest;
 pub(super) mod images;
 pub(super) mod notify;
@@ -202,6 +203,7 @@ static SECTIONS: &[&Section] = &[
         keys: site::ALL,
     },
     &ports::SECTION,
+    &gateway::SECTION,
     &guest::SECTION,
     &Section { path: "guest.network", doc: "How the guest is connected.", keys: guest::ALL },
     &proxmox::SECTION,

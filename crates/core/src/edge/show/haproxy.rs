@@ -1,57 +1,30 @@
-//! HAProxy's config, as sections of lines of words.
+//! HAProxy's config.
 
 use super::super::{
     paths,
     proxy::{CORS, PATIENCE, TlsFiles, Upstream, Way},
 };
-
-struct Section {
-    head: [String; 2],
-    lines: Vec<Vec<String>>,
-}
+use crate::document::haproxy::{self, Section};
 
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-/// A word as HAProxy reads it back. Inside single quotes nothing is special.
-fn quoted(word: &str) -> String {
-    if word.is_empty()
-        || word.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '#' | '$'))
-    {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    } else {
-        word.to_owned()
-    }
-}
-
 pub(super) fn render(way: &Way, tls: Option<&TlsFiles>) -> String {
     let usual = format!("/etc/haproxy/certs/{}.pem", way.matrix);
     let certificate = tls.map_or(usual.as_str(), |tls| &tls.certificate);
-    let mut sections = vec![
-        Section {
-            head: ["frontend".into(), "matrix_http".into()],
-            lines: vec![
-                words(["mode", "http"]),
-                words(["timeout", "client", "30s"]),
-                words(["bind", ":80"]),
-                words(["http-request", "redirect", "scheme", "https", "code", "301"]),
-            ],
-        },
-        Section { head: ["frontend".into(), "matrix_https".into()], lines: frontend(way, certificate) },
-    ];
+    let to_https = Section::new(["frontend", "matrix_http"])
+        .line(["mode", "http"])
+        .line(["timeout", "client", "30s"])
+        .line(["bind", ":80"])
+        .line(["http-request", "redirect", "scheme", "https", "code", "301"]);
+    let mut sections =
+        vec![to_https, Section::new(["frontend", "matrix_https"]).lines(frontend(way, certificate))];
     sections.extend(way.upstreams.iter().map(backend));
-    let mut text = format!(
-        "# Written by matrix-podman edge show haproxy.\n# {certificate} holds the certificate and, behind it or in the same name with .key, its key.\n"
+    let header = format!(
+        "Written by matrix-podman edge show haproxy.\n{certificate} holds the certificate and, behind it or in the same name with .key, its key."
     );
-    for section in sections {
-        text.push_str(&format!("\n{}\n", section.head.join(" ")));
-        for line in section.lines {
-            let line: Vec<String> = line.iter().map(|word| quoted(word)).collect();
-            text.push_str(&format!("    {}\n", line.join(" ")));
-        }
-    }
-    text
+    haproxy::to_string(&header, &sections)
 }
 
 /// What the backend of a service is called.
@@ -60,15 +33,11 @@ fn name(to: &Upstream) -> String {
 }
 
 fn backend(to: &Upstream) -> Section {
-    Section {
-        head: ["backend".into(), name(to)],
-        lines: vec![
-            words(["mode", "http"]),
-            words(["timeout", "connect", "10s"]),
-            words(["timeout", "server", PATIENCE]),
-            words(["server", "guest", &format!("{}:{}", to.host, to.port)]),
-        ],
-    }
+    Section::new(["backend", &name(to)])
+        .line(["mode", "http"])
+        .line(["timeout", "connect", "10s"])
+        .line(["timeout", "server", PATIENCE])
+        .line(["server", "guest", &format!("{}:{}", to.host, to.port)])
 }
 
 fn frontend(way: &Way, certificate: &str) -> Vec<Vec<String>> {

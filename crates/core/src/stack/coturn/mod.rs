@@ -43,6 +43,7 @@ const NETWORK: RoomNetwork = RoomNetwork {
     name: "matrix-turn",
     subnet: Cidr4::known(198, 18, 77, 0, 29),
     address: Ipv4Addr::new(198, 18, 77, 2),
+    internal: false,
 };
 
 /// Where the container finds its config.
