@@ -151,6 +151,21 @@ impl From<Seconds> for String {
     }
 }
 
+/// How long ago something was, for a person.
+pub fn ago(seconds: u64) -> String {
+    if seconds < 60 { "just now".to_owned() } else { format!("{} ago", span(seconds)) }
+}
+
+/// So many seconds, for a person.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => "less than a minute".to_owned(),
+        60..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

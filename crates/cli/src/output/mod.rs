@@ -53,7 +53,7 @@ pub fn bytes(count: u64) -> String {
 
 /// How long ago something was, as people say it.
 pub fn ago(seconds: u64) -> String {
-    status::ago(seconds)
+    matrix_podman_core::size::ago(seconds)
 }
 
 /// Milliseconds as people say them.
