@@ -274,7 +274,7 @@ fn without_a_terminal_nothing_is_asked() {
 #[test]
 fn a_person_who_says_no_is_left_in_peace() {
     let lab = Lab::with_config("says-no");
-    lab.on_terminal(&["up"], &[("[Y/n]", "n")]).exits(1).says("nothing was changed");
+    lab.on_terminal(&["up"], &[("[Y/n]", "n")]).exits(1).says("Nothing was changed");
     assert!(!lab.guest().exists());
 }
 

@@ -217,7 +217,7 @@ fn made(s: &mut Scenario, site: &Site) {
     let (lab, before) = (&site.lab, foreign(site));
     s.test("one plan shows what is to be done at the edge, and asking changes nothing", || {
         site.writes();
-        let plan = site.run(&["plan"]).ok();
+        let plan = site.run(&["plan", "--diff"]).ok();
         for words in [
             "Request a certificate for",
             "Have NPM lead",

@@ -281,7 +281,7 @@ fn pruned(s: &mut Scenario, lab: &Lab) {
         assert_eq!(inside["removable"][3]["bytes"], 5_000_000, "{inside}");
         lab.run(&["prune"]).exits(2).says("--yes").says("before-1.dump");
         lab.run(&["prune", "--remote-media", "5s"]).exits(2).says("at least 1d");
-        lab.on_terminal(&["prune"], &[("[y/N]", "")]).exits(1).says("nothing was removed");
+        lab.on_terminal(&["prune"], &[("[y/N]", "")]).exits(1).says("Nothing was removed");
         assert_eq!(names(&lab.run(&["prune", "--dry-run", "--json"]).ok().json()), wanted, "nothing went");
         lab.run(&["prune", "--yes", "--remote-media", "30d"]).ok().says("4 things are removed");
         lab.run(&["prune", "--remote-media", "30d"]).ok().says("Nothing can go").says("before-2.dump");

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     lab.use_archives();
     let on = s.foundation("a machine that is no router has a server", || {
         let on = Routed::new(&lab);
-        let plan = on.run(&["plan"]).ok();
+        let plan = on.run(&["plan", "--diff"]).ok();
         plan.says("only this machine reaches the guest").says("speak to the ports 8008 and 8080");
         on.run(&["up", "--yes"]).ok().says("is up.");
         on
@@ -185,7 +185,7 @@ fn main() -> ExitCode {
     });
     s.test("a proxy that the config names is let in, alone, and to the ports alone", || {
         lab.set("[edge]", "proxies", &format!("[\"{}/32\"]", on.address(Home::First)));
-        on.run(&["plan"]).ok().says(&on.address(Home::First));
+        on.run(&["plan", "--diff"]).ok().says(&on.address(Home::First));
         on.run(&["up", "--yes"]).ok();
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
         assert_eq!(on.asks(Home::First, &format!("{synapse}/_matrix/client/versions")), 200);
@@ -235,7 +235,7 @@ fn main() -> ExitCode {
         .ok();
         on.guest("nft delete table inet matrix-ports; systemctl disable --now matrix-ports.service; rm -rf /etc/matrix-podman").ok();
         assert_eq!(on.asks(Home::First, &format!("{synapse}/_matrix/client/versions")), 200);
-        let plan = on.run(&["plan"]).ok();
+        let plan = on.run(&["plan", "--diff"]).ok();
         plan.says("what keeps a guest from rerouting the machine, who may pass it").says("ip_forward stays on");
         on.run(&["up", "--yes"]).ok();
         assert_eq!(on.asks(Home::First, &format!("{synapse}/_matrix/client/versions")), 0);
@@ -285,7 +285,7 @@ fn main() -> ExitCode {
         on.guest("timeout 10 getent ahosts deb.debian.org >/dev/null || timeout 10 getent hosts localhost").ok();
         // The number is another process's: nobody serves names, and nothing is killed.
         on.sh(&format!("kill $(cat /run/matrix-podman/{bridge}/keeper.pid); kill $(cat {file}); sleep 600 & echo $! >{file}; echo $! >/run/matrix-podman/{bridge}/sleeper")).ok();
-        on.run(&["plan"]).ok().says("dnsmasq is missing");
+        on.run(&["plan", "--diff"]).ok().says("dnsmasq is missing");
         on.run(&["up", "--yes"]).ok();
         on.sh(&format!("kill $(cat /run/matrix-podman/{bridge}/sleeper)")).ok();
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");

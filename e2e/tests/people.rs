@@ -113,7 +113,7 @@ fn users(s: &mut Scenario, lab: &Lab) {
         set_password(lab, &["bela"], "short\n").exits(2).says("5 characters");
         lab.on_terminal(
             &["user", "set-password", "bela"],
-            &[("Password: ", PASSWORD), ("Once more: ", PASSWORD)],
+            &[("Password (", PASSWORD), ("Once more: ", PASSWORD)],
         )
         .ok();
     });
@@ -177,7 +177,7 @@ fn endings(s: &mut Scenario, lab: &Lab) {
         let asked = "Type emil to end it: ";
         lab.on_terminal(&["user", "deactivate", "emil"], &[(asked, "emi")])
             .exits(1)
-            .says("nothing was changed");
+            .says("Nothing was changed");
         lab.matrix().login("emil", PASSWORD);
         lab.on_terminal(&["user", "deactivate", "emil"], &[(asked, "emil")]).ok().says("for good");
         lab.matrix().try_login("emil", PASSWORD).expect_err("ended");

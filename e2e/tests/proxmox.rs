@@ -182,7 +182,7 @@ fn found(s: &mut Scenario, site: &Site) {
             config.insert("hostname".to_owned(), "renamed".to_owned());
         });
         site.run(&["status"]).ok();
-        site.run(&["plan"]).ok().says("hostname: renamed").says("counts from its next start on");
+        site.run(&["plan", "--diff"]).ok().says("hostname: renamed").says("counts from its next start on");
         site.run(&["up", "--yes"]).ok();
         assert_eq!(site.setting("hostname"), site.lab.guest().name);
     });
@@ -195,7 +195,7 @@ fn changed(s: &mut Scenario, site: &Site) {
         set("[guest]", "memory", "\"3G\"");
         set("[proxmox]", "tags", "[\"family\"]");
         set("[proxmox]", "start_order", "3");
-        let plan = site.run(&["plan"]).ok();
+        let plan = site.run(&["plan", "--diff"]).ok();
         for word in ["- cores: 4", "+ cores: 2", "+ memory: 3072", "+ startup: order=3", "while it runs"] {
             assert!(plan.stdout.contains(word), "{word}\n{}", plan.evidence());
         }
@@ -209,7 +209,7 @@ fn changed(s: &mut Scenario, site: &Site) {
     });
     s.test("a disk grows, and never shrinks", || {
         set("[guest]", "disk", "\"20G\"");
-        site.run(&["plan"]).ok().says("- rootfs: size=16G").says("+ rootfs: size=20G");
+        site.run(&["plan", "--diff"]).ok().says("- rootfs: size=16G").says("+ rootfs: size=20G");
         site.run(&["up", "--yes"]).ok();
         assert!(site.setting("rootfs").ends_with("size=20G"));
         set("[guest]", "disk", "\"10G\"");
@@ -221,7 +221,7 @@ fn changed(s: &mut Scenario, site: &Site) {
             let config = &mut state.guests.get_mut(&100).unwrap().config;
             config.insert("features".to_owned(), "fuse=1,nesting=1".to_owned());
         });
-        site.run(&["plan"])
+        site.run(&["plan", "--diff"])
             .ok()
             .says("features: fuse=1,keyctl=1,nesting=1")
             .says("and restart it")
@@ -385,7 +385,11 @@ fn second(s: &mut Scenario, site: &Site) {
                 .is_ok_and(|mut inside| inside.next().is_none())
         );
         lab.set("[proxmox]", "data_volume", "\"8G\"");
-        node.run(&lab, &["plan"]).ok().says("- mp0: size=6G").says("+ mp0: size=8G").says("while it runs");
+        node.run(&lab, &["plan", "--diff"])
+            .ok()
+            .says("- mp0: size=6G")
+            .says("+ mp0: size=8G")
+            .says("while it runs");
         node.run(&lab, &["up", "--yes"]).ok();
         assert!(setting("mp0").ends_with("size=8G"));
     });
@@ -402,7 +406,7 @@ fn second(s: &mut Scenario, site: &Site) {
         assert!(node.guest(101).read("/root/.ssh/authorized_keys").contains(KEY));
         node.guest(101).exec(["systemctl", "is-active", "ssh"]).ok();
         lab.set("[proxmox]", "vlan", "30");
-        node.run(&lab, &["plan"]).ok().says("tag=30");
+        node.run(&lab, &["plan", "--diff"]).ok().says("tag=30");
         lab.unset("vlan");
         node.run(&lab, &["plan", "--exit-code"]).ok().says("Nothing to do");
     });

@@ -120,7 +120,7 @@ fn main() -> ExitCode {
         lab.unset("secret_file");
     });
     s.test("two lines bring it, and restart Synapse alone", || {
-        let plan = on.run(&["plan"]).ok();
+        let plan = on.run(&["plan", "--diff"]).ok();
         plan.says("Start the TURN server").says("49152-49170/udp").never_says("Restart PostgreSQL");
         on.run(&["up", "--yes"]).ok().says("is up.");
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");
@@ -205,7 +205,7 @@ fn main() -> ExitCode {
             };
             assert!(shown().contains("CN = first"), "{}", shown());
             certificate(&folder, "renewed", &place.address);
-            on.run(&["plan"]).ok().says("turn.crt, turn.key");
+            on.run(&["plan", "--diff"]).ok().says("turn.crt, turn.key");
             on.run(&["up", "--yes"]).ok();
             on.run(&["plan", "--exit-code"]).ok();
             assert!(shown().contains("CN = renewed"), "{}", shown());
@@ -220,7 +220,7 @@ fn main() -> ExitCode {
     );
     s.test("a config that somebody changed is written again", || {
         on.guest("echo no-auth >>/opt/matrix/coturn/turnserver.conf").ok();
-        on.run(&["plan"]).ok().says("/opt/matrix/coturn/turnserver.conf");
+        on.run(&["plan", "--diff"]).ok().says("/opt/matrix/coturn/turnserver.conf");
         on.run(&["up", "--yes"]).ok();
         on.run(&["plan", "--exit-code"]).ok();
         on.guest("grep -c no-auth /opt/matrix/coturn/turnserver.conf").exits(1);
@@ -245,7 +245,7 @@ fn main() -> ExitCode {
         for key in ["server", "address", "ports"] {
             lab.unset(key);
         }
-        let plan = on.run(&["plan"]).ok();
+        let plan = on.run(&["plan", "--diff"]).ok();
         plan.says("Switch off the TURN server");
         on.run(&["up", "--yes"]).ok();
         on.run(&["plan", "--exit-code"]).ok().says("Nothing to do");

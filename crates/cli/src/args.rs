@@ -5,6 +5,7 @@ mod backup;
 mod edge;
 mod everyday;
 mod guest;
+mod help;
 mod json;
 mod people;
 mod restore;
@@ -27,6 +28,7 @@ pub use backup::{Backup, BackupDrill, BackupNow, BackupRestore, Moment, Which};
 pub use edge::{Edge, EdgeGuide, EdgeRemove, EdgeShow, GuideFormat, ProxyName};
 pub use everyday::{Exec, Logs, Prune, Psql, Services, Set, Watch};
 pub use guest::Guest;
+pub use help::harmless;
 pub use json::{command, form};
 pub use people::{
     Expires, Named, Token, TokenDelete, TokenNew, TokenSet, TokenShow, User, UserAdd, UserDeactivate,
@@ -75,7 +77,7 @@ pub enum Command {
     Logs(Logs),
     /// Restart services, all of them when none is named
     Restart(Services),
-    /// Stop services, all of them when none is named, until `start`, `up` or the guest's next boot
+    /// Stop services, all when none is named, until `start` or a boot
     Stop(Services),
     /// Start services, all of them when none is named
     Start(Services),
@@ -87,13 +89,14 @@ pub enum Command {
     Open,
     /// Change one setting and preview the effect
     Set(Set),
-    /// Remove what is no longer needed: old images, dumps, databases, copies of remote media
+    /// Remove what is no longer needed: images, dumps, databases, media
     Prune(Prune),
     /// Update services; roll back automatically if the new version fails
+    #[command(alias = "upgrade")]
     Update(Update),
     /// Roll back to what ran before the last update
     Rollback(Rollback),
-    /// Show which versions ran, since when, who updated them, and how it went
+    /// Show which versions ran, since when, by whom, and how it went
     History,
     /// Notifications about unattended jobs: updates, backups, drills
     #[command(subcommand)]
@@ -101,6 +104,7 @@ pub enum Command {
     /// Write every file of the guest into a folder, to read or compare
     Render(Render),
     /// Remove the guest and everything in it
+    #[command(aliases = ["uninstall", "remove"])]
     Destroy(Destroy),
     /// Users: create, list, change, lock
     #[command(subcommand)]
@@ -108,7 +112,7 @@ pub enum Command {
     /// Invite tokens: whoever has one may create an account
     #[command(subcommand)]
     Token(Token),
-    /// Backups: made while the server runs, encrypted, on another disk or elsewhere
+    /// Backups: encrypted, made while the server runs, kept elsewhere
     #[command(subcommand)]
     Backup(Backup),
     /// Restore a server from a backup into a new guest
@@ -129,6 +133,9 @@ pub enum Command {
         /// The folder
         folder: PathBuf,
     },
+    /// Make an invite token, as `token new` does
+    #[command(hide = true)]
+    Invite(TokenNew),
     /// Serve one connection from outside the guest
     #[command(hide = true)]
     Agent {
@@ -196,6 +203,7 @@ impl Command {
             | Command::Destroy(_)
             | Command::User(_)
             | Command::Token(_)
+            | Command::Invite(_)
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Guest(_)
@@ -261,8 +269,11 @@ pub struct Plan {
     /// Exit with 3 when there is something to do
     #[arg(long)]
     pub exit_code: bool,
-    /// Leave out the lines that change in files
+    /// Also show the lines that change in files, and what is left alone and why
     #[arg(long)]
+    pub diff: bool,
+    /// What is shown anyway
+    #[arg(long, hide = true, conflicts_with = "diff")]
     pub brief: bool,
 }
 

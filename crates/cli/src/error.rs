@@ -29,6 +29,14 @@ pub enum Error {
     /// Something could not be done.
     #[error("{0}")]
     Failed(#[from] Failure),
+    /// Whoever was asked said no.
+    #[error("{summary}")]
+    Declined {
+        /// What became of it.
+        summary: String,
+        /// What to do next.
+        hint: String,
+    },
     /// Several things could not be done; they have been told already.
     #[error("{summary}")]
     Told {
@@ -49,7 +57,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Usage { .. } => WRONG_USE,
-            Error::Failed(_) | Error::Told { .. } => FAILED,
+            Error::Failed(_) | Error::Declined { .. } | Error::Told { .. } => FAILED,
         }
     }
 
@@ -57,7 +65,7 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Error::Config(_) => None,
-            Error::Usage { hint, .. } | Error::Told { hint, .. } => Some(hint),
+            Error::Usage { hint, .. } | Error::Declined { hint, .. } | Error::Told { hint, .. } => Some(hint),
             Error::Failed(failure) => failure.hint.as_deref(),
         }
     }

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod error;
 mod handed;
+mod interrupt;
 mod output;
 mod remote;
 mod site;
@@ -25,7 +26,7 @@ pub fn main() -> ExitCode {
         let out = Reporter::new(OutputForm::Words);
         return end(commands::overview::run(&out), &out);
     }
-    let matches = args::command().get_matches();
+    let matches = args::command().try_get_matches().unwrap_or_else(|error| args::harmless(error).exit());
     let out = Reporter::new(args::form(&matches));
     let args = match args::Args::from_arg_matches(&matches) {
         Ok(args) => args,

@@ -116,6 +116,11 @@ pub fn of_text(text: String, file: &Path) -> Result<FoundSite, Error> {
     Ok(FoundSite { site: site(config, &machine, false)?, file: Some(file.to_owned()), text })
 }
 
+/// The site of a config on this machine, whether or not anything was made of it.
+pub fn of_config(config: Config) -> Result<Site, Error> {
+    site(config, &machine()?, false)
+}
+
 /// Mode of a config that others may read.
 pub const SHARED: Mode = Mode(0o644);
 /// Mode of a config that only its owner may read.
@@ -309,6 +314,13 @@ pub fn forget(site: &Site) {
     let _ = fs::remove_file(layout::machine_applied(site.config.site()).as_str());
 }
 
+/// A domain as people type it: with capitals, the dot at the end, or out of an address bar.
+pub fn as_domain(typed: &str) -> String {
+    let typed = typed.trim().to_lowercase();
+    let bare = typed.trim_start_matches("https://").trim_start_matches("http://");
+    bare.trim_end_matches('/').trim_end_matches('.').to_owned()
+}
+
 /// The settings given as flags; `--domain` always comes first.
 pub fn overrides(settings: &Settings) -> Vec<Override> {
     let given = [
@@ -320,7 +332,12 @@ pub fn overrides(settings: &Settings) -> Vec<Override> {
     ];
     given
         .into_iter()
-        .filter_map(|(key, value, flag)| Some(Override::new(key, value.as_deref()?, flag)))
+        .filter_map(|(key, value, flag)| {
+            let value = value.as_deref()?;
+            // A domain is taken as people type it.
+            let value = if key == "domain" { as_domain(value) } else { value.to_owned() };
+            Some(Override::new(key, &value, flag))
+        })
         .collect()
 }
 

@@ -27,6 +27,7 @@ pub mod history;
 pub mod ids;
 pub mod layout;
 pub mod lock;
+pub mod missing;
 pub mod name;
 pub mod notify;
 pub mod observed;
@@ -43,6 +44,7 @@ pub mod size;
 pub mod stack;
 pub mod state;
 pub mod status;
+pub mod stopped;
 pub mod storage;
 #[cfg(test)]
 mod testing;

@@ -4,6 +4,8 @@
 //! effect is idempotent and atomic, the journal decides nothing; it lets the
 //! next run say what the last one was cut off at, and people read what happened.
 
+mod runs;
+
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
@@ -15,6 +17,8 @@ use std::{
 
 use matrix_podman_core::format::{self, Unread};
 use serde::{Deserialize, Serialize};
+
+pub use runs::{FailedUp, RunAtWork, SiteRuns, UP};
 
 use crate::{
     failure::{Doing, Failure},
@@ -61,8 +65,15 @@ enum Entry {
         act: u64,
         why: String,
     },
+    /// How many steps the plan of this run has.
+    Planned {
+        steps: usize,
+    },
     Ended {
         well: bool,
+        /// Why it failed, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
 }
 
@@ -151,9 +162,19 @@ impl Journal {
         result
     }
 
+    /// Notes how many steps the plan has, for whoever asks how far the run is.
+    pub fn planned(&self, steps: usize) -> Result<(), Failure> {
+        self.write(Entry::Planned { steps })
+    }
+
     /// Notes the end of the run.
     pub fn end(&self, well: bool) -> Result<(), Failure> {
-        self.write(Entry::Ended { well })
+        self.write(Entry::Ended { well, why: None })
+    }
+
+    /// Notes that the run failed, and why.
+    pub fn end_failed(&self, why: &str) -> Result<(), Failure> {
+        self.write(Entry::Ended { well: false, why: Some(why.to_owned()) })
     }
 
     fn write(&self, what: Entry) -> Result<(), Failure> {
@@ -191,6 +212,37 @@ pub fn last_took(path: &Path, resource: &str, words: &str) -> Option<u64> {
         }
     }
     last
+}
+
+/// How long the acts of each resource took together when all of them were last done in
+/// one run, in milliseconds.
+pub fn last_times(path: &Path) -> BTreeMap<String, u64> {
+    let Ok(file) = File::open(path) else { return BTreeMap::new() };
+    let (mut open, mut times) = (BTreeMap::new(), BTreeMap::<String, (String, u64)>::new());
+    for line in std::io::BufRead::lines(BufReader::new(file)).map_while(Result::ok) {
+        let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+        match line.what {
+            Entry::Intent { act, resource, .. } => {
+                open.insert((line.run, act), (resource, line.at));
+            }
+            Entry::Done { act } => {
+                let Some((resource, began)) = open.remove(&(line.run.clone(), act)) else { continue };
+                let (Ok(began), Ok(ended)) =
+                    (began.parse::<jiff::Timestamp>(), line.at.parse::<jiff::Timestamp>())
+                else {
+                    continue;
+                };
+                let took = u64::try_from(ended.duration_since(began).as_millis()).unwrap_or_default();
+                let time = times.entry(resource).or_default();
+                if time.0 != line.run {
+                    *time = (line.run, 0);
+                }
+                time.1 += took;
+            }
+            _ => {}
+        }
+    }
+    times.into_iter().map(|(resource, (_, millis))| (resource, millis)).collect()
 }
 
 /// Ends a line that was cut off in the middle, so that it does not swallow the
@@ -234,7 +286,7 @@ fn unfinished(journal: impl std::io::BufRead) -> Result<Option<Unfinished>, Unre
                         open.remove(&act);
                     }
                     Entry::Ended { .. } => last = None,
-                    Entry::Begun { .. } => {}
+                    Entry::Begun { .. } | Entry::Planned { .. } => {}
                 }
             }
         }
@@ -293,6 +345,7 @@ mod tests {
         assert_eq!(last_took(&path, "update", "restart redis"), None);
         assert_eq!(last_took(&path, "lock", "dump the database"), None);
         assert_eq!(last_took(&folder.path().join("none"), "update", "dump"), None);
+        assert_eq!(last_times(&path), BTreeMap::from([("update".to_owned(), 7500)]));
     }
 
     #[test]

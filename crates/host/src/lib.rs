@@ -41,3 +41,5 @@ mod trust;
 pub mod unattended;
 pub mod work;
 pub mod world;
+
+pub use secret::offered_password;

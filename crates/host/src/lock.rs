@@ -107,6 +107,15 @@ impl RunLock {
         Ok(lock)
     }
 
+    /// Who holds the lock of `path` now; nobody where it is free or was never taken.
+    pub fn holder(path: &Path) -> Option<LockHolder> {
+        let mut file = File::open(path).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => read_holder(&mut file),
+            _ => None,
+        }
+    }
+
     /// Says that its holder was cut off and that only what it had begun is
     /// still being finished. That nobody can be told is no reason to stop.
     pub fn finishing(&mut self) {

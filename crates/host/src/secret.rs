@@ -153,6 +153,20 @@ fn random_word() -> Result<String, Failure> {
     Ok(matrix_podman_core::name::Digest::of_sha256(&bytes).hex().to_owned())
 }
 
+/// A password for a person to take or leave: groups of four letters and digits that are
+/// not mistaken for one another, at least `least` characters and never fewer than 75 bits.
+pub fn offered_password(least: usize) -> Result<String, Failure> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bytes: [u8; 256] = random()?;
+    let groups = least.div_ceil(5).clamp(4, bytes.len() / 4);
+    let groups: Vec<String> = bytes
+        .chunks(4)
+        .take(groups)
+        .map(|group| group.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+        .collect();
+    Ok(groups.join("-"))
+}
+
 /// A signing key in Synapse's form: algorithm, version, unpadded seed.
 fn signing_key() -> Result<String, Failure> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";

@@ -89,12 +89,45 @@ pub(crate) fn resolve(python: &str, synapse: Option<&str>, dir: &Path, work: &Pa
         return Ok(pins);
     }
     let requirements: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let pins = ask(python, &requirements, "find out which Python packages Synapse needs", work)?;
+    let pins = ask(python, &requirements, "find out which Python packages Synapse needs", work)
+        .map_err(|error| unknown_version(&version, error))?;
     let answer = Answer { python: python.to_owned(), wanted, pins };
     let partial = remembered.with_extension("json.partial");
     fs::write(&partial, serde_json::to_vec(&answer).unwrap_or_default()).during("write", &partial)?;
     fs::rename(&partial, &remembered).during("write", &remembered)?;
     Ok(answer.pins)
+}
+
+/// What pip says of a version that there is not, in a line: the newest, and a few near ones.
+fn unknown_version(version: &str, error: Error) -> Error {
+    let there = match &error {
+        Error::Command { output, .. } => published(output),
+        _ => Vec::new(),
+    };
+    let Some(newest) = there.last() else { return error };
+    if there.contains(&version) {
+        return error;
+    }
+    let place = there.partition_point(|known| numbers(known) < numbers(version));
+    let near = &there[place.saturating_sub(2)..(place + 2).min(there.len())];
+    unexpected(
+        "find Synapse",
+        format!("there is no version {version}; the newest is {newest}, and near it are {}", near.join(", ")),
+        "name one that exists",
+    )
+}
+
+/// The versions of Synapse that pip lists where it finds none that fits, the oldest first.
+fn published(output: &str) -> Vec<&str> {
+    let about = output.lines().find(|line| line.contains(SYNAPSE) && line.contains("(from versions: "));
+    let list = about.and_then(|line| line.split_once("(from versions: ")).map(|(_, list)| list);
+    let names = list.unwrap_or_default().split(')').next().unwrap_or_default().split(", ");
+    names.filter(|name| !name.is_empty() && *name != "none").collect()
+}
+
+fn numbers(version: &str) -> Vec<u64> {
+    let plain = version.trim_start_matches('v');
+    plain.split('.').map_while(|part| part.parse().ok()).collect()
 }
 
 /// What a release of Synapse says nothing of and does not run without: packages
@@ -274,6 +307,26 @@ fn console_scripts(entry_points: &str) -> Vec<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_version_names_the_newest_and_near_ones() {
+        let said = "ERROR: Could not find a version that satisfies the requirement matrix-synapse[redis]==1.162.9 \
+                    (from versions: 1.160.0, 1.161.0, 1.162.0, 1.163.0, 1.163.2)\n\
+                    ERROR: No matching distribution found for matrix-synapse==1.162.9";
+        let failed = |output: &str| Error::Command {
+            doing: "find out".to_owned(),
+            command: "python3".to_owned(),
+            status: "exit status: 1".to_owned(),
+            output: output.to_owned(),
+            advice: ADVICE.to_owned(),
+        };
+        let told = unknown_version("1.162.9", failed(said)).to_string();
+        let words = "there is no version 1.162.9; the newest is 1.163.2, and near it are 1.161.0, 1.162.0, 1.163.0, 1.163.2";
+        assert!(told.contains(words) && !told.contains("1.160.0"), "{told}");
+        for other in ["no network", "(from versions: none)"] {
+            assert!(unknown_version("1.2", failed(other)).to_string().contains("exit status"));
+        }
+    }
 
     #[test]
     fn a_report_becomes_pins_with_hashes() {

@@ -118,13 +118,6 @@ pub fn takeover(name: &str, before: &Path) -> Vec<String> {
     life.goes_on(&lab, &at_backup);
     assert!(!life.anna.messages(&life.room).contains(&after_backup), "the snapshot is older than that");
     lab.run(&["backup", "now"]).ok();
-
-    println!("the earlier program refuses what this one left, and touches nothing");
-    let left = incarnations(&lab);
-    let refused = early(&["up", "--yes"]);
-    assert!(refused.code != 0 && refused.stderr.contains("newer"), "{}", refused.evidence());
-    assert_eq!(left, incarnations(&lab));
-    lab.settled();
     changed
 }
 

@@ -21,6 +21,8 @@ pub enum Backup {
     List(BackupWhere),
     /// Show what a snapshot holds
     Show(BackupShow),
+    /// List the files in a snapshot, folder by folder
+    Ls(BackupLs),
     /// Show whether everything in every repository is whole
     Verify(BackupVerify),
     /// Bring a snapshot back beside the server, without a network, and compare it with what it says of itself
@@ -73,6 +75,19 @@ pub struct BackupNow {
 pub struct BackupShow {
     /// The beginning of its id, or `latest`
     #[arg(default_value = "latest")]
+    pub snapshot: String,
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// `backup ls`
+#[derive(Debug, clap::Args)]
+pub struct BackupLs {
+    /// Which folder [default: the guest's /opt/matrix]
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// The beginning of the snapshot's id, or `latest`
+    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
     pub snapshot: String,
     #[command(flatten)]
     pub which: Which,

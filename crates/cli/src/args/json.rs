@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
 
-use super::Args;
+use super::{Args, help};
 use crate::output::OutputForm;
 
 /// Commands without data of their own, and why that is.
@@ -25,7 +25,7 @@ const MEANINGS: [(&str, &str); 1] = [("logs", "One JSON object a line, in journa
 
 /// The command line as a whole.
 pub fn command() -> Command {
-    with_json(Args::command(), "")
+    help::grouped(with_json(Args::command(), ""))
 }
 
 fn with_json(mut command: Command, path: &str) -> Command {
@@ -34,6 +34,7 @@ fn with_json(mut command: Command, path: &str) -> Command {
         let below = if path.is_empty() { name.clone() } else { format!("{path} {name}") };
         command = command.mut_subcommand(name, |sub| with_json(sub, &below));
     }
+    command = help::with_example(command, path);
     let only_a_family = command.is_subcommand_required_set();
     let has_it = command.get_arguments().any(|arg| arg.get_id() == "json");
     if only_a_family || has_it || WITHOUT_DATA.iter().any(|(name, _)| *name == path) {

@@ -5,7 +5,6 @@ use std::{path::PathBuf, str::FromStr};
 use clap::Subcommand;
 use jiff::civil::Date;
 use matrix_podman_core::{
-    name::Localpart,
     people::{InviteToken, Person, Uses},
     size::Seconds,
 };
@@ -14,8 +13,10 @@ use matrix_podman_core::{
 #[derive(Debug, Subcommand)]
 pub enum User {
     /// Make an account
+    #[command(aliases = ["create", "new"])]
     Add(UserAdd),
     /// List accounts
+    #[command(alias = "ls")]
     List(UserList),
     /// Show one account
     Show(Named),
@@ -30,6 +31,7 @@ pub enum User {
     /// Let somebody in again
     Unlock(Named),
     /// End an account for good; its name can never be used again
+    #[command(aliases = ["remove", "delete"])]
     Deactivate(UserDeactivate),
     /// List the devices that an account is logged in on
     Devices(Named),
@@ -49,8 +51,8 @@ pub struct Named {
 /// `user add`
 #[derive(Debug, clap::Args)]
 pub struct UserAdd {
-    /// Name without @ and server
-    pub name: Localpart,
+    /// Name, or whole id with @ and server
+    pub name: Person,
     /// May administer the server
     #[arg(long)]
     pub admin: bool,
@@ -120,14 +122,17 @@ pub struct UserServiceAccount {
 #[derive(Debug, Subcommand)]
 pub enum Token {
     /// Make a token, and print what to send to the person invited
+    #[command(aliases = ["add", "create"])]
     New(TokenNew),
     /// List tokens
+    #[command(alias = "ls")]
     List,
     /// Show one token, and what to send with it
     Show(TokenShow),
     /// Change how often or how long a token can be used
     Set(TokenSet),
     /// Take a token back; accounts made with it stay
+    #[command(alias = "remove")]
     Delete(TokenDelete),
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use matrix_podman_core::{endpoint::Endpoint, observed::Observed, service::capitalized, stack};
+use matrix_podman_core::{
+    endpoint::Endpoint, missing::StillMissing, observed::Observed, service::capitalized, stack,
+};
 use matrix_podman_host::failure::Failure;
 use serde::{Serialize, Serializer};
 
@@ -21,6 +23,8 @@ struct Addresses {
     /// Seen from outside.
     #[serde(serialize_with = "public_as_json")]
     public: Vec<Endpoint>,
+    /// What keeps people out.
+    missing: Option<StillMissing>,
 }
 
 fn public_as_json<S: Serializer>(public: &[Endpoint], serializer: S) -> Result<S::Ok, S::Error> {
@@ -32,7 +36,7 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     let site = world.site();
     let here = world.look(&mut Observed::default(), |seen| up::addresses(site, seen))?;
     let config = &site.config;
-    let found = Addresses { here, public: stack::endpoints(config) };
+    let found = Addresses { here, public: stack::endpoints(config), missing: StillMissing::access(config) };
     if found.here.is_none() && out.is_for_person() {
         return Err(Failure::new(
             "tell the addresses",
@@ -49,6 +53,10 @@ impl Printable for Addresses {
     fn words(&self) -> Wording {
         let mut words = Wording::default();
         let Some(here) = &self.here else { return words };
+        if let Some(missing) = self.missing {
+            words.say(missing.words());
+            words.say(format!("next: {}", missing.command()));
+        }
         for HereUrl { endpoint, url } in here.iter().rev() {
             words.data(format!("{:<12} {url}", capitalized(endpoint.label)));
             words.data(format!("             {} from outside", endpoint.url));

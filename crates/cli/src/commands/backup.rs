@@ -45,6 +45,12 @@ pub fn run(config: Option<&Path>, args: &args::Backup, out: &Reporter) -> Result
         args::Backup::Now(now) => site.each(&now.which, |at| site.now(at)),
         args::Backup::List(at) => site.list(&site.chosen(&at.which)?),
         args::Backup::Show(show) => site.show(&site.one(&show.which)?, &show.snapshot),
+        args::Backup::Ls(ls) => {
+            let opened = site.open(&site.one(&ls.which)?)?.snapshot(&ls.snapshot)?;
+            let entries = backup::take::list(&opened, ls.path.as_deref())?;
+            out.report(&words::StoredFiles { entries })?;
+            super::OK
+        }
         args::Backup::Verify(verify) => site.each(&verify.which, |at| site.verify(at, !verify.quick)),
         args::Backup::Drill(drill) if drill.by_itself.unattended => unattended::drill(&site, drill),
         args::Backup::Drill(drill) => site.drill(&site.open(&site.one(&drill.which)?)?, &drill.snapshot),

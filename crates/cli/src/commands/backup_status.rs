@@ -89,7 +89,6 @@ impl Backups {
     /// Lines of `status`.
     pub fn rows(&self) -> [Row; 2] {
         let (tone, made) = match (&self.last, self.age_hours) {
-            (Some(Record { why: Some(why), at, .. }), _) => (Tone::Bad, format!("failed at {at}: {why}")),
             (_, Some(hours)) if hours >= self.old_hours => {
                 (Tone::Bad, format!("the last one was made {}", since(hours)))
             }
@@ -98,6 +97,9 @@ impl Backups {
         };
         let named = if self.name.is_main() { String::new() } else { format!(" ({})", self.name) };
         let mut backup = Row::new("backup", tone, made);
+        if let Some(Record { why: Some(why), at, .. }) = &self.last {
+            backup.pieces.push(Piece::new(Tone::Bad, format!("; the last try failed at {at}: {why}")));
+        }
         backup.pieces.push(Piece::new(Tone::Plain, format!("   in {}{named}", self.repository)));
         if !self.by_itself {
             backup.pieces.push(Piece::new(Tone::Care, "   manual only"));

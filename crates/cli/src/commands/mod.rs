@@ -25,6 +25,7 @@ mod prune;
 mod rehearse;
 mod render;
 mod restore;
+mod runs;
 mod runtime;
 mod services;
 mod set;
@@ -40,7 +41,7 @@ use matrix_podman_core::{check::Check, name::Cidr4, observed::Observed, plan::Pl
 use matrix_podman_host::{apply::names, failure::Failure, world::World};
 
 use crate::{
-    args::{Args, Command, Settings},
+    args::{Args, Command, Settings, Token},
     error::{DONE, Error},
     output::Reporter,
     remote,
@@ -82,6 +83,7 @@ pub fn run(args: Args, out: &Reporter) -> Result<u8, Error> {
         Command::Render(render) => render::run(config, &render, out),
         Command::Destroy(destroy) => destroy::run(config, &destroy, out),
         Command::User(user) => people::user::run(config, &user, out),
+        Command::Invite(new) => people::token::run(config, &Token::New(new), out),
         Command::Token(token) => people::token::run(config, &token, out),
         Command::Backup(backup) => backup::run(config, &backup, out),
         Command::Restore(args) => restore::run(config, &args, out),

@@ -58,10 +58,7 @@ impl Outlook {
             let debian = seen
                 .lines(Fact::NewerPackages)
                 .map(|lines| lines.iter().filter_map(|line| NewerPackage::parse(line)).collect());
-            let size = seen.database().map(|database| match database {
-                Database::Answers(state) => Bytes(state.size),
-                Database::Refuses(_) => Bytes(0),
-            });
+            let size = database_size(seen);
             let same = if here {
                 Ok(true)
             } else {
@@ -71,11 +68,7 @@ impl Outlook {
         };
         let by = world.look(&mut Observed::default(), |seen| updates_by(world.site(), seen))?;
         let (debian, size, same) = world.look(&mut Observed::default(), look)?;
-        let journal = site::state_folder(world.site()).join("journal.jsonl");
-        let took = |words: &str| journal::last_took(&journal, "update", words);
-        let takes = proposal.map(|proposal| {
-            Takes::estimate(&work(proposal, &took), took("dump the database"), size.unwrap_or(Bytes(0)))
-        });
+        let takes = proposal.map(|proposal| estimate(world, proposal, size.unwrap_or(Bytes(0))));
         Ok(Self {
             event: "outlook",
             notable,
@@ -146,6 +139,25 @@ impl Printable for Outlook {
         });
         words
     }
+}
+
+/// How long `proposal` takes, and who is away meanwhile.
+pub fn takes(world: &World, proposal: &Proposal) -> Result<String, Failure> {
+    let size = world.look(&mut Observed::default(), database_size)?;
+    Ok(estimate(world, proposal, size.unwrap_or(Bytes(0))).words())
+}
+
+fn estimate(world: &World, proposal: &Proposal, size: Bytes) -> Takes {
+    let journal = site::state_folder(world.site()).join("journal.jsonl");
+    let took = |words: &str| journal::last_took(&journal, "update", words);
+    Takes::estimate(&work(proposal, &took), took("dump the database"), size)
+}
+
+fn database_size(seen: &Observed) -> Seen<Bytes> {
+    seen.database().map(|database| match database {
+        Database::Answers(state) => Bytes(state.size),
+        Database::Refuses(_) => Bytes(0),
+    })
 }
 
 /// What stays as it is, and how it is updated all the same.

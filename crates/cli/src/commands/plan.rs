@@ -21,7 +21,7 @@ struct Planned<'a> {
     site: &'a str,
     checks: &'a [Check],
     plan: &'a Plan,
-    /// Whether the lines that change in files are shown.
+    /// Whether the lines that change in files are shown, and what is left alone.
     #[serde(skip)]
     diffs: bool,
 }
@@ -31,7 +31,7 @@ pub fn run(config: Option<&Path>, args: &args::Plan, out: &Reporter) -> Result<u
     let world = super::open(found.site, out);
     let look = super::look(&world)?;
     let site = world.site().config.site();
-    out.report(&Planned { site, checks: &look.checks, plan: &look.plan, diffs: !args.brief })?;
+    out.report(&Planned { site, checks: &look.checks, plan: &look.plan, diffs: args.diff })?;
     super::up::refuse(&world, &look, out)?;
     Ok(if args.exit_code && !look.plan.is_settled() { CHANGES } else { DONE })
 }
@@ -42,8 +42,11 @@ impl Printable for Planned<'_> {
         for line in check_lines(self.checks) {
             words.data(line);
         }
-        let text = PlanText { plan: self.plan, reasons: true, diffs: self.diffs, settled: true };
-        words.data(text.to_string().trim_end());
+        let text = PlanText { plan: self.plan, reasons: true, diffs: self.diffs, settled: self.diffs };
+        let text = text.to_string();
+        if !text.is_empty() {
+            words.data(text.trim_end());
+        }
         if self.plan.is_settled() {
             words.data("Nothing to do: the server is what the config says.");
         }

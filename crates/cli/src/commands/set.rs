@@ -99,7 +99,7 @@ impl Printable for SettingChanged<'_> {
         for line in plan::check_lines(checks) {
             words.data(line);
         }
-        let text = PlanText { plan, reasons: true, diffs: true, settled: false };
+        let text = PlanText { plan, reasons: false, diffs: false, settled: false };
         words.data(text.to_string().trim_end());
         words.say(if plan.is_settled() {
             "That changes nothing on the server."

@@ -9,15 +9,19 @@ use matrix_podman_core::{
     backup::{News, news_file},
     fact::Side,
     layout,
+    missing::StillMissing,
     name::{Mode, Owner},
     observed::{Observed, Seen},
     resource::{Site, is_outside},
     status::{Found, Looked, Piece, Row, Status, Tone},
 };
-use matrix_podman_host::{failure::Failure, file, notify::Record, world::World};
+use matrix_podman_host::{failure::Failure, file, journal::SiteRuns, notify::Record, world::World};
 use serde::Serialize;
 
-use super::backup_status::{Backups, told};
+use super::{
+    backup_status::{Backups, told},
+    runs,
+};
 use crate::{
     error::{DONE, Error, FAILED},
     output::{BOLD, DIM, GREEN, Printable, RED, Reporter, Wording, YELLOW, harmless, styled},
@@ -29,6 +33,10 @@ use crate::{
 pub struct FullStatus {
     #[serde(flatten)]
     pub status: Status,
+    /// What is at work on it, and how the last `up` failed, if it did.
+    runs: SiteRuns,
+    /// What it lacks, as its config tells.
+    missing: Vec<StillMissing>,
     /// How the backups in each repository are; none in the guest.
     pub backups: Vec<Backups>,
     /// What the guest was told of them; none on the machine.
@@ -53,13 +61,18 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
 pub fn look(world: &World) -> Result<FullStatus, Failure> {
     let at = now();
     let site = world.site();
-    let (told, news, status) = world.look(&mut Observed::default(), |seen| {
+    let (told, news, mut status) = world.look(&mut Observed::default(), |seen| {
         (last_notice(site, seen), news(site, seen), Status::of(site, seen, at))
     })?;
     let own = Record::last(site.config.site()).filter(|_| !site.backend.is_this_machine());
     let notices = Notices { last: own.into_iter().chain(told.unwrap_or_default()).collect() };
     let backups = if is_outside(site) { Backups::of(&site.config) } else { Vec::new() };
-    Ok(FullStatus { status, backups, backup_news: news.unwrap_or_default(), notices })
+    let runs = runs::of(world);
+    if let Some(change) = runs.changed {
+        status.found.overtaken_by(change);
+    }
+    let missing = runs::missing(world);
+    Ok(FullStatus { status, missing, runs, backups, backup_news: news.unwrap_or_default(), notices })
 }
 
 /// What the guest was told of its backups, where it is the guest that is asked.
@@ -103,7 +116,23 @@ impl FullStatus {
     /// A status and nothing beside it.
     #[cfg(test)]
     pub fn alone(status: Status) -> Self {
-        Self { status, backups: Vec::new(), backup_news: Vec::new(), notices: Notices::default() }
+        Self {
+            status,
+            missing: Vec::new(),
+            runs: SiteRuns::default(),
+            backups: Vec::new(),
+            backup_news: Vec::new(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// What stands above the services.
+    pub fn first_rows(&self) -> Vec<Row> {
+        let missing = |missing: &StillMissing| {
+            let text = format!("{} ({})", missing.words(), missing.command());
+            Row::new(missing.label(), Tone::Care, text)
+        };
+        runs::row(&self.runs).into_iter().chain(self.missing.iter().map(missing)).collect()
     }
 
     /// Everything below the services.
@@ -122,6 +151,13 @@ impl FullStatus {
 
     /// What to type next, where something is not as it should be.
     pub fn next(&self) -> Option<String> {
+        // What is not as it should be may only not have had its turn yet.
+        if self.runs.building().is_some() {
+            return None;
+        }
+        if self.runs.failed.is_some() {
+            return Some("`matrix-podman up` goes on from what is there".to_owned());
+        }
         let backup = || self.backups.iter().find_map(Backups::next).map(str::to_owned);
         self.status.next().or_else(backup)
     }
@@ -132,6 +168,9 @@ impl Printable for FullStatus {
         let status = &self.status;
         let mut words = Wording::of(styled(BOLD, &status.server_name));
         words.data(format!("  {}", harmless(&status.guest_line())));
+        for row in self.first_rows() {
+            words.data(row_line(&row));
+        }
         for service in &status.services {
             let version = service.version.as_deref().unwrap_or("");
             let mut line = format!(
@@ -147,8 +186,7 @@ impl Printable for FullStatus {
             words.data(line.trim_end());
         }
         for row in self.rows() {
-            let text: String = row.pieces.iter().map(toned).collect();
-            words.data(format!("  {:<12} {text}", row.label));
+            words.data(row_line(&row));
         }
         if let Some(problem) = &status.problem {
             words.say(format!("note: {}", harmless(problem)));
@@ -158,6 +196,11 @@ impl Printable for FullStatus {
         }
         words
     }
+}
+
+fn row_line(row: &Row) -> String {
+    let text: String = row.pieces.iter().map(toned).collect();
+    format!("  {:<12} {text}", row.label)
 }
 
 fn toned(piece: &Piece) -> String {

@@ -10,6 +10,7 @@ use matrix_podman_core::{
     },
     endpoint::Endpoint,
     ids, layout,
+    missing::StillMissing,
     observed::Observed,
     plan::{Plan, PlanText},
     resource::{self, Resource, Risk, Site},
@@ -19,7 +20,7 @@ use matrix_podman_core::{
 use matrix_podman_host::{
     check,
     failure::{Failure, Kind},
-    journal::Journal,
+    journal::{Journal, SiteRuns, UP},
     lock::{LockHolder, RunLock},
     progress::{Event, Listener},
     state,
@@ -28,10 +29,11 @@ use matrix_podman_host::{
 };
 use serde::{Serialize, Serializer};
 
-use super::{Look, choices, failed, look, plan, update};
+use super::{Look, choices, failed, look, plan, runs, services, update};
 use crate::{
     args,
     error::{DONE, Error},
+    interrupt::Interruptible,
     output::{AtStake, BOLD, Confirmation, GREEN, Otherwise, Printable, Reporter, Wording, one_line, styled},
     site::{self, Flags, FoundSite},
 };
@@ -58,12 +60,13 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
     }
     let text = PlanText { plan: &now.plan, reasons: false, diffs: false, settled: false };
     out.narrate(text.to_string().trim_end());
+    out.narrate(&runs::forecast(&world, &now.plan));
     out.confirm(&confirmation(now.plan.risk(), args.yes))?;
     choices::root_password(&world, &now.plan, out)?;
     let file = config_file(&found, args, out)?;
     let resources = resource::all(world.site());
     let agreed = now.plan.agreed();
-    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, "up", out);
+    let work = |plan: &Plan| carry_out(&world, &found, &resources, plan, agreed, UP, out);
     let mut done = work(&now.plan);
     // What was cut off together with the guest shows only once that runs.
     if done.is_err() && update::settle(&world, &found, out)? {
@@ -80,6 +83,9 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
     site::remember(world.site(), &file)?;
     // What was being removed is there again.
     let _ = std::fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
+    for service in stack::services(&world.site().config) {
+        services::note(world.site(), service, false);
+    }
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_deref().unwrap_or_default())?;
     let led = world.site().config.edge.cloudflare.is_some() || world.site().config.edge.npm.is_some();
@@ -127,6 +133,10 @@ fn nothing_to_do(world: &World, found: &FoundSite, look: &Look, out: &Reporter) 
     if let Some(file) = &found.file {
         site::remember(world.site(), file)?;
     }
+    if SiteRuns::of(&site::state_folder(world.site())).failed.is_some() {
+        // What the last `up` failed at is right by now.
+        at_work(world, found, UP, out, |journal, _| Ok(journal.end(true)?))?;
+    }
     let count = look.plan.entries.len();
     out.report(&AlreadySettled { event: "settled", site: world.site().config.site(), count })?;
     Ok(DONE)
@@ -139,7 +149,7 @@ fn confirmation(risk: Risk, yes: bool) -> Confirmation<'static> {
         Risk::Interrupts => ("Do this, and have a service away for some seconds?", AtStake::Something),
         Risk::Outage => ("Do this, and have the server away for some seconds?", AtStake::Something),
     };
-    let otherwise = Otherwise::unchanged("`matrix-podman plan` shows every line that would change");
+    let otherwise = Otherwise::unchanged("`matrix-podman plan --diff` shows every line that would change");
     Confirmation { question, at_stake, yes, otherwise }
 }
 
@@ -168,7 +178,10 @@ pub fn carry_out(
 ) -> Result<(), Error> {
     let ended = at_work(world, found, command, out, |journal, listener| {
         let ended = work::run(resources, plan, world, journal, allowed, listener)?;
-        journal.end(ended.failed.is_empty())?;
+        match ended.failed.first() {
+            Some((_, failure)) => journal.end_failed(&failure.to_string())?,
+            None => journal.end(true)?,
+        }
         Ok(ended)
     })?;
     told(ended, command, out)
@@ -183,6 +196,7 @@ pub fn at_work<T>(
     work: impl FnOnce(&Journal, &dyn Listener) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let listener = out.listener();
+    let _interruptible = Interruptible::begin(command, out);
     let folder = site::state_folder(world.site());
     let holder = LockHolder::this(command);
     let note = |text: String| listener.on(&Event::Note { text });
@@ -208,9 +222,9 @@ pub fn at_work<T>(
     // A power cut a second after "done" must not take it back.
     let result =
         work(&journal, listener.as_ref()).and_then(|done| world.flush().map(|()| done).map_err(Error::from));
-    if result.is_err() {
+    if let Err(error) = &result {
         // What failed is told; the next run need not speak of it as cut off.
-        journal.end(false)?;
+        journal.end_failed(&error.to_string())?;
     }
     result
 }
@@ -307,8 +321,16 @@ impl Printable for ServerUp<'_> {
             } else {
                 words
                     .data(format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
-                words.data(format!("  {} to the web client (matrix-podman edge guide)", config.chat_url));
+                words.data(format!("  {} to the web client", config.chat_url));
             }
+        }
+        let missing = StillMissing::of(config);
+        if !missing.is_empty() {
+            words.data(format!("\n{}", styled(BOLD, "Still missing")));
+        }
+        for missing in missing {
+            words.data(format!("  {}", missing.words()));
+            words.data(format!("    {}", missing.command()));
         }
         words.data(format!("\n{}", styled(BOLD, "Next")));
         words.data("  matrix-podman user add NAME --admin   make yourself an account");

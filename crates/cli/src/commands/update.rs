@@ -125,11 +125,20 @@ fn tell(attempt: &Attempt, asked: UpdateAsked, only_packages: bool, out: &Report
             DONE
         }
         Attempt::Proposed(_) => {
-            out.narrate("next: `matrix-podman update` does it");
+            let typed: Vec<String> = std::env::args().skip(1).collect();
+            out.narrate(&format!("next: `matrix-podman {}` does it", the_same_done(&typed)));
             CHANGES
         }
         Attempt::Tried(done, proposal) => ended(done, proposal, out)?,
     })
+}
+
+/// What was typed, without what kept it from being done.
+fn the_same_done(typed: &[String]) -> String {
+    let only_looks = ["--check", "--rehearse", "--json"];
+    let words: Vec<String> =
+        typed.iter().filter(|word| !only_looks.contains(&word.as_str())).cloned().collect();
+    super::pasted(&words)
 }
 
 fn ended(done: &Report, proposal: &Proposal, out: &Reporter) -> Result<u8, Error> {
@@ -155,6 +164,9 @@ fn attempt(
         if let Some(proposal) = &proposal {
             out.report(&UpdateProposed::of(proposal))?;
         }
+        if let Some(proposal) = proposal.as_ref().filter(|_| !asked.check) {
+            out.narrate(&outlook::takes(world, proposal)?);
+        }
         if asked.check {
             out.report(&Outlook::of(world, proposal.as_ref(), held.to_vec())?)?;
         }
@@ -177,7 +189,7 @@ fn attempt(
                 return Ok(Attempt::Proposed(proposal));
             }
         }
-        confirm("Do this?", args.yes || asked.unattended, out)?;
+        confirm(words::question(&proposal), args.yes || asked.unattended, out)?;
         // While somebody thought, something may have changed.
         preflight(world, false, out)?;
         let report = update.carry_out(&proposal, within)?;
@@ -213,6 +225,7 @@ pub fn rollback(config: Option<&Path>, args: &args::Rollback, out: &Reporter) ->
         out.report(&UpdateProposed::of(&proposal))?;
         let (undo, since) = way_back(&proposal, current);
         out.report(&RollbackLoss::of(rules::lost(undo, since)))?;
+        out.narrate(&outlook::takes(&world, &proposal)?);
         confirm("Go back?", args.yes, out)?;
         let report = update.carry_out(&proposal, BACK)?;
         journal.end(report.generation.outcome == Outcome::Kept)?;
@@ -313,4 +326,18 @@ fn by_of(asked: UpdateAsked) -> String {
 fn by(command: &str) -> String {
     let host = matrix_podman_host::lock::LockHolder::this(command).host;
     format!("{command} on {host}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_look_names_the_command_that_does_just_that() {
+        let same = |line: &str| super::the_same_done(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(same("update synapse=v1.163.2 --check"), "update synapse=v1.163.2");
+        assert_eq!(
+            same("-c /root/a.toml upgrade --check --hold redis"),
+            "-c /root/a.toml upgrade --hold redis"
+        );
+        assert_eq!(same("update --rehearse"), "update");
+    }
 }

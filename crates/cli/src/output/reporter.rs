@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, sync::Arc};
 
+use matrix_podman_core::service::capitalized;
 use matrix_podman_host::{failure::Failure, progress::Listener};
 
 use super::{
@@ -113,6 +114,7 @@ impl Reporter {
         }
         match error {
             Error::Config(mistakes) => self.say(&mistakes.to_string()),
+            Error::Declined { summary, .. } => self.say(&format!("{}.", capitalized(summary))),
             other => self.say(&format!("{} {}", styled(RED, "error:"), one_line(&other.to_string()))),
         }
         if let Some(hint) = error.hint() {
@@ -178,7 +180,7 @@ impl Reporter {
         if accepts(self.ask(prompt)?.as_deref()) {
             return Ok(());
         }
-        Err(Error::Told { summary: otherwise.summary.to_owned(), hint: otherwise.hint.to_owned() })
+        Err(Error::Declined { summary: otherwise.summary.to_owned(), hint: otherwise.hint.to_owned() })
     }
 }
 
@@ -255,6 +257,18 @@ mod tests {
         program.reporter(OutputForm::Json).error(&error);
         let expected = r#"{"event":"error","text":"it is wrong","hint":"do it otherwise"}"#;
         assert_eq!(program.said(), [Heard::Data(expected.to_owned())]);
+    }
+
+    #[test]
+    fn no_is_an_answer_and_not_an_error() {
+        let console = Recorded::new(&[Some("n")]);
+        let refused = confirmed(&console, OutputForm::Words, AtStake::Nothing, false).unwrap_err();
+        console.reporter(OutputForm::Words).error(&refused);
+        let said = &console.said()[1..];
+        assert_eq!(
+            said,
+            [Heard::Beside("Nothing was changed.".to_owned()), Heard::Beside("next: answer y".to_owned())]
+        );
     }
 
     #[test]

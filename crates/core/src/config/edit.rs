@@ -241,9 +241,12 @@ presence = true
         let larger = set(&large, "synapse.max_upload_size", Edit::Value("150M"));
         assert_eq!(larger, large.replace("120M", "150M"));
         assert_eq!(set(&larger, "synapse.max_upload_size", Edit::Default), init);
-        // A new section stands behind all that belongs to the last one.
         let backup = set(&init, "backup.repository", Edit::Value("/mnt/disk"));
-        assert_eq!(backup, format!("{init}\n[backup]\nrepository = \"/mnt/disk\"\n"));
+        let example = "#repository = \"/mnt/disk2/matrix-backup\"";
+        assert_eq!(backup, init.replace(example, "repository = \"/mnt/disk\""));
+        // A new section stands behind all that belongs to the last one.
+        let larger = set(&init, "postgres.max_connections", Edit::Value("50"));
+        assert_eq!(larger, format!("{init}\n[postgres]\nmax_connections = 50\n"));
     }
 
     #[test]

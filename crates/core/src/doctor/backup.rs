@@ -77,7 +77,7 @@ fn guest(case: &Case<'_>) -> Found {
             "The last backup, or the last drill with one, failed.".to_owned(),
             // Doctor has no clock; what was missed is told on the machine.
             vec![news.line("")],
-            Mend::Type("matrix-podman status, typed on the machine that this guest runs on".to_owned()),
+            Mend::Type("matrix-podman status   # typed on the machine that this guest runs on".to_owned()),
         )
     }))
 }
@@ -212,7 +212,7 @@ mod tests {
             seen.insert(Side::Machine, Fact::File(path), Answer::Known(Value::File(state)));
         }
         let plan = Plan::make(&[], &seen);
-        let case = Case { site: &site, seen: &seen, plan: &plan, found: &[] };
+        let case = Case { site: &site, seen: &seen, plan: &plan, found: &[], stopped: &[] };
         cause(&case).unwrap().map(|(what, evidence, mend)| (format!("{what} {evidence:?}"), mend.command()))
     }
 

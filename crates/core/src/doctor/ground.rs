@@ -45,7 +45,7 @@ pub(super) fn disk_full(case: &Case<'_>) -> Found {
 
 fn make_room(case: &Case<'_>) -> Mend {
     let look = "du --one-file-system --max-depth=2 /opt/matrix /var/lib/containers /var/log";
-    Mend::Type(format!("{} shows what takes the room: make some, or give the disk more", case.in_guest(look)))
+    Mend::Type(format!("{}   # what takes the room: make some, or give the disk more", case.in_guest(look)))
 }
 
 pub(super) fn disk_low(case: &Case<'_>) -> Found {
@@ -72,7 +72,7 @@ pub(super) fn clock(case: &Case<'_>) -> Found {
             "The clock is wrong: it is behind what was already written.".to_owned(),
             vec![format!("{path} was last written {} from now", Seconds(written - clock.now).rounded())],
             // A guest has the machine's clock and cannot set it.
-            Mend::Type("timedatectl set-ntp true   (on the machine, whose clock the guest uses)".to_owned()),
+            Mend::Type("timedatectl set-ntp true   # on the machine, whose clock the guest uses".to_owned()),
         )),
         _ => None,
     })
@@ -85,7 +85,7 @@ pub(super) fn names(case: &Case<'_>) -> Found {
             Mend::Up
         } else {
             Mend::Type(format!(
-                "{} shows them; name a server that answers",
+                "{}   # which they are; name a server that answers",
                 case.in_guest("cat /etc/resolv.conf")
             ))
         };
@@ -147,7 +147,7 @@ pub(super) fn runtime(case: &Case<'_>) -> Found {
         _ if case.drifts(&ids::GUEST_PODMAN) || case.drifts(&ids::GUEST_PACKAGES) => Mend::Up,
         _ => {
             let command = case.in_guest("apt-get install --reinstall crun podman conmon netavark");
-            Mend::Type(format!("{command}   (if an upgrade broke it, go back to the version before)"))
+            Mend::Type(format!("{command}   # if an upgrade broke it, go back to the version before"))
         }
     };
     Ok(Some(("Containers cannot be started in the guest.".to_owned(), tail(trial), mend)))

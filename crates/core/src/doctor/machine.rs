@@ -55,8 +55,8 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
     let site = case.site.config.site();
     let mend = if root.data {
         Mend::Type(format!(
-            "matrix-podman destroy && matrix-podman restore REPOSITORY   (from a backup of {site}; before that, \
-             /var/lib/lxc/{name}/rootfs/opt/matrix still has what was written to the disk)"
+            "matrix-podman destroy && matrix-podman restore REPOSITORY   # from a backup of {site}; before that, \
+             /var/lib/lxc/{name}/rootfs/opt/matrix still has what was written to the disk"
         ))
     } else {
         Mend::Up

@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     fact::{Fact, Health, Side},
     federation::Net,
-    frame::{Found, GuestFile, HeldRequests, RelayTried, RoomCase},
+    frame::{self, Found, GuestFile, HeldRequests, RelayTried, RoomCase},
     ids::ResourceId,
     name::AbsPath,
     observed::{Gap, Observed, Seen},
@@ -30,6 +30,7 @@ use crate::{
     resource::{Site, read_lock},
     service::ServiceId,
     stack::{self, Data},
+    stopped,
 };
 
 /// Something that is wrong.
@@ -83,6 +84,8 @@ pub struct Case<'a> {
     pub plan: &'a Plan,
     /// What was found already.
     found: &'a [Finding],
+    /// What the operator stopped, and how long ago that was, in seconds.
+    stopped: &'a [(ServiceId, u64)],
 }
 
 /// A reason why a server does not work.
@@ -91,6 +94,8 @@ struct Cause {
     id: &'static str,
     /// Whether nothing can be seen behind it.
     hides: bool,
+    /// The service that it is about, where it is about one.
+    of: Option<ServiceId>,
     look: Diagnose,
 }
 
@@ -104,11 +109,11 @@ enum Diagnose {
 }
 
 const fn cause(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
-    Cause { id, hides: false, look: Diagnose::Anywhere(look) }
+    Cause { id, hides: false, of: None, look: Diagnose::Anywhere(look) }
 }
 
 const fn hiding(id: &'static str, look: fn(&Case<'_>) -> Found) -> Cause {
-    Cause { id, hides: true, look: Diagnose::Anywhere(look) }
+    Cause { id, hides: true, of: None, look: Diagnose::Anywhere(look) }
 }
 
 /// What is not about one service and explains what is. An id is `family/aspect` and part of the
@@ -128,6 +133,7 @@ const FUNDAMENTAL: &[Cause] = &[
     cause("memory/kills", ground::memory),
     cause("runtime/broken", ground::runtime),
     cause("images/damaged", images::damaged),
+    cause("service/stopped", service::stopped),
     cause("ports/taken", service::ports),
 ];
 
@@ -152,7 +158,13 @@ const REST: &[Cause] = &[
 fn causes() -> Vec<Cause> {
     let of = |room: &&dyn stack::Service| -> Vec<Cause> {
         let causes = room.causes().iter();
-        causes.map(|cause| Cause { id: cause.id, hides: false, look: Diagnose::InRoom(cause.look) }).collect()
+        let cause = |cause: &frame::RoomCause| Cause {
+            id: cause.id,
+            hides: false,
+            of: Some(room.id()),
+            look: Diagnose::InRoom(cause.look),
+        };
+        causes.map(cause).collect()
     };
     let keeps = |room: &&dyn stack::Service| room.data() == Data::Cluster;
     FUNDAMENTAL
@@ -169,9 +181,13 @@ fn causes() -> Vec<Cause> {
 /// diagnosis is complete when nothing was noted.
 pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
+    let stopped = stopped_by_operator(site, seen);
     for cause in causes() {
-        let case = Case { site, seen, plan, found: &diagnosis.findings };
+        let case = Case { site, seen, plan, found: &diagnosis.findings, stopped: &stopped };
         diagnosis.looked_for += 1;
+        if stopped.iter().any(|(id, _)| cause.of == Some(*id)) {
+            continue;
+        }
         let found = match cause.look {
             Diagnose::Anywhere(look) => look(&case),
             Diagnose::InRoom(look) => look(&case),
@@ -190,7 +206,7 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
             Err(Gap::Unknown(why)) => diagnosis.unseen.push(Unseen { cause: cause.id, why }),
         }
     }
-    let case = Case { site, seen, plan, found: &[] };
+    let case = Case { site, seen, plan, found: &[], stopped: &[] };
     let served = stack::endpoints(&site.config).into_iter().all(|e| case.is_well(e.service) == Ok(true));
     if served && outside::reached(site, net, seen, &mut diagnosis) {
         outside::look(site, net, seen, &mut diagnosis);
@@ -198,10 +214,19 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
     diagnosis
 }
 
+fn stopped_by_operator(site: &Site, seen: &Observed) -> Vec<(ServiceId, u64)> {
+    let since = |service| stopped::since(site.config.site(), service, seen).ok().flatten();
+    // All are asked about in one round.
+    let all: Vec<_> = stack::services(&site.config).into_iter().map(|id| (id, since(id))).collect();
+    all.into_iter().filter_map(|(id, since)| Some((id, since?))).collect()
+}
+
 impl Case<'_> {
-    /// Whether something of that family was found already.
+    /// Whether something of that family was found already. That the operator stopped a
+    /// service explains whatever else could be said of it.
     fn has(&self, family: &str) -> bool {
         self.found.iter().any(|finding| finding.cause.starts_with(family))
+            || self.stopped.iter().any(|(id, _)| stack::room(*id).family() == family)
     }
 
     /// Whether `service` runs and answers.

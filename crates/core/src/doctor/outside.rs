@@ -58,7 +58,7 @@ pub(super) fn reached(site: &Site, net: &Net, seen: &Observed, diagnosis: &mut D
                 what: format!("The guest does not lead its ports to {}, which is well.", service.title()),
                 evidence: silent.iter().map(|(_, why)| why.clone()).collect(),
                 mend: Mend::Type(format!(
-                    "{}   (restarts the guest, which makes Podman's port rules anew)",
+                    "{}   # restarts the guest, which makes Podman's port rules anew",
                     site.backend.restart_guest(site, seen)
                 )),
             }));

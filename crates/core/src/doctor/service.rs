@@ -7,14 +7,37 @@ use crate::{
     frame,
     observed::Seen,
     service::{ServiceId, capitalized},
+    size::Seconds,
     stack,
 };
+
+/// What the operator stopped: no log says why.
+pub(super) fn stopped(case: &Case<'_>) -> Found {
+    let [(first, seconds), rest @ ..] = case.stopped else { return Ok(None) };
+    let when = Seconds(*seconds).ago();
+    Ok(Some(match rest {
+        [] => (
+            format!("{} was stopped by you {when}.", capitalized(first.title())),
+            Vec::new(),
+            Mend::Type(format!("matrix-podman start {first}")),
+        ),
+        _ => {
+            let names: Vec<&str> = case.stopped.iter().map(|(id, _)| id.name()).collect();
+            (
+                format!("{} services were stopped by you {when}: {}.", names.len(), names.join(", ")),
+                Vec::new(),
+                Mend::Type(format!("matrix-podman start {}", names.join(" "))),
+            )
+        }
+    }))
+}
 
 /// A published port that another program listens on while the service is away.
 pub(super) fn ports(case: &Case<'_>) -> Found {
     for Endpoint { service, port, key, .. } in stack::endpoints(&case.site.config) {
         let port = port.get();
-        if case.is_well(service)?
+        if case.has(stack::room(service).family())
+            || case.is_well(service)?
             || case.seen.container(service.name())?.is_some_and(|c| c.state == "running")
         {
             continue;
@@ -27,7 +50,7 @@ pub(super) fn ports(case: &Case<'_>) -> Found {
                 format!("Port {port} of {} is taken by another program.", service.title()),
                 vec![format!("{holder} listens on {port}"), frame::shorten(complaint)],
                 Mend::Type(format!(
-                    "{} names it: stop it, or choose another ports.{key} in matrix.toml and `matrix-podman up`",
+                    "{}   # names it: stop it, or choose another ports.{key} in matrix.toml and `matrix-podman up`",
                     case.in_guest(&format!("ss -ltnp sport = :{port}"))
                 )),
             )));
@@ -74,7 +97,7 @@ pub(super) fn fails(case: &Case<'_>) -> Found {
             }
             _ if unit.restarts > 0 => (
                 format!("{} does not stay up: it was restarted {} times.", capitalized(title), unit.restarts),
-                Mend::Type(format!("matrix-podman logs {service}   (its last lines say why)")),
+                Mend::Type(format!("matrix-podman logs {service}   # its last lines say why")),
             ),
             _ => (format!("{} does not run.", capitalized(title)), Mend::Up),
         };

@@ -6,6 +6,7 @@
 //! else can be asked for through the connection.
 
 mod account;
+mod common;
 mod name;
 
 pub use account::{Account, Device, Devices, Invitation, Refused, State, may_change, may_lose_admin};

@@ -4,6 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::common::is_guessed_first;
 use crate::{
     name::{Invalid, Localpart, ServerName},
     size::Seconds,
@@ -128,6 +129,16 @@ impl Password {
             )));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// One that somebody chose for the user called `localpart`: not among the first that are
+    /// guessed, either.
+    pub fn chosen(least: usize, localpart: &str, text: &str) -> Result<Self, Invalid> {
+        let password = Self::with_at_least(least, text)?;
+        if is_guessed_first(text, localpart) {
+            return Err(Invalid::new("it is among the first that are guessed; choose another one"));
+        }
+        Ok(password)
     }
 
     /// The password itself.
@@ -309,6 +320,18 @@ mod tests {
         assert!(Password::with_at_least(13, "correct horse").is_ok());
         // Eight characters, however many bytes.
         assert!(Password::parse("äöüßäöüß").is_ok());
+    }
+
+    #[test]
+    fn what_is_guessed_first_is_refused() {
+        for bad in ["password", "Passwort2026!", "12345678", "aaaaaaaa", "caroline1"] {
+            let refused = Password::chosen(8, "caroline", bad);
+            assert!(refused.is_err(), "{bad}");
+            let why = refused.err().map(|why| why.0).unwrap_or_default();
+            assert!(!why.contains(bad), "{why}");
+        }
+        assert!(Password::chosen(8, "anna", "correct horse battery staple").is_ok());
+        assert!(Password::chosen(20, "anna", "correct horse").unwrap_err().0.contains("at least 20"));
     }
 
     #[test]

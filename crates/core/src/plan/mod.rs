@@ -59,6 +59,17 @@ impl Plan {
         self.entries.iter().all(|entry| matches!(entry.diff, Diff::Settled { .. }))
     }
 
+    /// How many steps it has, with those that are decided on the way.
+    pub fn steps(&self) -> usize {
+        self.changing().count()
+    }
+
+    /// The resources that are changed, or looked at again on the way.
+    pub fn changing(&self) -> impl Iterator<Item = &ResourceId> {
+        let steps = |entry: &&Entry| matches!(entry.diff, Diff::Change(_) | Diff::Later { .. });
+        self.entries.iter().filter(steps).map(|entry| &entry.id)
+    }
+
     /// What cannot be made right, and what to do about it.
     pub fn blocked(&self) -> impl Iterator<Item = (&ResourceId, &str, &str)> {
         self.entries.iter().filter_map(|entry| match &entry.diff {
@@ -100,13 +111,14 @@ impl Plan {
 pub fn diff(resource: &dyn Resource, seen: &Observed) -> Diff {
     match resource.diff(seen) {
         Ok(diff) => diff,
-        Err(Gap::NotAsked) => Diff::later(look_again(resource), "it has not been looked at yet"),
-        Err(Gap::Unknown(why)) => Diff::later(look_again(resource), why),
+        Err(Gap::NotAsked) => Diff::later(look_again(&resource.id()), "it has not been looked at yet"),
+        Err(Gap::Unknown(why)) => Diff::later(look_again(&resource.id()), why),
     }
 }
 
-fn look_again(resource: &dyn Resource) -> String {
-    format!("See to {}", resource.id())
+/// What is said of a resource that cannot be compared yet.
+fn look_again(id: &ResourceId) -> String {
+    format!("See to {id}")
 }
 
 /// Indexes of `resources` so that each stands behind what it needs; otherwise

@@ -1,11 +1,17 @@
 //! The plan as people read it.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use similar::{ChangeTag, TextDiff};
 
-use super::Plan;
-use crate::resource::{Diff, FileChange, Risk};
+use super::{Plan, look_again};
+use crate::{
+    effect::{Effect, Local},
+    resource::{Diff, FileChange, ResourceId, Risk, Step},
+};
 
 /// A plan as text: steps numbered, each with its reason and the lines that
 /// change in files; then what is left alone and why.
@@ -28,8 +34,10 @@ impl fmt::Display for PlanText<'_> {
         }
         let entries = &self.plan.entries;
         let mut number = 0;
+        let mut together = Together::of(self);
         for entry in entries {
             match &entry.diff {
+                Diff::Change(step) if together.has_file(step) => {}
                 Diff::Change(step) => {
                     number += 1;
                     writeln!(f, "{number:>3}. {}  [{}]", step.what, entry.id)?;
@@ -46,14 +54,18 @@ impl fmt::Display for PlanText<'_> {
                     }
                 }
                 Diff::Later { what, why } => {
+                    let Some(what) = together.later(what, why, &entry.id) else { continue };
                     number += 1;
-                    writeln!(f, "{number:>3}. {what}  [{}]", entry.id)?;
+                    writeln!(f, "{number:>3}. {what}")?;
                     if self.reasons {
                         writeln!(f, "     decided then: {why}")?;
                     }
                 }
                 Diff::Settled { .. } | Diff::Blocked { .. } => {}
             }
+        }
+        if together.files > 0 {
+            writeln!(f, "{:>3}. Write {} files (`plan --diff` shows each)", number + 1, together.files)?;
         }
         if self.settled {
             let mut first = true;
@@ -68,6 +80,63 @@ impl fmt::Display for PlanText<'_> {
         }
         Ok(())
     }
+}
+
+/// What a plan says in one line instead of many: files that nothing is restarted for, and
+/// steps that wait for one and the same thing.
+#[derive(Default)]
+struct Together<'a> {
+    files: usize,
+    waiting: BTreeMap<&'a str, usize>,
+    told: BTreeSet<&'a str>,
+}
+
+impl<'a> Together<'a> {
+    /// From so many on.
+    const MANY: usize = 3;
+
+    fn of(text: &PlanText<'a>) -> Self {
+        let mut together = Self::default();
+        for entry in &text.plan.entries {
+            match &entry.diff {
+                Diff::Change(step) if !text.diffs && is_file(step) => together.files += step.changes.len(),
+                Diff::Later { what, why } if *what == look_again(&entry.id) => {
+                    *together.waiting.entry(why).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+        if together.files == 1 {
+            together.files = 0;
+        }
+        together
+    }
+
+    fn has_file(&self, step: &Step) -> bool {
+        self.files > 0 && is_file(step)
+    }
+
+    /// What is said of a step that waits; nothing where it was said already.
+    fn later(&mut self, what: &str, why: &'a str, id: &ResourceId) -> Option<String> {
+        let count = self.waiting.get(why).copied().unwrap_or_default();
+        if count < Self::MANY || what != look_again(id) {
+            return Some(format!("{what}  [{id}]"));
+        }
+        self.told.insert(why).then(|| format!("Then look at the rest: {count} things"))
+    }
+}
+
+/// Whether a step writes files, has systemd read them, and does nothing else.
+fn is_file(step: &Step) -> bool {
+    let of_files = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Here(
+                Local::WriteFile { .. } | Local::ReloadUnits { .. } | Local::EnableUnit { start: false, .. }
+            )
+        )
+    };
+    step.risk == Risk::None && !step.changes.is_empty() && step.effects.iter().all(of_files)
 }
 
 /// What a person should know of a risk.

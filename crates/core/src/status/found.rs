@@ -46,6 +46,9 @@ pub struct Found {
     pub wrong: Vec<Wrong>,
     /// How much could not be found out.
     pub unknown: usize,
+    /// Whether the server was changed since, so that what was wrong need not be so any more.
+    #[serde(skip)]
+    pub overtaken: bool,
 }
 
 /// Something that was wrong.
@@ -61,12 +64,12 @@ impl Found {
     /// What a doctor found.
     pub fn by_doctor(diagnosis: &Diagnosis, at: u64) -> Self {
         let wrong = diagnosis.findings.iter().map(|f| Wrong { id: f.cause.to_owned(), what: f.what.clone() });
-        Self { at, wrong: wrong.collect(), unknown: diagnosis.unseen.len() }
+        Self { at, wrong: wrong.collect(), unknown: diagnosis.unseen.len(), overtaken: false }
     }
 
     /// What a verification found.
     pub fn by_verify<'a>(checks: impl IntoIterator<Item = &'a Check>, at: u64) -> Self {
-        let mut found = Self { at, wrong: Vec::new(), unknown: 0 };
+        let mut found = Self { at, wrong: Vec::new(), unknown: 0, overtaken: false };
         for check in checks {
             match &check.verdict {
                 Verdict::Fail { why, .. } => {

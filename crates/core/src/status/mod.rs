@@ -25,7 +25,7 @@ use crate::{
     render::{backups::Chore, timer},
     resource::{self, Site},
     service::ServiceId,
-    stack,
+    stack, stopped,
     update::{self, History, Unattended},
 };
 
@@ -147,6 +147,8 @@ pub struct ServiceStatus {
     pub state: String,
     /// What its health check says.
     pub health: &'static str,
+    /// How long ago the operator stopped it, in seconds, if that is why it is away.
+    pub stopped: Option<u64>,
     /// How often systemd restarted it since it was last started.
     pub restarts: Option<u32>,
     /// What it holds of memory, in bytes.
@@ -239,6 +241,15 @@ pub struct LastFound {
     pub verify: Option<Found>,
 }
 
+impl LastFound {
+    /// Marks what was wrong before the server was changed at that time.
+    pub fn overtaken_by(&mut self, change: u64) {
+        for found in [&mut self.doctor, &mut self.verify].into_iter().flatten() {
+            found.overtaken = !found.wrong.is_empty() && found.at < change;
+        }
+    }
+}
+
 impl Status {
     /// How the server is, as far as it is known; `at` is the time.
     pub fn of(site: &Site, seen: &Observed, at: u64) -> Self {
@@ -251,6 +262,8 @@ impl Status {
         let containers = holdable.iter().try_for_each(|service| seen.container(service.name()).map(drop));
         let on = stack::services(&site.config);
         let units = || on.iter().copied().map(ServiceId::unit).collect::<Vec<_>>();
+        let stopped = |service| stopped::since(site.config.site(), service, seen).ok().flatten();
+        let stopped: Vec<Option<u64>> = on.iter().map(|service| stopped(*service)).collect();
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());
         let disk = seen.room(Side::Guest, &data_folder());
@@ -274,7 +287,8 @@ impl Status {
         let lock = lock.unwrap_or_default();
         let services: Vec<ServiceStatus> = on
             .iter()
-            .map(|&service| {
+            .zip(stopped)
+            .map(|(&service, stopped)| {
                 let locked = lock.as_ref().and_then(|l| l.images.get(&service));
                 let (state, health) = match seen.container(service.name()) {
                     Ok(Some(ContainerState { state, health, .. })) => (state.clone(), health.as_str()),
@@ -284,6 +298,7 @@ impl Status {
                 let unit = service.unit();
                 ServiceStatus {
                     name: service.name(),
+                    stopped: stopped.filter(|_| state != "running" && state != "unknown"),
                     state,
                     health,
                     restarts: restarts.as_ref().ok().and_then(|u| u.get(&unit)).map(|u| u.restarts),

@@ -106,7 +106,13 @@ impl Status {
             |(command, found)| {
                 let (tone, text) = found.as_ref().map_or_else(
                     || (Tone::Quiet, format!("not asked yet: matrix-podman {command}")),
-                    |found| found.words(self.at),
+                    |found| match found.overtaken {
+                        true => {
+                            let text = format!("not asked since the last change: matrix-podman {command}");
+                            (Tone::Quiet, text)
+                        }
+                        false => found.words(self.at),
+                    },
                 );
                 Row::new(command, tone, text)
             },
@@ -175,8 +181,12 @@ impl Status {
             "absent" => Some("`matrix-podman up` makes it".to_owned()),
             "stopped" => Some("`matrix-podman up` starts it".to_owned()),
             _ if self.held.is_some() => self.held.map(|held| format!("`{}` {}", held.then, held.mends())),
-            _ => self.services.iter().find(|s| !s.is_well()).map(|bad| {
-                format!("`matrix-podman logs {}` says why, `matrix-podman up` mends what it can", bad.name)
+            _ => self.services.iter().find(|s| !s.is_well()).map(|bad| match bad.stopped {
+                Some(_) => format!("`matrix-podman start {}` starts it again", bad.name),
+                None => format!(
+                    "`matrix-podman logs {}` says why, `matrix-podman up` mends what it can",
+                    bad.name
+                ),
             }),
         }
     }
@@ -219,6 +229,9 @@ impl Held {
 impl ServiceStatus {
     /// State and health.
     pub fn state_piece(&self) -> Piece {
+        if let Some(seconds) = self.stopped {
+            return Piece::new(Tone::Care, format!("stopped by you {}", Seconds(seconds).ago()));
+        }
         let tone = match (self.state.as_str(), self.health) {
             ("running", "healthy") => Tone::Good,
             ("running", "starting") => Tone::Care,
@@ -291,12 +304,25 @@ fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::found::Wrong;
+    use crate::status::{LastFound, found::Wrong};
+
+    #[test]
+    fn what_a_change_has_overtaken_is_dropped() {
+        let wrong = vec![Wrong { id: "x".to_owned(), what: "Redis does not run.".to_owned() }];
+        let found = |at, wrong| Some(Found { at, wrong, unknown: 0, overtaken: false });
+        let mut last = LastFound { doctor: found(100, wrong.clone()), verify: found(100, Vec::new()) };
+        last.overtaken_by(99);
+        assert!(last.doctor.as_ref().is_some_and(|found| !found.overtaken));
+        last.overtaken_by(101);
+        assert!(last.doctor.is_some_and(|found| found.overtaken));
+        assert!(last.verify.is_some_and(|found| !found.overtaken), "nothing was wrong, and that stays");
+    }
 
     #[test]
     fn what_was_found_says_how_old_it_is() {
         let wrong = |what: &str| Wrong { id: "x".to_owned(), what: what.to_owned() };
-        let words = |wrong: Vec<Wrong>, unknown, age| Found { at: 0, wrong, unknown }.words(age);
+        let words =
+            |wrong: Vec<Wrong>, unknown, age| Found { at: 0, wrong, unknown, overtaken: false }.words(age);
         assert_eq!(words(vec![], 0, 90), (Tone::Good, "nothing was wrong 1 min ago".to_owned()));
         assert_eq!(words(vec![], 0, OLD + 1).0, Tone::Care);
         assert_eq!(words(vec![], 2, 0).1, "2 could not be looked at just now");

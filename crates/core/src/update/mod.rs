@@ -1,6 +1,7 @@
 //! Updates: what may change, what has to be well before, whether a change can
 //! be taken back, and what came of those that were made.
 
+mod downgrade;
 mod evidence;
 mod outlook;
 mod precaution;
@@ -9,6 +10,7 @@ mod rehearsal;
 mod request;
 mod unattended;
 
+pub use downgrade::is_downgrade;
 pub use evidence::telling;
 pub use outlook::{NewerPackage, RUNTIME, Takes, TakesFrom, Work};
 pub use precaution::{Precaution, outlived, precaution, superseded, touches_data};

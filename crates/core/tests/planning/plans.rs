@@ -69,11 +69,31 @@ fn one_setting_changes_one_service() {
     insta::assert_snapshot!("one_setting_json", json(&world));
 }
 
+/// The plan as it is shown where nobody asks for more.
+fn short(world: &MemoryWorld) -> String {
+    PlanText { plan: &plan_for(world), reasons: false, diffs: false, settled: false }.to_string()
+}
+
 #[test]
-fn a_stopped_guest() {
+fn a_stopped_guest_is_started_and_then_looked_at() {
     let mut world = up(DEFAULT);
     world.cut(Cut::Guest);
-    insta::assert_snapshot!(text(&world));
+    let lines: Vec<String> = short(&world).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].contains("Start the guest matrix"), "{lines:#?}");
+    assert!(lines[2].contains("Then look at the rest"), "{lines:#?}");
+}
+
+#[test]
+fn one_changed_setting_is_three_steps() {
+    let world =
+        up(DEFAULT).with_site(&site("domain = \"chat.home.arpa\"\n[synapse]\nmax_upload_size = \"50M\"\n"));
+    let steps: Vec<String> =
+        short(&world).lines().filter(|line| line.contains(". ")).map(str::to_owned).collect();
+    assert_eq!(steps.len(), 3, "{steps:#?}");
+    assert!(steps[0].contains("homeserver.yaml") && steps[1].contains("Restart Synapse"), "{steps:#?}");
+    assert!(steps[2].contains("Write 4 files"), "{steps:#?}");
+    assert_eq!(short(&up(DEFAULT)), "");
 }
 
 #[test]

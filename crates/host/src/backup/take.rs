@@ -1,6 +1,7 @@
 //! Single things out of a snapshot, onto this machine.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     io::{self, Read, Seek as _},
     os::unix::fs::PermissionsExt as _,
@@ -122,13 +123,11 @@ pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Si
     }
     let found = place_of(path).ok_or_else(|| {
         Failure::new(doing(), "that is in no backup").hint(format!(
-            "name a file or folder below {}, or database.dump, manifest.json or media.sha256",
-            layout::ROOT
+            "{}; besides, there are database.dump, manifest.json and media.sha256",
+            what_is_there(opened, place::FILES)
         ))
     })?;
-    let node = opened.node(&found).map_err(|failure| {
-        failure.hint("`restic ls` shows what a snapshot holds; docs/guides/backup.md says how it is called")
-    })?;
+    let node = opened.node(&found).map_err(|failure| failure.hint(what_is_there(opened, &found)))?;
     let name = Path::new(&found).file_name().unwrap_or_default();
     if !node.is_dir() {
         taken.file(opened, [&node], &to, Path::new(name))?;
@@ -145,6 +144,65 @@ pub fn path(opened: &Opened, path: &str, to: &Path, taken: &mut Taken, sink: &Si
         }
     }
     Ok(())
+}
+
+/// A file or folder in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredEntry {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// How large it is, with all that is in it.
+    pub bytes: u64,
+}
+
+/// What stands in a folder of a snapshot; without a path, below the guest's `/opt/matrix`.
+pub fn list(opened: &Opened, path: Option<&str>) -> Result<Vec<StoredEntry>, Failure> {
+    let found = match path {
+        None => place::FILES.to_owned(),
+        Some(path) => place_of(path).ok_or_else(|| {
+            Failure::new(format!("list {path}"), "that is in no backup")
+                .hint(what_is_there(opened, place::FILES))
+        })?,
+    };
+    let below = opened.below(&found).map_err(|failure| failure.hint(what_is_there(opened, &found)))?;
+    Ok(entries(below.iter().map(|(path, node)| (path.as_path(), node.is_dir(), node.meta.size))))
+}
+
+/// The first level of what stands below a folder.
+fn entries<'a>(below: impl Iterator<Item = (&'a Path, bool, u64)>) -> Vec<StoredEntry> {
+    let mut found = BTreeMap::<String, StoredEntry>::new();
+    for (path, is_folder, bytes) in below {
+        let mut parts = path.components().map(|part| part.as_os_str().to_string_lossy());
+        let Some(name) = parts.next().map(|name| name.into_owned()) else { continue };
+        let folder = is_folder || parts.next().is_some();
+        let entry = found.entry(name.clone()).or_insert(StoredEntry { name, folder: false, bytes: 0 });
+        entry.folder |= folder;
+        // A folder's own size says nothing.
+        entry.bytes += if is_folder { 0 } else { bytes };
+    }
+    found.into_values().collect()
+}
+
+/// What stands in the nearest folder of a snapshot above `missing`, in words.
+fn what_is_there(opened: &Opened, missing: &str) -> String {
+    const SHOWN: usize = 12;
+    let above = Path::new(missing).ancestors().filter_map(Path::to_str);
+    let nearest = above
+        .take_while(|folder| folder.starts_with(place::FILES))
+        .find_map(|folder| Some((folder, opened.below(folder).ok()?)));
+    let Some((folder, below)) = nearest else {
+        return "`matrix-podman backup ls` lists what is there".to_owned();
+    };
+    let all = entries(below.iter().map(|(path, node)| (path.as_path(), node.is_dir(), 0)));
+    let mut names: Vec<&str> = all.iter().take(SHOWN).map(|entry| entry.name.as_str()).collect();
+    if all.len() > SHOWN {
+        names.push("…");
+    }
+    let folder = folder.strip_prefix(place::FILES).unwrap_or_default().trim_start_matches('/');
+    let shown = if folder.is_empty() { layout::ROOT } else { folder };
+    format!("in {shown} there are {}", names.join(", "))
 }
 
 /// Takes out the media that the events of a room name, under the locks of both
@@ -193,6 +251,23 @@ fn file_name(id: &str, name: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_lists_its_first_level_with_sizes() {
+        let below = [
+            ("secrets", true, 4096),
+            ("secrets/signing.key", false, 60),
+            ("synapse", true, 4096),
+            ("synapse/media_store", true, 4096),
+            ("synapse/media_store/a", false, 1000),
+            ("matrix.toml", false, 90),
+        ];
+        let found = entries(below.iter().map(|(path, folder, bytes)| (Path::new(path), *folder, *bytes)));
+        let shown: Vec<(&str, bool)> =
+            found.iter().map(|entry| (entry.name.as_str(), entry.folder)).collect();
+        assert_eq!(shown, [("matrix.toml", false), ("secrets", true), ("synapse", true)]);
+        assert_eq!(found.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [90, 60, 1000]);
+    }
 
     #[test]
     fn what_an_operator_names_is_found_and_nothing_else() {

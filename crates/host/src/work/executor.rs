@@ -49,6 +49,7 @@ pub fn run(
     allowed: Risk,
     listener: &dyn Listener,
 ) -> Result<Ended, Failure> {
+    journal.planned(plan.steps())?;
     let by_id: BTreeMap<ResourceId, &dyn Resource> = resources.iter().map(|r| (r.id(), r.as_ref())).collect();
     let mut schedule = Schedule::new(resources);
     let settled: BTreeSet<&ResourceId> = plan

@@ -80,6 +80,24 @@ impl Printable for BackedUp<'_> {
     }
 }
 
+/// What stands in a folder of a snapshot.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct StoredFiles {
+    pub entries: Vec<take::StoredEntry>,
+}
+
+impl Printable for StoredFiles {
+    fn words(&self) -> Wording {
+        let mut words = Wording::default();
+        for take::StoredEntry { name, folder, bytes: size } in &self.entries {
+            let slash = if *folder { "/" } else { "" };
+            words.data(format!("{:>10}  {}{slash}", bytes(*size), harmless(name)));
+        }
+        words
+    }
+}
+
 /// A snapshot, and where it is.
 #[derive(Serialize)]
 pub struct StoredSnapshot<'a> {

@@ -8,6 +8,7 @@ use matrix_podman_core::{
 use crate::{
     error::Error,
     output::{BOLD, styled},
+    site::as_domain,
 };
 
 /// Who is asked.
@@ -28,6 +29,9 @@ const ACCESS: [(&str, &str); 4] = [
     ),
     ("Nginx Proxy Manager", "ports 80 and 443 of your router lead to it; it is set up by this program"),
 ];
+
+/// What stands in front of the domain in the name of the server.
+const HOST: &str = "matrix.";
 
 /// Asks for what `given` leaves open; all that was chosen. What each answer makes of the config
 /// is checked before the next question.
@@ -79,14 +83,29 @@ impl Talk<'_> {
             let Some(answer) = self.person.ask("Your domain: ")? else {
                 return Err(Error::usage("no domain was given", "add --domain YOUR.DOMAIN"));
             };
-            match Domain::parse(answer.trim()) {
+            let typed = as_domain(&answer);
+            match Domain::parse(&typed) {
                 Ok(domain) => {
+                    if domain.as_str() != typed {
+                        self.person.say(&format!("  In DNS, and in user ids, that is {domain}."));
+                    }
+                    let domain = self.without_host(domain)?;
                     self.chosen.insert(0, Override::new("domain", domain.as_str(), "domain"));
                     return Ok(());
                 }
                 Err(why) => self.person.say(&format!("  {why}")),
             }
         }
+    }
+
+    /// The domain itself, where somebody typed the server's name.
+    fn without_host(&mut self, typed: Domain) -> Result<Domain, Error> {
+        let below = typed.as_str().strip_prefix(HOST);
+        let Some(domain) = below.and_then(|rest| Domain::parse(rest).ok()) else { return Ok(typed) };
+        self.person
+            .say(&format!("  1) {domain}: the server is matrix.{domain}, the web client chat.{domain}"));
+        self.person.say(&format!("  2) {typed}: the server is matrix.{typed}, the web client chat.{typed}"));
+        Ok(if self.choose("Which domain is meant [1]: ", 2)? == 2 { typed } else { domain })
     }
 
     /// The one decision that can never be changed.
@@ -270,6 +289,31 @@ mod tests {
             ["can never be changed", "starting over", "nothing is opened", "a broken disk takes all"]
         {
             assert!(person.shown.contains(consequence), "{consequence}: {}", person.shown);
+        }
+    }
+
+    #[test]
+    fn a_domain_is_taken_as_people_type_it() {
+        let domain = |answers: &[&'static str]| {
+            let (person, config) = talk(answers, Vec::new());
+            (config.unwrap().domain.to_string(), person.shown)
+        };
+        for typed in ["Family.Home.Arpa", " family.home.arpa. ", "https://family.home.arpa/"] {
+            let typed: &'static str = typed;
+            assert_eq!(domain(&[typed]).0, "family.home.arpa", "{typed}");
+        }
+        let (name, shown) = domain(&["Müller.home.arpa"]);
+        assert_eq!(name, "xn--mller-kva.home.arpa");
+        assert!(shown.contains("that is xn--mller-kva.home.arpa"), "{shown}");
+        let (name, shown) = domain(&["matrix.family.home.arpa"]);
+        assert_eq!(name, "family.home.arpa");
+        assert!(shown.contains("the server is matrix.matrix.family.home.arpa"), "{shown}");
+        assert_eq!(domain(&["matrix.family.home.arpa", "2"]).0, "matrix.family.home.arpa");
+        // Nothing is left to ask about.
+        assert_eq!(domain(&["chat.home.arpa"]).0, "chat.home.arpa");
+        for wrong in ["", "two words.home.arpa", "family"] {
+            let wrong: &'static str = wrong;
+            assert_eq!(domain(&[wrong, "family.home.arpa"]).0, "family.home.arpa", "{wrong:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod token;
 pub mod user;
 
+mod password;
 mod text;
 
 use std::path::Path;

@@ -2,21 +2,24 @@
 
 mod words;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use matrix_podman_core::people::{Answer, Call, NewUser, Password, Person, UserId};
-use matrix_podman_host::failure::Failure;
+use matrix_podman_core::{
+    missing::StillMissing,
+    name::Localpart,
+    people::{Answer, Call, NewUser, Person, UserId},
+};
 
 use self::words::{
     AccountAdded, AccountTold, ListedAccounts, ListedDevices, LoggedOut, OneAccount, OurAccount,
     ServiceAccountEnded, ShownAccount, ShownDevice,
 };
-use super::{AdminApi, unexpected};
+use super::{AdminApi, password, unexpected};
 use crate::{
     args::{Named, User, UserAdd, UserDeactivate, UserList, UserLogout, UserServiceAccount, UserSetPassword},
     commands::OK,
     error::Error,
-    output::{NameToType, Otherwise, RED, Reporter, piped_line, styled},
+    output::{NameToType, Otherwise, RED, Reporter, styled},
 };
 
 pub fn run(config: Option<&Path>, user: &User, out: &Reporter) -> Result<u8, Error> {
@@ -86,16 +89,36 @@ fn change(
 }
 
 fn add(admin: &AdminApi, args: &UserAdd, out: &Reporter) -> Result<u8, Error> {
+    let id = id(admin, &args.name)?;
+    let localpart = Localpart::parse(id.localpart())
+        .map_err(|why| Error::usage(why.to_string(), "nothing was changed; choose another name"))?;
+    // What cannot be is said before somebody thinks of a password.
+    if is_taken(admin, &id)? {
+        return Err(Error::usage(
+            format!("{id} exists already"),
+            "`matrix-podman user list --all` shows every name that was ever used",
+        ));
+    }
     let new = NewUser {
-        localpart: args.name.clone(),
-        password: password(admin, args.password_file.as_deref(), out)?,
+        localpart,
+        password: password::choose(least(admin), &id, args.password_file.as_deref(), out)?,
         admin: args.admin,
         display_name: args.display_name.clone(),
     };
     admin.ask(&Call::Add(new))?;
-    let id = UserId::of(&args.name, &admin.world.site().config.server_name);
-    out.report(&AccountAdded { user_id: id, admin: args.admin })?;
+    out.report(&AccountAdded {
+        user_id: id,
+        admin: args.admin,
+        missing: StillMissing::access(&admin.world.site().config),
+    })?;
     OK
+}
+
+fn is_taken(admin: &AdminApi, id: &UserId) -> Result<bool, Error> {
+    match admin.ask(&Call::List { part: Some(id.localpart().to_owned()), deactivated: true })? {
+        Answer::Accounts(accounts) => Ok(accounts.iter().any(|account| account.id == *id)),
+        other => Err(unexpected(&other)),
+    }
 }
 
 fn list(admin: &AdminApi, args: &UserList, out: &Reporter) -> Result<u8, Error> {
@@ -120,7 +143,7 @@ fn show(admin: &AdminApi, args: &Named, out: &Reporter) -> Result<u8, Error> {
 
 fn set_password(admin: &AdminApi, args: &UserSetPassword, out: &Reporter) -> Result<u8, Error> {
     let user = id(admin, &args.name)?;
-    let password = password(admin, args.password_file.as_deref(), out)?;
+    let password = password::choose(least(admin), &user, args.password_file.as_deref(), out)?;
     admin.ask(&Call::SetPassword { user: user.clone(), password, keep_devices: args.keep_devices })?;
     let text = if args.keep_devices {
         "has the new password; their devices stay logged in"
@@ -193,27 +216,7 @@ fn service_account(admin: &AdminApi, args: &UserServiceAccount, out: &Reporter) 
     OK
 }
 
-/// The password: from a file, from standard input, or asked twice.
-fn password(admin: &AdminApi, file: Option<&Path>, out: &Reporter) -> Result<Password, Error> {
-    let text = match file {
-        Some(file) if file != Path::new("-") => {
-            let text = fs::read_to_string(file).map_err(|e| {
-                Error::usage(format!("cannot read {}: {e}", file.display()), "name another file")
-            })?;
-            text.lines().next().unwrap_or_default().to_owned()
-        }
-        None if out.can_ask() => {
-            let first = out.ask_secret("Password: ")?;
-            if first != out.ask_secret("Once more: ")? {
-                return Err(Error::usage("the two passwords differ", "try again; nothing was changed"));
-            }
-            first
-        }
-        _ => piped_line().map_err(|e| Failure::new("read the password", e))?,
-    };
-    // The same that Synapse asks of those who choose one themselves.
-    let least =
-        usize::try_from(admin.world.site().config.synapse.password_min_length.get()).unwrap_or(usize::MAX);
-    Password::with_at_least(least, &text)
-        .map_err(|why| Error::usage(why.to_string(), "nothing was changed; try another"))
+/// What Synapse asks of those who choose a password themselves.
+fn least(admin: &AdminApi) -> usize {
+    usize::try_from(admin.world.site().config.synapse.password_min_length.get()).unwrap_or(usize::MAX)
 }

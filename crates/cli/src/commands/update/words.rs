@@ -1,6 +1,6 @@
 //! What `update` and `rollback` say.
 
-use matrix_podman_core::update::{Generation, Outcome, Precaution, Undo};
+use matrix_podman_core::update::{Generation, Outcome, Precaution, Undo, is_downgrade};
 use matrix_podman_host::{
     decide::update::names,
     work::update::{Change, Proposal, Report as Done},
@@ -69,7 +69,11 @@ impl Printable for UpdateProposed<'_> {
     fn words(&self) -> Wording {
         let mut words = Wording::default();
         for Versions { service, from, to } in &self.changes {
-            let note = if from == to { " (the same version, made of newer packages)" } else { "" };
+            let note = match () {
+                () if from == to => " (the same version, made of newer packages)",
+                () if is_downgrade(from, to) => " (a downgrade: older than what runs)",
+                () => "",
+            };
             words.say(format!("  {:<12} {from} → {to}{note}", styled(BOLD, service)));
         }
         words.say(match (self.undo, &self.proposal.restore) {
@@ -94,6 +98,12 @@ impl Printable for UpdateProposed<'_> {
         }
         words
     }
+}
+
+/// What is asked before it is done.
+pub fn question(proposal: &Proposal) -> &'static str {
+    let older = |change: &Change| is_downgrade(&change.from.version, &change.to.version);
+    if proposal.changes.iter().any(older) { "Go back to an older version?" } else { "Do this?" }
 }
 
 /// What a rollback loses.
@@ -281,6 +291,17 @@ mod tests {
         assert!(
             matches!(&words[0], Heard::Beside(line) if line.ends_with("(the same version, made of newer packages)"))
         );
+    }
+
+    #[test]
+    fn a_downgrade_is_called_one() {
+        let older = proposal("1.163.2", "1.99.0", Undo::Image);
+        let words = heard(&UpdateProposed::of(&older));
+        assert!(
+            matches!(&words[0], Heard::Beside(line) if line.ends_with("(a downgrade: older than what runs)"))
+        );
+        assert_eq!(question(&older), "Go back to an older version?");
+        assert_eq!(question(&proposal("1.1", "1.2", Undo::Image)), "Do this?");
     }
 
     #[test]

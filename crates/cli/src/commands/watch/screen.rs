@@ -115,6 +115,7 @@ fn status(frame: &mut Frame<'_>, model: &Model, paint: &Paint, area: Rect) {
         return;
     };
     let mut lines = vec![Line::raw(format!(" {}", harmless(&shown.status.guest_line()))), Line::raw("")];
+    lines.extend(shown.first_rows().iter().map(|row| row_line(row, paint, area.width)));
     for (index, service) in shown.status.services.iter().enumerate() {
         let chosen = index == model.chosen;
         let mut line = vec![
@@ -212,6 +213,7 @@ mod tests {
             name,
             state: "running".to_owned(),
             health,
+            stopped: None,
             restarts: Some(restarts),
             memory: Some(memory),
             held: None,
@@ -276,7 +278,7 @@ mod tests {
                 last: None,
             }],
             found: LastFound {
-                doctor: Some(Found { at: 10_000 - 7200, wrong: Vec::new(), unknown: 0 }),
+                doctor: Some(Found { at: 10_000 - 7200, wrong: Vec::new(), unknown: 0, overtaken: false }),
                 verify: None,
             },
             problem: None,

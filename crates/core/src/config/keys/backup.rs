@@ -19,7 +19,7 @@ super::keys! {
         doc: "Where backups are written to: a folder on the machine, `sftp:HOST:/FOLDER`, `s3:https://HOST/BUCKET/FOLDER` \
               or `rclone:REMOTE:FOLDER`. A folder is best on another disk than the guest's. The guest cannot reach any of \
               them, so whoever breaks into the guest cannot destroy the backups.",
-        init: false,
+        init: true,
     };
     SCHEDULE: Key<Schedule> = Key {
         path: "backup.schedule",
@@ -28,7 +28,7 @@ super::keys! {
         example: r#""Mon,Thu 02:15""#,
         doc: "When the machine makes a backup automatically, by its own clock, and then removes what need not be kept. `up` makes a \
               timer for it; where there is no systemd, a line for cron.",
-        init: false,
+        init: true,
     };
     DRILL: Key<Schedule> = Key {
         path: "backup.drill",

@@ -122,10 +122,12 @@ fn every_line_of_init_can_be_uncommented() {
         })
         .collect();
     let all = Config::parse(&uncommented, "matrix.toml").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    // Only what has no default differs: the guest's disk, the TURN server, the edge, who is told.
+    // Only what has no default differs: the guest's disk, the TURN server, the edge, backups, who is told.
     let notify = crate::config::Notify::default();
     let guest = crate::config::Guest { disk: None, ..all.guest.clone() };
-    assert_eq!(Config { guest, turn: None, edge: crate::config::Edge::default(), notify, ..all }, config);
+    let backup = crate::config::Backup { repositories: Vec::new(), ..all.backup.clone() };
+    let edge = crate::config::Edge::default();
+    assert_eq!(Config { guest, turn: None, edge, notify, backup, ..all }, config);
     insta::assert_snapshot!(text);
 }
 

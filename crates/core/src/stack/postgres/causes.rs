@@ -29,7 +29,7 @@ fn broken(case: &dyn RoomCase) -> Found {
         return Ok(Some((
             "PostgreSQL has no room to write.".to_owned(),
             last_words(std::slice::from_ref(line)),
-            Mend::Type(format!("{} shows which disk is full", case.in_guest("df -h"))),
+            Mend::Type(format!("{}   # which disk is full", case.in_guest("df -h"))),
         )));
     }
     let words: [(&str, &str, Mend); 3] = [

@@ -1,7 +1,10 @@
 //! What `user` says.
 
 use anstyle::Style;
-use matrix_podman_core::people::{Account, Device, Millis, State, UserId};
+use matrix_podman_core::{
+    missing::StillMissing,
+    people::{Account, Device, Millis, State, UserId},
+};
 use serde::Serialize;
 
 use crate::{
@@ -34,12 +37,21 @@ impl Printable for AccountTold<'_> {
 pub struct AccountAdded {
     pub user_id: UserId,
     pub admin: bool,
+    /// What keeps them out.
+    #[serde(skip)]
+    pub missing: Option<StillMissing>,
 }
 
 impl Printable for AccountAdded {
     fn words(&self) -> Wording {
         let role = if self.admin { "an administrator" } else { "a user" };
-        Wording::saying(format!("{} {} is {role} now and can log in.", styled(GREEN, "✓"), self.user_id))
+        let mut words = Wording::default();
+        words.say(format!("{} {} is {role} now and can log in.", styled(GREEN, "✓"), self.user_id));
+        if let Some(missing) = self.missing {
+            words.say(missing.words());
+            words.say(format!("next: {}", missing.command()));
+        }
+        words
     }
 }
 
