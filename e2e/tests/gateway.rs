@@ -318,6 +318,29 @@ fn main() -> ExitCode {
         lab.unset("web");
         lab.up();
     });
+    s.test("a config that HAProxy refuses changes nothing, and doctor names it", || {
+        // One that refuses whatever it is to try.
+        let fake = "#!/bin/sh\n[ -z \"$GATEWAY_TRIAL\" ] || { echo 'no such config' >&2; exit 1; }\n\
+                    exec /usr/sbin/haproxy \"$@\"\n";
+        let drop_in = "/etc/containers/systemd/gateway.container.d/fake.conf";
+        guest.write("/root/haproxy", fake);
+        guest.sh("chmod 755 /root/haproxy; mkdir -p /etc/containers/systemd/gateway.container.d").ok();
+        guest.write(drop_in, "[Container]\nVolume=/root/haproxy:/usr/local/sbin/haproxy:ro\n");
+        guest.sh("systemctl daemon-reload").ok();
+        restart(&lab, "gateway");
+        let (running, conf) = (guest.incarnation("gateway"), guest.read("/opt/matrix/gateway/haproxy.cfg"));
+        lab.set("[edge]", "proxies", "[\"192.0.2.7/32\"]");
+        lab.run(&["up", "--yes"]).exits(1).says("no such config");
+        assert_eq!(guest.incarnation("gateway"), running);
+        assert_eq!(guest.read("/opt/matrix/gateway/haproxy.cfg"), conf);
+        assert_eq!(ask(&format!("{url}/_matrix/client/versions"), &[]).0, 200);
+        lab.run(&["doctor"]).says("The gateway refused its new config");
+        guest.sh(&format!("rm {drop_in}; systemctl daemon-reload")).ok();
+        restart(&lab, "gateway");
+        lab.up();
+        assert!(guest.read("/opt/matrix/gateway/haproxy.cfg").contains("192.0.2.7"));
+        lab.run(&["doctor"]).ok();
+    });
     s.test("it comes back with the guest", || {
         guest.shut_down();
         guest.start();
