@@ -92,7 +92,7 @@ fn main() -> ExitCode {
                 ));
                 if count.text() == "0" { Ok(()) } else { Err(count.text().to_owned()) }
             });
-            let plan = lab.run(&["plan"]).ok();
+            let plan = lab.run(&["plan", "--diff"]).ok();
             assert!(plan.stdout.contains("machine/updates"), "{}", plan.evidence());
             // The same config as the timer's, wherever that is on this machine.
             let config =

@@ -393,7 +393,7 @@ fn drifted(s: &mut Scenario, site: &Site) {
                 json!(false);
             account.settings.get_mut("always_use_https").unwrap()["value"] = json!("off");
         }
-        let plan = site.run(&["plan", "--exit-code"]).exits(3);
+        let plan = site.run(&["plan", "--exit-code", "--diff"]).exits(3);
         for words in [
             "- block_exploits: true",
             "+ block_exploits: false",
@@ -413,7 +413,7 @@ fn drifted(s: &mut Scenario, site: &Site) {
             host["meta"] = json!({"nginx_online": true, "nginx_err": null});
             host["forward_port"] = json!(9999);
         }
-        site.run(&["plan"])
+        site.run(&["plan", "--diff"])
             .ok()
             .says("is taken over")
             .says("- forward_port: 9999")
@@ -645,9 +645,10 @@ fn refused(s: &mut Scenario, site: &Site) {
         let (before, rest) = config.split_once("[edge.cloudflare]").unwrap();
         let npm = rest.split_once("[edge.npm]").unwrap().1;
         site.lab.write("npm-only.toml", &format!("{before}\n[edge.npm]{npm}"));
-        let asked = site
-            .lab
-            .on_terminal(&["plan", "--config", "npm-only.toml"], &[("Code for admin@home.arpa", "123456")]);
+        let asked = site.lab.on_terminal(
+            &["plan", "--diff", "--config", "npm-only.toml"],
+            &[("Code for admin@home.arpa", "123456")],
+        );
         assert!(asked.ok().stdout.contains("edge/npm/access: NPM 2.15.1"));
         site.npm.state().options.code = None;
         site.settled();

@@ -87,7 +87,7 @@ impl Site {
     /// Nothing is to be done in NPM, whatever else there is on this machine.
     #[track_caller]
     fn settled(&self) {
-        let plan = self.run(&["plan"]).ok();
+        let plan = self.run(&["plan", "--diff"]).ok();
         assert!(!plan.stdout.contains("[edge/"), "{}", plan.evidence());
         assert!(plan.stdout.contains("edge/npm/client: NPM leads"), "{}", plan.evidence());
     }

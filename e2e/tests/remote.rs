@@ -197,7 +197,7 @@ fn plain_lxc(s: &mut Scenario, site: &Site) {
         let status = site.run(&["status", "--json"]).ok().json();
         assert_eq!(status["guest"]["backend"], "lxc");
         with("memory = \"2G\"\n");
-        site.run(&["plan", "--exit-code"]).exits(3).says("memory");
+        site.run(&["plan", "--exit-code", "--diff"]).exits(3).says("memory");
         site.run(&["destroy", "--yes"]).ok();
         assert!(!site.lab.guest().exists());
     });

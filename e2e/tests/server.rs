@@ -148,7 +148,7 @@ fn used(s: &mut Scenario, lab: &Lab) {
         let before = lab.config();
         lab.run(&["set", "synapse.url_previews", "false"])
             .ok()
-            .says("- url_preview_enabled: true")
+            .says("Check and change homeserver.yaml")
             .says("`matrix-podman up` does this");
         let after = lab.config();
         let added: Vec<&str> = after.lines().filter(|line| !before.lines().any(|l| l == *line)).collect();
@@ -443,7 +443,7 @@ fn changed(s: &mut Scenario, lab: &Lab) {
         let anna = lab.user("anna", PASSWORD);
         let before = incarnations(&guest);
         lab.set("[synapse]", "max_upload_size", "\"64M\"");
-        lab.run(&["plan", "--exit-code"])
+        lab.run(&["plan", "--exit-code", "--diff"])
             .exits(3)
             .says("- max_upload_size: 200M")
             .says("+ max_upload_size: 64M");
@@ -485,7 +485,7 @@ fn changed(s: &mut Scenario, lab: &Lab) {
     s.test("what was changed by hand in the guest is put right", || {
         let before = incarnations(&guest);
         guest.sh("echo '# mine' >> /etc/sysctl.d/99-hardening.conf; systemctl stop redis.service").ok();
-        lab.run(&["plan", "--exit-code"]).exits(3).says("99-hardening.conf").says("- # mine");
+        lab.run(&["plan", "--exit-code", "--diff"]).exits(3).says("99-hardening.conf").says("- # mine");
         lab.up();
         lab.healthy();
         assert_eq!(changed_services(&before, &incarnations(&guest)), ["redis"]);

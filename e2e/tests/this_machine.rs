@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         let status = run(&["status", "--json"]).ok().json();
         assert_eq!(status["guest"]["backend"], "this-machine");
         with("\n[synapse]\nmax_upload_size = \"60M\"\n");
-        run(&["plan", "--exit-code"]).exits(3).says("60M");
+        run(&["plan", "--exit-code", "--diff"]).exits(3).says("60M");
         run(&["up", "--yes"]).ok().says("is up.");
         assert!(guest.read("/opt/matrix/synapse/homeserver.yaml").contains("60M"));
         // What is typed on the machine counts as much.

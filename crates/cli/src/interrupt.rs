@@ -53,6 +53,9 @@ fn set(words: Option<String>) {
 fn words(command: &str) -> String {
     match command {
         UP => "\nStopped. Nothing is lost; `matrix-podman up` continues.".to_owned(),
-        other => format!("\nStopped. Nothing is lost; `matrix-podman {other}`, typed as before, continues."),
+        // Of the others some go on when they are typed again, and some would do something else.
+        _ => {
+            "\nStopped. `matrix-podman status` says how the server is, and what goes on from here.".to_owned()
+        }
     }
 }

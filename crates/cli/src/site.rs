@@ -208,7 +208,7 @@ fn locate_in(
     if let Some(domain) = domain {
         // A domain that no site here has is a new site; one that is none is told of
         // by whoever reads the config that it would make.
-        let Ok(domain) = Domain::parse(domain) else { return Ok(None) };
+        let Ok(domain) = Domain::parse(&as_domain(domain)) else { return Ok(None) };
         return Ok(config_of(&sites.join(domain.as_str())));
     }
     let mut known = known_sites(sites)?;

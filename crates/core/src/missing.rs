@@ -54,7 +54,9 @@ impl StillMissing {
     /// For a person, with what follows from it.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Access => "nobody can reach it yet: only this machine reaches the guest",
+            Self::Access => {
+                "nobody can reach it yet: only this machine reaches the guest (a proxy on it? name it in edge.proxies)"
+            }
             Self::Backups => "no backups: a broken disk takes everything",
         }
     }

@@ -1,5 +1,5 @@
-//! Services that the operator stopped: an empty file for each, on the side that
-//! `stop` was typed on, and as old as that is. `start`, `restart` and `up` remove it.
+//! Services that the operator stopped: an empty file for each in the guest, as old as that is.
+//! Whatever starts the service removes it, and so does the guest's next boot.
 
 use crate::{
     fact::Side,
@@ -10,16 +10,20 @@ use crate::{
 };
 
 /// The file that says so.
-pub fn file(site: &str, service: ServiceId) -> AbsPath {
-    layout::machine_state(site).join(&format!("stopped-{service}"))
+pub fn file(service: ServiceId) -> AbsPath {
+    AbsPath::known(format!("/run/matrix-stopped-{service}"))
 }
 
 /// How long ago the operator stopped a service that does not run, in seconds. A service
 /// that systemd starts or restarts, or that failed at it, is away for another reason.
-pub fn since(site: &str, service: ServiceId, seen: &Observed) -> Seen<Option<u64>> {
-    let (file, unit) = (file(site, service), service.unit());
-    let (file, units) = (seen.file(Side::Machine, &file), seen.units(Side::Guest, [unit.as_str()]));
-    let Some(file) = file? else { return Ok(None) };
+pub fn since(service: ServiceId, seen: &Observed) -> Seen<Option<u64>> {
+    let unit = service.unit();
+    let Some(file) = seen.file(Side::Guest, &file(service))? else { return Ok(None) };
+    let (held, units) = (seen.meta(Side::Guest, &layout::hold()), seen.units(Side::Guest, [unit.as_str()]));
+    if held?.is_some() {
+        // What was cut off keeps services from starting, whoever stopped them before.
+        return Ok(None);
+    }
     let is_away = units?
         .get(&unit)
         .is_some_and(|unit| unit.restarts == 0 && ["inactive", "failed"].contains(&unit.active.as_str()));
@@ -51,12 +55,12 @@ mod tests {
         });
         let unit = UnitState { active: active.to_owned(), restarts, ..UnitState::default() };
         let mut seen = Observed::default();
-        let site = "a.example";
-        seen.insert(Side::Machine, Fact::File(super::file(site, service)), Answer::Known(Value::File(file)));
+        seen.insert(Side::Guest, Fact::File(super::file(service)), Answer::Known(Value::File(file)));
+        seen.insert(Side::Guest, Fact::Meta(layout::hold()), Answer::Known(Value::File(None)));
         let units = BTreeMap::from([(service.unit(), unit)]);
         let asked = Fact::Units([service.unit()].into());
         seen.insert(Side::Guest, asked, Answer::Known(Value::Units(units)));
-        since(site, service, &seen).unwrap()
+        since(service, &seen).unwrap()
     }
 
     #[test]

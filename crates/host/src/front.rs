@@ -4,7 +4,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::unix::{fs::FileTypeExt as _, net::UnixStream},
     path::Path,
     time::{Duration, Instant, SystemTime},
 };
@@ -28,10 +28,10 @@ use crate::{
     progress::{Saying, Sink},
 };
 
-/// It answers at once, or hangs.
+/// It answers at once, or hangs: all of an answer has this long.
 const ANSWERS: Duration = Duration::from_secs(5);
 /// The longest answer that is read.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
 /// How long is waited for requests that a service works on before it is stopped: uploads take a while.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// How long between two looks at them.
@@ -40,14 +40,28 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 fn ask(front: &Front, command: &str) -> Result<String, Failure> {
     let control = front.control();
     let ask = || {
+        // Its folder is the gateway's own: a link there could lead to anybody's socket.
+        if !file::meta(Path::new(control.as_str()))?.file_type().is_socket() {
+            return Err(std::io::Error::other("it is no socket"));
+        }
+        let until = Instant::now() + ANSWERS;
         let mut socket = UnixStream::connect(control.as_str())?;
-        socket.set_read_timeout(Some(ANSWERS))?;
         socket.set_write_timeout(Some(ANSWERS))?;
         socket.write_all(command.as_bytes())?;
         socket.shutdown(Shutdown::Write)?;
-        let mut said = String::new();
-        socket.take(LONGEST).read_to_string(&mut said)?;
-        Ok::<_, std::io::Error>(said)
+        let (mut said, mut part) = (Vec::new(), [0; 4096]);
+        while said.len() < LONGEST {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+            socket.set_read_timeout(Some(left))?;
+            match socket.read(&mut part)? {
+                0 => break,
+                count => said.extend_from_slice(&part[..count]),
+            }
+        }
+        String::from_utf8(said).map_err(std::io::Error::other)
     };
     ask().doing(|| format!("ask the gateway at {control}"))
 }
@@ -131,9 +145,18 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Holds requests to `service` and to all that cannot serve without it.
+    pub(crate) fn of_those_that_need(service: ServiceId, sink: &Sink) -> Vec<Self> {
+        let needs = |id: &ServiceId| *id == service || stack::room(*id).needs().contains(&service);
+        ServiceId::ALL.into_iter().filter(needs).filter_map(|id| Self::begin(id, sink)).collect()
+    }
+
     /// Holds requests to `service`, and waits a little for those that it works on. Nothing where nothing stands
     /// before it; a hold that fails is said, and is no reason not to go on.
     pub(crate) fn begin(service: ServiceId, sink: &Sink) -> Option<Self> {
+        if stack::room(service).front().is_some() {
+            return None;
+        }
         let front = stack::fronts().find(|front| is_there(front))?;
         let held = behind(front, service)
             .and_then(|all| if all.is_empty() { Ok(None) } else { Self::on(front, service).map(Some) });

@@ -11,7 +11,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -99,6 +99,17 @@ pub struct Unfinished {
     pub acts: Vec<String>,
 }
 
+/// Where the entries before those of `path` are.
+fn older(path: &Path) -> PathBuf {
+    path.with_extension("old.jsonl")
+}
+
+/// Sets the journal of a server that is gone aside: what failed there says nothing of the next one.
+pub fn set_aside(path: &Path) {
+    // Where there is none, there is nothing to set aside.
+    let _ = std::fs::rename(path, older(path));
+}
+
 impl Journal {
     /// Opens the journal at `path` for a run of `command`; also says what the
     /// run before left unfinished.
@@ -112,7 +123,7 @@ impl Journal {
             Err(_) => None,
         };
         if std::fs::metadata(path).is_ok_and(|m| m.len() > KEEP) {
-            std::fs::rename(path, path.with_extension("old.jsonl")).doing(doing)?;
+            std::fs::rename(path, older(path)).doing(doing)?;
         }
         let mut file =
             OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path).doing(doing)?;

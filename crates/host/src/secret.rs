@@ -158,7 +158,8 @@ fn random_word() -> Result<String, Failure> {
 pub fn offered_password(least: usize) -> Result<String, Failure> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bytes: [u8; 256] = random()?;
-    let groups = least.div_ceil(5).clamp(4, bytes.len() / 4);
+    // Each but the last has a dash behind it.
+    let groups = least.saturating_add(1).div_ceil(5).clamp(4, bytes.len() / 4);
     let groups: Vec<String> = bytes
         .chunks(4)
         .take(groups)

@@ -18,7 +18,7 @@ fn merged(lab: &Lab) {
     let before = incarnations(&guest);
     lab.set("[synapse.extra]", "enable_set_displayname", "false");
     lab.set("[web.extra]", "default_theme", "\"dark\"");
-    lab.run(&["plan", "--exit-code"])
+    lab.run(&["plan", "--exit-code", "--diff"])
         .exits(3)
         .says("+ enable_set_displayname: false")
         .says("+   \"default_theme\": \"dark\"");

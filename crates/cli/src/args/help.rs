@@ -85,8 +85,17 @@ const EXAMPLES: [(&str, &str); 59] = [
 ];
 
 /// Commands that lose something: nobody is led to them by a slip.
-const DESTROYS: [&str; 8] =
-    ["destroy", "deactivate", "delete", "prune", "remove", "rollback", "remove-snapshot", "logout"];
+const DESTROYS: [&str; 9] = [
+    "destroy",
+    "uninstall",
+    "deactivate",
+    "delete",
+    "prune",
+    "remove",
+    "rollback",
+    "remove-snapshot",
+    "logout",
+];
 
 /// The whole command line with its groups.
 pub(super) fn grouped(command: Command) -> Command {
@@ -137,8 +146,11 @@ pub fn harmless(mut error: clap::Error) -> clap::Error {
         Some(ContextValue::String(name)) if DESTROYS.contains(&name.as_str()) => Vec::new(),
         _ => return error,
     };
-    let kept = if kept.is_empty() { ContextValue::None } else { ContextValue::Strings(kept) };
-    error.insert(ContextKind::SuggestedSubcommand, kept);
+    if kept.is_empty() {
+        error.remove(ContextKind::SuggestedSubcommand);
+    } else {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(kept));
+    }
     error
 }
 
@@ -219,7 +231,16 @@ mod tests {
             harmless(args::command().try_get_matches_from(words).unwrap_err()).to_string()
         };
         assert!(told("statsu").contains("'status'"), "{}", told("statsu"));
-        for line in ["destory", "destro", "user deactivat anna", "prun", "token delet word", "rolback"] {
+        for line in [
+            "install",
+            "reinstall",
+            "destory",
+            "destro",
+            "user deactivat anna",
+            "prun",
+            "token delet word",
+            "rolback",
+        ] {
             let told = told(line);
             let tip = told.lines().find(|line| line.contains("similar")).unwrap_or_default();
             assert!(!DESTROYS.iter().any(|name| tip.contains(name)), "{line}: {told}");

@@ -8,7 +8,10 @@ use matrix_podman_core::{
 use matrix_podman_host::failure::Failure;
 use serde::{Serialize, Serializer};
 
-use super::up::{self, HereUrl, as_json};
+use super::{
+    runs,
+    up::{self, HereUrl, as_json},
+};
 use crate::{
     error::Error,
     output::{Printable, Reporter, Wording},
@@ -36,7 +39,7 @@ pub fn run(config: Option<&Path>, out: &Reporter) -> Result<u8, Error> {
     let site = world.site();
     let here = world.look(&mut Observed::default(), |seen| up::addresses(site, seen))?;
     let config = &site.config;
-    let found = Addresses { here, public: stack::endpoints(config), missing: StillMissing::access(config) };
+    let found = Addresses { here, public: stack::endpoints(config), missing: runs::missing_access(&world) };
     if found.here.is_none() && out.is_for_person() {
         return Err(Failure::new(
             "tell the addresses",

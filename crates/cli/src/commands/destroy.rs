@@ -4,6 +4,7 @@ use std::path::Path;
 
 use matrix_podman_core::resource::Takedown;
 use matrix_podman_host::{
+    journal,
     lock::{LockHolder, RunLock},
     progress::Event,
     work::destroy,
@@ -66,6 +67,7 @@ pub fn run(config: Option<&Path>, args: &args::Destroy, out: &Reporter) -> Resul
         destroy::destroy(&world, &said)?;
     }
     site::forget(world.site());
+    journal::set_aside(&site::state_folder(world.site()).join("journal.jsonl"));
     out.report(&Destroyed { event: "destroyed", site: &site_name, guest: &name, was_there: true })?;
     super::OK
 }

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use matrix_podman_core::{
     missing::StillMissing,
     plan::Plan,
-    resource::{ResourceId, is_outside},
+    resource::{ResourceId, Site, is_outside},
     status::{Row, Tone},
 };
 use matrix_podman_host::{
@@ -17,14 +17,30 @@ use crate::{output::one_line, site};
 
 /// What this machine knows of the runs on the server of `world`.
 pub fn of(world: &World) -> SiteRuns {
-    SiteRuns::of(&site::state_folder(world.site()))
+    let mut runs = SiteRuns::of(&site::state_folder(world.site()));
+    if !is_outside(world.site()) {
+        // The machine's `up`s are not in the guest's journal, so one there may be long overcome.
+        runs.failed = None;
+    }
+    runs
 }
 
 /// What the server still lacks, once there is one, on the side that can tell.
 pub fn missing(world: &World) -> Vec<StillMissing> {
     let site = world.site();
-    let is_there = is_outside(site) && site::original(site).is_some();
-    if is_there { StillMissing::of(&site.config) } else { Vec::new() }
+    let is_there = site::original(site).is_some();
+    if is_there { missing_of(site) } else { Vec::new() }
+}
+
+/// What the server of `site` lacks, on the side that can tell: the guest's copy of the config says
+/// nothing of the way in.
+pub fn missing_of(site: &Site) -> Vec<StillMissing> {
+    if is_outside(site) { StillMissing::of(&site.config) } else { Vec::new() }
+}
+
+/// What keeps people out, on the side that can tell.
+pub fn missing_access(world: &World) -> Option<StillMissing> {
+    missing_of(world.site()).into_iter().find(|missing| *missing == StillMissing::Access)
 }
 
 /// The line of `status`.

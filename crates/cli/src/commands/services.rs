@@ -1,20 +1,20 @@
 //! `restart`, `stop`, `start`: services, in the order in which they need each
 //! other, and waited for.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use matrix_podman_core::{
     effect::{Effect, Local},
+    fact::Side,
     name::{Mode, Owner},
-    resource::Site,
     service::Service,
     size::Seconds,
     stack, stopped,
 };
 use matrix_podman_host::{
-    file,
     lock::{LockHolder, RunLock},
     progress::told,
+    world::World,
 };
 
 use crate::{args, error::Error, output::Reporter, site};
@@ -82,17 +82,22 @@ pub fn act(config: Option<&Path>, named: &[Service], verb: Verb, out: &Reporter)
         told(listener.as_ref(), service.name(), &verb.sentence(service), |sink| {
             world.apply(&verb.effect(service), sink)
         })?;
-        note(world.site(), service, verb == Verb::Stop);
+        if verb == Verb::Stop {
+            note_stopped(&world, service);
+        }
     }
     Ok(())
 }
 
-/// Notes for `status` and `doctor` that the operator stopped a service, or that it is to
-/// run again. That it cannot be noted is no reason to fail.
-pub fn note(site: &Site, service: Service, is_stopped: bool) {
-    let file = stopped::file(site.config.site(), service);
-    let _ = match is_stopped {
-        true => file::write(file.as_str().as_ref(), b"", Mode(0o600), Owner::ROOT).is_ok(),
-        false => fs::remove_file(file.as_str()).is_ok(),
+/// Notes for `status` and `doctor` that the operator stopped a service; what starts it again
+/// removes the note. That it cannot be noted is no reason to fail.
+fn note_stopped(world: &World, service: Service) {
+    let note = Local::WriteFile {
+        side: Side::Guest,
+        path: stopped::file(service),
+        content: String::new(),
+        mode: Mode(0o600),
+        owner: Owner::ROOT,
     };
+    let _ = world.apply(&Effect::Here(note), &|_| {});
 }

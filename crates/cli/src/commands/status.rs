@@ -155,7 +155,7 @@ impl FullStatus {
         if self.runs.building().is_some() {
             return None;
         }
-        if self.runs.failed.is_some() {
+        if self.runs.failed.is_some() && self.status.held.is_none() {
             return Some("`matrix-podman up` goes on from what is there".to_owned());
         }
         let backup = || self.backups.iter().find_map(Backups::next).map(str::to_owned);

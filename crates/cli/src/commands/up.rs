@@ -29,7 +29,7 @@ use matrix_podman_host::{
 };
 use serde::{Serialize, Serializer};
 
-use super::{Look, choices, failed, look, plan, runs, services, update};
+use super::{Look, choices, failed, look, plan, runs, update};
 use crate::{
     args,
     error::{DONE, Error},
@@ -83,9 +83,6 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
     site::remember(world.site(), &file)?;
     // What was being removed is there again.
     let _ = std::fs::remove_file(layout::destroy_begun(world.site().config.site()).as_str());
-    for service in stack::services(&world.site().config) {
-        services::note(world.site(), service, false);
-    }
     let urls = world.look(&mut Observed::default(), |seen| addresses(world.site(), seen))?;
     prove(urls.as_deref().unwrap_or_default())?;
     let led = world.site().config.edge.cloudflare.is_some() || world.site().config.edge.npm.is_some();
@@ -95,6 +92,7 @@ pub fn run(config: Option<&Path>, args: &args::Up, out: &Reporter) -> Result<u8,
         urls,
         config: &world.site().config,
         led,
+        missing: runs::missing_of(world.site()),
     })?;
     Ok(DONE)
 }
@@ -134,8 +132,8 @@ fn nothing_to_do(world: &World, found: &FoundSite, look: &Look, out: &Reporter) 
         site::remember(world.site(), file)?;
     }
     if SiteRuns::of(&site::state_folder(world.site())).failed.is_some() {
-        // What the last `up` failed at is right by now.
-        at_work(world, found, UP, out, |journal, _| Ok(journal.end(true)?))?;
+        // What the last `up` failed at is right by now. Where somebody else is at work, the next `up` notes it.
+        let _ = at_work(world, found, UP, out, |journal, _| Ok(journal.end(true)?));
     }
     let count = look.plan.entries.len();
     out.report(&AlreadySettled { event: "settled", site: world.site().config.site(), count })?;
@@ -305,6 +303,9 @@ struct ServerUp<'a> {
     /// Whether the way in is the program's to make.
     #[serde(skip)]
     led: bool,
+    /// What the server lacks.
+    #[serde(skip)]
+    missing: Vec<StillMissing>,
 }
 
 impl Printable for ServerUp<'_> {
@@ -324,11 +325,11 @@ impl Printable for ServerUp<'_> {
                 words.data(format!("  {} to the web client", config.chat_url));
             }
         }
-        let missing = StillMissing::of(config);
+        let missing = self.missing.as_slice();
         if !missing.is_empty() {
             words.data(format!("\n{}", styled(BOLD, "Still missing")));
         }
-        for missing in missing {
+        for missing in missing.iter().copied() {
             words.data(format!("  {}", missing.words()));
             words.data(format!("    {}", missing.command()));
         }

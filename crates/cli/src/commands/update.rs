@@ -35,6 +35,7 @@ use super::{
 use crate::{
     args,
     error::{CHANGES, DONE, Error, FAILED},
+    handed,
     output::{AtStake, Confirmation, GREEN, Otherwise, Reporter, one_line, styled},
     site::FoundSite,
 };
@@ -136,8 +137,14 @@ fn tell(attempt: &Attempt, asked: UpdateAsked, only_packages: bool, out: &Report
 /// What was typed, without what kept it from being done.
 fn the_same_done(typed: &[String]) -> String {
     let only_looks = ["--check", "--rehearse", "--json"];
-    let words: Vec<String> =
+    let mut words: Vec<String> =
         typed.iter().filter(|word| !only_looks.contains(&word.as_str())).cloned().collect();
+    // One that another machine handed over is not there.
+    if let Some(at) = words.iter().position(|word| word == "--config")
+        && words.get(at + 1).is_some_and(|file| handed::is_handed(Path::new(file)))
+    {
+        words.drain(at..=at + 1);
+    }
     super::pasted(&words)
 }
 

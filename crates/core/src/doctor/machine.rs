@@ -55,8 +55,8 @@ pub(super) fn damaged(case: &Case<'_>) -> Found {
     let site = case.site.config.site();
     let mend = if root.data {
         Mend::Type(format!(
-            "matrix-podman destroy && matrix-podman restore REPOSITORY   # from a backup of {site}; before that, \
-             /var/lib/lxc/{name}/rootfs/opt/matrix still has what was written to the disk"
+            "cp -a /var/lib/lxc/{name}/rootfs/opt/matrix /root/   # keeps what is on the disk; then `matrix-podman \
+             destroy`, and `matrix-podman restore --from REPOSITORY` with a backup of {site}"
         ))
     } else {
         Mend::Up

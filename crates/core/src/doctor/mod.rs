@@ -207,7 +207,9 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
         }
     }
     let case = Case { site, seen, plan, found: &[], stopped: &[] };
-    let served = stack::endpoints(&site.config).into_iter().all(|e| case.is_well(e.service) == Ok(true));
+    let fronts = stack::rooms(&site.config).filter(|room| room.front().is_some()).map(|room| room.id());
+    let mut services = stack::endpoints(&site.config).into_iter().map(|e| e.service).chain(fronts);
+    let served = services.all(|service| case.is_well(service) == Ok(true));
     if served && outside::reached(site, net, seen, &mut diagnosis) {
         outside::look(site, net, seen, &mut diagnosis);
     }
@@ -215,7 +217,7 @@ pub fn examine(site: &Site, plan: &Plan, net: &Net, seen: &Observed) -> Diagnosi
 }
 
 fn stopped_by_operator(site: &Site, seen: &Observed) -> Vec<(ServiceId, u64)> {
-    let since = |service| stopped::since(site.config.site(), service, seen).ok().flatten();
+    let since = |service| stopped::since(service, seen).ok().flatten();
     // All are asked about in one round.
     let all: Vec<_> = stack::services(&site.config).into_iter().map(|id| (id, since(id))).collect();
     all.into_iter().filter_map(|(id, since)| Some((id, since?))).collect()

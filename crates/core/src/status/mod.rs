@@ -262,7 +262,7 @@ impl Status {
         let containers = holdable.iter().try_for_each(|service| seen.container(service.name()).map(drop));
         let on = stack::services(&site.config);
         let units = || on.iter().copied().map(ServiceId::unit).collect::<Vec<_>>();
-        let stopped = |service| stopped::since(site.config.site(), service, seen).ok().flatten();
+        let stopped = |service| stopped::since(service, seen).ok().flatten();
         let stopped: Vec<Option<u64>> = on.iter().map(|service| stopped(*service)).collect();
         let restarts = seen.units(Side::Guest, units().iter().map(String::as_str));
         let (memory, contents) = (seen.memory(units()), seen.contents());

@@ -78,8 +78,11 @@ impl Status {
         rows.extend(self.held.map(|held| Row::new("waits", Tone::Bad, held.words())));
         rows.extend(self.services.iter().filter_map(|service| service.held).map(|held| {
             let (title, seconds, waiting) = (held.service.title(), held.seconds, held.waiting);
-            let text = format!("to {title} are held for {seconds} s, not refused; {waiting} wait");
-            Row::new("requests", Tone::Plain, text)
+            let (tone, each) = match seconds {
+                0..60 => (Tone::Plain, "not refused"),
+                _ => (Tone::Care, "each is refused after 60 s"),
+            };
+            Row::new("requests", tone, format!("to {title} are held for {seconds} s, {each}; {waiting} wait"))
         }));
         rows.extend(self.room());
         rows.extend(self.holds());

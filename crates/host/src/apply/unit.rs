@@ -1,6 +1,8 @@
 //! systemd's units, in the guest.
 
 use std::{
+    collections::BTreeSet,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -11,12 +13,13 @@ use matrix_podman_core::{
     observed::Answer,
     service::Service,
     size::Seconds,
-    stack,
+    stack, stopped,
     update::telling,
 };
 
 use crate::{
     failure::Failure,
+    file,
     front::Hold,
     probe,
     process::Program,
@@ -84,11 +87,11 @@ pub(super) fn start_service(
     sink: &Sink,
 ) -> Result<(), Failure> {
     let unit = service.unit();
-    if needs_reload(&unit) {
+    if needs_reload(service) {
         reload()?;
     }
-    // It ends with this function: once the service answers, or does not.
-    let _held = if restart { Hold::begin(service, sink) } else { None };
+    // They end with this function: once the service answers, or does not.
+    let _held: Vec<Hold> = if restart { Hold::of_those_that_need(service, sink) } else { Vec::new() };
     let verb = if restart { "restart" } else { "start" };
     let doing = format!("{verb} {}", service.title());
     sink(Saying::WaitsFor(format!("{} to answer", service.title())));
@@ -107,12 +110,14 @@ pub(super) fn start_service(
         over.store(true, Ordering::Relaxed);
         result
     });
+    // Whatever the operator once stopped it for is over.
+    let _ = file::remove(Path::new(stopped::file(service).as_str()));
     result.map_err(|failure| {
         Failure::new(
             doing,
             format!("it was not ready after {} s: {}", started.elapsed().as_secs(), failure.why),
         )
-        .evidence(last_log_lines(&unit))
+        .evidence(last_log_lines(service))
         .hint(format!("`matrix-podman logs {service}` shows more; `matrix-podman up` tries again"))
     })
 }
@@ -149,10 +154,14 @@ fn end_at_once(service: Service) {
 
 /// Stops a service. Its unit says how long it may take to end in order.
 pub(super) fn stop_service(service: Service) -> Result<(), Failure> {
-    // Its ports would start it again at the next request.
-    let sockets = stack::room(service).front().map(|_| layout::socket_unit(service));
-    let units = sockets.into_iter().chain([service.unit()]);
-    Program::new(["systemctl", "stop", "--"].into_iter().map(str::to_owned).chain(units))
+    // What it works on may end; once it is gone, requests wait for it to come back.
+    let _held = Hold::begin(service, &|_| {});
+    if stack::room(service).front().is_some() {
+        // Its ports would start it again at the next request. A unit that is not there needs no stop.
+        let sockets = layout::socket_unit(service);
+        Program::new(["systemctl", "stop", "--", &sockets]).deadline(STOP).output();
+    }
+    Program::new(["systemctl", "stop", "--", &service.unit()])
         .deadline(STOP)
         .run(&format!("stop {}", service.title()), &|_| {})
 }
@@ -181,20 +190,24 @@ pub(super) fn stop_if_there(services: &[Service]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn needs_reload(unit: &str) -> bool {
-    match probe::answer(&Fact::Units([unit.to_owned()].into())) {
+/// Whether systemd knows other units of a service than there are: its own, and that of its sockets.
+fn needs_reload(service: Service) -> bool {
+    let sockets = stack::room(service).front().map(|_| layout::socket_unit(service));
+    let units: BTreeSet<String> = sockets.into_iter().chain([service.unit()]).collect();
+    let count = units.len();
+    match probe::answer(&Fact::Units(units)) {
         Answer::Known(Value::Units(units)) => {
-            units.values().next().is_none_or(|unit| unit.stale || unit.load == "not-found")
+            units.len() < count || units.values().any(|unit| unit.stale || unit.load == "not-found")
         }
         _ => true,
     }
 }
 
-fn last_log_lines(unit: &str) -> Vec<String> {
-    let output =
-        Program::new(["journalctl", "--unit", unit, "--lines=60", "--no-pager", "--output=cat", "--quiet"])
-            .deadline(Duration::from_secs(10))
-            .output();
+fn last_log_lines(service: Service) -> Vec<String> {
+    let (unit, sockets) = (service.unit(), layout::socket_unit(service));
+    let units = ["journalctl", "--unit", &unit, "--unit", &sockets];
+    let form = ["--lines=60", "--no-pager", "--output=cat", "--quiet"];
+    let output = Program::new(units.into_iter().chain(form)).deadline(Duration::from_secs(10)).output();
     let lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     telling(&lines, 15)
 }

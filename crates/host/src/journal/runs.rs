@@ -23,7 +23,7 @@ pub struct SiteRuns {
     pub at_work: Option<RunAtWork>,
     /// The last `up`, where it failed and nothing is at work.
     pub failed: Option<FailedUp>,
-    /// When a run that follows a plan last ended well, in seconds since 1970.
+    /// When an `up` last changed something and ended well, in seconds since 1970.
     #[serde(skip)]
     pub changed: Option<u64>,
 }
@@ -151,7 +151,10 @@ impl Runs {
                     let Some(last) = runs.last.as_mut().filter(|last| last.name == line.run) else {
                         continue;
                     };
-                    if last.steps.is_some() && matches!(what, Entry::Ended { well: true, .. }) {
+                    if last.command == UP
+                        && last.steps.is_some()
+                        && matches!(what, Entry::Ended { well: true, .. })
+                    {
                         let at = line.at.parse::<jiff::Timestamp>().ok();
                         runs.changed = at.and_then(|at| u64::try_from(at.as_second()).ok());
                     }

@@ -5,10 +5,11 @@ mod words;
 use std::path::Path;
 
 use matrix_podman_core::{
-    missing::StillMissing,
     name::Localpart,
     people::{Answer, Call, NewUser, Person, UserId},
 };
+
+use matrix_podman_host::failure::Failure;
 
 use self::words::{
     AccountAdded, AccountTold, ListedAccounts, ListedDevices, LoggedOut, OneAccount, OurAccount,
@@ -17,7 +18,7 @@ use self::words::{
 use super::{AdminApi, password, unexpected};
 use crate::{
     args::{Named, User, UserAdd, UserDeactivate, UserList, UserLogout, UserServiceAccount, UserSetPassword},
-    commands::OK,
+    commands::{OK, runs},
     error::Error,
     output::{NameToType, Otherwise, RED, Reporter, styled},
 };
@@ -94,10 +95,12 @@ fn add(admin: &AdminApi, args: &UserAdd, out: &Reporter) -> Result<u8, Error> {
         .map_err(|why| Error::usage(why.to_string(), "nothing was changed; choose another name"))?;
     // What cannot be is said before somebody thinks of a password.
     if is_taken(admin, &id)? {
-        return Err(Error::usage(
-            format!("{id} exists already"),
-            "`matrix-podman user list --all` shows every name that was ever used",
-        ));
+        return Err(Failure::new(
+            format!("make the user {}", id.localpart()),
+            "there is a user of that name",
+        )
+        .hint("choose another name; `matrix-podman user list --all` shows every name that was ever used")
+        .into());
     }
     let new = NewUser {
         localpart,
@@ -109,7 +112,7 @@ fn add(admin: &AdminApi, args: &UserAdd, out: &Reporter) -> Result<u8, Error> {
     out.report(&AccountAdded {
         user_id: id,
         admin: args.admin,
-        missing: StillMissing::access(&admin.world.site().config),
+        missing: runs::missing_access(&admin.world),
     })?;
     OK
 }

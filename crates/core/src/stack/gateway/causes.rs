@@ -3,11 +3,14 @@
 use super::{ID, candidate, conf_file};
 use crate::{
     frame::{self, Found, Mend, RoomCase, RoomCause},
-    layout,
+    ids, layout,
 };
 
 /// For how long a restart may hold requests before that is worth a word, in seconds.
 const PATIENCE: u64 = 120;
+
+/// What HAProxy says, as part of a complaint about its config, where systemd handed it no socket.
+const NOT_HANDED: &str = "cannot use file descriptor";
 
 pub(super) const CAUSES: &[RoomCause] = &[
     RoomCause::new("gateway/config", config),
@@ -24,7 +27,7 @@ fn config(case: &dyn RoomCase) -> Found {
     let said: Vec<String> = case
         .journal(ID)?
         .iter()
-        .filter(|line| line.contains("[ALERT]") && line.contains("config"))
+        .filter(|line| line.contains("[ALERT]") && line.contains("config") && !line.contains(NOT_HANDED))
         .map(|line| frame::shorten(line))
         .collect();
     Ok((!said.is_empty()).then(|| {
@@ -39,11 +42,7 @@ fn port(case: &dyn RoomCase) -> Found {
         return Ok(None);
     }
     let socket = layout::socket_unit(ID);
-    let complaint = case
-        .journal(ID)?
-        .iter()
-        .rev()
-        .find(|line| line.contains("fd@") || (line.contains(&socket) && line.contains("ailed")));
+    let complaint = case.journal(ID)?.iter().rev().find(|line| line.contains(NOT_HANDED));
     let Some(complaint) = complaint else { return Ok(None) };
     let ports = case.config().ports.clone();
     Ok(Some((
@@ -73,7 +72,8 @@ fn held(case: &dyn RoomCase) -> Found {
 
 /// A new config was refused, and the gateway goes on with the one that it has.
 fn refused(case: &dyn RoomCase) -> Found {
-    if !case.config().gateway.enabled || !case.is_there(&candidate())? {
+    // One that is left over from a config that was taken back says nothing.
+    if !case.config().gateway.enabled || !case.drifts(&ids::unit(ID)) || !case.is_there(&candidate())? {
         return Ok(None);
     }
     Ok(Some((

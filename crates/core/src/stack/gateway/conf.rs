@@ -4,7 +4,7 @@
 //! figures are in docs/decisions/0012.
 
 use crate::{
-    config::Config,
+    config::{Config, Network},
     document::haproxy::{self, Section},
     edge::{paths, proxy::PATIENCE},
     endpoint::{Endpoint, Paths},
@@ -12,10 +12,12 @@ use crate::{
     stack::{self, Publish, front::LONG},
 };
 
-use super::{CONTROL, FRONT};
+use super::{CONTROL, DRAIN, FRONT};
 
 /// Where it answers the health check, in its container alone.
 pub(super) const HEALTH: &str = "127.0.0.1:8405";
+/// Who is on this side of the guest's network.
+const LOOPBACK: &str = "127.0.0.0/8";
 /// How long a request waits for a service that is away. NPM gives up after 90 s, Cloudflare after 100 s.
 const HELD: &str = "60s";
 /// So many tries to connect, one a second: as long as [`HELD`].
@@ -26,8 +28,11 @@ pub(super) const TRIAL: &str = "GATEWAY_TRIAL";
 const FIRST_SOCKET: usize = 3;
 /// Paths that are no part of a public prefix, and that proxies and monitors ask for all the same.
 const BESIDES: [&str; 4] = ["/", "/health", "/.well-known/matrix/client", "/.well-known/matrix/server"];
-/// Requests that may be sent again where no answer came: nothing is done twice by that. A PUT carries its
-/// transaction's number, or all of what it sets.
+/// What the paths of requests that wait for news end with.
+const NEWS: &str = "/sync";
+/// Requests that may be sent again where no answer came, as clients do themselves. A PUT carries its
+/// transaction's number, or all of what it sets; the numbers of messages are in Synapse's database, those of
+/// keys that devices send each other in its memory, and a device that gets one twice knows it by its content.
 const REPEATABLE: [&str; 4] = ["GET", "HEAD", "OPTIONS", "PUT"];
 
 /// All of the config.
@@ -51,7 +56,7 @@ fn global() -> Section {
     Section::new(["global"])
         .line(["maxconn", "4000"])
         // One that is replaced lets requests end that it has begun.
-        .line(["hard-stop-after", HELD])
+        .line(["hard-stop-after", DRAIN])
         .line(["stats", "socket", CONTROL, "mode", "600", "level", "admin"])
         .line(["stats", "timeout", "1m"])
 }
@@ -121,7 +126,8 @@ fn frontend(config: &Config, endpoints: &[Endpoint], service: ServiceId, socket:
     lines.extend(callers(config));
     let mut retry = words(&["http-request", "disable-l7-retry", "unless", "{", "method"]);
     retry.extend(words(&REPEATABLE));
-    retry.push("}".to_owned());
+    // A sliding sync is a POST that only reads.
+    retry.extend(words(&["}", "or", "{", "path", "-m", "end", NEWS, "}"]));
     lines.push(retry);
     let own = endpoints.iter().find(|at| at.service == service);
     if let Some(Endpoint { paths: Paths::Below { allowed, .. }, .. }) = own {
@@ -131,21 +137,34 @@ fn frontend(config: &Config, endpoints: &[Endpoint], service: ServiceId, socket:
     Section::new(["frontend", service.name()]).lines(lines)
 }
 
-/// Says whose request it is, in the place of whatever came. What a proxy says of that is believed where the
-/// config names it; of several addresses the last, which is the one that it added itself.
+/// Who is believed about people's addresses: the proxies that the config names. Where it names none, only the
+/// guest's machine reaches the guest, so what ends TLS is there.
+fn believed(config: &Config) -> Vec<String> {
+    let named: Vec<String> = config.edge.proxies.iter().map(ToString::to_string).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let bridge = match &config.guest.network {
+        Network::Own { subnet, .. } => Some(subnet.address().to_string()),
+        Network::Existing { .. } => None,
+    };
+    [LOOPBACK.to_owned()].into_iter().chain(bridge).collect()
+}
+
+/// Says whose request it is, in the place of whatever came. What a proxy that is believed says of that counts;
+/// of several addresses the last, which is the one that it added itself.
 fn callers(config: &Config) -> Vec<Vec<String>> {
     let set = |name: &str, value: &str| words(&["http-request", "set-header", name, value]);
-    let mut lines = vec![words(&["http-request", "set-var(txn.caller)", "src"])];
+    let told = "req.hdr_ip(X-Forwarded-For,-1)";
+    let found = ["if", "from_proxy", "{", told, "-m", "found", "}"];
+    let as_told = words(&["http-request", "set-var(txn.caller)", told]);
     let mut scheme = set("X-Forwarded-Proto", "http");
-    if !config.edge.proxies.is_empty() {
-        let from = config.edge.proxies.iter().map(ToString::to_string);
-        lines.push(words(&["acl", "from_proxy", "src"]).into_iter().chain(from).collect());
-        let told = "req.hdr_ip(X-Forwarded-For,-1)";
-        let found = ["if", "from_proxy", "{", told, "-m", "found", "}"];
-        let line = words(&["http-request", "set-var(txn.caller)", told]);
-        lines.push(line.into_iter().chain(words(&found)).collect());
-        scheme.extend(words(&["unless", "from_proxy"]));
-    }
+    scheme.extend(words(&["unless", "from_proxy"]));
+    let mut lines = vec![
+        words(&["http-request", "set-var(txn.caller)", "src"]),
+        words(&["acl", "from_proxy", "src"]).into_iter().chain(believed(config)).collect(),
+        as_told.into_iter().chain(words(&found)).collect(),
+    ];
     lines.push(set("X-Forwarded-For", "%[var(txn.caller)]"));
     lines.push(scheme);
     lines.extend(["X-Real-IP", "Forwarded"].map(|name| words(&["http-request", "del-header", name])));
@@ -176,7 +195,7 @@ fn guards(endpoints: &[Endpoint], service: ServiceId, allowed: &str) -> Vec<Vec<
     lines.push(refuse("404", &["!public_path"]));
     lines.extend(others.iter().map(|other| words(&["use_backend", other, "if", other])));
     let long = format!("{service}{LONG}");
-    lines.push(words(&["use_backend", &long, "if", "{", "path", "-m", "end", "/sync", "}"]));
+    lines.push(words(&["use_backend", &long, "if", "{", "path", "-m", "end", NEWS, "}"]));
     lines
 }
 

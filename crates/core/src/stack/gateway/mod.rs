@@ -35,6 +35,8 @@ static FRONT: Front = Front {
 
 /// Where the container finds its config.
 const FOLDER: &str = "/usr/local/etc/haproxy";
+/// How long one that is replaced waits for requests that it has begun: longer than clients wait for news.
+const DRAIN: &str = "35s";
 /// Where the container has its control socket.
 const CONTROL: &str = "/run/gateway/control.sock";
 
@@ -98,7 +100,7 @@ impl Service for GatewayService {
         );
         // It ends once those requests have that it has begun; systemd holds the ports meanwhile.
         spec.stop_signal = Some("SIGUSR1");
-        spec.stop_timeout = Seconds(60);
+        spec.stop_timeout = Seconds(40);
         spec.limit(256, Bytes::mib(256));
         Ok(())
     }
