@@ -93,8 +93,8 @@ fn add(admin: &AdminApi, args: &UserAdd, out: &Reporter) -> Result<u8, Error> {
     let id = id(admin, &args.name)?;
     let localpart = Localpart::parse(id.localpart())
         .map_err(|why| Error::usage(why.to_string(), "nothing was changed; choose another name"))?;
-    // What cannot be is said before somebody thinks of a password.
-    if is_taken(admin, &id)? {
+    // What cannot be is said before somebody thinks of a password. A script has one already.
+    if args.password_file.is_none() && is_taken(admin, &id)? {
         return Err(Failure::new(
             format!("make the user {}", id.localpart()),
             "there is a user of that name",
