@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     emptied_images(&mut s, lab);
     half_removed(&mut s, lab);
     emptied_guest(&mut s, lab);
+    unfinished_database(&mut s, lab);
     s.end()
 }
 
@@ -487,6 +488,31 @@ fn emptied_guest(s: &mut Scenario, lab: &Lab) {
         lab.up();
         lab.healthy();
         lab.settled();
+    });
+}
+
+fn unfinished_database(s: &mut Scenario, lab: &Lab) {
+    s.test("a Synapse that was cut off while it made its first tables starts with the next up", || {
+        let guest = lab.guest();
+        guest.sh("systemctl stop synapse.service").ok();
+        let psql = |statements: &str| {
+            let argv = ["podman", "exec", "postgres_db", "psql", "--username=synapse", "--command", statements];
+            guest.exec(argv).ok();
+        };
+        // What is there once its first transaction is: it has the tables, and no version.
+        psql(
+            "DROP OWNED BY CURRENT_USER; \
+             CREATE TABLE schema_version (lock CHAR(1) NOT NULL DEFAULT 'X' UNIQUE, version INTEGER NOT NULL, \
+             upgraded BOOL NOT NULL); CREATE TABLE background_updates (update_name text NOT NULL)",
+        );
+        guest.sh("timeout 60 systemctl start synapse.service").exits(1);
+        guest.sh("journalctl --unit synapse --lines=200 --output=cat").ok().says("already exists");
+        lab.run(&["plan"]).ok().says("Empty the database, which Synapse never finished making");
+        lab.up();
+        lab.healthy();
+        lab.settled();
+        lab.add_user("anna", "correct horse battery staple").ok();
+        lab.matrix().login("anna", "correct horse battery staple");
     });
 }
 

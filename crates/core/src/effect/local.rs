@@ -295,6 +295,9 @@ pub enum Local {
     /// Makes Synapse's role in the database that serves a plain one, which owns its
     /// database; the cluster's owner gets a name of its own.
     SeparateRoles,
+    /// Empties Synapse's database where Synapse never finished making its tables: nothing can be in
+    /// them yet, and it cannot go on from there. Any other database stays as it is.
+    EmptyUnfinishedDatabase,
     /// Makes databases in the cluster that serves, each with its role.
     MakeDatabases {
         /// What they are called.
@@ -437,6 +440,7 @@ impl Local {
             | Local::InitDatabase { .. }
             | Local::SeparateRoles
             | Local::MakeDatabases { .. }
+            | Local::EmptyUnfinishedDatabase
             | Local::DumpDatabase { .. }
             | Local::RestoreDatabase { .. }
             | Local::RemoveImage { .. }

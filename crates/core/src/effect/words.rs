@@ -75,6 +75,7 @@ impl Local {
             Local::PullImage { reference, .. } => format!("pull {reference}"),
             Local::InitDatabase { major, .. } => format!("make the PostgreSQL {major} cluster"),
             Local::SeparateRoles => "make Synapse's database role a plain one".to_owned(),
+            Local::EmptyUnfinishedDatabase => "empty Synapse's unfinished database".to_owned(),
             Local::MakeDatabases { names } => {
                 let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
                 format!("make the databases {}", names.join(", "))

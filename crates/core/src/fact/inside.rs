@@ -44,6 +44,8 @@ pub struct Roles {
     pub others: u64,
     /// The databases that are not there.
     pub missing: Vec<DatabaseName>,
+    /// Whether Synapse began to make its tables and never finished.
+    pub unfinished: bool,
 }
 
 pub(super) fn ask_roles() -> Vec<String> {

@@ -47,7 +47,7 @@ impl Resource for Roles {
                 Some(_) => Diff::later("See what Synapse's database role may do", "PostgreSQL does not run"),
             });
         }
-        let State { plain, owner, others, missing } = match state? {
+        let State { plain, owner, others, missing, unfinished } = match state? {
             Ok(state) => state,
             Err(why) => {
                 return Ok(Diff::Blocked {
@@ -56,6 +56,16 @@ impl Resource for Roles {
                 });
             }
         };
+        let serves = serves?;
+        let stop = |service| Effect::Here(Local::StopService { service });
+        if *plain && *unfinished && !serves {
+            let empty = Effect::Here(Local::EmptyUnfinishedDatabase);
+            return Ok(Diff::quiet(
+                "Empty the database, which Synapse never finished making".to_owned(),
+                "its first start was cut off, and it cannot go on from there; nobody has anything in it yet",
+                clients.into_iter().map(stop).chain([empty]).collect(),
+            ));
+        }
         if *plain && *others == 0 && !missing.is_empty() {
             let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
             return Ok(Diff::quiet(
@@ -67,7 +77,6 @@ impl Resource for Roles {
         if *plain && *others == 0 {
             return Ok(Diff::settled("Synapse's role owns its database and nothing else"));
         }
-        let serves = serves?;
         let why = if *plain {
             "part of its data is still the cluster owner's".to_owned()
         } else if owner == CLUSTER_OWNER {
@@ -79,10 +88,7 @@ impl Resource for Roles {
         };
         // A Synapse whose connections end under it never goes on with its background
         // updates. So it is stopped before; it stands behind this, and is started then.
-        let stop = clients
-            .into_iter()
-            .filter(|_| serves)
-            .map(|service| Effect::Here(Local::StopService { service }));
+        let stop = clients.into_iter().filter(|_| serves).map(stop);
         Ok(Diff::Change(Step {
             what: "Make Synapse's database role a plain one".to_owned(),
             why,

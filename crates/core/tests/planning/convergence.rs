@@ -180,6 +180,32 @@ fn taking_over_an_older_cluster_can_be_cut_off_everywhere() {
     assert!(!world.guest_mut().superuser);
 }
 
+/// A Synapse whose first start was cut off in the middle of making its tables: it cannot go on from
+/// there by itself.
+#[test]
+fn an_unfinished_database_is_emptied_before_synapse_starts_again() {
+    let mut world = fresh(DEFAULT, false);
+    bring_up(&mut world);
+    let cut_off = |world: &mut MemoryWorld| {
+        world.guest_mut().unfinished = true;
+        world.guest_mut().containers.remove("synapse");
+    };
+    // One that serves has finished, whatever a slow database answered.
+    world.guest_mut().unfinished = true;
+    assert!(plan_for(&world).is_settled());
+    cut_off(&mut world);
+    let plan = plan_for(&world);
+    let at = |id: &str| plan.entries.iter().position(|entry| entry.id.as_str() == id).unwrap();
+    assert!(at("database/roles") < at("service/synapse"));
+    assert!(
+        matches!(&plan.entries[at("database/roles")].diff, matrix_podman_core::resource::Diff::Change(step)
+        if step.what.starts_with("Empty the database"))
+    );
+    cut_off_everywhere("an unfinished database", &world);
+    bring_up(&mut world);
+    assert!(!world.guest_mut().unfinished);
+}
+
 /// Every change of the interface, each of which reaches the guest in its own way or not
 /// at all. Wherever it is cut off, the guest is at its place in the network in the end.
 #[test]

@@ -131,6 +131,8 @@ pub struct Guest {
     pub damaged: bool,
     /// Whether Synapse's role is the cluster's superuser, as older versions made it.
     pub superuser: bool,
+    /// Whether Synapse was cut off while it made its first tables.
+    pub unfinished: bool,
 }
 
 /// A machine with at most one guest.
@@ -471,12 +473,14 @@ impl MemoryWorld {
                         owner: "synapse".to_owned(),
                         others: 181,
                         missing: Vec::new(),
+                        unfinished: guest.unfinished,
                     }),
                     (true, false) => Ok(Roles {
                         plain: true,
                         owner: "postgres".to_owned(),
                         others: 0,
                         missing: Vec::new(),
+                        unfinished: guest.unfinished,
                     }),
                 })
             }
@@ -756,6 +760,7 @@ impl MemoryWorld {
                 }
                 guest.superuser &= !whole;
             }
+            Effect::Here(Local::EmptyUnfinishedDatabase) => self.guest_mut().unfinished &= !whole,
             // What they are about is in no file.
             Effect::Here(Local::ForgetOneTimeKeys)
             | Effect::Here(Local::MakeDatabases { .. })

@@ -89,6 +89,7 @@ pub fn apply(act: &Local, sink: &Sink) -> Result<(), Failure> {
         Local::PullImage { reference, tag } => image::pull(reference, tag, sink),
         Local::InitDatabase { image, major, cluster } => podman::init_database(image, *major, cluster, sink),
         Local::SeparateRoles => roles::separate(sink),
+        Local::EmptyUnfinishedDatabase => roles::empty_unfinished(),
         Local::MakeDatabases { names } => roles::make(names),
         Local::DumpDatabase { to } => dump::take(&postgres::there()?, to, sink),
         Local::RestoreDatabase { from, keep_as } => dump::restore(from, keep_as, sink),

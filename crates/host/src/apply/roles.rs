@@ -41,6 +41,12 @@ pub(super) fn separate(sink: &Sink) -> Result<(), Failure> {
     psql(OWNER, "postgres", roles::END_SESSIONS, doing, ONCE).map(drop)
 }
 
+/// Empties Synapse's database where Synapse never finished making its tables.
+pub(super) fn empty_unfinished() -> Result<(), Failure> {
+    let (role, name) = (stack::synapse::DATABASE.role.as_str(), stack::synapse::DATABASE.name.as_str());
+    psql(role, name, roles::EMPTY_UNFINISHED, "empty Synapse's unfinished database", ONCE).map(drop)
+}
+
 /// Makes the databases called so, each with its role.
 pub(super) fn make(names: &[DatabaseName]) -> Result<(), Failure> {
     let wanted = stack::databases().into_iter().filter(|database| names.contains(&database.name));

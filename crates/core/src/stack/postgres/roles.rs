@@ -137,9 +137,19 @@ WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = n.name)), \
 'others', (SELECT count(*) FROM pg_database d WHERE d.datdba = 10 AND d.datname ~ '^synapse(_[a-z0-9_]+)?$') + \
 (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relowner = 10 \
 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend e \
-WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')))"
+WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')), \
+'unfinished', CASE WHEN to_regclass('public.schema_version') IS NULL THEN false ELSE NOT xmlexists('//version' \
+PASSING BY VALUE query_to_xml('SELECT version FROM public.schema_version', false, false, '')) END)"
     )
 }
+
+/// Empties the database that it is said in, where Synapse began to make its tables and never finished.
+///
+/// Synapse makes its first tables in several transactions and writes the schema's version last
+/// (`synapse/storage/prepare_database.py`). Cut off in between, it begins anew at its next start and finds
+/// tables that it takes for a mistake. Without a version it never served, so nobody has anything in them.
+pub const EMPTY_UNFINISHED: &str = "DO $do$ BEGIN IF to_regclass('public.schema_version') IS NOT NULL THEN \
+IF NOT EXISTS (SELECT FROM public.schema_version) THEN DROP OWNED BY CURRENT_USER; END IF; END IF; END $do$;";
 
 /// Makes the superuser that has Synapse's name the cluster's owner under a name of its own,
 /// and a plain role with Synapse's name in its place, which gets what was that
