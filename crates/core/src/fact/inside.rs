@@ -195,9 +195,10 @@ mod tests {
 
     #[test]
     fn roles_are_read() {
-        let printed = r#"{"plain" : false, "owner" : "synapse", "missing" : ["synapse"], "others" : 181}"#;
+        let printed = r#"{"plain" : false, "owner" : "synapse", "missing" : ["synapse"], "others" : 181, "unfinished" : true}"#;
         let roles = parse_roles(&output(0, printed, "")).unwrap().unwrap();
         assert_eq!((roles.plain, roles.owner.as_str(), roles.others), (false, "synapse", 181));
+        assert!(roles.unfinished);
         assert_eq!(roles.missing, [stack::synapse::DATABASE.name]);
         let refused = parse_roles(&output(2, "", "psql: error: FATAL:  role \"synapse\" does not exist\n"));
         assert!(refused.unwrap().unwrap_err().ends_with("does not exist"));
