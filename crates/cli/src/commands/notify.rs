@@ -41,7 +41,7 @@ const NOTICE: &str = "notice";
 /// How long one notice of a disk that runs full is enough.
 const ROOM_TOLD: Duration = Duration::from_secs(6 * 86_400);
 
-/// Tells that the guest's disk will soon be too full for what is done by itself, before anything
+/// Tells that the guest's disk will soon be too full for what runs automatically, before anything
 /// is refused for it; once a week, and anew when there was room in between. That it cannot be looked
 /// at fails nothing: whoever looks for room next says so.
 pub fn tell_of_room(world: &World, out: &Reporter) {

@@ -320,9 +320,11 @@ impl Printable for ServerUp<'_> {
             if self.led {
                 words.data(format!("  From outside  {}, led to {}", config.chat_url, config.matrix_url));
             } else {
-                words
-                    .data(format!("  To be led here from outside: {} to the homeserver,", config.matrix_url));
-                words.data(format!("  {} to the web client", config.chat_url));
+                words.data(format!("  Public names  {} for the homeserver,", config.matrix_url));
+                words.data(format!(
+                    "                {} for the web client, once a way in leads here",
+                    config.chat_url
+                ));
             }
         }
         let missing = self.missing.as_slice();

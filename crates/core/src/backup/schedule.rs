@@ -1,4 +1,4 @@
-//! When something is done by itself.
+//! When something runs automatically.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ enum Days {
     OfMonth(u8),
 }
 
-/// When something is done by itself: on some days at a time of the machine's clock, or never.
+/// When something runs automatically: on some days at a time of the machine's clock, or never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Option<(Days, u8, u8)>);
 
